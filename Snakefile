@@ -1,0 +1,37 @@
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    model=one_of(config["model_sources"]),
+    task=one_of([*registry.TASKS, *config["custom_tasks"]]),
+    method=one_of(METHODS),
+    shard=r"\d{4}",
+
+
+include: "rules/models.smk"
+include: "rules/examples.smk"
+include: "rules/attribution.smk"
+include: "rules/circuits.smk"
+include: "rules/ablation.smk"
+include: "rules/report.smk"
+
+
+onstart:
+    warm.launch()
+
+
+rule all:
+    default_target: True
+    input:
+        rules.reuse.input,

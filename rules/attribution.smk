@@ -1,0 +1,56 @@
+rule score_examples:
+    input:
+        model=model_inputs,
+        about="<results>/{model}/model.json",
+        examples="<results>/{model}/{task}/examples/{shard}.parquet",
+    output:
+        scores=ensure(
+            "<results>/{model}/{task}/scores/{method}/{shard}.parquet", non_empty=True
+        ),
+    log:
+        "<logs>/score_examples/{model}/{task}/{method}/{shard}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+    params:
+        cfg=lambda wildcards: stage_cfg(
+            metric=config["attribution"]["metric"],
+            dtype=config["compute"]["dtype"],
+            **(
+                {"steps": config["attribution"]["steps"]}
+                if wildcards.method in ("ig", "eap-ig")
+                else {}
+            ),
+        ),
+        code=code_hash("score_examples.py"),
+        compute=compute,
+    script:
+        "../workflow/scripts/score_examples.py"
+
+
+# How far a method's ranking is that of exact patching, example by example.
+rule compare_methods:
+    input:
+        examples=expand(
+            "<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()
+        ),
+        scores=expand(
+            "<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet",
+            shard=shards(),
+        ),
+        exact=expand(
+            "<results>/{{model}}/{{task}}/scores/patching/{shard}.parquet",
+            shard=shards(),
+        ),
+    output:
+        agreement="<results>/{model}/{task}/agreement/{method}.parquet",
+    log:
+        "<logs>/compare_methods/{model}/{task}/{method}.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_hash("compare_methods.py"),
+    script:
+        "../workflow/scripts/compare_methods.py"

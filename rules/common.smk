@@ -1,0 +1,95 @@
+import re
+import sys
+from pathlib import Path
+
+PROJECT = Path(workflow.current_basedir).parent
+sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
+
+import warm
+from circuit_reuse import checks
+from circuit_reuse.fingerprint import files as model_folder_files
+from circuit_reuse.prompts import registry
+from circuit_reuse.staleness import code_hash
+
+METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
+
+checks.check(config, PROJECT, Path.cwd())
+
+
+def one_of(names):
+    """A wildcard constraint: exactly these names."""
+    return "|".join(sorted(map(re.escape, names)))
+
+
+def settled(value):
+    """The value with its keys in order at every depth, so that YAML order never matters."""
+    if isinstance(value, dict):
+        return {key: settled(value[key]) for key in sorted(value)}
+    return [settled(item) for item in value] if isinstance(value, list) else value
+
+
+def stage_cfg(*blocks, **values):
+    """The part of the config that a stage uses, as one parameter, and nothing more.
+
+    blocks: top-level keys of the config;  values: single settings under a name of their own
+    """
+    return settled({block: config[block] for block in blocks} | values)
+
+
+def compute(_, threads):
+    """How to run, not what: Snakemake does not track functions of `threads`."""
+    return config["compute"]
+
+
+def task_cfg(task):
+    """The settings of a task, whether built in or the user's own."""
+    if task in config["custom_tasks"]:
+        custom = config["custom_tasks"][task]
+        return settled({"family": "custom", **custom})
+    spec = registry.TASKS[task]
+    options = spec.options | config["task_options"].get(task, {})
+    return settled(
+        {"family": spec.family, "options": options, "bos": spec.bos, "accuracy": spec.accuracy}
+    )
+
+
+def task_title(task):
+    """The name of a task in figures."""
+    if task in config["custom_tasks"]:
+        return config["custom_tasks"][task].get("title", task)
+    return registry.TASKS[task].title
+
+
+def shards(_=None):
+    """Numbers of the shards; their size is fixed, so more examples only add shards."""
+    size, count = config["examples"]["shard_size"], config["examples"]["count"]
+    return [f"{shard:04d}" for shard in range(-(-count // size))]
+
+
+def shard_range(shard):
+    """First and last + 1 example of a shard.
+
+    Only the last shard knows the count, so more examples leave full shards as they are.
+    """
+    size, count = config["examples"]["shard_size"], config["examples"]["count"]
+    return [int(shard) * size, min((int(shard) + 1) * size, count)]
+
+
+def prompt_code(wildcards):
+    """The code that makes the prompts of a task: editing one family leaves the others."""
+    family = task_cfg(wildcards.task)["family"]
+    return code_hash("write_prompts.py", f"circuit_reuse/prompts/{family}.py")
+
+
+def model_folder(wildcards):
+    """Where the files of a model lie: in the project, or where they were fetched to."""
+    source = config["model_sources"][wildcards.model]
+    return source.get("path") or f"<resources>/hub/{wildcards.model}"
+
+
+def model_inputs(wildcards):
+    """The files of a model as inputs, so that changed weights rerun what they shape."""
+    source = config["model_sources"][wildcards.model]
+    if "path" in source:
+        return [str(path) for path in model_folder_files(source["path"])]
+    return f"<resources>/hub/{wildcards.model}"

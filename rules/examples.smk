@@ -1,0 +1,53 @@
+def prompt_file(wildcards):
+    """The user's own file of a custom task; built-in tasks need none."""
+    return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
+
+
+rule write_prompts:
+    input:
+        file=prompt_file,
+    output:
+        prompts="<results>/prompts/{task}/{shard}.parquet",
+    log:
+        "<logs>/write_prompts/{task}/{shard}.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        cfg=lambda wildcards: stage_cfg(
+            "seed",
+            task=task_cfg(wildcards.task),
+            held_out_share=config["examples"]["held_out_share"],
+            examples=shard_range(wildcards.shard),
+        ),
+        code=prompt_code,
+    script:
+        "../workflow/scripts/write_prompts.py"
+
+
+rule tokenise_examples:
+    input:
+        model=model_inputs,
+        about="<results>/{model}/model.json",
+        prompts="<results>/prompts/{task}/{shard}.parquet",
+    output:
+        examples=ensure(
+            "<results>/{model}/{task}/examples/{shard}.parquet", non_empty=True
+        ),
+    log:
+        "<logs>/tokenise_examples/{model}/{task}/{shard}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+    params:
+        cfg=lambda wildcards: stage_cfg(
+            metric=config["attribution"]["metric"],
+            dtype=config["compute"]["dtype"],
+            bos=task_cfg(wildcards.task)["bos"],
+            accuracy=task_cfg(wildcards.task)["accuracy"],
+        ),
+        code=code_hash("tokenise_examples.py"),
+        compute=compute,
+    script:
+        "../workflow/scripts/tokenise_examples.py"

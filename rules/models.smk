@@ -1,0 +1,76 @@
+rule fetch_model:
+    output:
+        folder=directory("<resources>/hub/{model}"),
+    log:
+        "<logs>/fetch_model/{model}.log",
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        cfg=lambda wildcards: settled(config["model_sources"][wildcards.model]),
+        code=code_hash("fetch_model.py"),
+    script:
+        "../workflow/scripts/fetch_model.py"
+
+
+rule describe_model:
+    input:
+        model=model_inputs,
+    output:
+        about="<results>/{model}/model.json",
+    log:
+        "<logs>/describe_model/{model}.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_hash("describe_model.py"),
+    script:
+        "../workflow/scripts/describe_model.py"
+
+
+rule train_tokenizer:
+    output:
+        tokenizer="<results>/trained/tokenizer/tokenizer.json",
+    log:
+        "<logs>/train_tokenizer.log",
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=code_hash("train_tokenizer.py"),
+    script:
+        "../workflow/scripts/train_tokenizer.py"
+
+
+# Into results/, never over the committed models: copying them is a decision.
+rule train_model:
+    input:
+        tokenizer="<results>/trained/tokenizer/tokenizer.json",
+    output:
+        weights="<results>/trained/tiny-{family}-{size}/model.safetensors",
+        card="<results>/trained/tiny-{family}-{size}/README.md",
+        curve="<results>/trained/tiny-{family}-{size}/training.csv",
+        figure="<results>/trained/tiny-{family}-{size}/training.svg",
+    log:
+        "<logs>/train_model/tiny-{family}-{size}.log",
+    wildcard_constraints:
+        family="gpt2|neox",
+        size="small|medium|large",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+    params:
+        seed=0,
+        code=code_hash("train_model.py"),
+    script:
+        "../workflow/scripts/train_model.py"
+
+
+rule train_models:
+    input:
+        expand(
+            "<results>/trained/tiny-{family}-{size}/model.safetensors",
+            family=["gpt2", "neox"],
+            size=["small", "medium", "large"],
+        ),

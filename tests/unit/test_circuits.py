@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+
+from circuit_reuse import circuits, components, sharing
+from circuit_reuse.components import Space
+
+SPACE = Space(layers=3, heads=4, d_model=16, d_head=4)
+HEADS = SPACE.of_kinds(["head"])
+
+
+def test_component_names_round_trip_and_cost_what_they_write():
+    assert SPACE.names[:6] == ["input", "a0.h0", "a0.h1", "a0.h2", "a0.h3", "m0"]
+    assert sorted(SPACE.names, key=components.order) == SPACE.names
+    assert [SPACE.write_cost(name) for name in ("input", "a1.h2", "m2")] == [16, 4, 16]
+    with pytest.raises(ValueError, match="names no component"):
+        components.kind("h3.a1")
+
+
+def test_top_k_takes_the_largest_absolute_scores_whatever_their_sign():
+    member = circuits.top_k(np.array([[0.1, -5.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0]]), 2)
+    assert member.tolist() == [[False, True, True, False], [True, True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "examples", "needed"),
+    [(7, 100, 7), (50, 3, 2), (100, 40, 40), (97, 40, 39), (0.5, 10, 1), (29, 100, 29), (58, 50, 29)],
+)
+def test_the_number_needed_is_not_rounded_up_by_floating_point(threshold, examples, needed):
+    assert circuits.needed(threshold, examples) == needed
+
+
+def test_reuse_is_in_per_cent_of_k_for_counts_and_for_shares():
+    member = np.zeros((4, 15), dtype=bool)
+    member[:, 0] = True
+    for row in range(4):
+        member[row, 1 + row : 7 + row] = True
+    # The reference study reported 2.0 here, because it divided by the per cent.
+    assert circuits.resolve_k(0.5, 15) == 8 and circuits.resolve_k(7, 15) == 7
+    assert circuits.reuse(member, 100, 7) == pytest.approx(100 * 4 / 7)
+    assert circuits.reuse(member, 1, 7) == 100.0
+    with pytest.raises(ValueError, match="only 15"):
+        circuits.resolve_k(16, 15)
+
+
+def test_identical_examples_share_all_and_disjoint_ones_nothing():
+    same = np.tile(np.arange(8.0), (5, 1))
+    member = circuits.top_k(same, 3)
+    assert circuits.reuse(member, 100, 3) == 100 and circuits.identifiability(member, same, 3) == 1
+    apart = np.eye(6)
+    assert circuits.reuse(circuits.top_k(apart, 1), 50, 1) == 0
+
+
+def test_random_circuits_have_the_make_of_the_real_ones():
+    rng = np.random.default_rng(0)
+    member = circuits.top_k(rng.normal(size=(7, 12)), 5)
+    kinds = ["head"] * 8 + ["mlp"] * 4
+    drawn = circuits.random_members(member, kinds, 50, rng)
+    for columns in (slice(0, 8), slice(8, 12)):
+        assert (drawn[:, :, columns].sum(2) == member[:, columns].sum(1)).all()
+    # Every component is as likely as any other of its kind.
+    assert np.ptp(drawn.mean(0)[0, :8]) < 0.4
+
+
+def test_controls_are_disjoint_different_matched_and_named_by_a_stream():
+    circuit = ["a0.h1", "a2.h3", "m1"]
+    found = circuits.controls(circuit, SPACE.names, ("head", "mlp"), 50, "x")
+    assert len(found) == 50 == len({tuple(names) for names in found})
+    for names in found:
+        assert not set(names) & set(circuit)
+        assert sorted(map(components.kind, names)) == ["head", "head", "mlp"]
+    assert found == circuits.controls(circuit, SPACE.names, ("head", "mlp"), 50, "x")
+    assert found != circuits.controls(circuit, SPACE.names, ("head", "mlp"), 50, "y")
+    # More controls begin with the same ones.
+    assert circuits.controls(circuit, SPACE.names, ("head", "mlp"), 60, "x")[:50] == found
+
+
+def test_controls_of_the_same_layers():
+    for names in circuits.controls(["a0.h1", "a2.h3"], HEADS, ("head",), 9, "x", same_layers=True):
+        assert [components.place(name)[0] for name in names] == [0, 2]
+
+
+def test_when_there_are_few_controls_all_are_taken():
+    found = circuits.controls(["a0.h0"], HEADS, ("head",), 100, "x")
+    assert len(found) == 11
+
+
+def test_a_pool_that_is_too_small_is_an_error_that_says_how_small():
+    with pytest.raises(circuits.PoolTooSmall, match="2 mlps and leaves 1"):
+        circuits.controls(["m0", "m1"], SPACE.names, ("head", "mlp"), 10, "x")
+
+
+def test_a_planted_circuit_is_found_and_shared():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(40, len(HEADS)))
+    planted = [HEADS.index(name) for name in ("a0.h2", "a1.h1", "a2.h0")]
+    scores[:, planted] += 6 * rng.choice([-1, 1], size=3)
+    cfg = {"top_k": [3], "thresholds": [90], "draws": 99, "rarefaction": 20,
+           "controls": {"count": 20, "same_layers": False, "pool_too_small": "error"}}  # fmt: skip
+    rows = sharing.task_circuits(scores, HEADS, range(40), cfg, ("x",))
+    shared = next(row for row in rows if row["kind"] == "shared")
+    assert shared["components"] == ["a0.h2", "a1.h1", "a2.h0"]
+    assert sum(row["kind"] == "control" for row in rows) == 20
+
+
+def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
+    import pandas as pd
+
+    cfg = {"top_k": [4], "thresholds": [50], "draws": 199, "rarefaction": 10}
+    examples = pd.DataFrame({"variant": ["a", "b"] * 15, "template": ["t"] * 30})
+    p_values = []
+    for seed in range(60):
+        scores = np.random.default_rng(seed).normal(size=(30, 12))
+        row = sharing.reuse_table("t", scores, HEADS, examples, {}, cfg, (seed,))[0]
+        p_values.append(row["p_reuse"])
+        assert row["reuse_other"] is None and row["p_template"] is None
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.12
+
+
+def test_reuse_beyond_what_every_task_shares():
+    """A task that shares only what all tasks share is not above its cross-task null."""
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    generic = rng.normal(size=(30, 12))
+    generic[:, :3] += 8
+    own = rng.normal(size=(30, 12))
+    own[:, :2] += 8
+    own[:, 8:10] += 8
+    cfg = {"top_k": [4], "thresholds": [90], "draws": 199, "rarefaction": 10}
+    examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30})
+
+    def p_other(scores, other):
+        return sharing.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0]["p_reuse_other"]  # noqa: E501
+
+    assert p_other(own, generic) < 0.05
+    assert p_other(generic, generic + rng.normal(size=(30, 12)) * 0.01) > 0.05
+
+
+def test_rarefaction_makes_different_n_comparable():
+    rng = np.random.default_rng(2)
+    values = []
+    for n in (20, 200):
+        scores = rng.normal(size=(n, 12))
+        scores[:, :2] += 2.5
+        counts, size = circuits_counts(scores, rng)
+        values.append(np.mean((counts >= circuits.needed(90, size)).sum(1)))
+    assert abs(values[0] - values[1]) < 0.7
+
+
+def circuits_counts(scores, rng):
+    return sharing.rarefied(circuits.top_k(scores, 3), 10, 400, rng)
+
+
+def test_two_planted_families_are_found_and_follow_their_label():
+    from circuit_reuse import statistics
+
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(40, 12)) * 0.3
+    label = np.repeat([0, 1], 20)
+    scores[label == 0, :3] += 5
+    scores[label == 1, 6:9] += 5
+    overlap = circuits.pairwise_jaccard(circuits.top_k(scores, 3))
+    families, order = circuits.families(1 - overlap)
+    assert circuits.adjusted_rand(families, label) == 1.0 and sorted(order) == list(range(40))
+    assert statistics.label_permutation(overlap, label, 199, 0) == 1 / 200
+    one, _ = circuits.families(np.ones((40, 40)) - np.eye(40))
+    assert set(one) == {1}
+
+
+def test_pairwise_measures_by_hand():
+    member = np.array([[1, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
+    assert circuits.pairwise_jaccard(member)[0].tolist() == [1, 1 / 3, 0]
+    ranks = circuits.rank_correlations(np.array([[1.0, -2, 3], [3.0, 2, 1]]))
+    assert ranks[0, 1] == pytest.approx(-1)
+    assert circuits.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1
+    assert circuits.adjusted_rand([0, 1, 0, 1], [0, 0, 1, 1]) == pytest.approx(-0.5)

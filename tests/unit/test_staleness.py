@@ -1,0 +1,57 @@
+"""The code hash: what must rerun a stage, and what must not."""
+
+import pytest
+
+from circuit_reuse import staleness
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    package = tmp_path / "circuit_reuse"
+    package.mkdir()
+    (tmp_path / "a.py").write_text("import job\nfrom circuit_reuse import used\n\ndef main():\n    used.f()\n")
+    (tmp_path / "job.py").write_text("x = 1\n")
+    (package / "used.py").write_text("def f():\n    from circuit_reuse.deep import g\n    return g()\n")
+    (package / "deep.py").write_text("def g():\n    return 1\n")
+    (package / "unused.py").write_text("y = 2\n")
+    monkeypatch.setattr(staleness, "SCRIPTS", tmp_path)
+    return tmp_path
+
+
+def hash_now(*scripts):
+    staleness.code_hash.cache_clear()
+    staleness.parse.cache_clear()
+    return staleness.code_hash(*scripts)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("circuit_reuse/deep.py", "return 1", "return 2", True),
+        ("circuit_reuse/deep.py", "    return 1", "    # why\n    return 1", False),
+        ("circuit_reuse/deep.py", "    return 1", '    """What."""\n    return 1', False),
+        ("circuit_reuse/deep.py", "def g():\n", "\n\ndef g( ):\n", False),
+        ("circuit_reuse/unused.py", "2", "3", False),
+        ("job.py", "1", "2", False),
+        ("a.py", "used.f()", "used.f(3)", True),
+    ],
+)
+def test_what_changes_the_hash(project, file, old, new, changes):
+    before = hash_now("a.py")
+    path = project / file
+    path.write_text(path.read_text().replace(old, new))
+    assert (hash_now("a.py") != before) == changes
+
+
+def test_a_docstring_beside_code_that_changed_still_changes(project):
+    path = project / "circuit_reuse" / "deep.py"
+    path.write_text('def g():\n    """A."""\n    return 1\n')
+    before = hash_now("a.py")
+    path.write_text('def g():\n    """B."""\n    return 2\n')
+    assert hash_now("a.py") != before
+
+
+def test_modules_named_by_a_rule_count(project):
+    before = hash_now("a.py", "circuit_reuse/unused.py")
+    (project / "circuit_reuse" / "unused.py").write_text("y = 4\n")
+    assert hash_now("a.py", "circuit_reuse/unused.py") != before

@@ -1,0 +1,156 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from circuit_reuse import statistics, testing
+
+
+def test_mcnemar_equals_swapping_every_pair():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.random((2, 10)) < [[0.3], [0.7]]
+        d = (a.astype(int) - b)[a != b]
+        flips = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in product([1, -1], repeat=len(d))]  # noqa: E501
+        slow = np.mean([value >= abs(d.sum()) for value in flips])
+        assert statistics.mcnemar(a, b) == pytest.approx(slow)
+    assert statistics.mcnemar(a, a) == 1.0
+
+
+def test_smallest_mcnemar_p():
+    """With m discordant pairs all one way the p-value is 2 ** (1 - m)."""
+    assert statistics.mcnemar(np.ones(6, bool), np.zeros(6, bool)) == pytest.approx(2**-5)
+
+
+def test_sign_flip_equals_enumeration_and_is_never_zero():
+    d = np.array([0.3, -0.1, 0.8, 0.5, 0.9, -0.2])
+    means = [abs(np.mean(np.array(s) * d)) for s in product([1, -1], repeat=6)]
+    slow = np.mean([value >= abs(d.mean()) - 1e-12 for value in means])
+    assert statistics.sign_flip(d, 9999, 0) == pytest.approx(slow)
+    assert statistics.sign_flip(np.ones(40), 999, 0) == pytest.approx(2 / 1000, abs=1.1e-3)
+    assert statistics.sign_flip(np.zeros(5), 99, 0) == 1.0
+
+
+@pytest.mark.parametrize("test", ["sign_flip", "rank", "mcnemar"])
+def test_p_values_are_uniform_under_the_null(test):
+    """The share of p at or below each level is no more than the level, and not far below."""
+    rng = np.random.default_rng(5)
+    p_values = []
+    for seed in range(1000):
+        if test == "sign_flip":
+            p_values.append(statistics.sign_flip(rng.normal(size=12), 199, seed))
+        elif test == "rank":
+            values = rng.normal(size=100)
+            p_values.append(statistics.rank_p(values[0], values[1:], larger=False))
+        else:
+            a, b = rng.random((2, 60)) < 0.5
+            p_values.append(statistics.mcnemar(a, b))
+    for level in (0.05, 0.1, 0.2, 0.5):
+        share = np.mean(np.array(p_values) <= level + 1e-12)
+        # The exact McNemar test is discrete and so a little below its level.
+        low = 0.4 * level if test == "mcnemar" else level - 4 * np.sqrt(level / 1000)
+        assert low <= share <= level + 4 * np.sqrt(level * (1 - level) / 1000)
+
+
+def test_rank_counts_ties_against_the_circuit():
+    assert statistics.rank_p(1.0, [0.0, 1.0, 2.0]) == 3 / 4
+    assert statistics.rank_p(-5.0, np.zeros(99), larger=False) == 1 / 100
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(7)
+    hits = 0
+    for seed in range(300):
+        low, high = statistics.mean_interval(rng.normal(size=40), 400, seed)
+        hits += low <= 0 <= high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_paired_columns_stay_paired():
+    """A difference that is the same for all examples has an interval of no width."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=30)
+    low, high = statistics.bootstrap(
+        (first, first - 2), lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis), 200, 0
+    )
+    assert low == pytest.approx(2) and high == pytest.approx(2)
+
+
+def test_false_discovery_equals_the_step_up_procedure_and_keeps_missing_ones():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.2])
+    known = np.sort(p[~np.isnan(p)])
+    q = statistics.false_discovery(p)
+    assert np.isnan(q[2])
+    for level in (0.02, 0.05, 0.06, 0.3):
+        passed = [k for k in range(4) if known[k] <= level * (k + 1) / 4]
+        count = passed[-1] + 1 if passed else 0
+        assert np.nansum(q <= level + 1e-12) == count
+
+
+def test_similarity_that_ignores_the_labels_gives_uniform_p():
+    rng = np.random.default_rng(2)
+    p_values = []
+    for seed in range(200):
+        x = rng.normal(size=(20, 3))
+        similarity = -np.linalg.norm(x[:, None] - x[None], axis=2)
+        p_values.append(statistics.label_permutation(similarity, rng.integers(0, 2, 20), 99, seed))
+    assert stats.kstest([p for p in p_values if p], "uniform").pvalue > 0.001
+    assert statistics.label_permutation(similarity, np.zeros(20), 99, 0) is None
+
+
+def effects_table(circuit_shift, seed=0, controls=99, n=40):
+    """Effects of a circuit and its controls, all from one distribution but for a shift."""
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    rows = [("none", None, "none", rng.normal(5, 1, n))]
+    for control in (None, *range(controls)):
+        # Sets differ from each other, and examples within a set.
+        shift = rng.normal(-1, 0.5) + (circuit_shift if control is None else 0)
+        rows.append(("c", control, "remove", rows[0][3] + shift + rng.normal(0, 0.3, n)))
+    frames = [
+        pd.DataFrame({
+            "circuit": None if circuit == "none" else circuit, "control": control,
+            "direction": direction, "replacement": "corrupt", "example": np.arange(n),
+            "metric": metric, "correct": metric > 0, "kl": 0.1,
+        })
+        for circuit, control, direction, metric in rows
+    ]  # fmt: skip
+    frame = pd.concat(frames, ignore_index=True)
+    frame["control"] = frame["control"].astype("Int32")
+    return frame
+
+
+CFG = {"permutations": 199, "bootstrap": 200}
+
+
+def test_a_circuit_that_matters_is_told_from_one_that_does_not():
+    strong = testing.test_one(testing.Outcomes(effects_table(-4)), "c", CFG, ("x",))
+    assert strong["p_rank"] == 1 / 100 and strong["p_permutation"] < 0.02
+    assert strong["effect_high"] < strong["control_low"] and strong["lift"] < 0
+    ranks = [
+        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", CFG, ("x",))["p_rank"]
+        for seed in range(60)
+    ]
+    assert stats.kstest(ranks, "uniform").pvalue > 0.001
+
+
+def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
+    import pandas as pd
+
+    shared = {"kind": "shared", "top_k": 2.0, "k": 2}
+    table = pd.DataFrame([
+        shared | {"threshold": 100.0, "circuit": "empty", "components": [], "problem": None},
+        shared | {"threshold": 90.0, "circuit": "d", "components": ["m0"], "problem": "pool"},
+        shared | {"threshold": 50.0, "circuit": "c", "components": ["a0.h0"], "problem": None},
+    ])  # fmt: skip
+    rows = testing.tests_table(effects_table(-4), table, CFG, ("x",))
+    assert [row["p_rank"] for row in rows[:2]] == [None, None] and rows[2]["p_rank"] == 0.01
+    assert "no component is shared" in rows[0]["problem"] and rows[1]["problem"] == "pool"
+
+
+def test_faithfulness_is_zero_with_nothing_and_one_with_everything():
+    floor, full = np.array([0.0, 1.0]), np.array([4.0, 5.0])
+    assert testing.faithfulness_of(floor, floor, full, axis=0) == 0
+    assert testing.faithfulness_of(full, floor, full, axis=0) == 1

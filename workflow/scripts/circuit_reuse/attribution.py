@@ -1,0 +1,132 @@
+"""Per-example scores of every component: how the metric changes when it is corrupted.
+
+All methods return [example, component] in the order of `Space.names`.  A batch gives the
+scores of all its examples at once: the gradient of the summed metric with respect to an
+activation of example i is that of example i's own metric.  Sums are taken in float32.
+"""
+
+import torch
+from torch import einsum
+
+from circuit_reuse import interventions, models
+from circuit_reuse.edges import edge_scores
+
+
+def score(model, batch, method, metric, steps=5, patch_rows=64):
+    """Scores of one batch.
+
+    method:  gradient, atp, ig, eap, eap-ig or patching
+    metric:  logit_difference or log_probability
+    steps:   integration steps of ig and eap-ig
+    returns: [example, component], float32, in units of the metric; negative where the
+             component helps.  eap and eap-ig sum |edge| and so have no sign.
+    """
+    if method == "patching":
+        return patching(model, batch, metric, patch_rows)
+    if method in ("eap", "eap-ig"):
+        edges = edge_scores(model, batch, metric, steps if method == "eap-ig" else 0)
+        return einsum("ewr->ew", edges.abs())
+    _, corrupt = interventions.run(model, batch.corrupt)
+    if method == "ig":
+        clean, gradient = integrated_gradient(model, batch, corrupt, metric, steps)
+    else:
+        clean, gradient = gradient_at(model, batch, metric)
+    if method == "gradient":
+        change = clean.like(torch.neg)
+    else:
+        change = interventions.add(corrupt, clean.like(torch.neg))
+    return contract(change, gradient)
+
+
+def gradient_at(model, batch, metric, embedding=None):
+    """Activations of the clean run, and the gradient of the metric with respect to each.
+
+    embedding: [example, position, d_model] put in instead of the clean token embedding
+    """
+
+    def start(tensor, hook):
+        put_in = tensor if embedding is None else embedding.to(tensor.dtype)
+        return put_in.detach().requires_grad_()
+
+    with (
+        torch.enable_grad(),
+        model.bridge.hooks(fwd_hooks=[(interventions.hook_names(model)[0], start)]),
+        interventions.capturing(model) as kept,
+    ):
+        last = models.logits(model, batch.clean)
+        total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
+        acts = interventions.activations(model, kept)
+        tensors = [acts.embedding, *acts.z, *acts.mlp]
+        gradients = torch.autograd.grad(total, tensors)
+    layers = model.space.layers
+    gradient = interventions.Activations(
+        gradients[0], list(gradients[1 : 1 + layers]), list(gradients[1 + layers :])
+    )
+    return acts.like(torch.Tensor.detach), gradient
+
+
+def integrated_gradient(model, batch, corrupt, metric, steps):
+    """Clean activations, and the mean gradient on the way from clean to corrupt embedding.
+
+    The way is cut into `steps` equal parts and the gradient taken in the middle of each.
+    source: Sundararajan et al. 2017; Hanna et al. 2024 (EAP-IG, inputs)
+    """
+    _, clean = interventions.run(model, batch.clean)
+    total = None
+    for alpha in midpoints(steps):
+        between = torch.lerp(clean.embedding.float(), corrupt.embedding.float(), alpha)
+        _, gradient = gradient_at(model, batch, metric, between)
+        share = gradient.like(lambda tensor: tensor.float() / steps)
+        total = share if total is None else interventions.add(total, share)
+    return clean, total
+
+
+def midpoints(steps):
+    """Middles of `steps` equal parts of [0, 1]."""
+    return [(step + 0.5) / steps for step in range(steps)]
+
+
+def contract(change, gradient):
+    """First-order change of the metric for each component.
+
+    change, gradient: Activations
+    returns: [example, component]
+    source:  Nanda 2023, "Attribution patching"; Syed et al. 2023, eq. 2
+    """
+    columns = [dot("epd,epd->e", change.embedding, gradient.embedding)[:, None]]
+    for z, z_gradient, mlp, mlp_gradient in zip(
+        change.z, gradient.z, change.mlp, gradient.mlp, strict=True
+    ):
+        columns.append(dot("ephd,ephd->eh", z, z_gradient))
+        columns.append(dot("epd,epd->e", mlp, mlp_gradient)[:, None])
+    return torch.cat(columns, dim=1)
+
+
+def dot(pattern, first, second):
+    """An einsum in float32."""
+    return einsum(pattern, first.float(), second.float())
+
+
+@torch.no_grad()
+def patching(model, batch, metric, rows=64):
+    """Exact change of the metric when one component takes its corrupt output.
+
+    rows:    interventions in one run, at most
+    returns: [example, component]
+    source:  Vig et al. 2020 (causal mediation); Zhang & Nanda 2024
+    """
+    _, corrupt = interventions.run(model, batch.corrupt)
+    base = models.metric_values(
+        models.logits(model, batch.clean), batch.answer, batch.distractor, metric
+    )
+    count = len(batch.rows)
+    together = max(1, rows // count)
+    names = model.space.names
+    columns = []
+    for start in range(0, len(names), together):
+        part = names[start : start + together]
+        last = interventions.replace(model, batch.clean, [[name] for name in part], corrupt)
+        answer, distractor = batch.answer.repeat(len(part)), batch.distractor.repeat(len(part))
+        values = models.metric_values(last, answer, distractor, metric)
+        columns.append(values.view(len(part), count).T - base[:, None])
+    return torch.cat(columns, dim=1)

@@ -1,0 +1,237 @@
+"""Every mistake in a config that can be seen before a job runs, as one clear message each.
+
+A message names the key, what was found, what is allowed, and the nearest valid name.
+Standard library, jsonschema and yaml only, plus the tokenizer for a custom file.
+"""
+
+import difflib
+from pathlib import Path
+
+from circuit_reuse import fingerprint
+from circuit_reuse.prompts import registry
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+
+
+class ConfigError(ValueError):
+    """A mistake in the config or in a file that it names."""
+
+
+def check(config, project, directory):
+    """Check a config and fill in its defaults, in place.
+
+    project:   the project's folder, in which models and custom files must lie
+    directory: the folder that the workflow runs in, to which paths are relative
+    raises:    ConfigError with the first mistake
+    """
+    check_schema(config)
+    check_names(config)
+    for name in config["models"]:
+        check_model(name, config, (project, directory))
+    for name, task in config["custom_tasks"].items():
+        if name in config["tasks"]:
+            check_custom(name, task, config, (project, directory))
+    check_examples(config)
+    check_grids(config)
+
+
+def check_schema(config):
+    """Types, ranges and unknown keys; defaults are filled in."""
+    import jsonschema
+    import yaml
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
+        raise ConfigError(explain(error))
+    fill(config, schema)
+
+
+def fill(config, schema):
+    """Put the schema's defaults where a key is missing."""
+    for key, part in schema.get("properties", {}).items():
+        if key not in config and "default" in part:
+            config[key] = type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]  # fmt: skip  # noqa: E501
+        if isinstance(config.get(key), dict):
+            fill(config[key], part)
+            inner = part.get("additionalProperties")
+            if isinstance(inner, dict):
+                for value in config[key].values():
+                    fill(value, inner)
+
+
+def explain(error):
+    """One sentence for a schema error."""
+    where = ".".join(map(str, error.absolute_path)) or "the config"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        extra = next(key for key in error.instance if key not in known)
+        full = f"{where}.{extra}" if error.absolute_path else str(extra)
+        return f"unknown key {full}: allowed are {', '.join(known)}{nearest(extra, known)}"
+    value = error.instance
+    if error.validator == "enum":
+        allowed = list(map(str, error.validator_value))
+        return f"{where} is {value!r}; allowed: {', '.join(allowed)}{nearest(value, allowed)}"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in value]
+        return f"{where} has no {missing[0]}, which is needed"
+    if error.validator == "oneOf" and "model_sources" in where:
+        return f"{where} needs either path, or hub and revision; found: {', '.join(value) or 'none'}"
+    limits = {
+        "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than", "type": "of type", "pattern": "of the form",
+        "minItems": "a list of at least this length:", "contains": "a list with",
+    }  # fmt: skip
+    if error.validator in limits:
+        wanted = error.validator_value
+        wanted = wanted.get("const") if isinstance(wanted, dict) else wanted
+        return f"{where} is {value!r}; it must be {limits[error.validator]} {wanted}"
+    return f"{where}: {error.message}"
+
+
+def nearest(name, known):
+    """A hint at the nearest valid name, or nothing."""
+    close = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.5)
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+def check_names(config):
+    """Models and tasks must be known."""
+    sources = config["model_sources"]
+    for name in config["models"]:
+        if name not in sources:
+            raise ConfigError(
+                f"models: {name!r} is not in model_sources ({', '.join(sources)})"
+                + nearest(name, sources)
+            )
+    known = [*registry.TASKS, *config["custom_tasks"]]
+    for key in ("tasks", "task_options"):
+        for name in config[key]:
+            if name not in known:
+                raise ConfigError(
+                    f"{key}: unknown task {name!r}; known: {', '.join(known)}{nearest(name, known)}"
+                )
+    for name in config["custom_tasks"]:
+        if name in registry.TASKS:
+            raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
+    for name, options in config["task_options"].items():
+        if name in config["custom_tasks"]:
+            raise ConfigError(f"task_options.{name}: a custom task has no options")
+        check_options(name, options)
+
+
+def check_options(name, options):
+    """Options of a task must be parameters of its family."""
+    import inspect
+
+    from circuit_reuse.prompts.generate import family
+
+    spec = registry.TASKS[name]
+    known = list(inspect.signature(family(spec.family).example).parameters)[2:]
+    for option in options:
+        if option not in known:
+            allowed = ", ".join(known) or "none"
+            raise ConfigError(
+                f"task_options.{name}.{option} is unknown; allowed: {allowed}{nearest(option, known)}"
+            )
+
+
+def inside(path, folders, key):
+    """The path, if it lies in one of the folders.
+
+    raises: ConfigError for a path that leads out of the project
+    """
+    full = Path(path).resolve()
+    if not any(full.is_relative_to(Path(folder).resolve()) for folder in folders):
+        raise ConfigError(f"{key}: {path!r} leads out of the project; use a path inside it")
+    return full
+
+
+def check_model(name, config, folders):
+    """A local model must have safetensors weights, a tokenizer, and room for the circuits."""
+    source = config["model_sources"][name]
+    if "path" not in source:
+        return
+    key = f"model_sources.{name}.path"
+    inside(source["path"], folders, key)
+    try:
+        fingerprint.files(source["path"])
+        space = fingerprint.shape(source["path"])
+    except fingerprint.ModelError as problem:
+        raise ConfigError(f"{key}: {problem}") from None
+    kinds = config["circuits"]["kinds"]
+    total = len(space.of_kinds(kinds))
+    what = " and ".join({"head": "heads", "mlp": "MLPs"}[kind] for kind in kinds)
+    for top_k in config["circuits"]["top_k"]:
+        k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
+        if top_k >= 1 and top_k != k:
+            raise ConfigError(f"circuits.top_k: {top_k} is neither a count nor a share below 1")
+        if k > total:
+            raise ConfigError(f"circuits.top_k: {top_k} is more than the {total} {what} of {name}")
+        skip = config["circuits"]["controls"]["pool_too_small"] == "skip"
+        if 2 * k > total and not skip:
+            raise ConfigError(
+                f"circuits.top_k: a circuit of {k} of the {total} {what} of {name} leaves "
+                f"{total - k} for a matched control; use at most {total // 2}, or set "
+                "circuits.controls.pool_too_small: skip"
+            )
+
+
+def check_custom(name, task, config, folders):
+    """A custom file must be readable, and give enough valid pairs under every local model."""
+    from circuit_reuse import examples
+    from circuit_reuse.prompts import custom
+
+    key = f"custom_tasks.{name}.file"
+    path = inside(task["file"], folders, key)
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {task['file']}")
+    settings = config["examples"]
+    try:
+        rows = custom.rows(path, settings["held_out_share"])
+    except ValueError as problem:
+        raise ConfigError(f"{key}: {problem}") from None
+    if len(rows) < settings["count"]:
+        raise ConfigError(
+            f"examples.count is {settings['count']}, but {task['file']} has {len(rows)} rows"
+        )
+    for model in config["models"]:
+        folder = config["model_sources"][model].get("path")
+        if folder is None:
+            continue
+        tokenizer, bos = examples.load_tokenizer(folder)
+        bos = bos if task["bos"] else None
+        pairs = [examples.tokenise(tokenizer, bos, row) for row in rows[: settings["count"]]]
+        for split in ("train", "held_out"):
+            try:
+                examples.enough(pairs, split, settings["min_valid"], name)
+            except ValueError as problem:
+                raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
+
+
+def check_examples(config):
+    """Each split must be able to reach the number of valid pairs that it needs."""
+    settings = config["examples"]
+    held_out = int(settings["count"] * settings["held_out_share"])
+    for split, count in (("train", settings["count"] - held_out), ("held_out", held_out)):
+        if count < settings["min_valid"]:
+            raise ConfigError(
+                f"examples.count: {settings['count']} examples give {count} for the {split} split, "
+                f"fewer than examples.min_valid ({settings['min_valid']})"
+            )
+
+
+def check_grids(config):
+    """The circuit of the cross-task matrix must be one of those that are built."""
+    chosen, circuits = config["cross_task"], config["circuits"]
+    for key, grid in (("top_k", "top_k"), ("threshold", "thresholds")):
+        if chosen[key] not in circuits[grid]:
+            allowed = ", ".join(map(str, circuits[grid]))
+            raise ConfigError(
+                f"cross_task.{key} is {chosen[key]}; it must be one of circuits.{grid}: {allowed}"
+            )
+    if chosen["controls"] > circuits["controls"]["count"]:
+        raise ConfigError(
+            f"cross_task.controls is {chosen['controls']}, more than circuits.controls.count "
+            f"({circuits['controls']['count']})"
+        )

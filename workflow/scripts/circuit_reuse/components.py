@@ -1,0 +1,66 @@
+"""Names and places of a model's components: `input`, `a5.h1` (head 1 of layer 5), `m3` (MLP 3).
+
+The names are those of EAP-IG and MIB.  `input` is the token embedding.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+KINDS = ("head", "mlp")
+HEAD, MLP = re.compile(r"a(\d+)\.h(\d+)"), re.compile(r"m(\d+)")
+
+
+@dataclass(frozen=True)
+class Space:
+    """The component space of a model: its shape, and the order of all its components."""
+
+    layers: int
+    heads: int
+    d_model: int
+    d_head: int
+
+    @property
+    def names(self):
+        """Every component in the order of the computation, `input` first."""
+        names = ["input"]
+        for layer in range(self.layers):
+            names += [f"a{layer}.h{head}" for head in range(self.heads)] + [f"m{layer}"]
+        return names
+
+    def of_kinds(self, kinds=KINDS):
+        """The components of some kinds (head, mlp) in order."""
+        return [name for name in self.names if kind(name) in kinds]
+
+    def write_cost(self, name):
+        """Dimensions of the residual stream that a component writes from its own space."""
+        return self.d_head if kind(name) == "head" else self.d_model
+
+
+def kind(name):
+    """input, head or mlp."""
+    if name == "input":
+        return "input"
+    if HEAD.fullmatch(name):
+        return "head"
+    if MLP.fullmatch(name):
+        return "mlp"
+    raise ValueError(f"{name!r} names no component; expected input, a5.h1 or m3")
+
+
+@lru_cache(maxsize=None)
+def place(name):
+    """(layer, head) of a component; head is None for an MLP, layer None for the input."""
+    if match := HEAD.fullmatch(name):
+        return int(match[1]), int(match[2])
+    if match := MLP.fullmatch(name):
+        return int(match[1]), None
+    return None, None
+
+
+def order(name):
+    """A sort key: the order of the computation."""
+    layer, head = place(name)
+    if layer is None:
+        return (-1, 0)
+    return (layer, 10**6 if head is None else head)

@@ -1,0 +1,189 @@
+"""What removing or keeping circuits does, example by example, with reuse of earlier rows.
+
+Interventions are grouped in units: a circuit with its controls, in one direction.  A unit is
+computed in batches of its own, so its numbers do not depend on which other units there are,
+and a file that was extended equals one that was made at once, byte for byte.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from circuit_reuse import interventions, models
+from circuit_reuse.tables import EFFECTS
+
+COLUMNS = EFFECTS.names
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Interventions that are computed together.
+
+    circuit:   id of the circuit, or None for the run without intervention
+    direction: none, remove (necessity) or keep (sufficiency: all else is removed)
+    sets:      [(control or None, component names)]
+    """
+
+    circuit: str | None
+    direction: str
+    sets: list
+
+    def key(self, context):
+        """What the rows depend on: the interventions and the context they ran in."""
+        text = json.dumps([self.circuit, self.direction, self.sets, context])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def units_of(circuits, directions, keep_controls=0):
+    """One unit a direction for each different shared circuit, and the untouched run.
+
+    circuits:      {id: (names, controls)}, without the empty circuit
+    directions:    remove, keep, or both
+    keep_controls: controls that are kept alone too, the first so many
+    """
+    units = [Unit(None, "none", [(None, [])])]
+    if "keep" in directions:
+        # Everything removed: the floor against which what a circuit keeps is measured.
+        units.append(Unit("empty", "keep", [(None, [])]))
+    for circuit in sorted(circuits):
+        names, controls = circuits[circuit]
+        sets = [(None, list(names)), *enumerate(list(names) for names in controls)]
+        for direction in directions:
+            count = 1 + (keep_controls if direction == "keep" else len(controls))
+            units.append(Unit(circuit, direction, sets[:count]))
+    return units
+
+
+def context_of(fingerprint, examples, reference, replacement, metric, space, code, seed):
+    """Everything but the interventions that the numbers depend on, as a short hash."""
+    content = hashlib.sha256()
+    for frame in (examples, reference):
+        used = frame[["clean_tokens", "corrupt_tokens", "answer", "distractor"]]
+        for row in used.itertuples(index=False):
+            content.update(repr([list(map(int, row[0])), list(map(int, row[1])), int(row[2]), int(row[3])]).encode())  # fmt: skip
+    text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def update(previous, units, context, evaluate):
+    """Rows of all units, of which those in `previous` under the same key are kept.
+
+    previous: a DataFrame of the effects table, or None
+    evaluate: function of a Unit that returns its rows
+    returns:  (rows in the order of the units, units kept, units evaluated)
+    """
+    kept, new, parts = 0, 0, []
+    groups = {} if previous is None else dict(list(previous.groupby("unit", sort=False)))
+    for unit in tqdm(units, desc="circuits", unit="unit", disable=None):
+        key = unit.key(context)
+        if key in groups:
+            parts.append(groups[key])
+            kept += 1
+            continue
+        rows = evaluate(unit)
+        rows.insert(0, "unit", key)
+        parts.append(rows)
+        new += 1
+    frame = pd.concat(parts, ignore_index=True)[COLUMNS]
+    frame["control"] = frame["control"].astype("Int32")
+    return frame, kept, new
+
+
+class Evaluator:
+    """Runs units on a fixed set of examples; clean and corrupt runs and means happen once.
+
+    examples:  those that are tested (held-out split), valid rows only
+    reference: those that means are taken over (train split)
+    universe:  components that count as removable, for `keep`
+    """
+
+    def __init__(self, model, examples, reference, replacement, metric, universe, accuracy, rows, seed):
+        self.model, self.examples, self.metric = model, examples.reset_index(drop=True), metric
+        self.replacement, self.universe, self.accuracy, self.rows = replacement, universe, accuracy, rows
+        self.prepared = []
+        means = interventions.reference_mean(model, reference, rows) if replacement == "mean" else {}
+        donor = interventions.donors(self.examples, seed) if replacement == "resample" else None
+        for batch in models.batches(self.examples, rows, model.device):
+            last, clean = interventions.run(model, batch.clean)
+            instead = self.instead(batch, clean, means, donor)
+            self.prepared.append((batch, last.log_softmax(-1), instead))
+
+    def instead(self, batch, clean, means, donor):
+        """Activations that are put in for removed components, with the rows of the batch."""
+        if self.replacement == "zero":
+            return clean.like(torch.zeros_like)
+        if self.replacement == "corrupt":
+            return interventions.run(self.model, batch.corrupt)[1]
+        if self.replacement == "resample":
+            other = models.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
+            return interventions.run(self.model, other.clean)[1]
+        length = batch.clean.shape[1]
+        if length not in means:
+            raise ValueError(
+                f"mean ablation: no train example has {length} tokens, so there is no mean for "
+                "the held-out ones; use more examples or another replacement"
+            )
+        count = len(batch.rows)
+        return means[length].like(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+
+    def __call__(self, unit):
+        """Rows of one unit: a DataFrame, interventions in order and examples in theirs."""
+        sets = [(control, self.removed(unit, names)) for control, names in unit.sets]
+        pieces = [piece for prepared in self.prepared for piece in self.evaluate(sets, *prepared)]
+        frame = pd.concat(pieces, ignore_index=True)
+        frame = frame.sort_values(["place", "row"], kind="stable", ignore_index=True)
+        numbers = self.examples["example"].to_numpy()
+        frame["example"] = numbers[frame["row"]]
+        frame["control"] = [sets[place][0] for place in frame["place"]]
+        frame["circuit"] = unit.circuit
+        frame["direction"] = unit.direction
+        frame["replacement"] = "none" if unit.direction == "none" else self.replacement
+        return frame.drop(columns=["place", "row"])
+
+    def removed(self, unit, names):
+        """The components that a set removes in a direction."""
+        if unit.direction == "keep":
+            return [name for name in self.universe if name not in set(names)]
+        return list(names)
+
+    def evaluate(self, sets, batch, clean, instead):
+        """Results of all sets on one batch of examples, several sets in each run."""
+        count = len(batch.rows)
+        together = max(1, self.rows // count)
+        for start in range(0, len(sets), together):
+            part = sets[start : start + together]
+            last = interventions.replace(
+                self.model, batch.clean, [names for _, names in part], instead
+            )
+            result = outcomes(
+                last, clean.repeat(len(part), 1), batch.answer.repeat(len(part)),
+                batch.distractor.repeat(len(part)), self.metric, self.accuracy,
+            )  # fmt: skip
+            result["place"] = np.repeat(np.arange(start, start + len(part)), count)
+            result["row"] = np.tile(batch.rows, len(part))
+            yield pd.DataFrame(result)
+
+
+def outcomes(last, clean, answer, distractor, metric, accuracy):
+    """Metric, correctness, rank of the answer and KL of each row.
+
+    last:     [row, vocabulary] logits;  clean: [row, vocabulary] log-probabilities
+    accuracy: top1 or preferred, see prompts.registry.Task
+    """
+    values = models.metric_values(last, answer, distractor, metric)
+    chosen = last.gather(1, answer[:, None])
+    rank = 1 + (last > chosen).sum(1)
+    preferred = chosen[:, 0] > last.gather(1, distractor[:, None])[:, 0]
+    log_probabilities = last.log_softmax(-1)
+    kl = (clean.exp() * (clean - log_probabilities)).sum(1)
+    return {
+        "metric": values.float().cpu().numpy(),
+        "correct": (rank == 1 if accuracy == "top1" else preferred).cpu().numpy(),
+        "rank": rank.int().cpu().numpy(),
+        "kl": kl.clamp_min(0).float().cpu().numpy(),
+    }

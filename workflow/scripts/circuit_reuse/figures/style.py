@@ -1,0 +1,64 @@
+"""One look for all figures: sizes, colours (Okabe & Ito 2008), and how they are saved.
+
+The same thing has the same colour in every figure.
+"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+from matplotlib import pyplot
+
+BASELINE, CIRCUIT, CONTROL, NULL, OTHER = "#999999", "#D55E00", "#0072B2", "#999999", "#CC79A7"
+# Values of K, from few components to many.
+BY_K = ["#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#000000", "#F0E442"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+
+matplotlib.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
+        "figure.constrained_layout.use": True,
+        # Equal input gives equal files.
+        "svg.hashsalt": "circuit-reuse",
+        "svg.fonttype": "path",
+    }
+)
+
+
+def grid(rows, columns, width=1.75, height=1.55, **options):
+    """A figure with a grid of panels, and its axes as a two-dimensional array."""
+    return pyplot.subplots(
+        rows, columns, figsize=(0.6 + width * columns, 0.75 + height * rows), squeeze=False, **options
+    )
+
+
+def save(figure, path, formats, dpi):
+    """Write a figure in every format beside each other."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for kind in formats:
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=metadata)
+    pyplot.close(figure)
+
+
+def k_label(top_k):
+    """How a K is called: K = 8, or K = 10 %."""
+    return f"K = {top_k:g}" if top_k >= 1 else f"K = {100 * top_k:g} %"
+
+
+def empty(axes, text):
+    """Say in a panel why it is empty."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, wrap=True)

@@ -1,0 +1,120 @@
+"""What a model folder holds, read without torch: its fingerprint and its shape.
+
+Only safetensors weights are accepted: pickled weights can run code when they are loaded.
+"""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+from circuit_reuse.components import Space
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+# The same quantity has another name in each family's config.json.
+FIELDS = {
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "d_model": ("hidden_size", "n_embd"),
+}
+
+
+class ModelError(ValueError):
+    """A model folder that cannot be used; the message says what to do."""
+
+
+def files(folder):
+    """The files that make up a model, in a fixed order.
+
+    raises: ModelError if the folder, its config, weights or tokenizer are missing, or if
+            there are only pickled weights
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json, so it is not a Hugging Face model")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        found = f"only pickled weights ({pickles[0]})" if pickles else "no weights"
+        raise ModelError(
+            f"{folder} holds {found}; model.safetensors is needed (pickled weights can run "
+            "code; convert them with save_pretrained)"
+        )
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(f"{folder} holds no tokenizer.json; save the model's tokenizer there")
+    extra = [folder / "tokenizer_config.json", folder / "special_tokens_map.json"]
+    index = sorted(folder.glob("*.safetensors.index.json"))
+    present = [path for path in extra if path.is_file()]
+    return [folder / "config.json", folder / "tokenizer.json", *present, *index, *weights]
+
+
+def fingerprint(folder):
+    """A hash of everything that shapes the model's numbers, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in files(folder):
+        digest.update(path.name.encode())
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def shape(folder):
+    """The component space of a model, from its config.json.
+
+    raises: ModelError if the file does not say
+    """
+    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config.get("text_config", config)
+    values = {}
+    for field, names in FIELDS.items():
+        value = next((config[name] for name in names if name in config), None)
+        if value is None:
+            raise ModelError(f"{folder}/config.json names no {field} ({' or '.join(names)})")
+        values[field] = int(value)
+    d_head = config.get("head_dim") or values["d_model"] // values["heads"]
+    return Space(d_head=int(d_head), **values)
+
+
+def parameters(folder):
+    """Number of parameters, from the headers of the safetensors files."""
+    total = 0
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count = 1
+                for size in tensor["shape"]:
+                    count *= size
+                total += count
+    return total
+
+
+def describe(folder):
+    """Everything later stages need to know of a model without loading it."""
+    config = json.loads((Path(folder) / "config.json").read_text())
+    space = shape(folder)
+    return {
+        "fingerprint": fingerprint(folder),
+        "family": config.get("model_type", "unknown"),
+        "parameters": parameters(folder),
+        "layers": space.layers,
+        "heads": space.heads,
+        "d_model": space.d_model,
+        "d_head": space.d_head,
+    }
+
+
+def folder_of(inputs):
+    """The folder of a model from a rule's input: its files, or the folder itself."""
+    path = Path(inputs if isinstance(inputs, str) else inputs[0])
+    return path if path.is_dir() else path.parent
+
+
+def read_description(path):
+    """What `describe` wrote, as a dict."""
+    return json.loads(Path(path).read_text())

@@ -1,0 +1,200 @@
+"""The one engine that runs a model with components replaced.
+
+A run has rows; each row is an example with its own set of components to replace.  One hook a
+layer replaces them all under a row mask, so many interventions share a batch.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from circuit_reuse import components, models
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Outputs of all components of a run.
+
+    embedding: [example, position, d_model]
+    z:         a list by layer of [example, position, head, d_head]
+    mlp:       a list by layer of [example, position, d_model]
+    """
+
+    embedding: torch.Tensor
+    z: list
+    mlp: list
+
+    def rows(self, index):
+        """The activations of some examples, in the order of `index`."""
+        return Activations(
+            self.embedding[index], [z[index] for z in self.z], [mlp[index] for mlp in self.mlp]
+        )
+
+    def like(self, change):
+        """The same with every tensor changed by a function."""
+        return Activations(
+            change(self.embedding), [change(z) for z in self.z], [change(mlp) for mlp in self.mlp]
+        )
+
+
+def hook_names(model):
+    """Hook points of the embedding, of the heads and of the MLPs, by layer."""
+    layers = range(model.space.layers)
+    heads = [f"blocks.{layer}.attn.hook_z" for layer in layers]
+    return "embed.hook_out", heads, [f"blocks.{layer}.hook_mlp_out" for layer in layers]
+
+
+@contextmanager
+def capturing(model):
+    """Collect the outputs of all components of the runs inside, as {hook name: tensor}.
+
+    The collected tensors are the ones that the model goes on with, so gradients with respect
+    to them are those of the components.
+    """
+    embedding, heads, mlps = hook_names(model)
+    kept = {}
+    with model.bridge.hooks(fwd_hooks=keepers(kept, embedding, *heads, *mlps)):
+        yield kept
+
+
+def keepers(kept, *names):
+    """Forward hooks that store what passes under the names given (hooks may be aliases)."""
+
+    def keeper(name):
+        def keep(tensor, hook):
+            kept[name] = tensor
+            return tensor
+
+        return keep
+
+    return [(name, keeper(name)) for name in names]
+
+
+def activations(model, kept):
+    """Activations from what `capturing` collected."""
+    embedding, heads, mlps = hook_names(model)
+    return Activations(
+        kept[embedding], [kept[name] for name in heads], [kept[name] for name in mlps]
+    )
+
+
+@torch.no_grad()
+def run(model, tokens):
+    """Logits after the last position [example, vocabulary], and all activations."""
+    with capturing(model) as kept:
+        last = models.logits(model, tokens)
+    return last, activations(model, kept)
+
+
+def masks(space, sets, device="cpu"):
+    """Which components each set replaces, as boolean tensors.
+
+    sets:    a list of collections of component names
+    returns: input [set], heads [set, layer, head], mlps [set, layer]
+    raises:  ValueError for a name that the model does not have
+    """
+    count = len(sets)
+    inputs = torch.zeros(count, dtype=torch.bool)
+    heads = torch.zeros(count, space.layers, space.heads, dtype=torch.bool)
+    mlps = torch.zeros(count, space.layers, dtype=torch.bool)
+    for row, names in enumerate(sets):
+        for name in names:
+            layer, head = components.place(name)
+            if layer is None:
+                inputs[row] = True
+            elif layer >= space.layers or (head is not None and head >= space.heads):
+                raise ValueError(
+                    f"the model has {space.layers} layers of {space.heads} heads, no {name}"
+                )
+            elif head is None:
+                mlps[row, layer] = True
+            else:
+                heads[row, layer, head] = True
+    return inputs.to(device), heads.to(device), mlps.to(device)
+
+
+@torch.no_grad()
+def replace(model, tokens, removed, instead):
+    """Run with components replaced.
+
+    tokens:  [example, position];  instead: Activations of the same examples, put in
+    removed: a list of sets of component names; every set is run on every example
+    returns: logits after the last position, [set * example, vocabulary], sets outermost
+    source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
+    """
+    sets, examples = len(removed), len(tokens)
+    masked = masks(model.space, removed, tokens.device)
+    inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
+    embedding, head_hooks, mlp_hooks = hook_names(model)
+    hooks = []
+
+    def hook(name, mask, value):
+        if mask.any():
+            hooks.append((name, put(mask, value, sets)))
+
+    hook(embedding, inputs[:, None, None], instead.embedding)
+    for layer in range(model.space.layers):
+        hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
+        hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
+    with model.bridge.hooks(fwd_hooks=hooks):
+        return models.logits(model, tokens.repeat(sets, 1))
+
+
+def put(mask, value, sets):
+    """A hook that puts `value`, repeated for every set, where `mask` is true."""
+
+    def hook_function(tensor, hook):
+        repeated = value.to(tensor.dtype).repeat(sets, *[1] * (value.ndim - 1))
+        return torch.where(mask, repeated, tensor)
+
+    return hook_function
+
+
+def reference_mean(model, examples, size):
+    """Mean activations of the corrupt prompts per length and position.
+
+    examples: the examples that the mean is taken over (train split)
+    returns:  {length: Activations with one row}
+    """
+    sums, counts = {}, {}
+    for batch in models.batches(examples, size, model.device):
+        _, acts = run(model, batch.corrupt)
+        length = batch.corrupt.shape[1]
+        total = acts.like(lambda tensor: tensor.float().sum(0, keepdim=True))
+        counts[length] = counts.get(length, 0) + len(batch.rows)
+        sums[length] = total if length not in sums else add(sums[length], total)
+    return {length: sums[length].like(lambda t, n=counts[length]: t / n) for length in sums}
+
+
+def add(first, second):
+    """The sum of two Activations."""
+    return Activations(
+        first.embedding + second.embedding,
+        [a + b for a, b in zip(first.z, second.z, strict=True)],
+        [a + b for a, b in zip(first.mlp, second.mlp, strict=True)],
+    )
+
+
+def donors(examples, seed):
+    """For `resample`: another example of the same length for each, drawn from a seed.
+
+    returns: places in `examples`, never the example itself
+    raises:  ValueError if an example is the only one of its length
+    """
+    import numpy
+
+    lengths = examples["length"].to_numpy()
+    result = numpy.empty(len(examples), dtype=int)
+    generator = numpy.random.default_rng(seed)
+    for length in sorted(set(lengths)):
+        rows = numpy.flatnonzero(lengths == length)
+        if len(rows) < 2:
+            raise ValueError(
+                f"resample ablation needs two examples of each length; there is one of {length} "
+                "tokens; use more examples or another replacement"
+            )
+        # A rotation of a random order has no fixed point.
+        order = generator.permutation(rows)
+        result[order] = numpy.roll(order, 1)
+    return result

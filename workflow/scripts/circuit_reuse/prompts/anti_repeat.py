@@ -1,0 +1,54 @@
+"""Anti-repeat: name the item of a list that was not named a second time.
+
+"The colors are red, blue, green and white. We have used white, red and green. The one left
+is" -> " blue".  Copying alone would name any item of the list; the task is to suppress every
+item that is repeated, whatever its place, with no names, subjects or objects as in IOI.  The
+corrupt prompt names the answer where it had named the distractor, and so swaps them.
+"""
+
+from circuit_reuse.prompts import words
+from circuit_reuse.prompts.base import Prompt, fill, templates
+
+TEMPLATES = [
+    ("used", "The {kind} are {a}, {b}, {c} and {d}. We have used {x}, {y} and {z}. The one left is", False),
+    ("list", "List of {kind}: {a}, {b}, {c}, {d}. Done: {x}, {y}, {z}. Still to do:", False),
+    ("three", "There are three {kind}: {a}, {b} and {c}. We have used {x} and {y}. The one left is", False),
+    ("short", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. Still to do:", False),
+    ("mixed", "There are {kind}: {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. The one left is", True),
+]  # fmt: skip
+
+
+def example(rng, split):
+    """One prompt pair over a list of three or four items of a category."""
+    kind = rng.choice(sorted(words.CATEGORIES))
+    name, template = rng.choice(templates(TEMPLATES, split))
+    length = 4 if "{d}" in template else 3
+    # Which items meet is what differs between the splits: see `allowed`.
+    while True:
+        items = rng.sample(words.CATEGORIES[kind], length)
+        if allowed(words.CATEGORIES[kind], items, split):
+            break
+    answer = rng.choice(items)
+    used = [item for item in items if item != answer]
+    rng.shuffle(used)
+    distractor = rng.choice(used)
+    slots = dict(zip("abcd", items, strict=False))
+    clean, spans = fill(template, kind=kind, **slots, **dict(zip("xyz", used, strict=False)))
+    swapped = [answer if item == distractor else item for item in used]
+    corrupt, _ = fill(template, kind=kind, **slots, **dict(zip("xyz", swapped, strict=False)))
+    roles = [(role_of(role, slots, answer), start, end) for role, start, end in spans]
+    return Prompt(
+        clean, corrupt, f" {answer}", f" {distractor}", f" {distractor}", kind, name, roles
+    )
+
+
+def allowed(category, items, split):
+    """Lists of items belong to one split by the sum of their places: even ones train."""
+    return sum(category.index(item) for item in items) % 2 == (0 if split == "train" else 1)
+
+
+def role_of(slot, slots, answer):
+    """The answer's only mention, the other items' first mention, and their repeats."""
+    if slot in slots:
+        return "answer" if slots[slot] == answer else f"item_{slot}"
+    return f"repeat_{slot}" if slot in "xyz" else slot

@@ -1,0 +1,72 @@
+"""A user's own prompts, from CSV, JSONL or Parquet.
+
+Columns clean, corrupt, answer and distractor are needed; id, split, variant, template and
+corrupt_answer are used where they are there.  The answer is written as it follows the
+prompt, with its leading space where it has one.
+"""
+
+from circuit_reuse.prompts.generate import split_of
+
+NEEDED = ("clean", "corrupt", "answer", "distractor")
+KNOWN = (*NEEDED, "id", "split", "variant", "template", "corrupt_answer")
+SPLITS = ("train", "held_out")
+
+
+def rows(file, held_out_share):
+    """Rows of the prompts table from a file.
+
+    raises: ValueError for missing columns, empty cells, duplicated ids or unknown splits
+    """
+    frame = read(file)
+    missing = [name for name in NEEDED if name not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns))
+        raise ValueError(
+            f"{file} has no column {' or '.join(missing)}; needed: {', '.join(NEEDED)}; found: {found}"
+        )
+    if "id" not in frame.columns:
+        frame["id"] = [f"{index:06d}" for index in range(len(frame))]
+    frame["id"] = frame["id"].astype(str)
+    twice = frame["id"][frame["id"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
+    result = []
+    for index, record in enumerate(frame.to_dict("records")):
+        empty = [name for name in NEEDED if not isinstance(record[name], str) or not record[name]]
+        if empty:
+            raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
+        split = record.get("split") or split_of(index, held_out_share)
+        if split not in SPLITS:
+            raise ValueError(
+                f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}"
+            )
+        result.append(
+            {
+                "example": index,
+                "id": record["id"],
+                "split": split,
+                **{name: record[name] for name in NEEDED},
+                "corrupt_answer": text(record.get("corrupt_answer")) or None,
+                "variant": text(record.get("variant")) or "all",
+                "template": text(record.get("template")) or "all",
+                "roles": [],
+            }
+        )
+    return result
+
+
+def text(value):
+    """The value if it is text, else nothing (pandas reads an empty cell as a number)."""
+    return value if isinstance(value, str) else ""
+
+
+def read(file):
+    """The file as a DataFrame of text."""
+    import pandas
+
+    path = str(file)
+    if path.endswith(".csv"):
+        return pandas.read_csv(path, dtype=str, keep_default_na=False)
+    if path.endswith(".jsonl"):
+        return pandas.read_json(path, lines=True, dtype=False)
+    return pandas.read_parquet(path)

@@ -1,0 +1,36 @@
+"""Indirect object identification (Wang et al. 2022).
+
+"When Mary and John went to the store, John gave a ring to" -> " Mary".  In ABBA prompts the
+indirect object comes first, in BABA prompts the subject.  The corrupt prompt swaps the
+second subject for the indirect object, so that the answer becomes the distractor.
+"""
+
+from circuit_reuse.prompts import words
+from circuit_reuse.prompts.base import Prompt, fill, templates
+
+TEMPLATES = [
+    ("went", "When {a} and {b} went to the {place}, {s} gave a {object} to", False),
+    ("long_day", "Then {a} and {b} had a long day at the {place}. {s} gave a {object} to", False),
+    ("met", "After {a} and {b} met at the {place}, {s} handed a {object} to", False),
+    ("were", "While {a} and {b} were at the {place}, {s} offered a {object} to", False),
+    ("found", "Then {a} and {b} found a {object} at the {place}. {s} gave it to", False),
+    ("walked", "Then {a} and {b} walked to the {place}, and {s} handed a {object} to", False),
+    ("after_day", "After {a} and {b} had a long day at the {place}, {s} offered a {object} to", True),
+    ("when_found", "When {a} and {b} found a {object} at the {place}, {s} handed it to", True),
+]
+ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO", "s": "S2"}}
+
+
+def example(rng, split, variants=("ABBA", "BABA")):
+    """One prompt pair; `variants` restricts the order of the names."""
+    indirect, subject = rng.sample(words.name_pool(split), 2)
+    variant = rng.choice(list(variants))
+    name, template = rng.choice(templates(TEMPLATES, split))
+    first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)
+    rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
+    clean, spans = fill(template, a=first, b=second, s=subject, **rest)
+    corrupt, _ = fill(template, a=first, b=second, s=indirect, **rest)
+    roles = [(ROLES[variant].get(role, role), start, end) for role, start, end in spans]
+    return Prompt(
+        clean, corrupt, f" {indirect}", f" {subject}", f" {subject}", variant, name, roles
+    )

@@ -1,0 +1,32 @@
+"""Sarcasm: praise for a failure, or complaint about a success.
+
+"Oh great, the printer failed again. That remark is" -> " sarcastic".  The corrupt prompt
+changes the event, so that words and event agree and the remark is sincere (or the reverse).
+"""
+
+from circuit_reuse.prompts import words
+from circuit_reuse.prompts.base import Prompt, fill, templates
+
+TEMPLATES = [
+    ("oh", "Oh {feeling}, the {thing} {event} again. That remark is", False),
+    ("just", "Just {feeling}, the {thing} {event} once more. That remark is", False),
+    ("how", "How {feeling}, the {thing} {event} today. That remark is", False),
+    ("well", "Well, {feeling}, the {thing} {event} again. That remark is", True),
+]
+
+
+def example(rng, split):
+    """One prompt pair; half of the clean prompts are sarcastic."""
+    name, template = rng.choice(templates(TEMPLATES, split))
+    thing = rng.choice(words.pool(words.THINGS, split))
+    # Mostly praise, as in life; then the event alone decides most remarks.
+    praise = rng.random() < 0.75
+    feeling = rng.choice(words.PRAISE if praise else words.COMPLAINTS)
+    failure, success = rng.choice(words.FAILURES), rng.choice(words.SUCCESSES)
+    failed = rng.random() < 0.5
+    event, other_event = (failure, success) if failed else (success, failure)
+    clean, roles = fill(template, feeling=feeling, thing=thing, event=event)
+    corrupt, _ = fill(template, feeling=feeling, thing=thing, event=other_event)
+    sarcastic = praise == failed
+    answer, other = (" sarcastic", " sincere") if sarcastic else (" sincere", " sarcastic")
+    return Prompt(clean, corrupt, answer, other, other, answer.strip(), name, roles)

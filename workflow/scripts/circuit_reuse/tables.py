@@ -1,0 +1,295 @@
+"""Every table of the workflow: its schema, and how it is read and written.
+
+A table is Parquet (zstd), written to a temporary name and renamed, so that there is never
+half a file.  The file's metadata says which model and settings it was made with; it holds no
+time and no path, so equal content is equal bytes.
+"""
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROLE_SPANS = pa.list_(pa.struct({"role": pa.string(), "start": pa.int32(), "end": pa.int32()}))
+ROLE_POSITIONS = pa.list_(pa.struct({"role": pa.string(), "position": pa.int32()}))
+TOKENS = pa.list_(pa.int32())
+NAMES = pa.list_(pa.string())
+
+
+def table(**fields):
+    """A schema from name=(type, description); a type followed by None is nullable."""
+    return pa.schema(
+        [
+            pa.field(name, kind, nullable=optional, metadata={"description": text})
+            for name, (kind, text, optional) in fields.items()
+        ]
+    )
+
+
+def column(kind, text):
+    """A column that always has a value."""
+    return (kind, text, False)
+
+
+def optional(kind, text):
+    """A column in which missing is null."""
+    return (kind, text, True)
+
+
+EXAMPLE = column(pa.int32(), "number of the example in its task")
+COMPONENT = column(pa.dictionary(pa.int32(), pa.string()), "input, a5.h1 (head) or m3 (MLP)")
+TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
+K = column(pa.int32(), "components per example circuit that top_k stands for")
+THRESHOLD = column(pa.float64(), "reuse threshold p, per cent of the train examples")
+CIRCUIT = column(pa.string(), "hash of the sorted component names; 'empty' for none")
+
+PROMPTS = table(
+    example=EXAMPLE,
+    id=column(pa.string(), "name of the example: a user's own, or its number"),
+    split=column(pa.string(), "train (selection) or held_out (every reported test)"),
+    clean=column(pa.string(), "clean prompt"),
+    corrupt=column(pa.string(), "corrupt prompt"),
+    answer=column(pa.string(), "what follows the clean prompt, with its leading space"),
+    distractor=column(pa.string(), "the wrong answer that the metric compares with"),
+    corrupt_answer=optional(pa.string(), "what follows the corrupt prompt, if definite"),
+    variant=column(pa.string(), "label, such as ABBA"),
+    template=column(pa.string(), "sentence frame"),
+    roles=column(ROLE_SPANS, "character spans of the named words in the clean prompt"),
+)
+EXAMPLES = table(
+    example=EXAMPLE,
+    id=column(pa.string(), "name of the example"),
+    split=column(pa.string(), "train or held_out"),
+    valid=column(pa.bool_(), "whether the pair is used"),
+    reason=optional(pa.string(), "why a pair is not valid"),
+    length=column(pa.int32(), "tokens of the clean prompt, with the BOS token"),
+    clean_tokens=column(TOKENS, "token ids"),
+    corrupt_tokens=column(TOKENS, "token ids"),
+    answer=optional(pa.int32(), "token id of the answer"),
+    distractor=optional(pa.int32(), "token id of the distractor"),
+    positions=column(TOKENS, "token positions in which clean and corrupt differ"),
+    roles=column(ROLE_POSITIONS, "last token position of every named word"),
+    variant=column(pa.string(), "label, such as ABBA"),
+    template=column(pa.string(), "sentence frame"),
+    clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
+    corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
+    correct=optional(pa.bool_(), "whether the clean run answers correctly"),
+    rank=optional(pa.int32(), "rank of the answer among all tokens in the clean run, from 1"),
+)
+SCORES = table(
+    example=EXAMPLE,
+    component=COMPONENT,
+    score=column(pa.float32(), "change in the metric when the component is corrupted"),
+)
+CIRCUITS = table(
+    kind=column(pa.string(), "example, shared or control"),
+    top_k=TOP_K,
+    k=K,
+    threshold=optional(pa.float64(), "reuse threshold p, per cent; null for example circuits"),
+    example=optional(pa.int32(), "the example whose circuit this is"),
+    control=optional(pa.int32(), "number of the control, from 0"),
+    circuit=CIRCUIT,
+    components=column(NAMES, "component names in the order of the computation"),
+    problem=optional(pa.string(), "why a shared circuit has no controls"),
+)
+INCLUSION = table(
+    top_k=TOP_K,
+    k=K,
+    component=COMPONENT,
+    count=column(pa.int32(), "train examples whose circuit holds the component"),
+    frequency=column(pa.float64(), "the same as a share"),
+    mean_score=column(pa.float64(), "mean score over the train examples"),
+)
+SIMILARITY = table(
+    top_k=TOP_K,
+    first=column(pa.int32(), "example"),
+    second=column(pa.int32(), "a later example"),
+    jaccard=column(pa.float64(), "Jaccard index of the two example circuits"),
+    rank_correlation=column(pa.float64(), "Spearman correlation of all absolute scores"),
+)
+FAMILIES = table(
+    top_k=TOP_K,
+    example=EXAMPLE,
+    family=column(pa.int32(), "cluster of example circuits, from 1"),
+    place=column(pa.int32(), "place in the clustered order"),
+    variant=column(pa.string(), "label of the example"),
+    template=column(pa.string(), "sentence frame of the example"),
+)
+REUSE = table(
+    task=column(pa.string(), "task"),
+    top_k=TOP_K,
+    k=K,
+    threshold=THRESHOLD,
+    n_examples=column(pa.int32(), "train examples"),
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components of the shared circuit"),
+    reuse=column(pa.float64(), "min(size, K) / K, per cent"),
+    reuse_low=column(pa.float64(), "2.5 per cent quantile over bootstrap draws of examples"),
+    reuse_high=column(pa.float64(), "97.5 per cent quantile over bootstrap draws of examples"),
+    reuse_null=column(pa.float64(), "mean of the same with random example circuits, per cent"),
+    reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
+    p_reuse=column(pa.float64(), "share of random draws with as much reuse, with +1"),
+    reuse_other=optional(pa.float64(), "mean reuse when half of the circuits are other tasks'"),
+    p_reuse_other=optional(pa.float64(), "share of such draws with as much reuse, with +1"),
+    reuse_rarefied=column(pa.float64(), "mean reuse over subsets of a fixed size"),
+    identifiability=column(pa.float64(), "mean inclusion frequency of the K most frequent"),
+    mean_jaccard=column(pa.float64(), "mean Jaccard index of two example circuits"),
+    mean_rank_correlation=column(pa.float64(), "mean Spearman correlation of two examples"),
+    families=column(pa.int32(), "clusters of example circuits"),
+    family_variant_agreement=optional(pa.float64(), "adjusted Rand index of families, variants"),
+    p_variant=optional(pa.float64(), "permutation p that similarity follows the variant"),
+    p_template=optional(pa.float64(), "permutation p that similarity follows the template"),
+)
+EFFECTS = table(
+    unit=column(pa.string(), "key under which the rows were computed and are kept"),
+    circuit=optional(pa.string(), "circuit id; null for the run without intervention"),
+    control=optional(pa.int32(), "number of the control; null for the circuit itself"),
+    direction=column(pa.string(), "none, remove (necessity) or keep (sufficiency)"),
+    replacement=column(pa.string(), "none, zero, mean, corrupt or resample"),
+    example=EXAMPLE,
+    metric=column(pa.float32(), "metric, logits or nats"),
+    correct=column(pa.bool_(), "whether the answer is correct"),
+    rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),
+    kl=column(pa.float32(), "KL(clean run || this run) at the answer, nats"),
+)
+TESTS = table(
+    top_k=TOP_K,
+    k=K,
+    threshold=THRESHOLD,
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components of the shared circuit"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    n_controls=column(pa.int32(), "different random circuits compared with"),
+    split=column(pa.string(), "held_out"),
+    replacement=column(pa.string(), "what removed components are replaced by"),
+    metric=column(pa.float64(), "mean metric without intervention"),
+    effect=optional(pa.float64(), "mean change in the metric when the circuit is removed"),
+    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    control_effect=optional(pa.float64(), "mean of the same over the controls"),
+    control_low=optional(pa.float64(), "2.5 per cent quantile over the controls"),
+    control_high=optional(pa.float64(), "97.5 per cent quantile over the controls"),
+    difference=optional(pa.float64(), "effect - control_effect"),
+    difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    accuracy=column(pa.float64(), "share correct without intervention"),
+    accuracy_circuit=optional(pa.float64(), "share correct with the circuit removed"),
+    accuracy_control=optional(pa.float64(), "share correct with a control removed, mean"),
+    lift=optional(pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy"),
+    lift_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    lift_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
+    p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
+    p_rank=optional(pa.float64(), "(1 + controls that hurt as much) / (controls + 1)"),
+    faithfulness=optional(pa.float64(), "metric kept by the circuit alone, 0 all removed, 1 full"),
+    faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    faithfulness_control=optional(pa.float64(), "the same for the controls alone, mean"),
+    p_rank_keep=optional(pa.float64(), "(1 + controls that keep as much) / (controls + 1)"),
+    kl=optional(pa.float64(), "mean KL(clean || circuit removed), nats"),
+    problem=optional(pa.string(), "why there is no test"),
+)
+CROSS = table(
+    source=column(pa.string(), "task whose shared circuit is removed"),
+    target=column(pa.string(), "task on whose held-out examples it is removed"),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components"),
+    n_examples=column(pa.int32(), "held-out examples of the target"),
+    n_controls=column(pa.int32(), "different random circuits compared with"),
+    accuracy=column(pa.float64(), "share correct without intervention"),
+    accuracy_drop=optional(pa.float64(), "drop in accuracy, points of per cent"),
+    accuracy_drop_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    accuracy_drop_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    control_drop=optional(pa.float64(), "mean drop for the controls, points of per cent"),
+    effect=optional(pa.float64(), "mean change in the metric"),
+    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    control_effect=optional(pa.float64(), "mean of the same over the controls"),
+    p_rank=optional(pa.float64(), "(1 + controls that hurt as much) / (controls + 1)"),
+    jaccard=column(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
+)
+AGREEMENT = table(
+    example=EXAMPLE,
+    method=column(pa.string(), "method compared with exact patching"),
+    rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),
+    top_overlap=column(pa.float64(), "share of the K largest that both have"),
+)
+
+SCHEMAS = {
+    "prompts": PROMPTS,
+    "examples": EXAMPLES,
+    "scores": SCORES,
+    "circuits": CIRCUITS,
+    "inclusion": INCLUSION,
+    "similarity": SIMILARITY,
+    "families": FAMILIES,
+    "reuse": REUSE,
+    "effects": EFFECTS,
+    "tests": TESTS,
+    "cross_task": CROSS,
+    "agreement": AGREEMENT,
+}
+PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "pyarrow")
+
+
+def write(path, schema, rows, **provenance):
+    """Write rows (a DataFrame or a list of dicts) as a table of a schema.
+
+    raises: pyarrow.ArrowInvalid if a column is missing, has another type, or holds a null
+            where the schema allows none
+    """
+    if isinstance(rows, list):
+        content = pa.Table.from_pylist(rows, schema=schema)
+    else:
+        content = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+    for field in schema:
+        if not field.nullable and content[field.name].is_null(nan_is_null=True).to_numpy().any():
+            raise ValueError(f"{path}: column {field.name} holds a null, which it must not")
+    about = json.dumps(provenance | {"versions": versions()}, sort_keys=True)
+    content = content.replace_schema_metadata({"circuit_reuse": about})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(content, temporary, compression="zstd")
+    temporary.replace(path)
+
+
+def read(path, schema=None):
+    """A DataFrame; with a schema, checked to have its columns.
+
+    raises: ValueError if the file was not written as that table
+    """
+    content = pq.read_table(path)
+    if schema is not None and set(schema.names) - set(content.column_names):
+        missing = ", ".join(sorted(set(schema.names) - set(content.column_names)))
+        raise ValueError(f"{path} is not the expected table: columns missing: {missing}")
+    return content.to_pandas()
+
+
+def read_all(paths, schema=None):
+    """The rows of several tables, one after the other."""
+    import pandas
+
+    return pandas.concat([read(path, schema) for path in paths], ignore_index=True)
+
+
+def provenance(path):
+    """What a file's metadata says about how it was made."""
+    metadata = pq.read_schema(path).metadata or {}
+    return json.loads(metadata.get(b"circuit_reuse", b"{}"))
+
+
+def versions():
+    """Versions of the libraries that shape the numbers."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,97 @@
+"""Write a trained model with its card: what it is, what it can do, how it learned."""
+
+import csv
+import shutil
+from pathlib import Path
+
+from circuit_reuse.prompts.registry import TASKS
+
+ABOUT = """# {name}
+
+A {family_title} of {layers} layers, {heads} heads and width {width} ({parameters:,} parameters,
+of which {inner:,} outside the embeddings), trained by `snakemake train_models` of this project
+on the text of its own tasks.  It exists so that every study runs in minutes on a laptop, on a
+model that really solves the tasks; it knows nothing else.
+
+## Held-out accuracy
+
+On {count} held-out examples of each task, with the beginning-of-sequence token: names, sentence
+frames, filler words and summands that were not in the training text of that task.  Correct means
+that the answer has the highest logit of all tokens; for greater-than, which has many right
+answers, that it has a higher one than the distractor.
+
+| task | accuracy |
+|---|---|
+{rows}
+
+`training.csv` holds the same at every 250 steps, and the loss:
+
+![Training curve](training.svg)
+
+## Training
+
+{steps} steps of 128 lines, AdamW with a cosine schedule (peak rate 0.003, weight decay 0.1),
+seed 0, one processor thread.  Half of the lines begin with `<|endoftext|>`.  The tokenizer is a
+byte-level BPE of {vocabulary} tokens in which every word of the tasks is one token.
+"""
+TITLES = {"gpt2": "GPT-2", "neox": "GPT-NeoX"}
+
+
+def read_tokenizer(path):
+    """The tokenizer from its file."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
+
+
+def save(model, curve, family, size, tokenizer, folder, count=100):
+    """Write weights (safetensors), tokenizer, curve, figure and card into a folder.
+
+    curve: as from `train`;  tokenizer: the folder of the tokenizer's files
+    count: held-out examples behind each accuracy
+    """
+    from circuit_reuse.training.train import SIZES
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, safe_serialization=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(tokenizer) / name, folder / name)
+    with (folder / "training.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, curve[0])
+        writer.writeheader()
+        writer.writerows({k: f"{v:.4g}" if k != "step" else v for k, v in row.items()} for row in curve)  # fmt: skip
+    draw(curve, f"tiny-{family}-{size}", folder / "training.svg")
+    shape = SIZES[size]
+    total = sum(parameter.numel() for parameter in model.parameters())
+    embeddings = {id(m.weight): m.weight.numel() for m in model.modules() if type(m).__name__ == "Embedding"}  # fmt: skip
+    rows = "\n".join(f"| {TASKS[task].title} | {curve[-1][task]:.2f} |" for task in TASKS)
+    (folder / "README.md").write_text(
+        ABOUT.format(
+            name=f"tiny-{family}-{size}", family_title=TITLES[family], rows=rows,
+            parameters=total, inner=total - sum(embeddings.values()), count=count,
+            vocabulary=model.config.vocab_size, layers=shape["layers"], heads=shape["heads"],
+            width=shape["width"], steps=shape["steps"],
+        )
+    )  # fmt: skip
+
+
+def draw(curve, title, path):
+    """The training curve: held-out accuracy of every task against the step."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+    styles = ["-", "--"]
+    for number, task in enumerate(TASKS):
+        axes.plot(
+            [row["step"] for row in curve], [row[task] for row in curve],
+            label=TASKS[task].title, linestyle=styles[number // 7], color=f"C{number % 7}",
+        )  # fmt: skip
+    axes.set(xlabel="step", ylabel="held-out accuracy", title=title, ylim=(0, 1.03))
+    axes.legend(fontsize=7, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    matplotlib.rcParams["svg.hashsalt"] = "circuit-reuse"
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)

@@ -1,0 +1,23 @@
+"""Compare a method's scores with exact patching, example by example."""
+
+import job
+
+
+def main(input, output, params, wildcards, threads, log):
+    """Rank correlation and overlap of the largest scores, over heads and MLPs."""
+    from circuit_reuse import components, sharing, tables, testing
+
+    examples = tables.read_all(input.examples, tables.EXAMPLES)
+    numbers = examples[examples["valid"]]["example"]
+    found = []
+    for paths in (input.scores, input.exact):
+        values, rows, names = sharing.matrix(tables.read_all(paths, tables.SCORES), numbers)
+        found.append(sharing.select(values, names, components.KINDS)[0])
+    rows = testing.agreement(*found, rows, k=min(5, found[0].shape[1]))
+    rows = [{"method": wildcards.method} | row for row in rows]
+    tables.write(output.agreement, tables.AGREEMENT, rows)
+    log.info("%d examples", len(rows))
+
+
+if __name__ == "__main__":
+    job.start(snakemake, __file__)  # noqa: F821
