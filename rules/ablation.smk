@@ -26,6 +26,7 @@ rule run_effects:
             accuracy=task_cfg(wildcards.task)["accuracy"],
         ),
         code=code_hash("run_effects.py"),
+        rows_code=code_hash("circuit_reuse/effects.py"),
         compute=compute,
     script:
         "../workflow/scripts/run_effects.py"
@@ -89,6 +90,7 @@ rule cross_tasks:
             accuracy={task: task_cfg(task)["accuracy"] for task in config["tasks"]},
         ),
         code=code_hash("cross_tasks.py"),
+        rows_code=code_hash("circuit_reuse/effects.py"),
         compute=compute,
     script:
         "../workflow/scripts/cross_tasks.py"

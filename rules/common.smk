@@ -49,7 +49,12 @@ def task_cfg(task):
     spec = registry.TASKS[task]
     options = spec.options | config["task_options"].get(task, {})
     return settled(
-        {"family": spec.family, "options": options, "bos": spec.bos, "accuracy": spec.accuracy}
+        {
+            "family": spec.family,
+            "options": options,
+            "bos": spec.bos,
+            "accuracy": spec.accuracy,
+        }
     )
 
 
@@ -93,3 +98,68 @@ def model_inputs(wildcards):
     if "path" in source:
         return [str(path) for path in model_folder_files(source["path"])]
     return f"<resources>/hub/{wildcards.model}"
+
+
+def prompt_file(wildcards):
+    """The user's own file of a custom task; built-in tasks need none."""
+    return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
+
+
+REUSE_FIGURES = {
+    "multiplot_reuse_vs_threshold": "Reuse against threshold",
+    "multiplot_lift_vs_threshold": "Lift against threshold",
+    "multiplot_perm_neglog10p_vs_threshold": "Significance against threshold",
+    "effect_against_controls": "Shared circuits among their controls",
+    "accuracy_bars": "Accuracy with circuits removed",
+    "faithfulness_bars": "What circuits keep",
+    "component_map": "Components of example circuits",
+    "example_similarity": "Similarity of example circuits",
+    "cross_task": "Circuits removed on other tasks",
+    "score_histograms": "Distribution of scores",
+    "method_agreement": "Agreement with exact patching",
+}
+
+
+def reuse_figures(method):
+    """Figure files of a method; the first method's have the plain names."""
+    folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
+    return expand(
+        f"<results>/figures/{folder}/{{figure}}.{{kind}}",
+        figure=REUSE_FIGURES,
+        kind=config["figures"]["formats"],
+    )
+
+
+def in_report(path, method):
+    """A figure with its caption and labels for the report: one format of each is enough."""
+    name, kind = Path(path).stem, Path(path).suffix[1:]
+    if kind != ("svg" if "svg" in config["figures"]["formats"] else "png"):
+        return path
+    return report(
+        path,
+        caption=f"../workflow/report/{name}.rst",
+        category="Reuse: figures",
+        labels={"figure": REUSE_FIGURES[name], "method": method},
+    )
+
+
+def reuse_table(name, title):
+    """A table with its caption for the report."""
+    return report(
+        f"<results>/tables/reuse/{name}",
+        caption=f"../workflow/report/{Path(name).stem}.rst",
+        category="Reuse: tables",
+        labels={"table": title},
+    )
+
+
+def by_task(path, methods, **more):
+    """A table of every model, task and method."""
+    return expand(
+        path, model=config["models"], task=config["tasks"], method=methods, **more
+    )
+
+
+def titles():
+    """Names of the tasks in figures and tables."""
+    return {task: task_title(task) for task in config["tasks"]}

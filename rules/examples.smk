@@ -1,8 +1,3 @@
-def prompt_file(wildcards):
-    """The user's own file of a custom task; built-in tasks need none."""
-    return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
-
-
 rule write_prompts:
     input:
         file=prompt_file,

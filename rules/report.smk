@@ -1,63 +1,3 @@
-REUSE_FIGURES = {
-    "multiplot_reuse_vs_threshold": "Reuse against threshold",
-    "multiplot_lift_vs_threshold": "Lift against threshold",
-    "multiplot_perm_neglog10p_vs_threshold": "Significance against threshold",
-    "effect_against_controls": "Shared circuits among their controls",
-    "accuracy_bars": "Accuracy with circuits removed",
-    "faithfulness_bars": "What circuits keep",
-    "component_map": "Components of example circuits",
-    "example_similarity": "Similarity of example circuits",
-    "cross_task": "Circuits removed on other tasks",
-    "score_histograms": "Distribution of scores",
-    "method_agreement": "Agreement with exact patching",
-}
-
-
-def reuse_figures(method):
-    """Figure files of a method; the first method's have the plain names."""
-    folder = "" if method == config["methods"][0] else f"{method}/"
-    return expand(
-        "<results>/figures/reuse/" + folder + "{figure}.{kind}",
-        figure=REUSE_FIGURES,
-        kind=config["figures"]["formats"],
-    )
-
-
-def in_report(path, method):
-    """A figure with its caption and labels for the report: one format of each is enough."""
-    name, kind = Path(path).stem, Path(path).suffix[1:]
-    if kind != ("svg" if "svg" in config["figures"]["formats"] else "png"):
-        return path
-    return report(
-        path,
-        caption=f"../workflow/report/{name}.rst",
-        category="Reuse: figures",
-        labels={"figure": REUSE_FIGURES[name], "method": method},
-    )
-
-
-def reuse_table(name, title):
-    """A table with its caption for the report."""
-    return report(
-        f"<results>/tables/reuse/{name}",
-        caption=f"../workflow/report/{Path(name).stem}.rst",
-        category="Reuse: tables",
-        labels={"table": title},
-    )
-
-
-def by_task(path, methods, **more):
-    """A table of every model, task and method."""
-    return expand(
-        path, model=config["models"], task=config["tasks"], method=methods, **more
-    )
-
-
-def titles():
-    """Names of the tasks in figures and tables."""
-    return {task: task_title(task) for task in config["tasks"]}
-
-
 rule summarise_reuse:
     input:
         examples=by_task(
@@ -176,7 +116,9 @@ for draw_method in config["methods"]:
                 metric=config["attribution"]["metric"],
                 kinds=config["circuits"]["kinds"],
                 alpha=config["tests"]["alpha"],
-                chosen={key: config["cross_task"][key] for key in ("top_k", "threshold")},
+                chosen={
+                    key: config["cross_task"][key] for key in ("top_k", "threshold")
+                },
             ),
             code=code_hash("draw_reuse.py"),
         script:

@@ -1,13 +1,7 @@
-"""What the tests share: the embedded models, loaded once, and examples for them."""
+"""The embedded models, loaded once, and examples for them."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
-
-PROJECT = Path(__file__).resolve().parent.parent
-MODELS = PROJECT / "resources" / "models"
-SHARED = PROJECT.parent / "shared"
+from support import MODELS, examples_for
 
 
 @pytest.fixture(scope="session", params=["tiny-gpt2-medium", "tiny-neox-medium"])
@@ -16,17 +10,6 @@ def model(request):
     from circuit_reuse import models
 
     return models.load(MODELS / request.param, "cpu", threads=1)
-
-
-def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", **options):
-    """The examples table of a task, tokenised, without running a model."""
-    from circuit_reuse.examples import load_tokenizer, tokenise
-    from circuit_reuse.prompts.generate import generate
-    from circuit_reuse.prompts.sources import row
-
-    tokenizer, bos = load_tokenizer(folder)
-    rows = [row(*made) for made in generate(task, count, options=options)]
-    return pd.DataFrame([tokenise(tokenizer, bos, each) for each in rows])
 
 
 @pytest.fixture(scope="session")

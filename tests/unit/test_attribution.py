@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from conftest import examples_for
-
 from circuit_reuse import attribution, edges, interventions, models
+from support import examples_for
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 close = torch.testing.assert_close
@@ -74,7 +73,11 @@ def test_there_is_no_edge_against_the_computation(model, batch):
     names, readers = model.space.names, edges.reader_names(model.space)
     for column, reader in enumerate(readers[:-1]):
         layer = int(reader.split(".")[0][1:])
-        later = [n for n, name in enumerate(names) if (interventions.components.place(name)[0] or 0) > layer]  # noqa: E501
+        later = [
+            n
+            for n, name in enumerate(names)
+            if (interventions.components.place(name)[0] or 0) > layer
+        ]
         assert not found[:, later, column].any()
         same = names.index(f"a{layer}.h0")
         if reader.startswith("m"):
@@ -86,7 +89,9 @@ def test_query_key_and_value_edges_are_all_measured(model, batch):
     """The reference study's attention edges never scored."""
     found = edges.edge_scores(model, batch, "logit_difference")
     for part in "qkv":
-        columns = [n for n, r in enumerate(edges.reader_names(model.space)) if r.endswith(f".{part}")]
+        columns = [
+            n for n, r in enumerate(edges.reader_names(model.space)) if r.endswith(f".{part}")
+        ]
         assert found[:, :, columns].abs().sum() > 0
 
 
@@ -127,8 +132,12 @@ def test_edges_into_the_logits_are_a_cut_too(model, batch):
 
 def test_patching_everything_at_once_is_the_corrupt_run(model, batch):
     change = score(model, batch, "patching")[:, 0]
-    clean = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")  # noqa: E501
-    corrupt = models.metric_values(models.logits(model, batch.corrupt), batch.answer, batch.distractor, "logit_difference")  # noqa: E501
+    clean = models.metric_values(
+        models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
+    )
+    corrupt = models.metric_values(
+        models.logits(model, batch.corrupt), batch.answer, batch.distractor, "logit_difference"
+    )
     close(change, corrupt - clean, rtol=1e-4, atol=1e-4)
 
 
@@ -137,7 +146,9 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
     _, gradient = attribution.gradient_at(model, batch, "logit_difference")
-    base = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")  # noqa: E501
+    base = models.metric_values(
+        models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
+    )
     name = f"m{model.space.layers - 1}"
     errors = []
     for share in (0.1, 0.01):
@@ -149,7 +160,9 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
         change = interventions.add(mixed, clean.like(torch.neg))
         linear = attribution.contract(change, gradient)[:, model.space.names.index(name)]
         last = interventions.replace(model, batch.clean, [[name]], mixed)
-        exact = models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base  # noqa: E501
+        exact = (
+            models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base
+        )
         errors.append((exact - linear).abs().max().item())
     assert errors[1] < 0.05 * errors[0] + 1e-5
 
@@ -157,4 +170,6 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
 def test_no_parameter_gets_a_gradient(model, batch):
     for method in METHODS:
         score(model, batch, method)
-    assert all(p.grad is None and not p.requires_grad for p in model.bridge.original_model.parameters())  # noqa: E501
+    assert all(
+        p.grad is None and not p.requires_grad for p in model.bridge.original_model.parameters()
+    )

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-
-from circuit_reuse import circuits, components, sharing
+from circuit_reuse import circuits, components, reuse, sharing
 from circuit_reuse.components import Space
 
 SPACE = Space(layers=3, heads=4, d_model=16, d_head=4)
@@ -23,7 +22,15 @@ def test_top_k_takes_the_largest_absolute_scores_whatever_their_sign():
 
 @pytest.mark.parametrize(
     ("threshold", "examples", "needed"),
-    [(7, 100, 7), (50, 3, 2), (100, 40, 40), (97, 40, 39), (0.5, 10, 1), (29, 100, 29), (58, 50, 29)],
+    [
+        (7, 100, 7),
+        (50, 3, 2),
+        (100, 40, 40),
+        (97, 40, 39),
+        (0.5, 10, 1),
+        (29, 100, 29),
+        (58, 50, 29),
+    ],
 )
 def test_the_number_needed_is_not_rounded_up_by_floating_point(threshold, examples, needed):
     assert circuits.needed(threshold, examples) == needed
@@ -110,7 +117,7 @@ def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
     p_values = []
     for seed in range(60):
         scores = np.random.default_rng(seed).normal(size=(30, 12))
-        row = sharing.reuse_table("t", scores, HEADS, examples, {}, cfg, (seed,))[0]
+        row = reuse.reuse_table("t", scores, HEADS, examples, {}, cfg, (seed,))[0]
         p_values.append(row["p_reuse"])
         assert row["reuse_other"] is None and row["p_template"] is None
     assert np.mean(np.array(p_values) <= 0.05) <= 0.12
@@ -130,7 +137,9 @@ def test_reuse_beyond_what_every_task_shares():
     examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30})
 
     def p_other(scores, other):
-        return sharing.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0]["p_reuse_other"]  # noqa: E501
+        return reuse.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0][
+            "p_reuse_other"
+        ]
 
     assert p_other(own, generic) < 0.05
     assert p_other(generic, generic + rng.normal(size=(30, 12)) * 0.01) > 0.05
@@ -148,7 +157,7 @@ def test_rarefaction_makes_different_n_comparable():
 
 
 def circuits_counts(scores, rng):
-    return sharing.rarefied(circuits.top_k(scores, 3), 10, 400, rng)
+    return reuse.rarefied(circuits.top_k(scores, 3), 10, 400, rng)
 
 
 def test_two_planted_families_are_found_and_follow_their_label():

@@ -1,7 +1,6 @@
 import pytest
-from conftest import MODELS
-
 from circuit_reuse.examples import enough, load_tokenizer, tokenise
+from support import MODELS
 
 
 def pair(**changes):

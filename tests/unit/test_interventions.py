@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from conftest import examples_for
-
 from circuit_reuse import components, effects, interventions, models
+from support import examples_for
 
 close = torch.testing.assert_close
 SETS = [[], ["a0.h1"], ["m1", "a2.h0", "a1.h3"], ["input"], ["a0.h0", "a0.h1", "m0", "m2"]]
@@ -18,7 +17,12 @@ def slowly(model, tokens, names, instead, row):
         if layer is None:
             hooks.append(("embed.hook_out", lambda t, hook: instead.embedding[row : row + 1]))
         elif head is None:
-            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda t, hook, v=instead.mlp[layer]: v[row : row + 1]))  # noqa: E501
+            hooks.append(
+                (
+                    f"blocks.{layer}.hook_mlp_out",
+                    lambda t, hook, v=instead.mlp[layer]: v[row : row + 1],
+                )
+            )
         else:
 
             def one(tensor, hook, head=head, value=instead.z[layer]):
@@ -37,11 +41,16 @@ def test_many_interventions_in_one_batch_equal_one_at_a_time(model, batch):
     last = last.view(len(SETS), len(batch.rows), -1)
     for place, names in enumerate(SETS):
         for row in range(len(batch.rows)):
-            close(last[place, row], slowly(model, batch.clean, names, corrupt, row), rtol=1e-4, atol=1e-4)
+            close(
+                last[place, row],
+                slowly(model, batch.clean, names, corrupt, row),
+                rtol=1e-4,
+                atol=1e-4,
+            )
 
 
 def test_removing_nothing_is_the_clean_run_and_everything_is_what_was_put_in(model, batch):
-    last, clean = interventions.run(model, batch.clean)
+    last, _clean = interventions.run(model, batch.clean)
     other, corrupt = interventions.run(model, batch.corrupt)
     close(interventions.replace(model, batch.clean, [[]], corrupt), last)
     everything = interventions.replace(model, batch.clean, [model.space.names], corrupt)
@@ -51,7 +60,12 @@ def test_removing_nothing_is_the_clean_run_and_everything_is_what_was_put_in(mod
 def test_hooks_are_gone_after_a_run_even_if_it_fails(model, batch):
     before, clean = interventions.run(model, batch.clean)
     with pytest.raises(RuntimeError):
-        interventions.replace(model, batch.clean, [["a0.h0"]], clean.rows(torch.tensor([0])).like(lambda t: t[:, :1].expand(99, -1, *t.shape[2:])))  # noqa: E501
+        interventions.replace(
+            model,
+            batch.clean,
+            [["a0.h0"]],
+            clean.rows(torch.tensor([0])).like(lambda t: t[:, :1].expand(99, -1, *t.shape[2:])),
+        )
     after, _ = interventions.run(model, batch.clean)
     close(after, before, rtol=0, atol=0)
 
@@ -104,7 +118,9 @@ def test_untouched_rows_have_no_divergence_and_the_metric_of_the_plain_run(model
     rows = run(effects.Unit(None, "none", [(None, [])]))
     assert rows["kl"].abs().max() < 1e-5
     for batch in models.batches(run.examples, 16):
-        plain = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")  # noqa: E501
+        plain = models.metric_values(
+            models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
+        )
         mine = rows.set_index("example").loc[run.examples["example"].iloc[batch.rows], "metric"]
         close(torch.tensor(mine.to_numpy()), plain, rtol=1e-5, atol=1e-5)
 
@@ -120,13 +136,15 @@ def test_rows_kept_from_an_earlier_file_equal_a_clean_run_exactly(model):
     first = {"c1": (["a0.h1"], [["a1.h1"], ["a1.h2"]])}
     both = first | {"b2": (["a2.h1"], [["a0.h4"], ["a0.h5"]])}
     units = effects.units_of(both, ["remove", "keep"], 1)
-    before, _, _ = effects.update(None, effects.units_of(first, ["remove", "keep"], 1), "x", evaluate)  # noqa: E501
+    before, _, _ = effects.update(
+        None, effects.units_of(first, ["remove", "keep"], 1), "x", evaluate
+    )
     calls.clear()
     grown, kept, new = effects.update(before, units, "x", evaluate)
     assert (kept, new) == (4, 2) and calls == ["b2", "b2"]
     clean, _, _ = effects.update(None, units, "x", evaluate)
     assert grown.equals(clean)
-    changed, kept, new = effects.update(before, units, "another model", evaluate)
+    _changed, kept, new = effects.update(before, units, "another model", evaluate)
     assert kept == 0
 
 
@@ -137,5 +155,7 @@ def test_rank_correctness_and_divergence_by_hand():
     found = effects.outcomes(last, clean, answer, distractor, "logit_difference", "top1")
     assert found["metric"].tolist() == [2.0, -1.0]
     assert found["rank"].tolist() == [1, 3] and found["correct"].tolist() == [True, False]
-    expected = sum(p * (p.log() - q) for p, q in zip(clean[1].exp(), last[1].log_softmax(-1), strict=True))  # noqa: E501
+    expected = sum(
+        p * (p.log() - q) for p, q in zip(clean[1].exp(), last[1].log_softmax(-1), strict=True)
+    )
     close(torch.tensor(found["kl"][1]), expected, rtol=1e-5, atol=1e-6)

@@ -1,11 +1,10 @@
 import pytest
-from conftest import MODELS, SHARED
-
 from circuit_reuse.examples import load_tokenizer, tokenise
 from circuit_reuse.prompts import custom, sequence, words
 from circuit_reuse.prompts.generate import generate
 from circuit_reuse.prompts.registry import TASKS
 from circuit_reuse.prompts.sources import row
+from support import MODELS, SHARED
 
 COUNT = 120
 
@@ -96,12 +95,19 @@ def test_sequences_step_evenly_and_the_corrupt_one_does_not_continue(task, corru
 
 
 def items_of(text):
-    return [part.split(" in ")[1] for part in text.split(".") if " in " in part and part.split(" in ")[1]]  # noqa: E501
+    return [
+        part.split(" in ")[1]
+        for part in text.split(".")
+        if " in " in part and part.split(" in ")[1]
+    ]
 
 
 def test_boolean_answers_are_the_value_of_the_expression(made):
     for _, _, prompt in made["boolean"]:
-        for text, answer in ((prompt.clean, prompt.answer), (prompt.corrupt, prompt.corrupt_answer)):
+        for text, answer in (
+            (prompt.clean, prompt.answer),
+            (prompt.corrupt, prompt.corrupt_answer),
+        ):
             expression = text.split("of ", 1)[-1].split(": ", 1)[-1].removesuffix(" is")
             assert str(left_to_right(expression)).lower() == answer.strip()
 
@@ -153,11 +159,18 @@ def test_custom_files_of_all_three_kinds_give_the_same_rows(tmp_path):
     import pandas as pd
 
     frame = pd.DataFrame(
-        {"clean": ["a b", "c d"], "corrupt": ["a c", "c e"], "answer": [" x"] * 2, "distractor": [" y"] * 2}
+        {
+            "clean": ["a b", "c d"],
+            "corrupt": ["a c", "c e"],
+            "answer": [" x"] * 2,
+            "distractor": [" y"] * 2,
+        }
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
     frame.to_parquet(tmp_path / "t.parquet")
-    first, *others = [custom.rows(tmp_path / f"t.{kind}", 0.5) for kind in ("csv", "jsonl", "parquet")]
+    first, *others = [
+        custom.rows(tmp_path / f"t.{kind}", 0.5) for kind in ("csv", "jsonl", "parquet")
+    ]
     assert others == [first, first]
     assert [each["split"] for each in first] == ["train", "held_out"]

@@ -2,9 +2,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy import stats
-
 from circuit_reuse import statistics, testing
+from scipy import stats
 
 
 def test_mcnemar_equals_swapping_every_pair():
@@ -12,7 +11,10 @@ def test_mcnemar_equals_swapping_every_pair():
     for _ in range(20):
         a, b = rng.random((2, 10)) < [[0.3], [0.7]]
         d = (a.astype(int) - b)[a != b]
-        flips = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in product([1, -1], repeat=len(d))]  # noqa: E501
+        flips = [
+            abs(sum(s * x for s, x in zip(signs, d, strict=True)))
+            for signs in product([1, -1], repeat=len(d))
+        ]
         slow = np.mean([value >= abs(d.sum()) for value in flips])
         assert statistics.mcnemar(a, b) == pytest.approx(slow)
     assert statistics.mcnemar(a, a) == 1.0

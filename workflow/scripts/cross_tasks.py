@@ -5,9 +5,9 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The effects of all pairs of tasks, and the cross_task table."""
-    from circuit_reuse import ablation
+    from circuit_reuse import cross
 
-    ablation.cross_effects(input, output, params, wildcards, threads, log)
+    cross.cross_effects(input, output, params, wildcards, threads, log)
 
 
 if __name__ == "__main__":

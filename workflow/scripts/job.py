@@ -25,7 +25,7 @@ def start(snakemake, script):
         "rule": snakemake.rule,
         "input": named(snakemake.input),
         "output": named(snakemake.output),
-        "params": {name: value for name, value in snakemake.params.items()},
+        "params": dict(snakemake.params.items()),
         "wildcards": {name: str(value) for name, value in snakemake.wildcards.items()},
         "threads": snakemake.threads,
         "log": str(snakemake.log[0]),

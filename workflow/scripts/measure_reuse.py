@@ -5,7 +5,7 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The reuse table of a model: one row per (task, K, p)."""
-    from circuit_reuse import sharing, tables
+    from circuit_reuse import reuse, sharing, tables
 
     cfg = params.cfg
     stream = (cfg["seed"], wildcards.model, wildcards.method, "reuse")
@@ -24,7 +24,7 @@ def main(input, output, params, wildcards, threads, log):
     rows = []
     for task in cfg["tasks"]:
         others = {other: scores[other] for other in cfg["tasks"] if other != task}
-        rows += sharing.reuse_table(
+        rows += reuse.reuse_table(
             task, scores[task], names, examples[task], others, settings, stream
         )
     tables.write(output.reuse, tables.REUSE, rows, cfg=cfg)

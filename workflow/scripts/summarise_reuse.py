@@ -8,7 +8,6 @@ def main(input, output, params, wildcards, threads, log):
     from pathlib import Path
 
     import pandas as pd
-
     from circuit_reuse import summary, tables
 
     cfg = params.cfg
@@ -18,9 +17,7 @@ def main(input, output, params, wildcards, threads, log):
     )
     table = summary.summary(tests, reuse)
     summary.write_csv(output.summary, table)
-    summary.write_csv(
-        output.aggregated, summary.aggregated(table, cfg["titles"], cfg["revisions"])
-    )
+    summary.write_csv(output.aggregated, summary.aggregated(table, cfg["titles"], cfg["revisions"]))
     summary.write_csv(output.cross, summary.gather(input.cross, tables.CROSS))
     agreement = summary.gather(input.agreement, tables.AGREEMENT)
     means = agreement.groupby(["model", "task", "method"], as_index=False).agg(

@@ -12,9 +12,7 @@ def main(input, output, params, wildcards, threads, log):
     prompts = tables.read(input.prompts, tables.PROMPTS)
     rows = measure.examples(model, folder, prompts, params.cfg, params.compute["batch_size"], log)
     about = fingerprint.read_description(input.about)
-    tables.write(
-        output.examples, tables.EXAMPLES, rows, cfg=params.cfg, model=about["fingerprint"]
-    )
+    tables.write(output.examples, tables.EXAMPLES, rows, cfg=params.cfg, model=about["fingerprint"])
 
 
 if __name__ == "__main__":

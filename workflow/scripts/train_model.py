@@ -8,7 +8,6 @@ def main(input, output, params, wildcards, threads, log):
     from pathlib import Path
 
     import torch
-
     from circuit_reuse.training import card, train
 
     torch.set_num_threads(1)

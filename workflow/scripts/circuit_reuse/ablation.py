@@ -1,11 +1,9 @@
-"""The stages that run circuits: on their own task, and on every other."""
+"""The stage that runs circuits and their controls on held-out examples."""
 
 import time
 from pathlib import Path
 
-import pandas as pd
-
-from circuit_reuse import circuits, effects, fingerprint, models, sharing, tables, testing
+from circuit_reuse import circuits, effects, fingerprint, models, sharing, tables
 
 
 def task_effects(input, output, params, wildcards, threads, log):
@@ -20,57 +18,6 @@ def task_effects(input, output, params, wildcards, threads, log):
         output.effects, units, examples, cfg["ablation"]["replacement"], cfg["accuracy"], wildcards
     )
     tables.write(output.effects, tables.EFFECTS, frame, cfg=cfg, model=stage.fingerprint)
-
-
-def cross_effects(input, output, params, wildcards, threads, log):
-    """Run the shared circuit of every task on every task; see cross_tasks.py."""
-    cfg = params.cfg
-    chosen = cfg["cross_task"]
-    found = {}
-    for task in cfg["tasks"]:
-        path = next(path for path in input.circuits if f"/{task}/circuits/" in path)
-        table = tables.read(path, tables.CIRCUITS)
-        row = table[
-            (table["kind"] == "shared")
-            & (table["top_k"] == chosen["top_k"])
-            & (table["threshold"] == chosen["threshold"])
-        ].iloc[0]
-        circuit = sharing.shared_circuits(table).get(row["circuit"])
-        names, controls = circuit if circuit else ([], [])
-        found[task] = (row["circuit"], names, controls[: chosen["controls"]])
-    run = {key: (names, controls) for key, names, controls in found.values() if key != "empty"}
-    stage = Stage(input, params, threads, log)
-    frames, rows = [], []
-    for target in cfg["tasks"]:
-        mine = [path for path in input.examples if f"/{target}/examples/" in path]
-        examples = tables.read_all(mine, tables.EXAMPLES)
-        frame = stage.run(
-            output.effects, effects.units_of(run, ["remove"]), examples, cfg["replacement"],
-            cfg["accuracy"][target], wildcards,
-        )  # fmt: skip
-        frames.append(frame)
-        outcomes = testing.Outcomes(frame)
-        stream = (cfg["seed"], wildcards.model, wildcards.method, "cross", target)
-        for source, (key, names, controls) in found.items():
-            base = {
-                "source": source,
-                "target": target,
-                "top_k": float(chosen["top_k"]),
-                "threshold": float(chosen["threshold"]),
-                "circuit": key,
-                "circuit_size": len(names),
-                "n_examples": len(outcomes.examples),
-                "n_controls": 0,
-                "accuracy": float(outcomes.baseline("correct").mean()),
-                "jaccard": circuits.jaccard(names, found[target][1]),
-            }
-            if key != "empty" and controls:
-                base |= testing.cross_row(outcomes, key, cfg, stream)
-            rows.append(base)
-    everything = pd.concat(frames, ignore_index=True)
-    about = {"cfg": cfg, "model": stage.fingerprint}
-    tables.write(output.effects, tables.EFFECTS, everything, **about)
-    tables.write(output.table, tables.CROSS, rows, **about)
 
 
 class Stage:
@@ -99,7 +46,7 @@ class Stage:
         context = effects.context_of(
             self.fingerprint, tested, reference if replacement == "mean" else reference[:0],
             [replacement, accuracy, cfg["dtype"], sorted(cfg["kinds"])], cfg["metric"],
-            space.names, self.params.code, int(seed),
+            space.names, self.params.rows_code, int(seed),
         )  # fmt: skip
         evaluator = None
 
@@ -120,7 +67,7 @@ class Stage:
             "%d units of circuits and controls reused, %d evaluated; %d rows in %.1f s",
             kept, new, rows, time.monotonic() - began,
         )  # fmt: skip
-        return frame
+        return frame[tables.EFFECTS.names]
 
 
 def earlier(path):

@@ -51,7 +51,7 @@ def fill(config, schema):
     """Put the schema's defaults where a key is missing."""
     for key, part in schema.get("properties", {}).items():
         if key not in config and "default" in part:
-            config[key] = type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]  # fmt: skip  # noqa: E501
+            config[key] = type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]  # fmt: skip
         if isinstance(config.get(key), dict):
             fill(config[key], part)
             inner = part.get("additionalProperties")
@@ -76,7 +76,9 @@ def explain(error):
         missing = [key for key in error.validator_value if key not in value]
         return f"{where} has no {missing[0]}, which is needed"
     if error.validator == "oneOf" and "model_sources" in where:
-        return f"{where} needs either path, or hub and revision; found: {', '.join(value) or 'none'}"
+        return (
+            f"{where} needs either path, or hub and revision; found: {', '.join(value) or 'none'}"
+        )
     limits = {
         "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than",
         "exclusiveMaximum": "less than", "type": "of type", "pattern": "of the form",

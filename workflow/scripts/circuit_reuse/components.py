@@ -5,7 +5,7 @@ The names are those of EAP-IG and MIB.  `input` is the token embedding.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 KINDS = ("head", "mlp")
 HEAD, MLP = re.compile(r"a(\d+)\.h(\d+)"), re.compile(r"m(\d+)")
@@ -48,7 +48,7 @@ def kind(name):
     raise ValueError(f"{name!r} names no component; expected input, a5.h1 or m3")
 
 
-@lru_cache(maxsize=None)
+@cache
 def place(name):
     """(layer, head) of a component; head is None for an MLP, layer None for the input."""
     if match := HEAD.fullmatch(name):

@@ -15,9 +15,6 @@ import torch
 from tqdm import tqdm
 
 from circuit_reuse import interventions, models
-from circuit_reuse.tables import EFFECTS
-
-COLUMNS = EFFECTS.names
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def update(previous, units, context, evaluate):
         rows.insert(0, "unit", key)
         parts.append(rows)
         new += 1
-    frame = pd.concat(parts, ignore_index=True)[COLUMNS]
+    frame = pd.concat(parts, ignore_index=True)
     frame["control"] = frame["control"].astype("Int32")
     return frame, kept, new
 
@@ -102,11 +99,20 @@ class Evaluator:
     universe:  components that count as removable, for `keep`
     """
 
-    def __init__(self, model, examples, reference, replacement, metric, universe, accuracy, rows, seed):
+    def __init__(
+        self, model, examples, reference, replacement, metric, universe, accuracy, rows, seed
+    ):
         self.model, self.examples, self.metric = model, examples.reset_index(drop=True), metric
-        self.replacement, self.universe, self.accuracy, self.rows = replacement, universe, accuracy, rows
+        self.replacement, self.universe, self.accuracy, self.rows = (
+            replacement,
+            universe,
+            accuracy,
+            rows,
+        )
         self.prepared = []
-        means = interventions.reference_mean(model, reference, rows) if replacement == "mean" else {}
+        means = (
+            interventions.reference_mean(model, reference, rows) if replacement == "mean" else {}
+        )
         donor = interventions.donors(self.examples, seed) if replacement == "resample" else None
         for batch in models.batches(self.examples, rows, model.device):
             last, clean = interventions.run(model, batch.clean)

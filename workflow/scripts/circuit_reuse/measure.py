@@ -1,11 +1,11 @@
-"""The stages that run a model on a table of examples: metrics, and scores."""
+"""The stage that tokenises prompts and runs the untouched model on the valid pairs."""
 
 import time
 
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import attribution, effects, models
+from circuit_reuse import effects, models
 from circuit_reuse.examples import load_tokenizer, tokenise
 
 
@@ -29,7 +29,12 @@ def examples(model, folder, prompts, cfg, batch_size, log):
         clean = models.logits(model, batch.clean)
         corrupt = models.logits(model, batch.corrupt)
         result = effects.outcomes(
-            clean, clean.log_softmax(-1), batch.answer, batch.distractor, cfg["metric"], cfg["accuracy"]
+            clean,
+            clean.log_softmax(-1),
+            batch.answer,
+            batch.distractor,
+            cfg["metric"],
+            cfg["accuracy"],
         )
         other = models.metric_values(corrupt, batch.answer, batch.distractor, cfg["metric"])
         return result | {"corrupt_metric": other.cpu().numpy()}
@@ -41,7 +46,7 @@ def examples(model, folder, prompts, cfg, batch_size, log):
         frame.loc[index, "corrupt_metric"] = result["corrupt_metric"]
         frame.loc[index, "correct"] = result["correct"]
         frame.loc[index, "rank"] = result["rank"]
-    rate(log, len(valid), began)
+    models.log_rate(log, len(valid), began)
     accuracy = frame["correct"].dropna().astype(bool).mean()
     log.info("%d of %d pairs are valid; accuracy %.3f", len(valid), len(frame), accuracy)
     return frame.replace({np.nan: None}).to_dict("records")
@@ -52,43 +57,3 @@ def plain(prompts):
     for row in prompts.to_dict("records"):
         row["roles"] = [dict(role) for role in row["roles"]]
         yield row
-
-
-def scores(model, examples, method, cfg, batch_size, log):
-    """A DataFrame of the scores table for the valid examples of a shard.
-
-    cfg:    metric, and steps for ig and eap-ig
-    raises: ValueError that names the example with a score that is not a number
-    """
-    valid = examples[examples["valid"]].reset_index(drop=True)
-    names = model.space.names
-    result = np.empty((len(valid), len(names)), dtype=np.float32)
-
-    def run(batch):
-        found = attribution.score(model, batch, method, cfg["metric"], cfg.get("steps"), batch_size)
-        return found.cpu().numpy()
-
-    began = time.monotonic()
-    for batch, found in models.patiently(run, valid, batch_size, model.device, method):
-        bad = ~np.isfinite(found)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise ValueError(
-                f"the {method} score of {names[column]} on example {valid['id'][batch.rows[row]]!r} "
-                "is not a number; try compute.dtype: float32"
-            )
-        result[batch.rows] = found
-    rate(log, len(valid), began)
-    return pd.DataFrame(
-        {
-            "example": np.repeat(valid["example"].to_numpy(), len(names)),
-            "component": pd.Categorical(names * len(valid), categories=names),
-            "score": result.ravel(),
-        }
-    )
-
-
-def rate(log, count, began):
-    """Log how fast it went."""
-    seconds = max(time.monotonic() - began, 1e-9)
-    log.info("%d examples in %.2f s, %.1f examples per second", count, seconds, count / seconds)

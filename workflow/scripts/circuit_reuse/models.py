@@ -1,6 +1,7 @@
 """Load a model as a TransformerLens bridge, and cut its examples into batches."""
 
 import os
+import time
 from dataclasses import dataclass
 
 # A folder holds all that is needed; nothing may be fetched while a job runs.
@@ -145,3 +146,9 @@ def patiently(work, examples, size, device, title):
                 continue
             yield batch, result
             bar.update(len(batch.rows))
+
+
+def log_rate(log, count, began):
+    """Log how fast it went."""
+    seconds = max(time.monotonic() - began, 1e-9)
+    log.info("%d examples in %.2f s, %.1f examples per second", count, seconds, count / seconds)

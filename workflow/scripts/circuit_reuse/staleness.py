@@ -8,13 +8,13 @@ so a rule names such modules itself.
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def code_hash(*scripts):
     """A hash of scripts (paths below workflow/scripts) and all that they import."""
     pending, trees = [SCRIPTS / script for script in scripts], {}
@@ -29,7 +29,7 @@ def code_hash(*scripts):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(path):
     """The bare syntax tree of a file as text, and the project files that it imports."""
     tree = ast.parse(path.read_text())
@@ -43,9 +43,12 @@ def parse(path):
             continue
         imported += [found for name in names if (found := project_file(name))]
     for node in ast.walk(tree):
-        if ast.get_docstring(node, clean=False) if hasattr(node, "body") and isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef
-        ) else None:
+        if (
+            ast.get_docstring(node, clean=False)
+            if hasattr(node, "body")
+            and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            else None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree), imported
 

@@ -108,10 +108,21 @@ def metrics(table, revision, cfg):
             "val": {
                 name: row[name]
                 for name in (
-                    "accuracy_circuit", "accuracy_control", "effect", "effect_low", "effect_high",
-                    "control_effect", "lift", "p_mcnemar", "p_permutation", "p_rank", "q_value",
-                    "faithfulness", "n_controls", "problem",
-                )  # fmt: skip
+                    "accuracy_circuit",
+                    "accuracy_control",
+                    "effect",
+                    "effect_low",
+                    "effect_high",
+                    "control_effect",
+                    "lift",
+                    "p_mcnemar",
+                    "p_permutation",
+                    "p_rank",
+                    "q_value",
+                    "faithfulness",
+                    "n_controls",
+                    "problem",
+                )
             },
         }
         k = by_k.setdefault(f"{row['top_k']:g}", {"k": row["k"], "thresholds": {}})
@@ -161,7 +172,9 @@ def latex(table, titles):
         if before is not None and here[:2] != before[:2]:
             lines.append(r"\addlinespace")
         before = here
-        values = [p_text(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_rank", "q_value")]
+        values = [
+            p_text(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_rank", "q_value")
+        ]
         numbers = [f"{row.top_k:g}", f"{row.threshold:g}", str(row.circuit_size), *values]
         lines.append(" & ".join([*map(escape, names), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

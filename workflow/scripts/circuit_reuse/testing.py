@@ -77,9 +77,7 @@ def test_one(outcomes, circuit, cfg, stream):
         "lift_low": lift[0],
         "lift_high": lift[1],
         "p_mcnemar": statistics.mcnemar(right.astype(bool), control_right[0].astype(bool)),
-        "p_permutation": statistics.sign_flip(
-            removed - mean_control, cfg["permutations"], seed[3]
-        ),
+        "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3]),
         "p_rank": statistics.rank_p(removed.mean(), controls.mean(axis=1), larger=False),
         "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
         **kept_columns(outcomes, circuit, metric, draws, seed[4]),
@@ -139,7 +137,7 @@ def tests_table(effects, circuits, cfg, stream):
             done[row.circuit] = test_one(outcomes, row.circuit, cfg, stream)
         found = {} if problem else done[row.circuit]
         rows.append(
-            {name: None for name in OPTIONAL}
+            dict.fromkeys(OPTIONAL)
             | {
                 "top_k": row.top_k,
                 "k": row.k,

@@ -130,7 +130,9 @@ def accuracy_bars(tests, models, tasks, titles):
         rows = pick(tests, model=model).set_index("task").reindex(tasks)
         for number, (column, color, label, _) in enumerate(bars):
             values = rows[column].astype(float)
-            ax.bar(np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label)
+            ax.bar(
+                np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label
+            )
             n = rows["n_examples"].astype(float)
             low, high = wilson(values, n)
             ax.errorbar(
@@ -167,7 +169,13 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
             row = rows.iloc[0]
             error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
             ax.errorbar(
-                place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4
+                place,
+                row["effect"],
+                yerr=error,
+                fmt="D",
+                color=style.CIRCUIT,
+                capsize=2,
+                markersize=4,
             )
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
@@ -235,7 +243,9 @@ def component_map(inclusion, models, tasks, titles, top_k):
         values = np.full((layers, heads + wide), np.nan)
         for (layer, head), frequency in zip(places, rows["frequency"], strict=True):
             values[layer, heads if head is None else head] = frequency
-        image = ax.imshow(values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
+        image = ax.imshow(
+            values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower"
+        )
         ticks = sorted({*range(0, heads, max(1, heads // 4)), *([heads] if wide else [])})
         ax.set_xticks(ticks, ["MLP" if wide and tick == heads else tick for tick in ticks])
         ax.set_yticks(range(0, layers, max(1, layers // 4)))
@@ -272,7 +282,7 @@ def similarity(pairs, families, models, tasks, titles, top_k):
         image = ax.imshow(matrix, vmin=0, vmax=1, cmap=style.SEQUENTIAL, interpolation="nearest")
         variants = np.unique(order["variant"].to_numpy(str), return_inverse=True)[1]
         strip = ax.inset_axes([-0.09, 0, 0.06, 1])
-        strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")  # fmt: skip  # noqa: E501
+        strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")  # fmt: skip
         strip.set_axis_off()
         ends = np.flatnonzero(np.diff(order["family"].to_numpy())) + 0.5
         for end in ends:
@@ -287,12 +297,12 @@ def similarity(pairs, families, models, tasks, titles, top_k):
 
 def cross_task(cross, models, tasks, titles):
     """Drop in accuracy on each task when the circuit of each task is removed."""
-    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)  # fmt: skip  # noqa: E501
+    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)  # fmt: skip
     image = None
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(cross, model=model)
-        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)  # fmt: skip  # noqa: E501
-        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(index=tasks, columns=tasks)  # fmt: skip  # noqa: E501
+        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)  # fmt: skip
+        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(index=tasks, columns=tasks)  # fmt: skip
         values = drop.to_numpy(float)
         image = ax.imshow(values, cmap=style.DIVERGING, vmin=-100, vmax=100)
         for row in range(len(tasks)):
@@ -306,7 +316,9 @@ def cross_task(cross, models, tasks, titles):
         ax.set(title=model, xlabel="tested on")
         ax.spines[["top", "right"]].set_visible(True)
     axes[0, 0].set_ylabel("circuit of")
-    figure.colorbar(image, ax=axes, label="accuracy drop (points), controls in brackets", fraction=0.03)
+    figure.colorbar(
+        image, ax=axes, label="accuracy drop (points), controls in brackets", fraction=0.03
+    )
     return figure
 
 
@@ -316,7 +328,9 @@ def agreement(table, models, tasks, titles):
     width = 0.8 / len(models)
     for number, model in enumerate(models):
         for place, task in enumerate(tasks):
-            values = pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
+            values = (
+                pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
+            )
             center = place + (number - (len(models) - 1) / 2) * width
             spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
             color = style.BY_K[number % 6]

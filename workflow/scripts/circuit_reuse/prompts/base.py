@@ -36,7 +36,7 @@ def fill(template, **slots):
     raises:  KeyError if a slot is missing
     """
     text, spans, seen = "", [], {}
-    parts = [part for part in string.Formatter().parse(template)]
+    parts = list(string.Formatter().parse(template))
     times = {}
     for _, name, _, _ in parts:
         times[name] = times.get(name, 0) + 1

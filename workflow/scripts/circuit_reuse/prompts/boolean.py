@@ -60,7 +60,7 @@ def text_of(literals, negated, joined):
 
 
 def word(value):
-    """true or false."""
+    """True or false."""
     return "true" if value else "false"
 
 

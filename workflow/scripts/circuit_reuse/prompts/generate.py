@@ -14,7 +14,7 @@ def family(name):
 
 
 def split_of(index, held_out_share):
-    """train or held_out, spread evenly over the numbers and independent of n."""
+    """Train or held_out, spread evenly over the numbers and independent of n."""
     before, after = int(index * held_out_share), int((index + 1) * held_out_share)
     return "held_out" if after > before else "train"
 

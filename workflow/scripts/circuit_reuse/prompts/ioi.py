@@ -15,7 +15,11 @@ TEMPLATES = [
     ("were", "While {a} and {b} were at the {place}, {s} offered a {object} to", False),
     ("found", "Then {a} and {b} found a {object} at the {place}. {s} gave it to", False),
     ("walked", "Then {a} and {b} walked to the {place}, and {s} handed a {object} to", False),
-    ("after_day", "After {a} and {b} had a long day at the {place}, {s} offered a {object} to", True),
+    (
+        "after_day",
+        "After {a} and {b} had a long day at the {place}, {s} offered a {object} to",
+        True,
+    ),
     ("when_found", "When {a} and {b} found a {object} at the {place}, {s} handed it to", True),
 ]
 ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO", "s": "S2"}}

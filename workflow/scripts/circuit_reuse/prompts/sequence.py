@@ -20,7 +20,16 @@ SENTENCES = {"done": "{word} done in {item}.", "lost": "{word} lost in {item}.",
 HELD_OUT_FRAMES = {"found"}
 
 
-def example(rng, split, members="digits", step=1, length=4, frame="sentence", corruption="random", largest=None):
+def example(
+    rng,
+    split,
+    members="digits",
+    step=1,
+    length=4,
+    frame="sentence",
+    corruption="random",
+    largest=None,
+):
     """One prompt pair.
 
     members:    a key of MEMBERS; largest: use the first so many members only

@@ -80,7 +80,7 @@ def vocabulary():
         text, answer = sample(rng)
         found.update(pieces(text + answer))
     for split in ("train", "held_out"):
-        for name, task in TASKS.items():
+        for _name, task in TASKS.items():
             make = family(task.family).example
             for _ in range(1000):
                 prompt = make(rng, split, **task.options)

@@ -1,0 +1,50 @@
+# Two commands: `make run` for the default study and its report, `make test` for the tests.
+# PYTHON must be 3.11 or newer; ARGS goes to Snakemake (make run ARGS="--configfile my.yaml").
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run report test lint format docs lock clean
+
+run: $(VENV)/done
+	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	@$(MAKE) --no-print-directory results/report.html
+
+# Made again only when a result is newer than it.
+results/report.html: $(VENV)/done $(wildcard results/tables/reuse/*.csv results/figures/reuse/*.svg) workflow/report/*.rst
+	$(BIN)/snakemake --cores 1 --report $@ $(ARGS)
+	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
+
+report: results/report.html
+
+test: $(VENV)/done
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/done
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/done
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+# torch first and by itself: 2.13.0 is what brings torch, whatever the other packages ask for.
+$(VENV)/done: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+# The parts of the documentation that are made from the schemas.
+docs: $(VENV)/done
+	$(BIN)/python workflow/scripts/document.py
+
+# Pins what is installed now; the environment files take their pins from the lock.
+lock:
+	$(BIN)/python workflow/scripts/lock.py
+
+clean:
+	rm -rf results logs .snakemake

@@ -1,0 +1,177 @@
+"""Every mistake gets one clear message before any job: key, value, allowed, nearest name."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from circuit_reuse import checks, fingerprint
+from support import MODELS, PROJECT
+
+
+@pytest.fixture
+def config(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    return yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+
+
+def change(config, path, value):
+    *parents, last = path.split(".")
+    for key in parents:
+        config = config.setdefault(key, {})
+    config[last] = value
+
+
+def message(config, folder=PROJECT):
+    with pytest.raises(checks.ConfigError) as problem:
+        checks.check(config, PROJECT, folder)
+    text = str(problem.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
+    checks.check(config, PROJECT, PROJECT)
+    short = {key: config[key] for key in ("models", "tasks", "model_sources")}
+    checks.check(short, PROJECT, PROJECT)
+    assert short["circuits"]["controls"]["count"] == 100 and short["custom_tasks"] == {}
+    for overlay in (PROJECT / "config").glob("*.yaml"):
+        checks.check(config | yaml.safe_load(overlay.read_text()), PROJECT, PROJECT)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("tasks", ["iio"], ["tasks", "'iio'", "ioi", "Did you mean ioi?"]),
+        ("models", ["tiny-gpt2-mediun"], ["model_sources", "Did you mean tiny-gpt2-medium?"]),
+        ("circuts", {}, ["unknown key circuts", "Did you mean circuits?"]),
+        ("circuits.tresholds", [50], ["circuits.tresholds", "thresholds"]),
+        ("circuits.thresholds", [50, 101], ["circuits.thresholds.1", "101", "at most 100"]),
+        ("circuits.thresholds", [0], ["circuits.thresholds.0", "more than 0"]),
+        ("circuits.top_k", [99], ["99", "more than the 24 heads of tiny-gpt2-medium"]),
+        ("circuits.top_k", [2.5], ["2.5", "neither a count nor a share"]),
+        ("circuits.top_k", [20], ["20 of the 24 heads", "matched control", "at most 12"]),
+        ("methods", ["eap_ig"], ["methods.0", "'eap_ig'", "Did you mean eap-ig?"]),
+        ("attribution.metric", "loss", ["attribution.metric", "logit_difference"]),
+        ("examples.count", 12, ["examples.count", "12", "min_valid (10)"]),
+        ("examples.count", "many", ["examples.count", "'many'", "integer"]),
+        ("cross_task.top_k", 5, ["cross_task.top_k is 5", "4, 8"]),
+        ("cross_task.controls", 1000, ["cross_task.controls", "100"]),
+        ("ablation.replacement", "median", ["'median'", "mean"]),
+        ("ablation.directions", ["keep"], ["ablation.directions", "remove"]),
+        ("task_options", {"digits": {"stride": 2}}, ["task_options.digits.stride", "step"]),
+        ("model_sources.tiny-gpt2-medium", {"path": "../../etc"}, ["leads out of the project"]),
+        ("model_sources.tiny-gpt2-medium", {"hub": "gpt2"}, ["path, or hub and revision"]),
+        ("custom_tasks", {"ioi": {"file": "a.csv"}}, ["custom_tasks.ioi", "built-in"]),
+        ("custom_tasks", {"mine": {"file": "a.xlsx"}}, ["custom_tasks.mine.file", "csv|jsonl|parquet"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_config(config, path, value, parts):
+    change(config, path, value)
+    text = message(config)
+    for part in parts:
+        assert part in text
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(MODELS / "tiny-gpt2-medium", tmp_path / "m")
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("remove", "add", "parts"),
+    [
+        ("tokenizer.json", None, ["no tokenizer.json"]),
+        ("model.safetensors", None, ["no weights", "model.safetensors is needed"]),
+        ("model.safetensors", "pytorch_model.bin", ["only pickled weights (pytorch_model.bin)"]),
+        ("config.json", None, ["no config.json"]),
+    ],
+)
+def test_a_model_folder_that_cannot_be_used(config, folder, remove, add, parts):
+    (folder / remove).unlink()
+    if add:
+        (folder / add).write_bytes(b"x")
+    change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
+    text = message(config, folder.parent)
+    for part in ["model_sources.tiny-gpt2-medium.path", *parts]:
+        assert part in text
+
+
+def test_shape_and_size_are_read_without_loading_the_model(folder):
+    about = fingerprint.describe(folder)
+    assert (about["layers"], about["heads"]) == (3, 8) and about["parameters"] > 400_000
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"x": 1}))
+    assert fingerprint.fingerprint(folder) != about["fingerprint"]
+
+
+GOOD = {
+    "clean": "When Mary and John",
+    "corrupt": "When John and Mary",
+    "answer": " went",
+    "distractor": " met",
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        ([{"clean": "a"}] * 30, ["no column corrupt", "needed: clean, corrupt, answer, distractor"]),
+        ([GOOD | {"corrupt": "When John and Mary met"}] * 70, ["5 tokens, the corrupt one 6", "valid train pairs"]),
+        ([GOOD | {"answer": " went to"}] * 70, ["is 2 tokens, not one"]),
+        ([GOOD | {"id": "7"}] * 30, ["the id '7' twice"]),
+        ([GOOD] * 8, ["examples.count is 64", "8 rows"]),
+        ([GOOD | {"split": "test"}] * 70, ["split is 'test'", "train or held_out"]),
+        ([GOOD | {"answer": ""}] * 70, ["answer is empty"]),
+        ([GOOD | {"split": "train"}] * 70, ["0 valid held_out pairs and needs 10"]),
+    ],
+)  # fmt: skip
+def test_a_custom_file_that_cannot_be_used(config, tmp_path, rows, parts):
+    import pandas as pd
+
+    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
+    config["tasks"] = ["mine"]
+    text = message(config, tmp_path)
+    for part in ["custom_tasks.mine.file" if "examples.count" not in parts[0] else "", *parts]:
+        assert part in text
+
+
+def test_a_custom_file_outside_the_project_is_refused(config, tmp_path):
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "x.csv")}}
+    config["tasks"] = ["mine"]
+    assert "leads out of the project" in message(config)
+
+
+def test_every_key_of_the_schema_is_described_and_unknown_ones_are_refused():
+    schema = yaml.safe_load(checks.SCHEMA.read_text())
+
+    def visit(part, name):
+        if part.get("type") == "object" and "properties" in part:
+            assert part.get("additionalProperties") is False, name
+            for key, inner in part["properties"].items():
+                visit(inner, f"{name}.{key}".strip("."))
+        else:
+            assert part.get("description"), name
+
+    visit(schema, "")
+
+
+def test_documents_made_from_the_schemas_are_up_to_date():
+    import document
+
+    for path, text in document.DOCUMENTS.items():
+        assert (PROJECT / path).read_text() == text(), f"run make docs: {path} is old"
+
+
+def test_environments_and_lock_have_the_same_pins():
+    pins = dict(
+        line.split("==")
+        for line in (PROJECT / "requirements.lock").read_text().split("\n")
+        if "==" in line
+    )
+    assert pins["torch"] == "2.13.0"
+    for path in (PROJECT / "envs").glob("*.yaml"):
+        listed = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
+        assert all(pins[name] == version for name, version in (pin.split("==") for pin in listed))

@@ -1,0 +1,71 @@
+import json
+
+import pandas as pd
+import pytest
+from circuit_reuse import summary, tables
+
+
+def row(**changes):
+    return {"example": 0, "component": "a0.h1", "score": 0.5} | changes
+
+
+def test_equal_rows_give_equal_bytes_and_carry_their_provenance(tmp_path):
+    for name in ("a", "b"):
+        tables.write(tmp_path / f"{name}.parquet", tables.SCORES, [row()], cfg={"x": 1}, model="f")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    about = tables.provenance(tmp_path / "a.parquet")
+    assert about["cfg"] == {"x": 1} and about["model"] == "f" and "torch" in about["versions"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_a_missing_value_where_none_may_be_is_an_error_and_leaves_no_file(tmp_path, score):
+    with pytest.raises(ValueError, match="score holds a null"):
+        tables.write(tmp_path / "a.parquet", tables.SCORES, [row(score=score)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_table_is_not_read_by_mistake(tmp_path):
+    tables.write(tmp_path / "a.parquet", tables.SCORES, [row()])
+    with pytest.raises(ValueError, match="columns missing: accuracy"):
+        tables.read(tmp_path / "a.parquet", tables.TESTS)
+
+
+def test_json_has_null_and_never_nan(tmp_path):
+    value = summary.finite({"a": float("nan"), "b": [pd.NA, 1.5], "c": {"d": float("inf")}})
+    summary.write_json(tmp_path / "x.json", value)
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": {"d": None},
+    }
+
+
+def test_one_circuit_at_two_thresholds_is_one_hypothesis():
+    base = {"model": "m", "task": "t", "method": "x", "top_k": 4.0, "circuit_size": 1, "effect": -1.0,
+            "effect_low": -2.0, "effect_high": 0.0, "control_effect": 0.0, "lift": 0.0, "n_examples": 9,
+            "split": "held_out", "p_mcnemar": 0.04, "p_permutation": 0.04}  # fmt: skip
+    tests = pd.DataFrame([
+        base | {"threshold": 50.0, "circuit": "a", "p_rank": 0.01},
+        base | {"threshold": 75.0, "circuit": "a", "p_rank": 0.01},
+        base | {"threshold": 100.0, "circuit": "b", "p_rank": 0.03},
+        base | {"threshold": 99.0, "circuit": "empty", "p_rank": None},
+    ])  # fmt: skip
+    reuse = tests[["model", "task", "method", "top_k", "threshold"]].assign(
+        reuse=1.0, reuse_null=0.0
+    )
+    table = summary.summary(tests, reuse)
+    assert list(table.columns[:19]) == summary.FIRST
+    q = table.set_index("threshold")["q_value"]
+    assert q[50.0] == q[75.0] == pytest.approx(0.02) and q[100.0] == pytest.approx(0.03)
+    assert pd.isna(q[99.0])
+
+
+def test_latex_escapes_what_names_may_hold():
+    assert summary.escape("a_b & 50% #1 {x}~") == r"a\_b \& 50\% \#1 \{x\}\textasciitilde{}"
+    assert [summary.p_text(p) for p in (None, 0.5, 0.0123, 0.0001)] == [
+        "--",
+        "0.50",
+        "0.01",
+        r"$<$0.001",
+    ]

@@ -1,0 +1,165 @@
+"""The workflow end to end: outputs, incremental runs, crashes, errors, the report."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from workflow_config import CONFIG, copy_project
+
+TABLES = "results/tables/reuse"
+
+
+def hashes(folder):
+    """Every result by name, as a hash of its bytes."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "results").rglob("*"))
+        if path.is_file() and path.suffix in (".parquet", ".csv", ".json", ".tex", ".png")
+    }
+
+
+def test_the_summary_has_the_columns_and_rows_that_are_promised(project):
+    table = pd.read_csv(project.folder / TABLES / "summary.csv")
+    promised = """model task method top_k threshold circuit_size reuse reuse_null effect effect_low
+    effect_high control_effect lift p_mcnemar p_permutation p_rank q_value n_examples split"""
+    assert list(table.columns)[:19] == promised.split()
+    assert len(table) == 2 * 2 * 2 * 2 and set(table["split"]) == {"held_out"}
+    tested = table[table["circuit_size"] > 0].dropna(subset=["p_rank"])
+    assert len(tested) and tested["p_rank"].between(0, 1, inclusive="right").all()
+    assert (tested["effect_low"] <= tested["effect"]).all() and (
+        tested["effect"] <= tested["effect_high"]
+    ).all()
+    assert (tested["q_value"] >= tested["p_rank"] - 1e-9).all()
+
+
+def test_known_outputs_are_there_under_their_known_names(project):
+    tables, figures = project.folder / TABLES, project.folder / "results/figures/reuse"
+    old = pd.read_csv(tables / "aggregated_by_task_model_k.csv")
+    assert {"model_name", "hf_revision", "reuse_percent", "perm_val_p", "val_knockout_diff"} <= set(
+        old
+    )
+    for name in ("reuse_vs_threshold", "lift_vs_threshold", "perm_neglog10p_vs_threshold"):
+        assert (figures / f"multiplot_{name}.png").stat().st_size > 1000
+    metrics = json.loads((tables / "tiny-gpt2-small" / "ioi" / "metrics.json").read_text())
+    assert metrics["by_k"]["3"]["thresholds"]["50"]["val"].keys() >= {"p_rank", "q_value"}
+
+
+def test_the_table_of_p_values_compiles(project, tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("pdflatex is not installed")
+    table = (project.folder / TABLES / "permutation_summary.tex").read_text()
+    (tmp_path / "t.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}" + table + r"\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byte(
+    project, tmp_path
+):
+    grown = tmp_path / "grown"
+    shutil.copytree(project.folder, grown, symlinks=True)
+    run = type(project)(grown)
+    wider = CONFIG["circuits"] | {"thresholds": [50, 75, 100]}
+    run.config(circuits=wider)
+    text = run.snakemake()
+    assert "score_examples" not in text and "tokenise_examples" not in text
+    logs = [path.read_text() for path in (grown / "logs" / "run_effects").rglob("*.log")]
+    counts = [re.search(r"(\d+) units of .* reused, (\d+) evaluated", log) for log in logs]
+    assert all(int(found[1]) > 0 for found in counts)
+    # Nothing that was known is run again: at most the circuits of the new threshold are.
+    assert all(int(found[2]) <= 4 for found in counts)
+
+    clean = copy_project(tmp_path / "clean")
+    clean.config(circuits=wider)
+    clean.snakemake()
+    assert hashes(grown) == hashes(clean.folder)
+
+
+def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
+    """The same run, with one job that fails at first."""
+    run = copy_project(tmp_path / "crash")
+    target = "results/tiny-gpt2-small/ioi/tests/atp.parquet"
+    with run.edited(
+        "workflow/scripts/test_circuits.py",
+        lambda t: t.replace(b"    rows = ", b"    raise RuntimeError('boom')\n    rows = "),
+    ):
+        text = run.snakemake(target, check=False)
+    assert "boom" in text and not (run.folder / target).exists()
+    finished = run.folder / "results/tiny-gpt2-small/ioi/effects/atp.parquet"
+    before = finished.stat().st_mtime_ns
+    run.snakemake(target)
+    assert finished.stat().st_mtime_ns == before
+    assert (run.folder / target).read_bytes() == (project.folder / target).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "parts"),
+    [
+        ({"tasks": ["iio"]}, ["unknown task 'iio'", "Did you mean ioi?"]),
+        ({"circuits": {"top_k": [50]}}, ["more than the 8 heads"]),
+        ({"circuit": {}}, ["unknown key circuit", "Did you mean circuits?"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_before_any_job(project, blocks, parts):
+    project.config(**blocks)
+    text = project.snakemake(check=False)
+    project.config()
+    assert all(part in text for part in parts)
+    assert "Traceback" not in text and "Job stats" not in text and len(text.splitlines()) < 12
+
+
+def test_a_users_own_task_runs_beside_the_built_in_ones(project):
+    from circuit_reuse.prompts.generate import generate
+
+    rows = [
+        {"id": f"row {i}", "clean": p.clean, "corrupt": p.corrupt, "answer": p.answer, "distractor": p.distractor}
+        for i, _, p in generate("pronouns", 24)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(project.folder / "config" / "mine.csv", index=False)
+    project.config(
+        custom_tasks={"mine": {"file": "config/mine.csv", "title": "My task"}}, tasks=["mine"]
+    )
+    jobs = project.planned()
+    assert {values.get("task", "mine") for _, values in jobs} == {"mine"}
+    project.snakemake("results/tiny-gpt2-small/mine/tests/atp.parquet")
+    project.config()
+    examples = pd.read_parquet(
+        project.folder / "results/tiny-gpt2-small/mine/examples/0000.parquet"
+    )
+    assert examples["valid"].all() and examples["id"][0] == "row 0"
+
+
+def test_every_log_says_how_fast_and_how_much_memory(project):
+    logs = list((project.folder / "logs").rglob("*.log"))
+    assert logs and all("done in" in path.read_text() for path in logs)
+    for path in (project.folder / "logs" / "score_examples").rglob("*.log"):
+        assert "examples per second" in path.read_text()
+    peaks = [int(n) for path in logs for n in re.findall(r"peak memory (\d+) MB", path.read_text())]
+    assert max(peaks) < 2000
+
+
+def test_the_report_opens_without_network_and_explains_its_figures(project):
+    path = project.folder / "report.html"
+    project.snakemake("--report", path)
+    text = path.read_text()
+    # Nothing is loaded from elsewhere: all scripts and styles are inside.
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', text)
+    for part in ("multiplot_reuse_vs_threshold", "Reuse: figures", "Reuse: tables", "sign flips"):
+        assert part in text
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
+        pytest.skip("no Chromium to open the report in")
+    page = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--virtual-time-budget=8000", "--dump-dom", Path(path).as_uri()],
+        capture_output=True, text=True, timeout=120,
+    ).stdout  # fmt: skip
+    assert "Reuse: figures" in page

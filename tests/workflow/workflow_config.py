@@ -1,0 +1,100 @@
+"""One tiny run of the workflow, in a copy of the project that tests may edit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ["Snakefile", "rules", "workflow", "profiles", "config", "envs"]
+MODELS = ["tiny-gpt2-small", "tiny-neox-small"]
+CONFIG = {
+    "models": MODELS,
+    "tasks": ["ioi", "digits"],
+    "methods": ["atp"],
+    "model_sources": {name: {"path": f"resources/models/{name}"} for name in [*MODELS, "third"]},
+    "examples": {"count": 24, "shard_size": 12, "held_out_share": 0.5, "min_valid": 4},
+    "circuits": {
+        "kinds": ["head"], "top_k": [2, 3], "thresholds": [50, 100],
+        "controls": {"count": 6, "same_layers": False, "pool_too_small": "skip"},
+    },
+    "reuse": {"draws": 99, "rarefaction": 6},
+    "ablation": {"replacement": "corrupt", "directions": ["remove", "keep"], "keep_controls": 2},
+    "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
+    "cross_task": {"top_k": 3, "threshold": 50, "controls": 3},
+    "figures": {"formats": ["png"], "dpi": 50},
+    "compute": {"device": "cpu", "dtype": "float32", "batch_size": 32},
+}  # fmt: skip
+
+
+class Run:
+    """A project folder with its config, and Snakemake in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def snakemake(self, *arguments, check=True):
+        """Run Snakemake; returns what it printed."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        if check:
+            assert done.returncode == 0, text[-6000:]
+        return text
+
+    def planned(self):
+        """The jobs that a dry run lists: [(rule, {wildcard: value})]."""
+        text = self.snakemake("--dry-run")
+        jobs = []
+        for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+):", block)[1]
+            found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
+            values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
+            if rule not in ("all", "reuse"):
+                jobs.append((rule, values))
+        return jobs
+
+    def config(self, **blocks):
+        """Write the config with some blocks changed."""
+        (self.folder / "config" / "config.yaml").write_text(yaml.safe_dump(CONFIG | blocks))
+
+    @contextmanager
+    def edited(self, path, change):
+        """A file with a change, put back afterwards with its time."""
+        path = self.folder / path
+        before, times = path.read_bytes(), path.stat()
+        path.write_bytes(change(before))
+        try:
+            yield
+        finally:
+            path.write_bytes(before)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def copy_project(folder):
+    """The parts of the project that a run needs, and the small models."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = PROJECT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    for name in MODELS:
+        shutil.copytree(
+            PROJECT / "resources" / "models" / name, folder / "resources" / "models" / name
+        )
+    shutil.copytree(
+        folder / "resources" / "models" / MODELS[0], folder / "resources" / "models" / "third"
+    )
+    run = Run(folder)
+    run.config()
+    return run

@@ -1,0 +1,42 @@
+"""The stage that scores every component on every valid example of a shard."""
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse import attribution, models
+
+
+def scores(model, examples, method, cfg, batch_size, log):
+    """A DataFrame of the scores table for the valid examples of a shard.
+
+    cfg:    metric, and steps for ig and eap-ig
+    raises: ValueError that names the example with a score that is not a number
+    """
+    valid = examples[examples["valid"]].reset_index(drop=True)
+    names = model.space.names
+    result = np.empty((len(valid), len(names)), dtype=np.float32)
+
+    def run(batch):
+        found = attribution.score(model, batch, method, cfg["metric"], cfg.get("steps"), batch_size)
+        return found.cpu().numpy()
+
+    began = time.monotonic()
+    for batch, found in models.patiently(run, valid, batch_size, model.device, method):
+        bad = ~np.isfinite(found)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise ValueError(
+                f"the {method} score of {names[column]} on example {valid['id'][batch.rows[row]]!r} "
+                "is not a number; try compute.dtype: float32"
+            )
+        result[batch.rows] = found
+    models.log_rate(log, len(valid), began)
+    return pd.DataFrame(
+        {
+            "example": np.repeat(valid["example"].to_numpy(), len(names)),
+            "component": pd.Categorical(names * len(valid), categories=names),
+            "score": result.ravel(),
+        }
+    )

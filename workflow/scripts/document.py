@@ -1,0 +1,120 @@
+"""Write docs/tables.md and config/README.md from the schemas, so that they cannot drift."""
+
+from pathlib import Path
+
+import yaml
+from circuit_reuse import checks, tables
+
+PROJECT = Path(__file__).resolve().parents[2]
+WHERE = {
+    "prompts": "results/prompts/<task>/<shard>.parquet",
+    "examples": "results/<model>/<task>/examples/<shard>.parquet",
+    "scores": "results/<model>/<task>/scores/<method>/<shard>.parquet",
+    "circuits": "results/<model>/<task>/circuits/<method>.parquet",
+    "inclusion": "results/<model>/<task>/circuits/<method>.inclusion.parquet",
+    "similarity": "results/<model>/<task>/circuits/<method>.similarity.parquet",
+    "families": "results/<model>/<task>/circuits/<method>.families.parquet",
+    "reuse": "results/<model>/reuse/<method>.parquet",
+    "effects": "results/<model>/<task>/effects/<method>.parquet, "
+    "results/<model>/cross_task/<method>.effects.parquet",
+    "tests": "results/<model>/<task>/tests/<method>.parquet",
+    "cross_task": "results/<model>/cross_task/<method>.parquet",
+    "agreement": "results/<model>/<task>/agreement/<method>.parquet",
+}
+TABLES = """# Tables
+
+All tables are Parquet (zstd). Missing is null, never zero. The metadata key `circuit_reuse` of a
+file says which settings, model fingerprint and library versions it was made with. A shard holds
+`examples.shard_size` examples.
+
+`results/tables/reuse/summary.csv` joins `tests` and `reuse` of all models and tasks and adds
+`q_value`, `q_permutation` and `q_mcnemar`: Benjamini-Hochberg over all different circuits of the
+study, for `p_rank`, `p_permutation` and `p_mcnemar`.
+"""
+CONFIG = """# Configuration
+
+`config.yaml` is the default run. An overlay changes some keys and is put on top:
+
+    make run ARGS="--configfile config/my.yaml"
+
+Lists are replaced as a whole, maps key by key. Every key is checked before anything runs; an
+unknown one is an error. `paper.yaml` is the same study on public models.
+
+| key | what | allowed | default |
+|---|---|---|---|
+"""
+AFTER = """
+## Tasks
+
+Built in: {tasks}. Options of a task (`task_options`) are the parameters of its family in
+`workflow/scripts/circuit_reuse/prompts/`; for example
+`task_options: {{digits: {{corruption: repeat_last, length: 5}}}}`.
+
+Your own task is a file with the columns clean, corrupt, answer and distractor, and if you like
+id, split (train or held_out), variant, template and corrupt_answer:
+
+    custom_tasks:
+      capitals: {{file: config/capitals.csv, title: Capitals}}
+    tasks: [ioi, capitals]
+
+Answers are written as they follow the prompt, so usually with a leading space. Clean and corrupt
+must be equally long in tokens, answer and distractor one token each; a pair that is not is kept
+in the examples table with the reason, and left out.
+"""
+
+
+def allowed(part):
+    """What a key may be, in words."""
+    if "enum" in part:
+        return ", ".join(map(str, part["enum"]))
+    if part.get("type") == "array":
+        return f"list of {allowed(part['items'])}"
+    words = [part.get("type", "map")]
+    for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")):  # fmt: skip
+        if key in part:
+            words.append(f"{word} {part[key]:g}")
+    return " ".join(words)
+
+
+def keys(part, name=""):
+    """Rows of the table of keys."""
+    for key, inner in part.get("properties", {}).items():
+        full = f"{name}.{key}".strip(".")
+        if inner.get("type") == "object" and "properties" in inner:
+            yield from keys(inner, full)
+            continue
+        default = inner.get("default", "")
+        yield f"| `{full}` | {inner['description']} | {allowed(inner)} | {default} |"
+        nested = inner.get("additionalProperties")
+        if isinstance(nested, dict) and "properties" in nested:
+            yield from keys(nested, f"{full}.<name>")
+
+
+def tables_text():
+    """docs/tables.md."""
+    text = TABLES
+    for name, schema in tables.SCHEMAS.items():
+        text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
+        for field in schema:
+            about = field.metadata[b"description"].decode().replace("|", "\\|")
+            kind = str(field.type).replace(
+                "dictionary<values=string, indices=int32, ordered=0>", "category"
+            )
+            null = ", or null" if field.nullable else ""
+            text += f"| `{field.name}` | {kind}{null} | {about} |\n"
+    return text
+
+
+def config_text():
+    """config/README.md."""
+    from circuit_reuse.prompts.registry import TASKS
+
+    schema = yaml.safe_load(checks.SCHEMA.read_text())
+    return CONFIG + "\n".join(keys(schema)) + "\n" + AFTER.format(tasks=", ".join(TASKS))
+
+
+DOCUMENTS = {"docs/tables.md": tables_text, "config/README.md": config_text}
+
+if __name__ == "__main__":
+    for path, text in DOCUMENTS.items():
+        (PROJECT / path).write_text(text())
