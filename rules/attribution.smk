@@ -51,6 +51,9 @@ rule compare_methods:
     conda:
         "../envs/analysis.yaml"
     params:
+        cfg=stage_cfg(
+            kinds=config["circuits"]["kinds"], top_k=config["circuits"]["top_k"][0]
+        ),
         code=code_hash("compare_methods.py"),
     script:
         "../workflow/scripts/compare_methods.py"

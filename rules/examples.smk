@@ -40,6 +40,7 @@ rule tokenise_examples:
             metric=config["attribution"]["metric"],
             dtype=config["compute"]["dtype"],
             bos=task_cfg(wildcards.task)["bos"],
+            correct_only=config["examples"]["correct_only"],
             accuracy=task_cfg(wildcards.task)["accuracy"],
         ),
         code=code_hash("tokenise_examples.py"),

@@ -35,6 +35,7 @@ rule summarise_reuse:
     params:
         cfg=lambda wildcards: stage_cfg(
             titles=titles(),
+            method=config["methods"][0],
             revisions={
                 model: config["model_sources"][model].get("revision")
                 for model in config["models"]

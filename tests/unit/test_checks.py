@@ -118,10 +118,10 @@ GOOD = {
     ("rows", "parts"),
     [
         ([{"clean": "a"}] * 30, ["no column corrupt", "needed: clean, corrupt, answer, distractor"]),
-        ([GOOD | {"corrupt": "When John and Mary met"}] * 70, ["5 tokens, the corrupt one 6", "valid train pairs"]),
+        ([GOOD | {"corrupt": "When John and Mary met"}] * 70, ["6 tokens, the corrupt one 7", "valid train pairs"]),
         ([GOOD | {"answer": " went to"}] * 70, ["is 2 tokens, not one"]),
         ([GOOD | {"id": "7"}] * 30, ["the id '7' twice"]),
-        ([GOOD] * 8, ["examples.count is 64", "8 rows"]),
+        ([GOOD] * 8, ["examples.count is 48", "8 rows"]),
         ([GOOD | {"split": "test"}] * 70, ["split is 'test'", "train or held_out"]),
         ([GOOD | {"answer": ""}] * 70, ["answer is empty"]),
         ([GOOD | {"split": "train"}] * 70, ["0 valid held_out pairs and needs 10"]),
@@ -130,12 +130,28 @@ GOOD = {
 def test_a_custom_file_that_cannot_be_used(config, tmp_path, rows, parts):
     import pandas as pd
 
-    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
+    # Prompts must differ between the splits, so every row gets a number at its end.
+    numbered = [
+        {k: f"{v} {n % 90}" if k in ("clean", "corrupt") else v for k, v in row.items()}
+        for n, row in enumerate(rows)
+    ]
+    pd.DataFrame(numbered).to_csv(tmp_path / "mine.csv", index=False)
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
     text = message(config, tmp_path)
     for part in ["custom_tasks.mine.file" if "examples.count" not in parts[0] else "", *parts]:
         assert part in text
+
+
+def test_a_prompt_in_both_splits_is_refused(config, tmp_path):
+    import pandas as pd
+
+    pd.DataFrame([GOOD] * 60).to_csv(tmp_path / "mine.csv", index=False)
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
+    config["tasks"] = ["mine"]
+    assert "id '000001': the clean prompt is that of id '000000' in the other split" in message(
+        config, tmp_path
+    )
 
 
 def test_a_custom_file_outside_the_project_is_refused(config, tmp_path):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from circuit_reuse import circuits, components, reuse, sharing
 from circuit_reuse.components import Space
@@ -88,7 +89,7 @@ def test_controls_of_the_same_layers():
 
 def test_when_there_are_few_controls_all_are_taken():
     found = circuits.controls(["a0.h0"], HEADS, ("head",), 100, "x")
-    assert len(found) == 11
+    assert len(found) == 11 and found != sorted(found)
 
 
 def test_a_pool_that_is_too_small_is_an_error_that_says_how_small():
@@ -102,16 +103,16 @@ def test_a_planted_circuit_is_found_and_shared():
     planted = [HEADS.index(name) for name in ("a0.h2", "a1.h1", "a2.h0")]
     scores[:, planted] += 6 * rng.choice([-1, 1], size=3)
     cfg = {"top_k": [3], "thresholds": [90], "draws": 99, "rarefaction": 20,
-           "controls": {"count": 20, "same_layers": False, "pool_too_small": "error"}}  # fmt: skip
+           "controls": {"count": 20, "random_sets": 9, "same_layers": False, "pool_too_small": "error"}}  # fmt: skip
     rows = sharing.task_circuits(scores, HEADS, range(40), cfg, ("x",))
     shared = next(row for row in rows if row["kind"] == "shared")
     assert shared["components"] == ["a0.h2", "a1.h1", "a2.h0"]
     assert sum(row["kind"] == "control" for row in rows) == 20
+    drawn = sharing.random_sets(pd.DataFrame(rows))
+    assert list(drawn) == ["3 head"] and len(drawn["3 head"]) == 9
 
 
 def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
-    import pandas as pd
-
     cfg = {"top_k": [4], "thresholds": [50], "draws": 199, "rarefaction": 10}
     examples = pd.DataFrame({"variant": ["a", "b"] * 15, "template": ["t"] * 30})
     p_values = []
@@ -125,8 +126,6 @@ def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
 
 def test_reuse_beyond_what_every_task_shares():
     """A task that shares only what all tasks share is not above its cross-task null."""
-    import pandas as pd
-
     rng = np.random.default_rng(0)
     generic = rng.normal(size=(30, 12))
     generic[:, :3] += 8
@@ -143,6 +142,30 @@ def test_reuse_beyond_what_every_task_shares():
 
     assert p_other(own, generic) < 0.05
     assert p_other(generic, generic + rng.normal(size=(30, 12)) * 0.01) > 0.05
+
+
+def test_the_null_of_another_task_is_calibrated():
+    """Where both tasks use the same circuits, as many p-values are small as should be."""
+    cfg = {"top_k": [4], "thresholds": [75], "draws": 99, "rarefaction": 10}
+    examples = pd.DataFrame({"variant": ["a"] * 20, "template": ["t"] * 20})
+    small = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        own, other = rng.normal(size=(2, 20, 12)) + np.r_[2.0, 1.5, 1.0, 1.0, np.zeros(8)]
+        row = reuse.reuse_table("t", own, HEADS, examples, {"o": other}, cfg, (seed,))[0]
+        small += row["p_reuse_other"] <= 0.1
+    assert small <= 20
+
+
+def test_the_interval_holds_the_observed_value():
+    assert reuse.basic_interval(0.0, np.array([20.0, 55.0])) == (0.0, 0.0)
+    low, high = reuse.basic_interval(50.0, np.array([40.0, 70.0]))
+    assert low <= 50 <= high
+
+
+def test_one_example_without_a_ranking_spoils_only_itself():
+    ranks = circuits.rank_correlations(np.array([[1.0, 2, 3], [2.0, 2, 2], [3.0, 2, 1]]))
+    assert np.isnan(ranks[0, 1]) and ranks[0, 2] == pytest.approx(-1)
 
 
 def test_rarefaction_makes_different_n_comparable():

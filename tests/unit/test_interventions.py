@@ -148,6 +148,21 @@ def test_rows_kept_from_an_earlier_file_equal_a_clean_run_exactly(model):
     assert kept == 0
 
 
+def test_examples_without_a_counterpart_of_their_length_are_left_out():
+    import logging
+
+    import pandas as pd
+    from circuit_reuse.ablation import replaceable
+
+    log = logging.getLogger()
+    tested, train = pd.DataFrame({"length": [5, 5, 7]}), pd.DataFrame({"length": [5, 6]})
+    assert len(replaceable(tested, train, "corrupt", log)) == 3
+    assert replaceable(tested, train, "mean", log)["length"].tolist() == [5, 5]
+    assert replaceable(tested, train, "resample", log)["length"].tolist() == [5, 5]
+    with pytest.raises(ValueError, match="no held-out example"):
+        replaceable(tested[2:], train, "mean", log)
+
+
 def test_rank_correctness_and_divergence_by_hand():
     last = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 2.0]])
     clean = torch.tensor([[1.0, 3.0, 2.0], [1.0, 5.0, 2.0]]).log_softmax(-1)

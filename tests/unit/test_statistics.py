@@ -107,10 +107,13 @@ def effects_table(circuit_shift, seed=0, controls=99, n=40):
 
     rng = np.random.default_rng(seed)
     rows = [("none", None, "none", rng.normal(5, 1, n))]
-    for control in (None, *range(controls)):
+    sets = [("c", control) for control in (None, *range(controls))]
+    sets += [("1 head", control) for control in range(controls)]
+    sets.append(("d", None))
+    for name, control in sets:
         # Sets differ from each other, and examples within a set.
         shift = rng.normal(-1, 0.5) + (circuit_shift if control is None else 0)
-        rows.append(("c", control, "remove", rows[0][3] + shift + rng.normal(0, 0.3, n)))
+        rows.append((name, control, "remove", rows[0][3] + shift + rng.normal(0, 0.3, n)))
     frames = [
         pd.DataFrame({
             "circuit": None if circuit == "none" else circuit, "control": control,
@@ -128,14 +131,44 @@ CFG = {"permutations": 199, "bootstrap": 200}
 
 
 def test_a_circuit_that_matters_is_told_from_one_that_does_not():
-    strong = testing.test_one(testing.Outcomes(effects_table(-4)), "c", CFG, ("x",))
+    strong = testing.test_one(testing.Outcomes(effects_table(-4)), "c", "1 head", CFG, ("x",))
     assert strong["p_rank"] == 1 / 100 and strong["p_permutation"] < 0.02
     assert strong["effect_high"] < strong["control_low"] and strong["lift"] < 0
     ranks = [
-        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", CFG, ("x",))["p_rank"]
+        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))[
+            "p_rank"
+        ]
         for seed in range(60)
     ]
     assert stats.kstest(ranks, "uniform").pvalue > 0.001
+
+
+def test_the_rank_of_a_random_circuit_is_uniform_though_few_heads_matter():
+    """Two heads of 24 carry the whole effect; among disjoint controls the rank is not uniform.
+
+    A random circuit that holds such a head is compared with sets that cannot hold it, and so
+    looks special; among all sets of its make it does not.
+    """
+    from circuit_reuse import circuits
+    from circuit_reuse.components import Space
+
+    heads = Space(layers=3, heads=8, d_model=1, d_head=1).of_kinds(["head"])
+    weight = dict.fromkeys(heads, 0.0) | {"a0.h3": -5.0, "a1.h6": -4.0}
+    rng = np.random.default_rng(0)
+    weight = {name: value + 0.1 * rng.normal() for name, value in weight.items()}
+    ranks = {"disjoint": [], "same make": []}
+    for draw in range(300):
+        circuit = [heads[place] for place in rng.choice(24, 6, replace=False)]
+        sets = {
+            "disjoint": circuits.controls(circuit, heads, ("head",), 49, draw),
+            "same make": circuits.random_sets({"head": 6}, heads, 49, draw),
+        }
+        effect = sum(weight[name] for name in circuit)
+        for kind, found in sets.items():
+            null = [sum(weight[name] for name in names) for names in found]
+            ranks[kind].append(statistics.rank_p(effect, null, larger=False))
+    at = {kind: np.mean(np.array(values) <= 0.06) for kind, values in ranks.items()}
+    assert at["same make"] < 0.06 + 3 * np.sqrt(0.06 * 0.94 / 300) and at["disjoint"] > 0.15
 
 
 def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
@@ -148,8 +181,10 @@ def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
         shared | {"threshold": 50.0, "circuit": "c", "components": ["a0.h0"], "problem": None},
     ])  # fmt: skip
     rows = testing.tests_table(effects_table(-4), table, CFG, ("x",))
-    assert [row["p_rank"] for row in rows[:2]] == [None, None] and rows[2]["p_rank"] == 0.01
+    assert rows[0]["p_rank"] is None and rows[0]["effect"] is None and rows[2]["p_rank"] == 0.01
     assert "no component is shared" in rows[0]["problem"] and rows[1]["problem"] == "pool"
+    # What needs no control is there all the same.
+    assert rows[1]["effect"] < -4 and rows[1]["lift"] is None and rows[1]["n_controls"] == 0
 
 
 def test_faithfulness_is_zero_with_nothing_and_one_with_everything():

@@ -52,7 +52,7 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
         base | {"threshold": 99.0, "circuit": "empty", "p_rank": None},
     ])  # fmt: skip
     reuse = tests[["model", "task", "method", "top_k", "threshold"]].assign(
-        reuse=1.0, reuse_null=0.0
+        reuse=1.0, reuse_null=0.0, p_reuse=0.01, p_reuse_other=None
     )
     table = summary.summary(tests, reuse)
     assert list(table.columns[:19]) == summary.FIRST

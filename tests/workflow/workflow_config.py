@@ -18,10 +18,10 @@ CONFIG = {
     "tasks": ["ioi", "digits"],
     "methods": ["atp"],
     "model_sources": {name: {"path": f"resources/models/{name}"} for name in [*MODELS, "third"]},
-    "examples": {"count": 24, "shard_size": 12, "held_out_share": 0.5, "min_valid": 4},
+    "examples": {"count": 24, "shard_size": 12, "held_out_share": 0.5, "correct_only": False, "min_valid": 4},
     "circuits": {
         "kinds": ["head"], "top_k": [2, 3], "thresholds": [50, 100],
-        "controls": {"count": 6, "same_layers": False, "pool_too_small": "skip"},
+        "controls": {"count": 6, "random_sets": 5, "same_layers": False, "pool_too_small": "skip"},
     },
     "reuse": {"draws": 99, "rarefaction": 6},
     "ablation": {"replacement": "corrupt", "directions": ["remove", "keep"], "keep_controls": 2},

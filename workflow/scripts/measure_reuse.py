@@ -13,7 +13,7 @@ def main(input, output, params, wildcards, threads, log):
     for task in cfg["tasks"]:
         mine = [path for path in input.examples if f"/{task}/examples/" in path]
         pairs = tables.read_all(mine, tables.EXAMPLES)
-        train = pairs[pairs["valid"] & (pairs["split"] == "train")]
+        train = pairs[pairs["used"] & (pairs["split"] == "train")]
         mine = [path for path in input.scores if f"/{task}/scores/" in path]
         values, numbers, names = sharing.matrix(
             tables.read_all(mine, tables.SCORES), train["example"]

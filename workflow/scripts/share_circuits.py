@@ -10,10 +10,10 @@ def main(input, output, params, wildcards, threads, log):
 
     cfg = params.cfg
     examples = tables.read_all(input.examples, tables.EXAMPLES)
-    records = examples[["split", "valid", "reason"]].to_dict("records")
+    records = examples[["split", "valid", "used", "reason"]].to_dict("records")
     for split in ("train", "held_out"):
         pairs.enough(records, split, cfg["min_valid"], wildcards.task)
-    train = examples[examples["valid"] & (examples["split"] == "train")]
+    train = examples[examples["used"] & (examples["split"] == "train")]
     scores = tables.read_all(input.scores, tables.SCORES)
     values, numbers, names = sharing.matrix(scores, train["example"])
     values, names = sharing.select(values, names, cfg["circuits"]["kinds"])

@@ -37,7 +37,7 @@ def main(input, output, params, wildcards, threads, log):
     for path in output.metrics:
         model, task = Path(path).parts[-3:-1]
         mine = table[(table["model"] == model) & (table["task"] == task)]
-        mine = mine[mine["method"] == mine["method"].iloc[0]]
+        mine = mine[mine["method"] == cfg["method"]]
         revision = cfg["revisions"][model]
         summary.write_json(path, summary.metrics(mine, revision, cfg["settings"]))
     log.info("%d rows", len(table))

@@ -10,9 +10,12 @@ def task_effects(input, output, params, wildcards, threads, log):
     """Run all shared circuits of a task and their controls; see run_effects.py."""
     cfg = params.cfg
     examples = tables.read_all(input.examples, tables.EXAMPLES)
-    table = sharing.shared_circuits(tables.read(input.circuits, tables.CIRCUITS))
+    table = tables.read(input.circuits, tables.CIRCUITS)
     chosen = cfg["ablation"]
-    units = effects.units_of(table, chosen["directions"], chosen["keep_controls"])
+    units = effects.units_of(
+        sharing.shared_circuits(table), chosen["directions"], chosen["keep_controls"],
+        sharing.random_sets(table),
+    )  # fmt: skip
     stage = Stage(input, params, threads, log)
     frame = stage.run(
         output.effects, units, examples, cfg["ablation"]["replacement"], cfg["accuracy"], wildcards
@@ -38,9 +41,9 @@ class Stage:
 
     def run(self, path, units, examples, replacement, accuracy, wildcards):
         """The effects of units on the held-out examples, old rows reused; logs how many."""
-        cfg, valid = self.params.cfg, examples[examples["valid"]]
-        tested = valid[valid["split"] == "held_out"]
-        reference = valid[valid["split"] == "train"]
+        cfg, used = self.params.cfg, examples[examples["used"]]
+        reference = used[used["split"] == "train"]
+        tested = replaceable(used[used["split"] == "held_out"], reference, replacement, self.log)
         seed = circuits.generator(cfg["seed"], wildcards.model, "resample").integers(2**31)
         space = fingerprint.shape(self.folder)
         context = effects.context_of(
@@ -68,6 +71,29 @@ class Stage:
             kept, new, rows, time.monotonic() - began,
         )  # fmt: skip
         return frame[tables.EFFECTS.names]
+
+
+def replaceable(tested, reference, replacement, log):
+    """The examples for which a replacement exists: means and donors need an equal length.
+
+    raises: ValueError if there is none
+    """
+    lengths = tested["length"]
+    if replacement == "mean":
+        tested = tested[lengths.isin(set(reference["length"]))]
+    elif replacement == "resample":
+        tested = tested[lengths.map(lengths.value_counts()) > 1]
+    if len(tested) < len(lengths):
+        log.info(
+            "%d of %d held-out examples have no counterpart of their length and are left out",
+            len(lengths) - len(tested), len(lengths),
+        )  # fmt: skip
+    if tested.empty:
+        raise ValueError(
+            f"no held-out example can be tested with replacement {replacement!r}: none has the "
+            "length of another; use more examples or ablation.replacement: corrupt"
+        )
+    return tested
 
 
 def earlier(path):

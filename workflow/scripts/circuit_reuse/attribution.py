@@ -26,16 +26,15 @@ def score(model, batch, method, metric, steps=5, patch_rows=64):
     if method in ("eap", "eap-ig"):
         edges = edge_scores(model, batch, metric, steps if method == "eap-ig" else 0)
         return einsum("ewr->ew", edges.abs())
+    if method == "gradient":
+        clean, gradient = gradient_at(model, batch, metric)
+        return contract(clean.like(torch.neg), gradient)
     _, corrupt = interventions.run(model, batch.corrupt)
     if method == "ig":
         clean, gradient = integrated_gradient(model, batch, corrupt, metric, steps)
     else:
         clean, gradient = gradient_at(model, batch, metric)
-    if method == "gradient":
-        change = clean.like(torch.neg)
-    else:
-        change = interventions.add(corrupt, clean.like(torch.neg))
-    return contract(change, gradient)
+    return contract(interventions.add(corrupt, clean.like(torch.neg)), gradient)
 
 
 def gradient_at(model, batch, metric, embedding=None):

@@ -122,7 +122,13 @@ def controls(circuit, space, kinds, count, name, same_layers=False):
         possible *= math.comb(len(pool), len(members))
     rng = generator("controls", name)
     if possible <= count:
-        return [sorted_names(choice) for choice in every(groups, pools)]
+        choices = [sorted_names(choice) for choice in every(groups, pools)]
+        return [choices[place] for place in rng.permutation(len(choices))]
+    return drawn(groups, pools, count, rng)
+
+
+def drawn(groups, pools, count, rng):
+    """`count` different sets with as many components of each group as the circuit has."""
     found = {}
     while len(found) < count:
         choice = []
@@ -132,6 +138,32 @@ def controls(circuit, space, kinds, count, name, same_layers=False):
             choice += [pool[place] for place in sorted(chosen)]
         found.setdefault(tuple(sorted_names(choice)), None)
     return [list(choice) for choice in found]
+
+
+def random_sets(make, space, count, name):
+    """Random sets of a make, from all components: what a random circuit would be.
+
+    make:    {kind: number of components}
+    space:   all components that circuits may hold
+    count:   how many; all there are if there are no more than that
+    returns: a list of lists of names, all different
+    Unlike `controls` they may overlap with any circuit.  If the circuit were drawn at random
+    it would be one of these, so its rank among them is uniform; among sets that avoid it, it
+    is not: those can never hold the few components that matter most, once it holds them.
+    """
+    groups = {(kind,): [None] * number for kind, number in make.items()}
+    pools = grouped(space, False)
+    rng = generator("random sets", name, sorted(make.items()))
+    possible = math.prod(math.comb(len(pools[key]), len(group)) for key, group in groups.items())
+    if possible <= count:
+        return [sorted_names(choice) for choice in every(groups, pools)]
+    return drawn(groups, pools, count, rng)
+
+
+def make_of(names):
+    """How many components of each kind a circuit holds: {kind: number}."""
+    kinds = [components.kind(name) for name in names]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
 
 def grouped(names, same_layers):
@@ -181,9 +213,9 @@ def rank_correlations(scores):
     from scipy.stats import rankdata
 
     ranks = rankdata(np.abs(scores), axis=1)
-    if np.any(ranks.std(axis=1) == 0):
-        return np.full((len(scores), len(scores)), np.nan)
-    return np.corrcoef(ranks)
+    # An example whose scores are all equal has no ranking: nan in its row and column only.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.atleast_2d(np.corrcoef(ranks))
 
 
 def families(distance, largest=6):

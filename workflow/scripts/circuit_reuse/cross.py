@@ -34,7 +34,7 @@ def cross_effects(input, output, params, wildcards, threads, log):
         frames.append(frame)
         outcomes = testing.Outcomes(frame)
         stream = (cfg["seed"], wildcards.model, wildcards.method, "cross", target)
-        for source, (key, names, controls) in found.items():
+        for source, (key, names, _) in found.items():
             base = {
                 "source": source,
                 "target": target,
@@ -45,9 +45,11 @@ def cross_effects(input, output, params, wildcards, threads, log):
                 "n_examples": len(outcomes.examples),
                 "n_controls": 0,
                 "accuracy": float(outcomes.baseline("correct").mean()),
-                "jaccard": circuits.jaccard(names, found[target][1]),
+                "jaccard": circuits.jaccard(names, found[target][1])
+                if names or found[target][1]
+                else None,
             }
-            if key != "empty" and controls:
+            if key != "empty":
                 base |= testing.cross_row(outcomes, key, cfg, stream)
             rows.append(base)
     everything = pd.concat(frames, ignore_index=True)

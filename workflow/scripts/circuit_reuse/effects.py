@@ -21,9 +21,9 @@ from circuit_reuse import interventions, models
 class Unit:
     """Interventions that are computed together.
 
-    circuit:   id of the circuit, or None for the run without intervention
+    circuit:   id of the circuit, the make of random sets, or None for the untouched run
     direction: none, remove (necessity) or keep (sufficiency: all else is removed)
-    sets:      [(control or None, component names)]
+    sets:      [(number of the control or None, component names)]
     """
 
     circuit: str | None
@@ -36,12 +36,13 @@ class Unit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def units_of(circuits, directions, keep_controls=0):
+def units_of(circuits, directions, keep_controls=0, random_sets=None):
     """One unit a direction for each different shared circuit, and the untouched run.
 
     circuits:      {id: (names, controls)}, without the empty circuit
     directions:    remove, keep, or both
     keep_controls: controls that are kept alone too, the first so many
+    random_sets:   {make: sets} that are removed for the rank of circuits of that make
     """
     units = [Unit(None, "none", [(None, [])])]
     if "keep" in directions:
@@ -53,6 +54,8 @@ def units_of(circuits, directions, keep_controls=0):
         for direction in directions:
             count = 1 + (keep_controls if direction == "keep" else len(controls))
             units.append(Unit(circuit, direction, sets[:count]))
+    for make, sets in sorted((random_sets or {}).items()):
+        units.append(Unit(make, "remove", list(enumerate(map(list, sets)))))
     return units
 
 
@@ -183,7 +186,8 @@ def outcomes(last, clean, answer, distractor, metric, accuracy):
     """
     values = models.metric_values(last, answer, distractor, metric)
     chosen = last.gather(1, answer[:, None])
-    rank = 1 + (last > chosen).sum(1)
+    # A tie counts against the answer.
+    rank = (last >= chosen).sum(1)
     preferred = chosen[:, 0] > last.gather(1, distractor[:, None])[:, 0]
     log_probabilities = last.log_softmax(-1)
     kl = (clean.exp() * (clean - log_probabilities)).sum(1)

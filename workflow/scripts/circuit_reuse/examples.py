@@ -20,7 +20,13 @@ def load_tokenizer(folder):
             settings |= json.loads((folder / name).read_text())
     bos = settings.get("bos_token")
     bos = bos.get("content") if isinstance(bos, dict) else bos
-    return tokenizer, tokenizer.token_to_id(bos) if bos else None
+    if bos:
+        return tokenizer, tokenizer.token_to_id(bos)
+    # Older repositories name it in the model's config only.
+    config = folder / "config.json"
+    return tokenizer, json.loads(config.read_text()).get(
+        "bos_token_id"
+    ) if config.is_file() else None
 
 
 def tokenise(tokenizer, bos, row):
@@ -105,10 +111,11 @@ def enough(rows, split, needed, task):
     raises: ValueError that names the task, the count and the commonest reason
     """
     mine = [row for row in rows if row["split"] == split]
-    valid = [row for row in mine if row["valid"]]
+    valid = [row for row in mine if row.get("used", row["valid"])]
     if len(valid) >= needed:
         return
-    reasons = [row["reason"] for row in mine if not row["valid"]]
+    wrong = "the model answers wrongly (examples.correct_only)"
+    reasons = [row["reason"] or wrong for row in mine if not row.get("used", row["valid"])]
     common = max(set(reasons), key=reasons.count) if reasons else "there are too few pairs"
     raise ValueError(
         f"task {task!r} has {len(valid)} valid {split} pairs and needs {needed}; most often: {common}"

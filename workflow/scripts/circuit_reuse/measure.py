@@ -12,13 +12,11 @@ from circuit_reuse.examples import load_tokenizer, tokenise
 def examples(model, folder, prompts, cfg, batch_size, log):
     """Rows of the examples table for a shard of prompts.
 
-    cfg: bos, metric, accuracy
+    cfg: bos, metric, accuracy, correct_only
     """
     tokenizer, bos = load_tokenizer(folder)
     if cfg["bos"] and bos is None:
-        raise ValueError(
-            f"the task asks for a BOS token, but the tokenizer in {folder} has none; set bos: false"
-        )
+        log.info("the model has no BOS token, so its prompts begin without one")
     rows = [tokenise(tokenizer, bos if cfg["bos"] else None, row) for row in plain(prompts)]
     frame = pd.DataFrame(rows)
     for column in ("clean_metric", "corrupt_metric", "correct", "rank"):
@@ -49,6 +47,10 @@ def examples(model, folder, prompts, cfg, batch_size, log):
     models.log_rate(log, len(valid), began)
     accuracy = frame["correct"].dropna().astype(bool).mean()
     log.info("%d of %d pairs are valid; accuracy %.3f", len(valid), len(frame), accuracy)
+    frame["used"] = frame["valid"]
+    if cfg["correct_only"]:
+        frame["used"] &= frame["correct"].fillna(False).astype(bool)
+        log.info("%d pairs are valid and answered correctly", frame["used"].sum())
     return frame.replace({np.nan: None}).to_dict("records")
 
 

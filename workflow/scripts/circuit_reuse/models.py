@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
+from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from circuit_reuse import fingerprint
@@ -56,8 +57,21 @@ def load(folder, device="auto", dtype="float32", threads=None):
     )
     bridge.requires_grad_(False)
     bridge.eval()
+    fuse_activations(bridge.original_model)
     space = fingerprint.shape(folder)
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
+
+
+def fuse_activations(model):
+    """Put one fused kernel where GPT-2's GELU is written out in eight operations.
+
+    The function is the same (the tanh approximation); on a processor the written-out form
+    takes almost half of the time of a small model.
+    """
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
 def logits(model, tokens):

@@ -19,7 +19,7 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
         member = circuits.top_k(scores, k)
         rng = circuits.generator(*stream, task, top_k)
         random_counts = circuits.random_members(member, kinds, cfg["draws"], rng).sum(axis=1)
-        mixed = mixed_counts(member, [circuits.top_k(s, k) for s in others.values()], cfg["draws"], rng)  # fmt: skip
+        other_members = {other: circuits.top_k(values, k) for other, values in others.items()}
         boot = member[rng.integers(0, len(member), (cfg["draws"], len(member)))].sum(axis=1)
         rare, rare_n = rarefied(member, cfg["rarefaction"], cfg["draws"], rng)
         overlap = circuits.pairwise_jaccard(member)
@@ -35,7 +35,7 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
             "n_examples": len(member),
             "identifiability": circuits.identifiability(member, scores, k),
             "mean_jaccard": float(overlap[upper].mean()),
-            "mean_rank_correlation": float(np.nanmean(ranks[upper])),
+            "mean_rank_correlation": mean_of(ranks[upper]),
             "families": len(set(labels)),
             "family_variant_agreement": circuits.adjusted_rand(labels, variants)
             if len(set(variants)) > 1
@@ -54,8 +54,10 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
                 return 100.0 * np.minimum(sizes, k) / k
 
             null = share(random_counts, len(member))
-            drawn = share(boot, len(member))
-            other = share(mixed, len(member)) if mixed is not None else None
+            low, high = basic_interval(observed, share(boot, len(member)))
+            other, p_other = against_other_tasks(
+                member, other_members, share, observed, cfg["draws"], rng
+            )
             chosen = [name for name, there in zip(names, is_in, strict=True) if there]
             rows.append(
                 common
@@ -64,36 +66,50 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
                     "circuit": circuits.circuit_id(chosen),
                     "circuit_size": int(is_in.sum()),
                     "reuse": observed,
-                    "reuse_low": float(np.percentile(drawn, 2.5)),
-                    "reuse_high": float(np.percentile(drawn, 97.5)),
+                    "reuse_low": low,
+                    "reuse_high": high,
                     "reuse_null": float(null.mean()),
                     "reuse_null_high": float(np.percentile(null, 95)),
                     "p_reuse": statistics.rank_p(observed, null),
-                    "reuse_other": None if other is None else float(other.mean()),
-                    "p_reuse_other": None if other is None else statistics.rank_p(observed, other),
+                    "reuse_other": other,
+                    "p_reuse_other": p_other,
                     "reuse_rarefied": float(share(rare, rare_n).mean()),
                 }
             )
     return rows
 
 
-def mixed_counts(member, others, draws, rng):
-    """Counts when half of the example circuits, at random, are another task's.
+def against_other_tasks(member, others, statistic, observed, draws, rng):
+    """Whether the examples of a task share more than examples of it and another task mixed.
 
-    What stays shared then is what every task uses; reuse above it is the task's own.
-    returns: [draw, component], or None if the model has no other task
+    others:    {task: [example, component]} example circuits
+    statistic: function of counts [draw, component] and n that gives reuse
+    returns:   (mean reuse of the mixture, p), of the other task with the largest p; None for
+               both if the model has no other task
+    The labels of the two tasks are permuted: n of the pooled circuits are drawn without
+    replacement.  If a circuit is used in both tasks alike, p is uniform.
     """
-    pool = [rows for rows in others if rows.shape[1] == member.shape[1]]
-    if not pool:
-        return None
-    pool = np.concatenate(pool)
-    half = len(member) // 2
-    counts = np.empty((draws, member.shape[1]), dtype=int)
-    for draw_number in range(draws):
-        own = rng.choice(len(member), len(member) - half, replace=False)
-        other = rng.choice(len(pool), half, replace=half > len(pool))
-        counts[draw_number] = member[own].sum(axis=0) + pool[other].sum(axis=0)
-    return counts
+    found = []
+    for other in others.values():
+        pool = np.concatenate([member, other])
+        order = rng.random((draws, len(pool))).argsort(axis=1)[:, : len(member)]
+        null = statistic(pool[order].sum(axis=1), len(member))
+        found.append((statistics.rank_p(observed, null), float(null.mean())))
+    if not found:
+        return None, None
+    p_value, mean = max(found)
+    return mean, p_value
+
+
+def basic_interval(observed, drawn):
+    """A basic (reflected) 95 per cent bootstrap interval of a percentage.
+
+    Drawing examples again repeats some, so drawn reuse lies above the observed one; the
+    reflected interval takes that bias off (Davison & Hinkley 1997, section 5.2).
+    """
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    ends = np.clip([2 * observed - high, 2 * observed - low], 0, 100)
+    return float(min(ends[0], observed)), float(max(ends[1], observed))
 
 
 def rarefied(member, size, draws, rng):
@@ -104,3 +120,9 @@ def rarefied(member, size, draws, rng):
     size = min(size, len(member))
     order = rng.random((draws, len(member))).argsort(axis=1)[:, :size]
     return member[order].sum(axis=1), size
+
+
+def mean_of(values):
+    """The mean of the values that are known, None if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

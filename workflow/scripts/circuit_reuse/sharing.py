@@ -29,13 +29,13 @@ def task_circuits(scores, names, numbers, cfg, stream):
     """The circuits table of one task: example circuits, shared circuits and controls.
 
     scores:  [example, component], train split, removable components only
-    cfg:     top_k, thresholds, controls {count, same_layers, pool_too_small}
+    cfg:     top_k, thresholds, controls {count, random_sets, same_layers, pool_too_small}
     stream:  names the random streams (model, task, method, seed)
     returns: a list of rows
     raises:  PoolTooSmall where a control is impossible and cfg does not say to skip it
     """
     kinds = sorted({components.kind(name) for name in names})
-    rows, drawn = [], {}
+    rows, drawn, makes = [], {}, {}
     for top_k in cfg["top_k"]:
         k = circuits.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
@@ -55,7 +55,26 @@ def task_circuits(scores, names, numbers, cfg, stream):
             rows.append(here | row_of("shared", chosen, problem=problem))
             for number, control in enumerate(found):
                 rows.append(here | row_of("control", control, control=number, of=key))
+            if chosen:
+                makes.setdefault(make_name(chosen), (here, circuits.make_of(chosen)))
+    for make, (here, counts) in makes.items():
+        name = "/".join(map(str, stream))
+        for number, chosen in enumerate(
+            circuits.random_sets(counts, names, cfg["controls"]["random_sets"], name)
+        ):
+            rows.append(here | row_of("random", chosen, control=number, of=make))
     return rows
+
+
+def make_name(names):
+    """The make of a circuit as text, such as "3 head 1 mlp"."""
+    return " ".join(f"{number} {kind}" for kind, number in circuits.make_of(names).items())
+
+
+def random_sets(table):
+    """{make: sets} of the random sets in a circuits table."""
+    rows = table[table["kind"] == "random"].sort_values("control")
+    return {make: list(map(list, part["components"])) for make, part in rows.groupby("circuit")}
 
 
 def draw(chosen, names, kinds, cfg, stream, top_k, threshold):

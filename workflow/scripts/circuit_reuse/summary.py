@@ -43,6 +43,8 @@ def summary(tests, reuse):
     table = tests.merge(reuse[columns], on=keys, how="left", validate="one_to_one")
     hypothesis = ["model", "task", "method", "circuit"]
     different = table.drop_duplicates(hypothesis)[hypothesis].copy()
+    table["q_reuse"] = statistics.false_discovery(table["p_reuse"].astype(float))
+    table["q_reuse_other"] = statistics.false_discovery(table["p_reuse_other"].astype(float))
     for p_value, q_value in (
         ("p_rank", "q_value"),
         ("p_permutation", "q_permutation"),
@@ -84,7 +86,7 @@ def aggregated(table, titles, revisions):
             "perm_train_p": None,
             "perm_train_obs": None,
             "perm_val_p": table["p_mcnemar"],
-            "perm_val_obs": table["accuracy_control"] - table["accuracy_circuit"],
+            "perm_val_obs": table["accuracy_control_0"] - table["accuracy_circuit"],
             "task_display": table["task"].map(titles),
             "model_display": table["model"],
             "method_display": table["method"],

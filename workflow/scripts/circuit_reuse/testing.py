@@ -8,6 +8,7 @@ import numpy as np
 
 from circuit_reuse import statistics
 from circuit_reuse.circuits import generator
+from circuit_reuse.sharing import make_name
 
 
 class Outcomes:
@@ -34,7 +35,7 @@ class Outcomes:
         return self.groups[name, direction][column].loc[-1].to_numpy(float)
 
     def controls(self, name, direction, column):
-        """[control, example], its controls removed or kept."""
+        """[control, example], its controls (or the random sets of a make), perhaps none."""
         rows = self.groups[name, direction][column]
         return rows.loc[rows.index >= 0].to_numpy(float)
 
@@ -43,44 +44,55 @@ class Outcomes:
         return (name, direction) in self.groups
 
 
-def test_one(outcomes, circuit, cfg, stream):
-    """The columns of the tests table for one circuit that has controls.
+def test_one(outcomes, circuit, make, cfg, stream):
+    """The columns of the tests table for one circuit; what needs controls only if it has any.
 
-    cfg: permutations, bootstrap
+    make: its make, under which the effects of random sets are found
+    cfg:  permutations, bootstrap
     """
     metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
     removed = outcomes.circuit(circuit, "remove", "metric") - metric
-    controls = outcomes.controls(circuit, "remove", "metric") - metric
     right = outcomes.circuit(circuit, "remove", "correct")
-    control_right = outcomes.controls(circuit, "remove", "correct")
-    mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
     draws = cfg["bootstrap"]
     seed = [int(x) for x in generator(*stream, circuit).integers(2**31, size=6)]
     effect = statistics.mean_interval(removed, draws, seed[0])
-    difference = statistics.mean_interval(removed - mean_control, draws, seed[1])
-    lift = statistics.bootstrap((right, mean_right, correct), lift_of, draws, seed[2])
-    low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
-    return {
-        "n_controls": len(controls),
+    found = {
+        "n_controls": 0,
+        "n_random": 0,
         "effect": removed.mean(),
         "effect_low": effect[0],
         "effect_high": effect[1],
+        "accuracy_circuit": right.mean(),
+        "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
+        **kept_columns(outcomes, circuit, metric, draws, seed[4]),
+    }
+    if outcomes.has(make, "remove"):
+        random = (outcomes.controls(make, "remove", "metric") - metric).mean(axis=1)
+        found["n_random"] = len(random)
+        found["p_rank"] = statistics.rank_p(removed.mean(), random, larger=False)
+    controls = outcomes.controls(circuit, "remove", "metric") - metric
+    if not len(controls):
+        return found
+    control_right = outcomes.controls(circuit, "remove", "correct")
+    mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
+    difference = statistics.mean_interval(removed - mean_control, draws, seed[1])
+    lift = statistics.bootstrap((right, mean_right, correct), lift_of, draws, seed[2])
+    low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
+    return found | {
+        "n_controls": len(controls),
         "control_effect": controls.mean(),
         "control_low": low,
         "control_high": high,
         "difference": (removed - mean_control).mean(),
         "difference_low": difference[0],
         "difference_high": difference[1],
-        "accuracy_circuit": right.mean(),
         "accuracy_control": control_right.mean(),
+        "accuracy_control_0": control_right[0].mean(),
         "lift": lift_of(right, mean_right, correct, axis=0),
         "lift_low": lift[0],
         "lift_high": lift[1],
         "p_mcnemar": statistics.mcnemar(right.astype(bool), control_right[0].astype(bool)),
         "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3]),
-        "p_rank": statistics.rank_p(removed.mean(), controls.mean(axis=1), larger=False),
-        "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
-        **kept_columns(outcomes, circuit, metric, draws, seed[4]),
     }
 
 
@@ -107,8 +119,7 @@ def kept_columns(outcomes, circuit, metric, draws, seed):
         "faithfulness": faithfulness_of(kept, floor, metric, axis=0),
         "faithfulness_low": interval[0],
         "faithfulness_high": interval[1],
-        "faithfulness_control": np.mean(values),
-        "p_rank_keep": statistics.rank_p(kept.mean(), controls.mean(axis=1)),
+        "faithfulness_control": np.mean(values) if values else None,
     }
 
 
@@ -133,9 +144,10 @@ def tests_table(effects, circuits, cfg, stream):
         problem = row.problem if isinstance(row.problem, str) else None
         if row.circuit == "empty":
             problem = "no component is shared at this threshold"
-        elif row.circuit not in done and not problem:
-            done[row.circuit] = test_one(outcomes, row.circuit, cfg, stream)
-        found = {} if problem else done[row.circuit]
+        elif row.circuit not in done:
+            make = make_name(list(row.components))
+            done[row.circuit] = test_one(outcomes, row.circuit, make, cfg, stream)
+        found = done.get(row.circuit, {})
         rows.append(
             dict.fromkeys(OPTIONAL)
             | {
@@ -146,6 +158,7 @@ def tests_table(effects, circuits, cfg, stream):
                 "circuit_size": len(row.components),
                 "n_examples": len(outcomes.examples),
                 "n_controls": 0,
+                "n_random": 0,
                 "split": "held_out",
                 "replacement": replacement.iloc[0] if len(replacement) else "none",
                 "metric": float(outcomes.baseline("metric").mean()),
@@ -166,8 +179,10 @@ def plain(value):
 OPTIONAL = [
     "effect", "effect_low", "effect_high", "control_effect", "control_low", "control_high",
     "difference", "difference_low", "difference_high", "accuracy_circuit", "accuracy_control",
+    "accuracy_control_0",
+    "accuracy_control_0",
     "lift", "lift_low", "lift_high", "p_mcnemar", "p_permutation", "p_rank", "faithfulness",
-    "faithfulness_low", "faithfulness_high", "faithfulness_control", "p_rank_keep", "kl",
+    "faithfulness_low", "faithfulness_high", "faithfulness_control", "kl",
     "problem",
 ]  # fmt: skip
 
@@ -187,12 +202,11 @@ def cross_row(outcomes, circuit, cfg, stream):
         "accuracy_drop": drop.mean(),
         "accuracy_drop_low": drops[0],
         "accuracy_drop_high": drops[1],
-        "control_drop": control_drop.mean(),
+        "control_drop": control_drop.mean() if len(controls) else None,
         "effect": removed.mean(),
         "effect_low": effect[0],
         "effect_high": effect[1],
-        "control_effect": controls.mean(),
-        "p_rank": statistics.rank_p(removed.mean(), controls.mean(axis=1), larger=False),
+        "control_effect": controls.mean() if len(controls) else None,
     }
     return {name: plain(value) for name, value in found.items()}
 

@@ -77,7 +77,7 @@ def reuse_vs_threshold(reuse, models, tasks, titles):
                 ax.plot(line["threshold"], line["reuse_other"], color=color, linestyle="--")
         ax.set_ylim(-4, 104)
     extra = [
-        (Line2D([], [], color="black", linestyle="--"), "half from other tasks"),
+        (Line2D([], [], color="black", linestyle="--"), "mixed with another task"),
         (Line2D([], [], color="black", linestyle=":"), "random circuits"),
     ]
     k_legend(figure, reuse, extra)
@@ -111,7 +111,7 @@ def p_vs_threshold(tests, models, tasks, titles, alpha):
         ax.axhline(-np.log10(alpha), color="black", linewidth=0.6, linestyle=":")
     extra = [
         (Line2D([], [], color="black"), "sign-flip permutation"),
-        (Line2D([], [], color="black", linestyle="--"), "rank among controls"),
+        (Line2D([], [], color="black", linestyle="--"), "rank among random sets"),
         (Line2D([], [], color="black", linewidth=0.6, linestyle=":"), f"p = {alpha:g}"),
     ]
     k_legend(figure, tests, extra)

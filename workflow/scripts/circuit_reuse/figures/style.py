@@ -52,6 +52,9 @@ def save(figure, path, formats, dpi):
     """Write a figure in every format beside each other."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Laying out takes longest: once is enough for all formats.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for kind in formats:
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=metadata)

@@ -30,7 +30,7 @@ def rows(file, held_out_share):
     twice = frame["id"][frame["id"].duplicated()]
     if len(twice):
         raise ValueError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
-    result = []
+    result, seen = [], {}
     for index, record in enumerate(frame.to_dict("records")):
         empty = [name for name in NEEDED if not isinstance(record[name], str) or not record[name]]
         if empty:
@@ -39,6 +39,12 @@ def rows(file, held_out_share):
         if split not in SPLITS:
             raise ValueError(
                 f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}"
+            )
+        before = seen.setdefault(record["clean"], (record["id"], split))
+        if before[1] != split:
+            raise ValueError(
+                f"{file}, id {record['id']!r}: the clean prompt is that of id {before[0]!r} in the "
+                "other split; a circuit must be tested on prompts that it was not chosen on"
             )
         result.append(
             {

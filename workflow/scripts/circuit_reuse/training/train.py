@@ -17,7 +17,7 @@ from circuit_reuse.prompts.registry import TASKS
 from circuit_reuse.training import corpus
 
 SIZES = {
-    "small": {"layers": 2, "heads": 4, "width": 64, "steps": 4000},
+    "small": {"layers": 3, "heads": 4, "width": 64, "steps": 2500},
     "medium": {"layers": 3, "heads": 8, "width": 96, "steps": 2000},
     "large": {"layers": 4, "heads": 8, "width": 128, "steps": 1600},
 }

@@ -1,0 +1,116 @@
+"""The warm worker does what a job of its own would do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support import PROJECT
+
+SCRIPTS = PROJECT / "workflow" / "scripts"
+ADAPTER = """
+def main(input, output, params, wildcards, threads, log):
+    import os, sys, time
+    if params.what == "fail":
+        raise ValueError("this is wrong; do that")
+    if params.what == "crash":
+        raise RuntimeError("inside")
+    if params.what == "sleep":
+        open(output.file, "w").write(str(os.getpid()))
+        time.sleep(60)
+    print("to the caller")
+    open(output.file, "w").write(f"{'torch' in sys.modules} {threads} {os.getcwd()}")
+"""
+CLIENT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import job, warm
+request = json.loads(sys.argv[2])
+code = warm.call(request, waits=True)
+sys.exit(job.perform(request) if code is None else code)
+"""
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """A worker that belongs to this process."""
+    sys.path.insert(0, str(SCRIPTS))
+    import warm
+
+    before = os.environ.pop(warm.VARIABLE, None)
+    warm.launch()
+    yield warm
+    os.environ.pop(warm.VARIABLE)
+    if before is not None:
+        os.environ[warm.VARIABLE] = before
+
+
+def request(folder, what):
+    (folder / "adapter.py").write_text(ADAPTER)
+    return {
+        "script": str(folder / "adapter.py"), "rule": "adapter", "input": {}, "params": {"what": what},
+        "output": {"file": str(folder / "out")}, "wildcards": {}, "threads": 1, "log": str(folder / "log"),
+    }  # fmt: skip
+
+
+def client(folder, what, **options):
+    command = [sys.executable, "-c", CLIENT, str(SCRIPTS), json.dumps(request(folder, what))]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_a_job_runs_with_its_own_output_and_folder(worker, tmp_path, is_warm):
+    environ = os.environ if is_warm else os.environ | {worker.VARIABLE: "0"}
+    done = client(tmp_path, "work", env=environ)
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    assert out == "to the caller\n"
+    # The worker has torch already; a process of its own imports only what it needs.
+    assert (tmp_path / "out").read_text() == f"{is_warm} 1 {tmp_path}"
+    assert "done in" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_failures_reach_the_caller(worker, tmp_path, is_warm):
+    environ = os.environ if is_warm else os.environ | {worker.VARIABLE: "0"}
+    mistake = client(tmp_path, "fail", env=environ)
+    _, err = mistake.communicate(timeout=120)
+    assert mistake.returncode == 1 and "this is wrong; do that" in err and "Traceback" not in err
+    crash = client(tmp_path, "crash", env=environ)
+    _, err = crash.communicate(timeout=120)
+    assert crash.returncode == 1 and "RuntimeError: inside" in err
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_child_ends_with_its_caller(worker, tmp_path):
+    running = client(tmp_path, "sleep")
+    out = tmp_path / "out"
+    for _ in range(600):
+        if out.exists() and out.read_text():
+            break
+        time.sleep(0.05)
+    child = int(out.read_text())
+    assert worker.alive(child)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    for _ in range(100):
+        if not worker.alive(child):
+            break
+        time.sleep(0.05)
+    assert not worker.alive(child)
+
+
+def test_only_the_user_may_enter_the_workers_folder(worker):
+    folder = Path(os.environ[worker.VARIABLE].partition(":")[2]).parent
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_jobs_of_another_snakemake_do_not_use_it(worker, monkeypatch):
+    monkeypatch.setenv(worker.VARIABLE, f"999999:{os.environ[worker.VARIABLE].partition(':')[2]}")
+    assert worker.address() is None
