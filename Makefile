@@ -20,7 +20,7 @@ results/report.html: $(VENV)/done $(wildcard results/tables/reuse/*.csv results/
 report: results/report.html
 
 test: $(VENV)/done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -33,26 +33,32 @@ rule score_examples:
 rule compare_methods:
     input:
         examples=expand(
-            "<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()
+            "<results>/{{model}}/{task}/examples/{shard}.parquet",
+            task=config["tasks"],
+            shard=shards(),
         ),
         scores=expand(
-            "<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet",
+            "<results>/{{model}}/{task}/scores/{{method}}/{shard}.parquet",
+            task=config["tasks"],
             shard=shards(),
         ),
         exact=expand(
-            "<results>/{{model}}/{{task}}/scores/patching/{shard}.parquet",
+            "<results>/{{model}}/{task}/scores/patching/{shard}.parquet",
+            task=config["tasks"],
             shard=shards(),
         ),
     output:
-        agreement="<results>/{model}/{task}/agreement/{method}.parquet",
+        agreement="<results>/{model}/agreement/{method}.parquet",
     log:
-        "<logs>/compare_methods/{model}/{task}/{method}.log",
+        "<logs>/compare_methods/{model}/{method}.log",
     localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
         cfg=stage_cfg(
-            kinds=config["circuits"]["kinds"], top_k=config["circuits"]["top_k"][0]
+            "tasks",
+            kinds=config["circuits"]["kinds"],
+            top_k=config["circuits"]["top_k"][0],
         ),
         code=code_hash("compare_methods.py"),
     script:

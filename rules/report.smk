@@ -16,8 +16,10 @@ rule summarise_reuse:
             model=config["models"],
             method=config["methods"],
         ),
-        agreement=by_task(
-            "<results>/{model}/{task}/agreement/{method}.parquet", config["methods"]
+        agreement=expand(
+            "<results>/{model}/agreement/{method}.parquet",
+            model=config["models"],
+            method=config["methods"],
         ),
     output:
         summary=reuse_table("summary.csv", "Summary: reuse, effects and tests"),
@@ -95,8 +97,10 @@ for draw_method in config["methods"]:
                 model=config["models"],
                 method=draw_method,
             ),
-            agreement=by_task(
-                "<results>/{model}/{task}/agreement/{method}.parquet", draw_method
+            agreement=expand(
+                "<results>/{model}/agreement/{method}.parquet",
+                model=config["models"],
+                method=draw_method,
             ),
         output:
             figures=[
@@ -107,6 +111,7 @@ for draw_method in config["methods"]:
         localrule: True
         conda:
             "../envs/analysis.yaml"
+        threads: 2
         params:
             cfg=stage_cfg(
                 "models",

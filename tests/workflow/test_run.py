@@ -12,6 +12,7 @@ import pytest
 from workflow_config import CONFIG, copy_project
 
 TABLES = "results/tables/reuse"
+pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def hashes(folder):
@@ -74,8 +75,9 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     logs = [path.read_text() for path in (grown / "logs" / "run_effects").rglob("*.log")]
     counts = [re.search(r"(\d+) units of .* reused, (\d+) evaluated", log) for log in logs]
     assert all(int(found[1]) > 0 for found in counts)
-    # Nothing that was known is run again: at most the circuits of the new threshold are.
-    assert all(int(found[2]) <= 4 for found in counts)
+    # Only what is new runs: the circuits of the new threshold at two K, removed and kept, and
+    # the random sets of their makes.
+    assert all(int(found[2]) <= 6 for found in counts)
 
     clean = copy_project(tmp_path / "clean")
     clean.config(circuits=wider)

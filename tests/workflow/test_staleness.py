@@ -6,13 +6,15 @@ from collections import Counter
 import pytest
 from workflow_config import CONFIG
 
+pytestmark = pytest.mark.xdist_group("workflow")
+
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
 # Everything from a stage on.
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
-SCORED = SHARED | {"score_examples": 2 * PAIRS * SHARDS, "compare_methods": PAIRS}
+SCORED = SHARED | {"score_examples": 2 * PAIRS * SHARDS, "compare_methods": MODELS}
 ASKED = SCORED | {"tokenise_examples": PAIRS * SHARDS}
 WRITTEN = ASKED | {"write_prompts": TASKS * SHARDS}
 
@@ -53,7 +55,7 @@ CODE_EDITS = {
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (code("reuse", "2.5)", "2.6)"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | {"compare_methods": PAIRS, "cross_tasks": MODELS}),
+    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
     "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1}),
     "summary": (code("summary", "value >= 0.1", "value >= 0.2"), {"summarise_reuse": 1, "draw_reuse_atp": 1}),

@@ -19,7 +19,7 @@ WHERE = {
     "results/<model>/cross_task/<method>.effects.parquet",
     "tests": "results/<model>/<task>/tests/<method>.parquet",
     "cross_task": "results/<model>/cross_task/<method>.parquet",
-    "agreement": "results/<model>/<task>/agreement/<method>.parquet",
+    "agreement": "results/<model>/agreement/<method>.parquet",
 }
 TABLES = """# Tables
 

@@ -7,7 +7,7 @@ def main(input, output, params, wildcards, threads, log):
     """One figure for each output name."""
     from circuit_reuse.figures import reuse_study
 
-    reuse_study.draw(input, output, params.cfg, log)
+    reuse_study.draw(input, output, params.cfg, threads, log)
 
 
 if __name__ == "__main__":

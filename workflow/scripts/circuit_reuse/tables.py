@@ -219,6 +219,7 @@ CROSS = table(
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
 AGREEMENT = table(
+    task=column(pa.string(), "task"),
     example=EXAMPLE,
     method=column(pa.string(), "method compared with exact patching"),
     rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),

@@ -219,7 +219,7 @@ def faithfulness_bars(tests, models, tasks, titles):
 
 def score_histograms(scores, models, tasks, titles, unit):
     """Distribution of the scores of all heads over all examples."""
-    figure, axes = panels(models, tasks, titles, f"score ({unit})", "head x example")
+    figure, axes = panels(models, tasks, titles, f"score ({unit})", "scores (count)")
     largest = max(float(np.abs(values).max()) for values in scores.values())
     bins = np.linspace(-largest, largest, 51)
     if all((values >= 0).all() for values in scores.values()):
@@ -339,7 +339,7 @@ def agreement(table, models, tasks, titles):
                 median = float(np.median(values))
                 axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
     axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-    axes.set(ylabel="rank correlation with patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
+    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     handles = [
         Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none")
         for number in range(len(models))

@@ -1,5 +1,6 @@
 """Which tables each figure of the reuse study is drawn from."""
 
+import multiprocessing
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from circuit_reuse.figures import reuse, style
 UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 
 
-def draw(input, output, cfg, log):
+def draw(input, output, cfg, threads, log):
     """Draw every figure whose files are among the outputs.
 
     cfg: models, tasks, titles, method, figures, metric, alpha, kinds, chosen (top_k, threshold)
@@ -47,10 +48,24 @@ def draw(input, output, cfg, log):
         "cross_task": lambda: reuse.cross_task(summary.gather(input.cross, tables.CROSS), *grid),
         "method_agreement": lambda: reuse.agreement(agreement, *grid),
     }
-    paths = {Path(path).with_suffix("") for path in output.figures}
-    for path in sorted(paths):
-        style.save(figures[path.name](), path, cfg["figures"]["formats"], cfg["figures"]["dpi"])
-        log.info("drew %s", path.name)
+    paths = sorted({Path(path).with_suffix("") for path in output.figures})
+    formats, dpi = cfg["figures"]["formats"], cfg["figures"]["dpi"]
+
+    def some(first):
+        for path in paths[first::threads]:
+            style.save(figures[path.name](), path, formats, dpi)
+
+    # Forked, so that every process has the tables already.
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=some, args=(first,)) for first in range(1, threads)]
+    for worker in workers:
+        worker.start()
+    some(0)
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise RuntimeError(f"a process that drew figures failed with status {worker.exitcode}")
+    log.info("drew %d figures", len(paths))
 
 
 def control_effects(paths, tests):
