@@ -138,7 +138,7 @@ def in_report(path, method):
     return report(
         path,
         caption=f"../workflow/report/{name}.rst",
-        category="Reuse: figures",
+        category="Reuse figures",
         labels={"figure": REUSE_FIGURES[name], "method": method},
     )
 
@@ -148,7 +148,7 @@ def reuse_table(name, title):
     return report(
         f"<results>/tables/reuse/{name}",
         caption=f"../workflow/report/{Path(name).stem}.rst",
-        category="Reuse: tables",
+        category="Reuse tables",
         labels={"table": title},
     )
 

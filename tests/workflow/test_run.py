@@ -106,7 +106,7 @@ def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
     ("blocks", "parts"),
     [
         ({"tasks": ["iio"]}, ["unknown task 'iio'", "Did you mean ioi?"]),
-        ({"circuits": {"top_k": [50]}}, ["more than the 8 heads"]),
+        ({"circuits": {"top_k": [50]}}, ["more than the 12 heads"]),
         ({"circuit": {}}, ["unknown key circuit", "Did you mean circuits?"]),
     ],
 )
@@ -154,7 +154,7 @@ def test_the_report_opens_without_network_and_explains_its_figures(project):
     text = path.read_text()
     # Nothing is loaded from elsewhere: all scripts and styles are inside.
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', text)
-    for part in ("multiplot_reuse_vs_threshold", "Reuse: figures", "Reuse: tables", "sign flips"):
+    for part in ("multiplot_reuse_vs_threshold", "Reuse figures", "Reuse tables", "sign flips"):
         assert part in text
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if not browser:
@@ -164,4 +164,4 @@ def test_the_report_opens_without_network_and_explains_its_figures(project):
          "--virtual-time-budget=8000", "--dump-dom", Path(path).as_uri()],
         capture_output=True, text=True, timeout=120,
     ).stdout  # fmt: skip
-    assert "Reuse: figures" in page
+    assert "Reuse figures" in page

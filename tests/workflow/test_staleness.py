@@ -54,7 +54,7 @@ CODE_EDITS = {
     "comment": (code("attribution", "import torch\n", "# why\nimport torch\n"), {}),
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
-    "reuse statistics": (code("reuse", "2.5)", "2.6)"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
+    "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
     "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
     "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1}),
