@@ -339,7 +339,9 @@ def agreement(table, models, tasks, titles):
                 median = float(np.median(values))
                 axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
     axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
+    axes.set(
+        ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02)
+    )
     handles = [
         Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none")
         for number in range(len(models))
