@@ -174,7 +174,7 @@ def test_the_rank_of_a_random_circuit_is_uniform_though_few_heads_matter():
 def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
     import pandas as pd
 
-    shared = {"kind": "shared", "top_k": 2.0, "k": 2}
+    shared = {"kind": "shared", "top_k": 2.0, "k": 2, "control": None}
     table = pd.DataFrame([
         shared | {"threshold": 100.0, "circuit": "empty", "components": [], "problem": None},
         shared | {"threshold": 90.0, "circuit": "d", "components": ["m0"], "problem": "pool"},
@@ -185,6 +185,25 @@ def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
     assert "no component is shared" in rows[0]["problem"] and rows[1]["problem"] == "pool"
     # What needs no control is there all the same.
     assert rows[1]["effect"] < -4 and rows[1]["lift"] is None and rows[1]["n_controls"] == 0
+
+
+def test_a_circuit_is_not_ranked_against_itself():
+    """With every set of its make drawn, the best circuit of N has p = 1 / N."""
+    import pandas as pd
+
+    effects = effects_table(0, controls=9)
+    mine = (effects["circuit"] == "1 head") & (effects["control"] == 4)
+    circuit = (effects["circuit"] == "c") & effects["control"].isna()
+    effects.loc[mine, "metric"] -= 50
+    effects.loc[circuit, "metric"] = effects.loc[mine, "metric"].to_numpy()
+    row = {"top_k": 1.0, "k": 1, "threshold": 50.0, "problem": None}
+    shared = row | {"kind": "shared", "circuit": "c", "control": None, "components": ["a0.h4"]}
+    sets = [
+        row | {"kind": "random", "circuit": "1 head", "control": n, "components": [f"a0.h{n}"]}
+        for n in range(9)
+    ]
+    found = testing.tests_table(effects, pd.DataFrame([shared, *sets]), CFG, ("x",))[0]
+    assert found["n_random"] == 8 and found["p_rank"] == pytest.approx(1 / 9)
 
 
 def test_faithfulness_is_zero_with_nothing_and_one_with_everything():

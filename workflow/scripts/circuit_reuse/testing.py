@@ -8,7 +8,7 @@ import numpy as np
 
 from circuit_reuse import statistics
 from circuit_reuse.circuits import generator
-from circuit_reuse.sharing import make_name
+from circuit_reuse.sharing import make_name, random_sets
 
 
 class Outcomes:
@@ -44,10 +44,11 @@ class Outcomes:
         return (name, direction) in self.groups
 
 
-def test_one(outcomes, circuit, make, cfg, stream):
+def test_one(outcomes, circuit, make, cfg, stream, own=None):
     """The columns of the tests table for one circuit; what needs controls only if it has any.
 
     make: its make, under which the effects of random sets are found
+    own:  number of the random set that is the circuit itself, which is not compared with
     cfg:  permutations, bootstrap
     """
     metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
@@ -68,6 +69,7 @@ def test_one(outcomes, circuit, make, cfg, stream):
     }
     if outcomes.has(make, "remove"):
         random = (outcomes.controls(make, "remove", "metric") - metric).mean(axis=1)
+        random = random if own is None else np.delete(random, own)
         found["n_random"] = len(random)
         found["p_rank"] = statistics.rank_p(removed.mean(), random, larger=False)
     controls = outcomes.controls(circuit, "remove", "metric") - metric
@@ -139,14 +141,18 @@ def tests_table(effects, circuits, cfg, stream):
     outcomes = Outcomes(effects)
     replacement = effects.loc[effects["direction"] != "none", "replacement"]
     shared = circuits[circuits["kind"] == "shared"]
+    drawn = random_sets(circuits)
     done, rows = {}, []
     for row in shared.itertuples():
         problem = row.problem if isinstance(row.problem, str) else None
         if row.circuit == "empty":
             problem = "no component is shared at this threshold"
         elif row.circuit not in done:
-            make = make_name(list(row.components))
-            done[row.circuit] = test_one(outcomes, row.circuit, make, cfg, stream)
+            names = list(row.components)
+            make = make_name(names)
+            sets = drawn.get(make, [])
+            own = sets.index(names) if names in sets else None
+            done[row.circuit] = test_one(outcomes, row.circuit, make, cfg, stream, own)
         found = done.get(row.circuit, {})
         rows.append(
             dict.fromkeys(OPTIONAL)
