@@ -21,8 +21,8 @@ def pairs():
 @pytest.fixture(scope="session")
 def batch(pairs):
     """Examples of one length as a batch."""
-    from circuit_reuse import models
+    from circuit_reuse import batching
 
     length = pairs["length"].mode()[0]
     rows = [row for row, value in enumerate(pairs["length"]) if value == length]
-    return models.batch_of(pairs, rows, "cpu")
+    return batching.batch_of(pairs, rows, "cpu")

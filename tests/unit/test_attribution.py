@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from circuit_reuse import attribution, edges, interventions, models
+from circuit_reuse import attribution, batching, edges, interventions, models
 from support import examples_for
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
@@ -20,8 +20,8 @@ def test_scores_do_not_depend_on_the_batch(model, method, metric):
     found = {}
     for size in (1, 7, 64):
         result = torch.empty(len(examples), len(model.space.names))
-        for part in models.batches(examples, size):
-            result[part.rows] = score(model, part, method, metric, patch_rows=size)
+        for part in batching.batches(examples, size * 20):
+            result[part.rows] = score(model, part, method, metric, tokens=size * 20)
         found[size] = result
     scale = found[1].abs().max().item()
     for size in (7, 64):
@@ -159,7 +159,7 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
         )
         change = interventions.add(mixed, clean.like(torch.neg))
         linear = attribution.contract(change, gradient)[:, model.space.names.index(name)]
-        last = interventions.replace(model, batch.clean, [[name]], mixed)
+        last = interventions.replace(model, interventions.Base(batch.clean), [[name]], mixed)
         exact = (
             models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base
         )

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from circuit_reuse import attribution, edges, interventions, models
+from circuit_reuse import attribution, batching, edges, interventions, models
 from support import MODELS, examples_for
 from transformers import (
     AutoModelForCausalLM,
@@ -49,7 +49,7 @@ def family(request, tmp_path_factory):
     return (
         request.param,
         models.load(folder, "cpu", threads=1),
-        models.batch_of(examples, range(4), "cpu"),
+        batching.batch_of(examples, range(4), "cpu"),
     )
 
 
@@ -80,7 +80,7 @@ def test_atp_is_the_limit_of_small_changes_and_edges_sum_to_it(family):
         clean.like(lambda t: t * (1 - small)), corrupt.like(lambda t: t * small)
     )
     for component in ("input", "a0.h1", "a1.h3", "m0", "m1"):
-        last = interventions.replace(model, batch.clean, [[component]], change)
+        last = interventions.replace(model, interventions.Base(batch.clean), [[component]], change)
         moved = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
         column = found[:, model.space.names.index(component)]
         scale = found.abs().max().item()

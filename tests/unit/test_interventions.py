@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from circuit_reuse import components, effects, interventions, models
+from circuit_reuse import batching, components, effects, interventions, models
 from support import examples_for
 
 close = torch.testing.assert_close
@@ -37,7 +37,7 @@ def slowly(model, tokens, names, instead, row):
 
 def test_many_interventions_in_one_batch_equal_one_at_a_time(model, batch):
     _, corrupt = interventions.run(model, batch.corrupt)
-    last = interventions.replace(model, batch.clean, SETS, corrupt)
+    last = interventions.replace(model, interventions.Base(batch.clean), SETS, corrupt)
     last = last.view(len(SETS), len(batch.rows), -1)
     for place, names in enumerate(SETS):
         for row in range(len(batch.rows)):
@@ -52,8 +52,10 @@ def test_many_interventions_in_one_batch_equal_one_at_a_time(model, batch):
 def test_removing_nothing_is_the_clean_run_and_everything_is_what_was_put_in(model, batch):
     last, _clean = interventions.run(model, batch.clean)
     other, corrupt = interventions.run(model, batch.corrupt)
-    close(interventions.replace(model, batch.clean, [[]], corrupt), last)
-    everything = interventions.replace(model, batch.clean, [model.space.names], corrupt)
+    close(interventions.replace(model, interventions.Base(batch.clean), [[]], corrupt), last)
+    everything = interventions.replace(
+        model, interventions.Base(batch.clean), [model.space.names], corrupt
+    )
     close(everything, other, rtol=1e-4, atol=1e-4)
 
 
@@ -62,7 +64,7 @@ def test_hooks_are_gone_after_a_run_even_if_it_fails(model, batch):
     with pytest.raises(RuntimeError):
         interventions.replace(
             model,
-            batch.clean,
+            interventions.Base(batch.clean),
             [["a0.h0"]],
             clean.rows(torch.tensor([0])).like(lambda t: t[:, :1].expand(99, -1, *t.shape[2:])),
         )
@@ -77,9 +79,9 @@ def test_a_component_that_the_model_lacks_is_named(model, batch):
 
 def test_means_are_those_of_each_position_over_the_reference(model):
     examples = examples_for("digits", 9)
-    means = interventions.reference_mean(model, examples, 4)
+    means = interventions.reference_mean(model, examples, 40)
     length = int(examples["length"].iloc[0])
-    whole = models.batch_of(examples, list(range(9)), "cpu")
+    whole = batching.batch_of(examples, list(range(9)), "cpu")
     _, acts = interventions.run(model, whole.corrupt)
     close(means[length].z[1][0], acts.z[1].mean(0), rtol=1e-4, atol=1e-5)
     close(means[length].mlp[2][0], acts.mlp[2].mean(0), rtol=1e-4, atol=1e-5)
@@ -99,7 +101,7 @@ def evaluator(model, replacement, rows=16, count=16):
     examples = examples_for("ioi", count)
     return effects.Evaluator(
         model, examples, examples, replacement, "logit_difference",
-        model.space.of_kinds(["head"]), "top1", rows, 0,
+        model.space.of_kinds(["head"]), "top1", 20 * rows, 0,
     )  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def test_untouched_rows_have_no_divergence_and_the_metric_of_the_plain_run(model
     run = evaluator(model, "corrupt")
     rows = run(effects.Unit(None, "none", [(None, [])]))
     assert rows["kl"].abs().max() < 1e-5
-    for batch in models.batches(run.examples, 16):
+    for batch in batching.batches(run.examples, 320):
         plain = models.metric_values(
             models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
         )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from circuit_reuse import fingerprint, models
+from circuit_reuse import batching, fingerprint, models
 from circuit_reuse.prompts.registry import TASKS
 from support import MODELS, examples_for
 
@@ -24,7 +24,7 @@ def held_out_accuracy(model, folder, task, count=200):
         drop=True
     )
     right = 0
-    for batch in models.batches(examples, 64):
+    for batch in batching.batches(examples, 1024):
         right += (models.logits(model, batch.clean).argmax(-1) == batch.answer).sum().item()
     return right / len(examples)
 

@@ -45,7 +45,7 @@ CONFIG_EDITS = {
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps that no method uses": ({"attribution": {"steps": 9}}, {"summarise_reuse": 1}),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
-    "batch size and device": ({"compute": {"batch_size": 8, "device": "auto"}}, {}),
+    "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
     "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED),
     "seed": ({"seed": 1}, WRITTEN),
 }  # fmt: skip

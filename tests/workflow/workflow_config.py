@@ -28,7 +28,7 @@ CONFIG = {
     "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
     "cross_task": {"top_k": 3, "threshold": 50, "controls": 3},
     "figures": {"formats": ["png"], "dpi": 50},
-    "compute": {"device": "cpu", "dtype": "float32", "batch_size": 32},
+    "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ def main(input, output, params, wildcards, threads, log):
     folder = fingerprint.folder_of(input.model)
     model = models.load(folder, params.compute["device"], params.cfg["dtype"], threads)
     prompts = tables.read(input.prompts, tables.PROMPTS)
-    rows = measure.examples(model, folder, prompts, params.cfg, params.compute["batch_size"], log)
+    rows = measure.examples(model, folder, prompts, params.cfg, params.compute["batch_tokens"], log)
     about = fingerprint.read_description(input.about)
     tables.write(output.examples, tables.EXAMPLES, rows, cfg=params.cfg, model=about["fingerprint"])
 

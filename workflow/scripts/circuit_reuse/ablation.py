@@ -58,7 +58,7 @@ class Stage:
             if evaluator is None:
                 evaluator = effects.Evaluator(
                     self.loaded(), tested, reference, replacement, cfg["metric"],
-                    space.of_kinds(cfg["kinds"]), accuracy, self.params.compute["batch_size"],
+                    space.of_kinds(cfg["kinds"]), accuracy, self.params.compute["batch_tokens"],
                     int(seed),
                 )  # fmt: skip
             return evaluator(unit)

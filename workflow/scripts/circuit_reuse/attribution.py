@@ -12,24 +12,28 @@ from circuit_reuse import interventions, models
 from circuit_reuse.edges import edge_scores
 
 
-def score(model, batch, method, metric, steps=5, patch_rows=64):
+def score(model, batch, method, metric, steps=5, tokens=1024):
     """Scores of one batch.
 
     method:  gradient, atp, ig, eap, eap-ig or patching
     metric:  logit_difference or log_probability
     steps:   integration steps of ig and eap-ig
+    tokens:  tokens of one run of `patching`, at most
     returns: [example, component], float32, in units of the metric; negative where the
              component helps.  eap and eap-ig sum |edge| and so have no sign.
     """
+    models.check_ready(model)
+    if method != "gradient":
+        batch = batch.shortened(model)
     if method == "patching":
-        return patching(model, batch, metric, patch_rows)
+        return patching(model, batch, metric, tokens)
     if method in ("eap", "eap-ig"):
         edges = edge_scores(model, batch, metric, steps if method == "eap-ig" else 0)
         return einsum("ewr->ew", edges.abs())
     if method == "gradient":
         clean, gradient = gradient_at(model, batch, metric)
         return contract(clean.like(torch.neg), gradient)
-    _, corrupt = interventions.run(model, batch.corrupt)
+    _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
     if method == "ig":
         clean, gradient = integrated_gradient(model, batch, corrupt, metric, steps)
     else:
@@ -42,17 +46,12 @@ def gradient_at(model, batch, metric, embedding=None):
 
     embedding: [example, position, d_model] put in instead of the clean token embedding
     """
-
-    def start(tensor, hook):
-        put_in = tensor if embedding is None else embedding.to(tensor.dtype)
-        return put_in.detach().requires_grad_()
-
     with (
         torch.enable_grad(),
-        model.bridge.hooks(fwd_hooks=[(interventions.hook_names(model)[0], start)]),
+        model.bridge.hooks(fwd_hooks=[interventions.start_from(model, embedding)]),
         interventions.capturing(model) as kept,
     ):
-        last = models.logits(model, batch.clean)
+        last = models.logits(model, batch.clean, batch.prefix)
         total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
         acts = interventions.activations(model, kept)
         tensors = [acts.embedding, *acts.z, *acts.mlp]
@@ -70,7 +69,7 @@ def integrated_gradient(model, batch, corrupt, metric, steps):
     The way is cut into `steps` equal parts and the gradient taken in the middle of each.
     source: Sundararajan et al. 2017; Hanna et al. 2024 (EAP-IG, inputs)
     """
-    _, clean = interventions.run(model, batch.clean)
+    _, clean = interventions.run(model, batch.clean, batch.prefix)
     total = None
     for alpha in midpoints(steps):
         between = torch.lerp(clean.embedding.float(), corrupt.embedding.float(), alpha)
@@ -107,25 +106,22 @@ def dot(pattern, first, second):
 
 
 @torch.no_grad()
-def patching(model, batch, metric, rows=64):
+def patching(model, batch, metric, tokens=1024):
     """Exact change of the metric when one component takes its corrupt output.
 
-    rows:    interventions in one run, at most
+    tokens:  tokens of one run, at most
     returns: [example, component]
     source:  Vig et al. 2020 (causal mediation); Zhang & Nanda 2024
     """
-    _, corrupt = interventions.run(model, batch.corrupt)
-    base = models.metric_values(
-        models.logits(model, batch.clean), batch.answer, batch.distractor, metric
-    )
-    count = len(batch.rows)
-    together = max(1, rows // count)
+    _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
+    base, _ = interventions.base(model, batch.clean, batch.prefix)
+    before = models.metric_values(base.last, batch.answer, batch.distractor, metric)
     names = model.space.names
-    columns = []
-    for start in range(0, len(names), together):
-        part = names[start : start + together]
-        last = interventions.replace(model, batch.clean, [[name] for name in part], corrupt)
-        answer, distractor = batch.answer.repeat(len(part)), batch.distractor.repeat(len(part))
+    result = before.new_empty(len(before), len(names))
+    sets = [[name] for name in names]
+    for places, last in interventions.scan(model, base, sets, corrupt, tokens):
+        repeats = len(places)
+        answer, distractor = batch.answer.repeat(repeats), batch.distractor.repeat(repeats)
         values = models.metric_values(last, answer, distractor, metric)
-        columns.append(values.view(len(part), count).T - base[:, None])
-    return torch.cat(columns, dim=1)
+        result[:, places] = values.view(repeats, -1).T - before[:, None]
+    return result

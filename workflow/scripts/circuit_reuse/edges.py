@@ -1,8 +1,9 @@
 """Edge attribution: from each writer of the residual stream to each reader, per example.
 
 Writers are the components; readers the query, key and value of every head, the MLPs and the
-logits.  The gradient at a reader's input is found from the gradient at q, k and v through
-the projection and the layer norm, so no per-head copy of the residual stream is ever made.
+logits.  The gradient at q, k and v is carried back through the projection and the layer norm in
+closed form and in the width of a head, so that no per-head copy of the stream is made and the
+steps of EAP-IG are added up before anything is as wide as the stream.
 """
 
 from dataclasses import dataclass
@@ -11,23 +12,82 @@ import torch
 from torch import einsum
 
 from circuit_reuse import interventions, models
+from circuit_reuse.norms import Norm, norm_of
 
-# Memory that the writers' differences may take at once; longer prompts go in pieces.
+# What the writers' differences and the readers' gradients of a layer may take at once; longer
+# prompts go in pieces of positions.
 BUDGET_BYTES = 256 * 2**20
+FINAL = "ln_final.hook_in"
 
 
 @dataclass(frozen=True)
-class Readers:
-    """Gradients at the inputs of the readers of one place in the residual stream.
+class Place:
+    """Readers that see the stream through the same norm: q, k and v of a layer, or its MLP.
 
-    names:    a5.h1.q, a5.h1.k, a5.h1.v, m5 or logits
-    gradient: [example, position, reader, d_model], before the layer norm
-    writers:  number of writers upstream, the first so many of `Space.names`
+    readers: hook where the gradient at each reader is taken, and the matrix [head, d_head,
+             d_model] by which it reads the stream, norm folded in; None for an MLP
+    stream:  hook of the norm's input;  norm: the norm in closed form
+    writers: number of writers upstream, the first so many of `Space.names`
+    columns: where the readers stand in the scores
     """
 
-    names: list
-    gradient: torch.Tensor
+    readers: list
+    stream: str
+    norm: Norm
     writers: int
+    columns: slice
+
+    def gradient(self, found, matrix):
+        """What the hook gave, as [example, position, reader, width]."""
+        if matrix is None:
+            return self.norm.fold(found)[:, :, None]
+        return found.float().reshape(*found.shape[:2], *matrix.shape[:2])
+
+    def each_head(self, scores, heads):
+        """[..., query head] from [..., reader]; keys that serve several are shared out evenly."""
+        if self.readers[0][1] is None:
+            return scores
+        parts = torch.split(scores, [len(matrix) for _, matrix in self.readers], dim=-1)
+        groups = [heads // part.shape[-1] for part in parts]
+        spread = [
+            part.repeat_interleave(group, dim=-1) / group
+            for part, group in zip(parts, groups, strict=True)
+        ]
+        return torch.cat(spread, dim=-1)
+
+
+class Written:
+    """What each writer's change adds to the stream, in pieces of positions within the budget.
+
+    Iterating gives (slice of positions, [example, writer, position, d_model]).
+    """
+
+    def __init__(self, model, change):
+        self.model, self.change = model, change
+        examples, positions, width = change.embedding.shape
+        widest = max(len(model.space.names), 3 * model.space.heads + 1)
+        size = max(1, BUDGET_BYTES // (4 * examples * widest * width))
+        self.parts = [slice(start, start + size) for start in range(0, positions, size)]
+        # One piece is made once; more would not fit together, and are made again each time.
+        self.only = self.piece(self.parts[0]) if len(self.parts) == 1 else None
+
+    def __iter__(self):
+        for part in self.parts:
+            yield part, self.piece(part) if self.only is None else self.only
+
+    def piece(self, part):
+        """The writers' changes at some positions."""
+        embedding = self.change.embedding[:, part].float()
+        examples, positions, width = embedding.shape
+        written = embedding.new_empty(examples, len(self.model.space.names), positions, width)
+        written[:, 0] = embedding
+        place, heads = 1, self.model.space.heads
+        for layer, block in enumerate(self.model.bridge.blocks):
+            z = self.change.z[layer][:, part].float()
+            written[:, place : place + heads] = einsum("ephd,hdm->ehpm", z, block.attn.W_O.float())
+            written[:, place + heads] = self.change.mlp[layer][:, part].float()
+            place += heads + 1
+        return written
 
 
 def edge_scores(model, batch, metric, steps=0):
@@ -37,22 +97,72 @@ def edge_scores(model, batch, metric, steps=0):
     returns: [example, writer, reader], 0 where there is no edge; readers as in `reader_names`
     raises:  ValueError for models that normalise after the attention or MLP (Gemma 2, OLMo 2)
     source:  Syed et al. 2023 (EAP); Hanna et al. 2024 (EAP-IG, inputs)
+
+    The gradient before a norm is (n - normed * mean(n * normed)) / scale, with n the gradient
+    after it (less its mean, where the norm takes the mean off).  The first part is linear in the
+    gradient, so it is summed over the steps before it is made as wide as the stream.
     """
-    if hasattr(model.bridge.blocks[0], "ln1_post") or hasattr(model.bridge.blocks[0], "ln2_post"):
+    check_architecture(model)
+    places = places_of(model)
+    _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
+    points = [None]
+    if steps:
+        _, clean = interventions.run(model, batch.clean, batch.prefix)
+        ways = [(step + 0.5) / steps for step in range(steps)]
+        points = [torch.lerp(clean.embedding, corrupt.embedding, way) for way in ways]
+    scores, written, final, totals = None, None, 0, {}
+    for point in points:
+        acts, seen = sight(model, batch, metric, places, point)
+        if written is None:
+            start = clean if steps else acts
+            written = Written(model, interventions.add(corrupt, start.like(torch.neg)))
+            shape = len(batch.clean), len(model.space.names), len(reader_names(model.space))
+            scores = torch.zeros(shape, device=model.device)
+        final = final + seen[FINAL].float() / len(points)
+        streams, along = [], []
+        for place in places:
+            normed, inverse = place.norm.read(seen[place.stream])
+            share = inverse[:, :, None, None] / len(points)
+            found = []
+            for hook, matrix in place.readers:
+                gradient = place.gradient(seen[hook], matrix) * share
+                totals[hook] = totals.get(hook, 0) + gradient
+                read = normed[:, :, None] if matrix is None else einsum("epd,rkd->eprk", normed, matrix)  # fmt: skip
+                found.append(einsum("eprk,eprk->epr", read, gradient) / model.space.d_model)
+            along.append(place.each_head(torch.cat(found, dim=-1), model.space.heads))
+            streams.append(normed)
+        streams = torch.stack(streams, dim=-1)
+        for part, piece in written:
+            # A product of matrices a position: einsum would copy the writers first.
+            dots = [piece[:, :, n] @ stream for n, stream in enumerate(streams[:, part].unbind(1))]
+            dots = torch.stack(dots, dim=2)
+            for n, place in enumerate(places):
+                change = einsum("ewp,epr->ewr", dots[:, : place.writers, :, n], along[n][:, part])
+                scores[:, : place.writers, place.columns] -= change
+    for part, piece in written:
+        for place in places:
+            after = [widened(totals[hook][:, part], matrix) for hook, matrix in place.readers]
+            found = piece[:, : place.writers].flatten(2) @ torch.cat(after, dim=1).flatten(2).mT
+            scores[:, : place.writers, place.columns] += place.each_head(found, model.space.heads)
+        scores[:, :, -1] += einsum("ewpd,epd->ew", piece, final[:, part])
+    return scores
+
+
+def widened(gradient, matrix):
+    """The gradient at readers as one at the stream, [example, reader, position, d_model]."""
+    if matrix is None:
+        return gradient.transpose(1, 2)
+    return einsum("eprk,rkd->erpd", gradient, matrix)
+
+
+def check_architecture(model):
+    """Refuse models in which a component's output is not simply added to the stream."""
+    block = model.bridge.blocks[0]
+    if hasattr(block, "ln1_post") or hasattr(block, "ln2_post"):
         raise ValueError(
             "eap and eap-ig need a model whose heads and MLPs write straight into the residual "
             "stream; this one normalises their output: use atp, ig or patching"
         )
-    _, corrupt = interventions.run(model, batch.corrupt)
-    _, clean = interventions.run(model, batch.clean)
-    change = interventions.add(corrupt, clean.like(torch.neg))
-    if steps == 0:
-        return contract(model, change, readers_of(model, batch, metric, None))
-    total = 0
-    for step in range(steps):
-        between = torch.lerp(clean.embedding, corrupt.embedding, (step + 0.5) / steps)
-        total = total + contract(model, change, readers_of(model, batch, metric, between)) / steps
-    return total
 
 
 def reader_names(space):
@@ -64,105 +174,49 @@ def reader_names(space):
     return [*names, "logits"]
 
 
-def contract(model, change, readers):
-    """[example, writer, reader] from the writers' change and the readers' gradients.
-
-    Positions are summed in pieces, so that the writers' change in the residual stream,
-    [example, position, writer, d_model], stays within the budget.
-    """
-    examples, positions, width = change.embedding.shape
-    total = sum(len(reader.names) for reader in readers)
-    writers = len(model.space.names)
-    scores = torch.zeros(examples, writers, total, device=change.embedding.device)
-    piece = max(1, BUDGET_BYTES // (4 * examples * writers * width))
-    for start in range(0, positions, piece):
-        part = slice(start, start + piece)
-        written = write(model, change, part)
-        column = 0
-        for reader in readers:
-            size = len(reader.names)
-            scores[:, : reader.writers, column : column + size] += einsum(
-                "epwd,eprd->ewr", written[:, :, : reader.writers], reader.gradient[:, part].float()
+def places_of(model):
+    """All places of readers but the logits', in the order of `reader_names`."""
+    places, column, upstream = [], 0, 1
+    heads, shape = model.space.heads, (-1, model.space.d_head, model.space.d_model)
+    for layer, block in enumerate(model.bridge.blocks):
+        norm = norm_of(block.ln1.original_component)
+        readers = [
+            (
+                f"blocks.{layer}.attn.{part}.hook_out",
+                norm.fold(block.attn._modules[part].original_component.weight.view(shape)),
             )
-            column += size
-    return scores
+            for part in "qkv"
+        ]
+        columns = slice(column, column + 3 * heads)
+        places.append(Place(readers, f"blocks.{layer}.ln1.hook_in", norm, upstream, columns))
+        norm = norm_of(block.ln2.original_component)
+        above = upstream if model.parallel else upstream + heads
+        columns = slice(columns.stop, columns.stop + 1)
+        readers = [(f"blocks.{layer}.mlp.hook_in", None)]
+        places.append(Place(readers, f"blocks.{layer}.ln2.hook_in", norm, above, columns))
+        column, upstream = columns.stop, upstream + heads + 1
+    return places
 
 
-def write(model, change, part):
-    """What each writer's change adds to the residual stream, [example, position, writer, d_model]."""
-    pieces = [change.embedding[:, part, None].float()]
-    for layer, block in enumerate(model.bridge.blocks):
-        output = block.attn.W_O.float()
-        pieces.append(einsum("ephd,hdm->ephm", change.z[layer][:, part].float(), output))
-        pieces.append(change.mlp[layer][:, part, None].float())
-    return torch.cat(pieces, dim=2)
+def sight(model, batch, metric, places, embedding):
+    """One run with gradients at the inputs of all readers.
 
-
-def readers_of(model, batch, metric, embedding):
-    """Gradients at the inputs of all readers, for the clean run or an interpolated one."""
-    layers = range(model.space.layers)
-    parts = [f"blocks.{layer}.attn.{part}.hook_out" for layer in layers for part in "qkv"]
-    norms = [f"blocks.{layer}.{norm}.hook_in" for layer in layers for norm in ("ln1", "ln2")]
-    mlps = [f"blocks.{layer}.mlp.hook_in" for layer in layers]
+    embedding: put in instead of the clean one, or None
+    returns:   activations, and by hook the gradient at each reader and the inputs of the norms
+    """
+    wanted = [*(hook for place in places for hook, _ in place.readers), FINAL]
+    streams = [place.stream for place in places]
     kept = {}
-
-    def start(tensor, hook):
-        put_in = tensor if embedding is None else embedding.to(tensor.dtype)
-        return put_in.detach().requires_grad_()
-
-    hooks = [(interventions.hook_names(model)[0], start)]
-    hooks += interventions.keepers(kept, *parts, *norms, *mlps, "ln_final.hook_in")
-    with torch.enable_grad(), model.bridge.hooks(fwd_hooks=hooks):
-        last = models.logits(model, batch.clean)
+    hooks = [interventions.start_from(model, embedding)]
+    hooks += interventions.keepers(kept, *wanted, *streams)
+    with (
+        torch.enable_grad(),
+        model.bridge.hooks(fwd_hooks=hooks),
+        interventions.capturing(model) as outputs,
+    ):
+        last = models.logits(model, batch.clean, batch.prefix)
         total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
-        wanted = [*parts, *mlps, "ln_final.hook_in"]
-        found = torch.autograd.grad(total, [kept[name] for name in wanted])
-    gradient = dict(zip(wanted, found, strict=True))
-
-    readers, per_layer = [], model.space.heads + 1
-    for layer, block in enumerate(model.bridge.blocks):
-        names = [f"a{layer}.h{head}.{part}" for part in "qkv" for head in range(model.space.heads)]
-        through = [project(model, block, part, gradient, layer) for part in "qkv"]
-        stream = through_norm(
-            block.ln1, kept[f"blocks.{layer}.ln1.hook_in"], torch.cat(through, dim=2)
-        )
-        readers.append(Readers(names, stream, 1 + layer * per_layer))
-        stream = through_norm(
-            block.ln2,
-            kept[f"blocks.{layer}.ln2.hook_in"],
-            gradient[f"blocks.{layer}.mlp.hook_in"][:, :, None],
-        )
-        above = 0 if model.parallel else model.space.heads
-        readers.append(Readers([f"m{layer}"], stream, 1 + layer * per_layer + above))
-    final = gradient["ln_final.hook_in"][:, :, None]
-    readers.append(Readers(["logits"], final, len(model.space.names)))
-    return readers
-
-
-def project(model, block, part, gradient, layer):
-    """Gradient at the normed input of each head's q, k or v: [example, position, head, d_model].
-
-    With grouped queries a key or value serves several heads; its gradient is shared out
-    evenly among them, so that sums over heads stay right.
-    """
-    weight = block.attn._modules[part].original_component.weight
-    heads = gradient[f"blocks.{layer}.attn.{part}.hook_out"]
-    if heads.ndim == 3:
-        heads = heads.unflatten(2, (-1, model.space.d_head))
-    count = heads.shape[2]
-    weight = weight.view(count, model.space.d_head, -1)
-    result = einsum("ephd,hdm->ephm", heads.float(), weight.float())
-    group = model.space.heads // count
-    return result if group == 1 else result.repeat_interleave(group, dim=2) / group
-
-
-def through_norm(norm, stream, gradient):
-    """Gradient before a layer norm from the gradient after it, for several readers at once.
-
-    stream:   [example, position, d_model], the input of the norm at this run
-    gradient: [example, position, reader, d_model]
-    """
-    inputs = stream.detach()[:, :, None].expand(*gradient.shape).clone().requires_grad_()
-    with torch.enable_grad():
-        normed = norm.original_component(inputs)
-        return torch.autograd.grad(normed, inputs, gradient.to(normed.dtype))[0].float()
+        gradients = torch.autograd.grad(total, [kept[name] for name in wanted])
+    seen = dict(zip(wanted, gradients, strict=True))
+    seen |= {name: kept[name].detach() for name in streams}
+    return interventions.activations(model, outputs).like(torch.Tensor.detach), seen

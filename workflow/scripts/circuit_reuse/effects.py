@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from circuit_reuse import interventions, models
+from circuit_reuse import batching, interventions, models
 
 
 @dataclass(frozen=True)
@@ -103,33 +103,31 @@ class Evaluator:
     """
 
     def __init__(
-        self, model, examples, reference, replacement, metric, universe, accuracy, rows, seed
+        self, model, examples, reference, replacement, metric, universe, accuracy, tokens, seed
     ):
+        models.check_ready(model)
         self.model, self.examples, self.metric = model, examples.reset_index(drop=True), metric
-        self.replacement, self.universe, self.accuracy, self.rows = (
-            replacement,
-            universe,
-            accuracy,
-            rows,
-        )
+        self.replacement, self.universe = replacement, universe
+        self.accuracy, self.tokens = accuracy, tokens
         self.prepared = []
         means = (
-            interventions.reference_mean(model, reference, rows) if replacement == "mean" else {}
+            interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
         )
         donor = interventions.donors(self.examples, seed) if replacement == "resample" else None
-        for batch in models.batches(self.examples, rows, model.device):
-            last, clean = interventions.run(model, batch.clean)
-            instead = self.instead(batch, clean, means, donor)
-            self.prepared.append((batch, last.log_softmax(-1), instead))
+        for batch in batching.batches(self.examples, tokens, model.device):
+            if replacement == "corrupt":
+                batch = batch.shortened(model)
+            base, clean = interventions.base(model, batch.clean, batch.prefix)
+            self.prepared.append((batch, base, self.instead(batch, clean, means, donor)))
 
     def instead(self, batch, clean, means, donor):
         """Activations that are put in for removed components, with the rows of the batch."""
         if self.replacement == "zero":
             return clean.like(torch.zeros_like)
         if self.replacement == "corrupt":
-            return interventions.run(self.model, batch.corrupt)[1]
+            return interventions.run(self.model, batch.corrupt, batch.prefix)[1]
         if self.replacement == "resample":
-            other = models.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
+            other = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
             return interventions.run(self.model, other.clean)[1]
         length = batch.clean.shape[1]
         if length not in means:
@@ -160,21 +158,18 @@ class Evaluator:
             return [name for name in self.universe if name not in set(names)]
         return list(names)
 
-    def evaluate(self, sets, batch, clean, instead):
+    def evaluate(self, sets, batch, base, instead):
         """Results of all sets on one batch of examples, several sets in each run."""
-        count = len(batch.rows)
-        together = max(1, self.rows // count)
-        for start in range(0, len(sets), together):
-            part = sets[start : start + together]
-            last = interventions.replace(
-                self.model, batch.clean, [names for _, names in part], instead
-            )
+        count, clean = len(batch.rows), base.last.log_softmax(-1)
+        names = [removed for _, removed in sets]
+        for places, last in interventions.scan(self.model, base, names, instead, self.tokens):
+            repeats = len(places)
             result = outcomes(
-                last, clean.repeat(len(part), 1), batch.answer.repeat(len(part)),
-                batch.distractor.repeat(len(part)), self.metric, self.accuracy,
+                last, clean.repeat(repeats, 1), batch.answer.repeat(repeats),
+                batch.distractor.repeat(repeats), self.metric, self.accuracy,
             )  # fmt: skip
-            result["place"] = np.repeat(np.arange(start, start + len(part)), count)
-            result["row"] = np.tile(batch.rows, len(part))
+            result["place"] = np.repeat(places, count)
+            result["row"] = np.tile(batch.rows, repeats)
             yield pd.DataFrame(result)
 
 

@@ -4,12 +4,13 @@ A run has rows; each row is an example with its own set of components to replace
 layer replaces them all under a row mask, so many interventions share a batch.
 """
 
-from contextlib import contextmanager
+import math
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from circuit_reuse import components, models
+from circuit_reuse import batching, components, models, shortcuts
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ def keepers(kept, *names):
     return [(name, keeper(name)) for name in names]
 
 
+def start_from(model, embedding=None):
+    """A hook that makes the token embedding, or one put in for it, the root of gradients."""
+
+    def start(tensor, hook):
+        put_in = tensor if embedding is None else embedding.to(tensor.dtype)
+        return put_in.detach().requires_grad_()
+
+    return hook_names(model)[0], start
+
+
 def activations(model, kept):
     """Activations from what `capturing` collected."""
     embedding, heads, mlps = hook_names(model)
@@ -80,11 +91,39 @@ def activations(model, kept):
 
 
 @torch.no_grad()
-def run(model, tokens):
-    """Logits after the last position [example, vocabulary], and all activations."""
+def run(model, tokens, prefix=None):
+    """Logits after the last position [example, vocabulary], and activations after the prefix."""
     with capturing(model) as kept:
-        last = models.logits(model, tokens)
+        last = models.logits(model, tokens, prefix)
     return last, activations(model, kept)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The untouched runs that interventions start from, and what of them need not be repeated.
+
+    tokens:  [example, position], those after the prefix
+    prefix:  shortcuts.Prefix or None
+    last:    logits after the last position [example, vocabulary], or None if not run
+    streams: the input of each layer, a list of [example, position, d_model], or None
+    """
+
+    tokens: torch.Tensor
+    prefix: shortcuts.Prefix | None = None
+    last: torch.Tensor | None = None
+    streams: list | None = None
+
+
+@torch.no_grad()
+def base(model, tokens, prefix=None):
+    """Run untouched: a Base, and the activations after the prefix."""
+    names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.space.layers)]
+    streams = {}
+    keep = keepers(streams, *names) if shortcuts.able(model, "skip") else []
+    with capturing(model) as kept, model.bridge.hooks(fwd_hooks=keep):
+        last = models.logits(model, tokens, prefix)
+    found = [streams[name] for name in names] if keep else None
+    return Base(tokens, prefix, last, found), activations(model, kept)
 
 
 def masks(space, sets, device="cpu"):
@@ -115,16 +154,20 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, tokens, removed, instead):
+def replace(model, base, removed, instead):
     """Run with components replaced.
 
-    tokens:  [example, position];  instead: Activations of the same examples, put in
+    base:    Base of the examples;  layers below the first replaced one are not run again
     removed: a list of sets of component names; every set is run on every example
+    instead: Activations of the same examples and positions, put in
     returns: logits after the last position, [set * example, vocabulary], sets outermost
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
     """
-    sets, examples = len(removed), len(tokens)
-    masked = masks(model.space, removed, tokens.device)
+    sets, examples = len(removed), len(base.tokens)
+    first = min(map(first_layer, removed))
+    if base.last is not None and first == math.inf:
+        return base.last.repeat(sets, 1)
+    masked = masks(model.space, removed, base.tokens.device)
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
     embedding, head_hooks, mlp_hooks = hook_names(model)
     hooks = []
@@ -137,8 +180,35 @@ def replace(model, tokens, removed, instead):
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
-    with model.bridge.hooks(fwd_hooks=hooks):
-        return models.logits(model, tokens.repeat(sets, 1))
+    skip = nullcontext()
+    if base.streams is not None and 0 < first < math.inf:
+        skip = shortcuts.starting(model, first, base.streams[first].repeat(sets, 1, 1))
+    with skip, model.bridge.hooks(fwd_hooks=hooks):
+        return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
+
+
+def first_layer(names):
+    """The first layer that changes when components are replaced: -1 input, infinity for none."""
+    return min((components.order(name)[0] for name in names), default=math.inf)
+
+
+def scan(model, base, sets, instead, tokens):
+    """Run many sets on the same examples, as many at once as fit.
+
+    sets:   a list of sets of component names, in any order
+    tokens: tokens of one run, at most, but always one set
+    yields: (places in `sets`, logits [set * example, vocabulary]), highest layers first, so
+            that each run skips as many layers as it can
+    """
+    order = sorted(range(len(sets)), key=lambda place: (-first_layer(sets[place]), place))
+    size = tokens // base.tokens.numel()
+    what = f"interventions on {len(base.tokens)} examples"
+
+    def work(places):
+        return places, replace(model, base, [sets[place] for place in places], instead)
+
+    for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
+        yield result
 
 
 def put(mask, value, sets):
@@ -151,14 +221,14 @@ def put(mask, value, sets):
     return hook_function
 
 
-def reference_mean(model, examples, size):
+def reference_mean(model, examples, tokens):
     """Mean activations of the corrupt prompts per length and position.
 
     examples: the examples that the mean is taken over (train split)
     returns:  {length: Activations with one row}
     """
     sums, counts = {}, {}
-    for batch in models.batches(examples, size, model.device):
+    for batch in batching.batches(examples, tokens, model.device):
         _, acts = run(model, batch.corrupt)
         length = batch.corrupt.shape[1]
         total = acts.like(lambda tensor: tensor.float().sum(0, keepdim=True))

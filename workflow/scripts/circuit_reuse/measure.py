@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import effects, models
+from circuit_reuse import batching, effects, models
 from circuit_reuse.examples import load_tokenizer, tokenise
 
 
-def examples(model, folder, prompts, cfg, batch_size, log):
+def examples(model, folder, prompts, cfg, tokens, log):
     """Rows of the examples table for a shard of prompts.
 
     cfg: bos, metric, accuracy, correct_only
@@ -24,8 +24,9 @@ def examples(model, folder, prompts, cfg, batch_size, log):
     valid = frame[frame["valid"]]
 
     def run(batch):
-        clean = models.logits(model, batch.clean)
-        corrupt = models.logits(model, batch.corrupt)
+        short = batch.shortened(model)
+        clean = models.logits(model, short.clean, short.prefix)
+        corrupt = models.logits(model, short.corrupt, short.prefix)
         result = effects.outcomes(
             clean,
             clean.log_softmax(-1),
@@ -38,13 +39,13 @@ def examples(model, folder, prompts, cfg, batch_size, log):
         return result | {"corrupt_metric": other.cpu().numpy()}
 
     began = time.monotonic()
-    for batch, result in models.patiently(run, valid, batch_size, model.device, "examples"):
+    for batch, result in batching.patiently(run, valid, tokens, model.device, "examples"):
         index = valid.index[batch.rows]
         frame.loc[index, "clean_metric"] = result["metric"]
         frame.loc[index, "corrupt_metric"] = result["corrupt_metric"]
         frame.loc[index, "correct"] = result["correct"]
         frame.loc[index, "rank"] = result["rank"]
-    models.log_rate(log, len(valid), began)
+    batching.log_rate(log, len(valid), began)
     accuracy = frame["correct"].dropna().astype(bool).mean()
     log.info("%d of %d pairs are valid; accuracy %.3f", len(valid), len(frame), accuracy)
     frame["used"] = frame["valid"]

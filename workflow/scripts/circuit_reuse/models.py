@@ -1,15 +1,13 @@
-"""Load a model as a TransformerLens bridge, and cut its examples into batches."""
+"""Load a model as a TransformerLens bridge, and read its last logits and the metric."""
 
 import os
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A folder holds all that is needed; nothing may be fetched while a job runs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import torch
-from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
@@ -27,16 +25,23 @@ class Model:
     bridge:   the TransformerBridge, weights unprocessed, no parameter gradients
     space:    layers, heads and widths
     parallel: whether an MLP reads the stream before its own layer's attention (GPT-NeoX)
+    shortcuts: which shortcuts give its own logits, as far as checked; see shortcuts.able
     """
 
     bridge: TransformerBridge
     space: Space
     parallel: bool
+    shortcuts: dict = field(default_factory=dict, compare=False)
 
     @property
     def device(self):
         """Where the weights lie."""
         return next(self.bridge.original_model.parameters()).device
+
+    @property
+    def dtype(self):
+        """What the weights are stored in."""
+        return next(self.bridge.original_model.parameters()).dtype
 
 
 def load(folder, device="auto", dtype="float32", threads=None):
@@ -62,6 +67,17 @@ def load(folder, device="auto", dtype="float32", threads=None):
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
 
 
+def check_ready(model):
+    """Refuse a model whose numbers would be those of another function.
+
+    raises: ModelError in training mode, where dropout draws new masks in every run
+    """
+    if model.bridge.training or model.bridge.original_model.training:
+        raise fingerprint.ModelError(
+            "the model is in training mode, where dropout makes every run another: call eval()"
+        )
+
+
 def fuse_activations(model):
     """Put one fused kernel where GPT-2's GELU is written out in eight operations.
 
@@ -74,9 +90,14 @@ def fuse_activations(model):
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
-def logits(model, tokens):
-    """Logits after the last position, float32, [example, vocabulary]."""
-    return model.bridge(tokens, return_type="logits", logits_to_keep=1)[:, -1].float()
+def logits(model, tokens, prefix=None, repeats=1):
+    """Logits after the last position, float32, [example, vocabulary].
+
+    tokens:  [example, position], those after the prefix if there is one
+    prefix:  shortcuts.Prefix of the examples;  repeats: how often the examples are repeated
+    """
+    cache = {"use_cache": False} if prefix is None else {"past_key_values": prefix.cache(repeats)}
+    return model.bridge(tokens, return_type="logits", logits_to_keep=1, **cache)[:, -1].float()
 
 
 def metric_values(last, answer, distractor, metric):
@@ -90,79 +111,3 @@ def metric_values(last, answer, distractor, metric):
         chosen = last.gather(1, torch.stack([answer, distractor], 1))
         return chosen[:, 0] - chosen[:, 1]
     return last.log_softmax(-1).gather(1, answer[:, None])[:, 0]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples of one length: no padding, so no example depends on another.
-
-    rows:           places in the list of examples that the batch was made from
-    clean, corrupt: token ids [example, position];  answer, distractor: [example]
-    """
-
-    rows: list
-    clean: torch.Tensor
-    corrupt: torch.Tensor
-    answer: torch.Tensor
-    distractor: torch.Tensor
-
-
-def batches(examples, size, device="cpu"):
-    """Batches of examples of equal length, shortest first.
-
-    examples: a DataFrame of the examples table (valid rows only)
-    size:     examples in a batch, at most
-    """
-    lengths = examples["length"].to_numpy()
-    for length in sorted(set(lengths)):
-        rows = [row for row, value in enumerate(lengths) if value == length]
-        for start in range(0, len(rows), size):
-            yield batch_of(examples, rows[start : start + size], device)
-
-
-def batch_of(examples, rows, device):
-    """One batch from rows of equal length."""
-    part = examples.iloc[rows]
-
-    def tensor(values):
-        return torch.tensor([list(map(int, value)) for value in values], device=device)
-
-    return Batch(
-        rows=list(rows),
-        clean=tensor(part["clean_tokens"]),
-        corrupt=tensor(part["corrupt_tokens"]),
-        answer=torch.tensor(part["answer"].astype(int).to_numpy(), device=device),
-        distractor=torch.tensor(part["distractor"].astype(int).to_numpy(), device=device),
-    )
-
-
-def patiently(work, examples, size, device, title):
-    """Run `work` on every batch with a progress bar, halving batches that do not fit.
-
-    work:   function of a Batch; called again with smaller batches if memory runs out
-    yields: (batch, result)
-    raises: torch.OutOfMemoryError if a single example does not fit
-    """
-    pending = list(batches(examples, size, device))
-    with tqdm(total=len(examples), desc=title, unit="example", disable=None) as bar:
-        while pending:
-            batch = pending.pop(0)
-            try:
-                result = work(batch)
-            except torch.OutOfMemoryError:
-                if len(batch.rows) == 1:
-                    raise
-                torch.cuda.empty_cache()
-                half = len(batch.rows) // 2
-                tqdm.write(f"out of memory with {len(batch.rows)} examples: trying {half}")
-                parts = (batch.rows[:half], batch.rows[half:])
-                pending[:0] = [batch_of(examples, part, device) for part in parts]
-                continue
-            yield batch, result
-            bar.update(len(batch.rows))
-
-
-def log_rate(log, count, began):
-    """Log how fast it went."""
-    seconds = max(time.monotonic() - began, 1e-9)
-    log.info("%d examples in %.2f s, %.1f examples per second", count, seconds, count / seconds)

@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import attribution, models
+from circuit_reuse import attribution, batching
 
 
-def scores(model, examples, method, cfg, batch_size, log):
+def scores(model, examples, method, cfg, tokens, log):
     """A DataFrame of the scores table for the valid examples of a shard.
 
     cfg:    metric, and steps for ig and eap-ig
@@ -19,11 +19,11 @@ def scores(model, examples, method, cfg, batch_size, log):
     result = np.empty((len(valid), len(names)), dtype=np.float32)
 
     def run(batch):
-        found = attribution.score(model, batch, method, cfg["metric"], cfg.get("steps"), batch_size)
+        found = attribution.score(model, batch, method, cfg["metric"], cfg.get("steps"), tokens)
         return found.cpu().numpy()
 
     began = time.monotonic()
-    for batch, found in models.patiently(run, valid, batch_size, model.device, method):
+    for batch, found in batching.patiently(run, valid, tokens, model.device, method):
         bad = ~np.isfinite(found)
         if bad.any():
             row, column = np.argwhere(bad)[0]
@@ -32,7 +32,7 @@ def scores(model, examples, method, cfg, batch_size, log):
                 "is not a number; try compute.dtype: float32"
             )
         result[batch.rows] = found
-    models.log_rate(log, len(valid), began)
+    batching.log_rate(log, len(valid), began)
     return pd.DataFrame(
         {
             "example": np.repeat(valid["example"].to_numpy(), len(names)),

@@ -1,0 +1,87 @@
+"""Work that is done once: the shared prefix and the layers below a change, against full runs."""
+
+import pytest
+import torch
+from circuit_reuse import attribution, batching, interventions, models, shortcuts
+from support import examples_for
+
+close = torch.testing.assert_close
+METRIC = "logit_difference"
+
+
+@pytest.fixture
+def plainly(model, monkeypatch):
+    """Turns the shortcuts off."""
+
+    def off():
+        monkeypatch.setitem(model.shortcuts, "prefix", False)
+        monkeypatch.setitem(model.shortcuts, "skip", False)
+
+    return off
+
+
+@pytest.mark.parametrize("method", ["atp", "ig", "eap", "eap-ig", "patching"])
+def test_scores_are_those_of_full_runs(model, batch, method, plainly):
+    found = attribution.score(model, batch, method, METRIC)
+    assert batch.shared() > 2 and batch.shortened(model).clean.shape < batch.clean.shape
+    plainly()
+    assert batch.shortened(model) is batch
+    whole = attribution.score(model, batch, method, METRIC)
+    close(found, whole, rtol=1e-4, atol=1e-5 * whole.abs().max().item())
+
+
+def test_every_set_of_a_scan_is_that_of_a_full_run(model, batch):
+    """The scan runs them in another order, from the layer of the first change."""
+    sets = [["m2"], ["a0.h1"], [], ["input"], ["a1.h0", "a2.h3"], ["m0", "m2"], ["a2.h1"]]
+    _, corrupt = interventions.run(model, batch.corrupt)
+    whole = interventions.replace(model, interventions.Base(batch.clean), sets, corrupt)
+    base, _ = interventions.base(model, batch.clean)
+    assert base.streams is not None
+    for tokens in (1, 3 * batch.clean.numel(), 10**6):
+        seen = []
+        for places, last in interventions.scan(model, base, sets, corrupt, tokens):
+            seen += places
+            expected = whole.view(len(sets), len(batch.rows), -1)[places]
+            close(last.view(expected.shape), expected, rtol=1e-4, atol=1e-4)
+        assert sorted(seen) == list(range(len(sets)))
+
+
+def test_layers_below_are_not_run_and_come_back_whatever_happens(model, batch):
+    base, _ = interventions.base(model, batch.clean)
+    before = list(shortcuts.layer_list(model))
+    ran = []
+    handles = [
+        block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
+        for layer, block in enumerate(before)
+    ]
+    with pytest.raises(KeyError), shortcuts.starting(model, 2, base.streams[2]):
+        models.logits(model, batch.clean)
+        raise KeyError
+    for handle in handles:
+        handle.remove()
+    assert set(ran) == set(range(2, model.space.layers))
+    assert list(shortcuts.layer_list(model)) == before
+    close(models.logits(model, batch.clean), base.last, rtol=0, atol=0)
+
+
+def test_equal_beginnings_are_run_once(model):
+    examples = examples_for("digits", 12)
+    batch = next(batching.batches(examples, 10**6))
+    batch = batching.batch_of(examples, [0, 0, 1, 1, 0], "cpu") if len(batch.rows) < 5 else batch
+    found = shortcuts.prefix(model, batch.clean, 3)
+    distinct = len(batch.clean[:, :3].unique(dim=0))
+    assert found.layers[0][0].shape[0] == distinct < len(batch.rows)
+
+
+def test_a_shortcut_that_gives_other_logits_is_not_used(model, batch, monkeypatch, caplog):
+    model.shortcuts.clear()
+    monkeypatch.setitem(shortcuts.CHECKS, "prefix", lambda model: False)
+    assert batch.shortened(model) is batch
+    assert "runs are made in full" in caplog.text
+    model.shortcuts.clear()
+
+
+def test_a_prompt_longer_than_a_sliding_window_is_run_in_full(model, batch, monkeypatch):
+    config = model.bridge.original_model.config
+    monkeypatch.setattr(config, "sliding_window", 8, raising=False)
+    assert shortcuts.prefix(model, batch.clean, 4) is None

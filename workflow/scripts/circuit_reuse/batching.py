@@ -1,0 +1,186 @@
+"""Batches of examples of equal length, filled by tokens, halved where memory is short.
+
+No batch is padded, so no example depends on another's length.
+"""
+
+import re
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from tqdm import tqdm
+
+from circuit_reuse import shortcuts
+
+# A processor works best on short batches; a GPU takes as much as it holds, so there the
+# tokens of a batch are doubled as long as the last batch left three quarters of it free.
+ROOMY = 0.25
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one length.
+
+    rows:           places in the list of examples that the batch was made from
+    clean, corrupt: token ids [example, position];  answer, distractor: [example]
+    prefix:         what came before these positions, the same in both prompts, or None
+    """
+
+    rows: list
+    clean: torch.Tensor
+    corrupt: torch.Tensor
+    answer: torch.Tensor
+    distractor: torch.Tensor
+    prefix: shortcuts.Prefix | None = None
+
+    def shared(self):
+        """Number of positions before the first in which a clean and a corrupt prompt differ."""
+        differ = (self.clean != self.corrupt).any(0).nonzero()
+        return int(differ[0]) if len(differ) else self.clean.shape[1] - 1
+
+    def shortened(self, model):
+        """The batch from the first position on that differs, with the prefix run once.
+
+        Up to there both runs are the same, and nothing that is put in from the corrupt run
+        can change them.
+        """
+        start = self.shared()
+        found = shortcuts.prefix(model, self.clean, start)
+        if found is None:
+            return self
+        return replace(
+            self, clean=self.clean[:, start:], corrupt=self.corrupt[:, start:], prefix=found
+        )
+
+
+def first_difference(clean, corrupt):
+    """The first position in which two lists of tokens differ; their length if there is none."""
+    pairs = zip(clean, corrupt, strict=True)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), len(clean))
+
+
+def buckets(examples):
+    """Places of the examples by length, and within it by the length of what is shared."""
+    found = {}
+    columns = zip(examples["clean_tokens"], examples["corrupt_tokens"], strict=True)
+    shared = [first_difference(clean, corrupt) for clean, corrupt in columns]
+    lengths = examples["length"].to_numpy()
+    for row in sorted(range(len(examples)), key=lambda row: (lengths[row], -shared[row], row)):
+        found.setdefault(int(lengths[row]), []).append(row)
+    return found
+
+
+def batches(examples, tokens, device="cpu"):
+    """Batches of examples of equal length, shortest first.
+
+    examples: a DataFrame of the examples table (valid rows only)
+    tokens:   clean tokens in a batch, at most, but always one example
+    """
+    for length, rows in buckets(examples).items():
+        size = max(1, tokens // length)
+        for start in range(0, len(rows), size):
+            yield batch_of(examples, rows[start : start + size], device)
+
+
+def batch_of(examples, rows, device):
+    """One batch from rows of equal length."""
+    part = examples.iloc[rows]
+
+    def tensor(values):
+        return torch.tensor([list(map(int, value)) for value in values], device=device)
+
+    return Batch(
+        rows=list(rows),
+        clean=tensor(part["clean_tokens"]),
+        corrupt=tensor(part["corrupt_tokens"]),
+        answer=torch.tensor(part["answer"].astype(int).to_numpy(), device=device),
+        distractor=torch.tensor(part["distractor"].astype(int).to_numpy(), device=device),
+    )
+
+
+def patiently(work, examples, tokens, device, title):
+    """Run `work` on every batch with a progress bar.
+
+    work:   function of a Batch; called again with smaller batches if memory runs out
+    tokens: clean tokens of the first batch
+    yields: (batch, result)
+    raises: MemoryError that says how much was missing, if a single example does not fit
+    """
+
+    def run(rows):
+        batch = batch_of(examples, rows, device)
+        return batch, work(batch)
+
+    with tqdm(total=len(examples), desc=title, unit="example", disable=None) as bar:
+        for length, rows in buckets(examples).items():
+            what = f"examples of {length} tokens"
+            for part, result in in_pieces(run, rows, tokens // length, device, what):
+                yield result
+                bar.update(len(part))
+
+
+def in_pieces(work, items, size, device, what):
+    """Run `work` on pieces of a list that fit into memory.
+
+    work:   function of a piece
+    size:   items of the first piece; halved when memory runs out, doubled on a GPU with room
+    what:   the items in words, for the error
+    yields: (piece, result)
+    raises: MemoryError that says how much was missing, if a single item does not fit
+    """
+    size, start = max(1, size), 0
+    while start < len(items):
+        piece = items[start : start + size]
+        try:
+            with roominess(device) as room:
+                result = work(piece)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            missing = shortage(error)
+            if missing is None:
+                raise
+            if len(piece) == 1:
+                raise MemoryError(
+                    f"memory is exhausted by a single one of the {what}: {missing}; use "
+                    "compute.dtype: bfloat16, a smaller model or shorter prompts"
+                ) from error
+            size = len(piece) // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            tqdm.write(f"out of memory with {len(piece)} {what} ({missing}): trying {size}")
+            continue
+        yield piece, result
+        start += len(piece)
+        if room.roomy and len(piece) == size:
+            size *= 2
+
+
+class roominess:
+    """Whether what ran inside used little of the GPU's memory."""
+
+    def __init__(self, device):
+        self.device, self.roomy = torch.device(device), False
+
+    def __enter__(self):
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        return self
+
+    def __exit__(self, *error):
+        if self.device.type == "cuda":
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            self.roomy = torch.cuda.max_memory_allocated(self.device) < ROOMY * total
+
+
+def shortage(error):
+    """What an out-of-memory error says of the memory that was missing; None for another error."""
+    text = str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text:
+        wanted = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
+        return f"it needs {wanted[1]} more than there is" if wanted else text or "nothing is left"
+    return None
+
+
+def log_rate(log, count, began):
+    """Log how fast it went."""
+    seconds = max(time.monotonic() - began, 1e-9)
+    log.info("%d examples in %.2f s, %.1f examples per second", count, seconds, count / seconds)

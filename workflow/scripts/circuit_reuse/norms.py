@@ -1,0 +1,66 @@
+"""Layer norms in closed form: what a norm does to a gradient, without running it backwards."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer norm: y = weight * (x - centre) / scale (+ bias).
+
+    weight:  [d_model], float32
+    centred: whether the mean is taken off (LayerNorm) or not (RMSNorm)
+    eps:     added to the variance
+    """
+
+    weight: torch.Tensor
+    centred: bool
+    eps: float
+
+    def read(self, stream):
+        """The normed stream before the weight, and 1 / scale.
+
+        stream:  [..., d_model];  returns: [..., d_model], [...]
+        """
+        stream = stream.float()
+        if self.centred:
+            stream = stream - stream.mean(-1, keepdim=True)
+        inverse = (stream.pow(2).mean(-1) + self.eps).rsqrt()
+        return stream * inverse[..., None], inverse
+
+    def fold(self, matrix):
+        """A matrix that reads the normed stream, [..., d_model], as one that reads before it.
+
+        With the weight multiplied in, and with the mean taken off where the norm does so.
+        """
+        folded = matrix.float() * self.weight
+        return folded - folded.mean(-1, keepdim=True) if self.centred else folded
+
+
+def norm_of(module):
+    """The closed form of a norm of the model, found by comparing it with the norm itself.
+
+    raises: ValueError for another kind of norm
+    """
+    weight = module.weight.detach().float()
+    eps = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
+    width = len(weight)
+    probe = torch.linspace(-2, 3, 3 * width, device=weight.device).view(3, width)
+    probe = (probe + probe.sin()).to(module.weight.dtype)
+    with torch.no_grad():
+        # The bias, if any, is what a norm gives for a constant or zero stream.
+        target = module(probe).float() - module(torch.zeros_like(probe)).float()
+    for candidate in (
+        Norm(weight, True, eps),
+        Norm(weight, False, eps),
+        Norm(1 + weight, False, eps),
+    ):
+        found = candidate.read(probe)[0] * candidate.weight
+        limit = 1e-4 if module.weight.dtype == torch.float32 else 5e-2
+        if torch.allclose(found, target, rtol=limit, atol=limit):
+            return candidate
+    raise ValueError(
+        f"eap and eap-ig know LayerNorm and RMSNorm; this model has {type(module).__name__}: "
+        "use atp, ig or patching"
+    )

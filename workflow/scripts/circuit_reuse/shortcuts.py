@@ -1,0 +1,169 @@
+"""Work that the runs of a batch have in common, done once: a shared prefix, lower layers.
+
+Both shortcuts are exact but for rounding.  Each is checked once a model against full runs, and
+not used on a model for which it fails.
+"""
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from circuit_reuse import models
+
+log = logging.getLogger(__name__)
+
+# Difference of a shortened run's logits from a full one's, as a share of their spread.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+COARSE = 5e-2
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of the first positions of the examples of a batch.
+
+    length: positions
+    layers: (keys, values) of each layer, [distinct prefix, head, position, d_head]
+    index:  which of the distinct prefixes each example has, [example]
+    """
+
+    length: int
+    layers: list
+    index: torch.Tensor
+
+    def cache(self, repeats=1):
+        """A cache for a run of the examples, the whole batch repeated; a run extends its own."""
+        index = self.index.repeat(repeats)
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(self.layers):
+            cache.update(keys[index], values[index], layer)
+        return cache
+
+
+@torch.no_grad()
+def prefix(model, tokens, length):
+    """Run the first `length` positions; examples with the same beginning share the run.
+
+    tokens:  [example, position]
+    returns: a Prefix, or None if there is nothing to save or the model does not allow it
+    """
+    if length < 1 or beyond_window(model, tokens.shape[1]) or not able(model, "prefix"):
+        return None
+    distinct, index = tokens[:, :length].unique(dim=0, return_inverse=True)
+    _, cache = model.bridge(
+        distinct, return_type="logits_and_cache", use_cache=True, logits_to_keep=1
+    )
+    return Prefix(length, [(layer.keys, layer.values) for layer in cache.layers], index)
+
+
+def beyond_window(model, positions):
+    """Whether a sliding window makes early positions invisible to late ones."""
+    config = model.bridge.original_model.config
+    window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None)
+    return window is not None and positions > window
+
+
+class Through(torch.nn.Module):
+    """Stands in for a layer that need not run: gives on what it gets."""
+
+    def __init__(self, block):
+        super().__init__()
+        # Not registered: a module has one parent, and models ask their layers for attributes.
+        self.__dict__["block"] = block
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["block"], name)
+
+    def forward(self, stream, *args, **kwargs):
+        """The stream as it is, whatever else a layer is told."""
+        return stream
+
+
+@contextmanager
+def starting(model, layer, stream):
+    """Runs inside begin at `layer` with `stream` [row, position, d_model] as its input.
+
+    The layers below are put back whatever happens inside.
+    """
+    stack = layer_list(model)
+    kept = list(stack)
+    hook = (f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream)
+    try:
+        for place in range(layer):
+            stack[place] = Through(kept[place])
+        with model.bridge.hooks(fwd_hooks=[hook]):
+            yield
+    finally:
+        for place in range(layer):
+            stack[place] = kept[place]
+
+
+def layer_list(model):
+    """The list of layers that the underlying model runs through."""
+    last = model.bridge.blocks[len(model.bridge.blocks) - 1]
+    lists = [m for m in model.bridge.original_model.modules() if isinstance(m, torch.nn.ModuleList)]
+    return next(found for found in lists if len(found) and found[len(found) - 1] is last)
+
+
+def able(model, what):
+    """Whether a shortcut (prefix or skip) gives the model's own logits; checked once a model."""
+    if what not in model.shortcuts:
+        model.shortcuts[what] = True
+        try:
+            model.shortcuts[what] = CHECKS[what](model)
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+            IndexError,
+            StopIteration,
+            RuntimeError,
+        ) as e:
+            log.info("shortcut %s: %s", what, e)
+            model.shortcuts[what] = False
+        if not model.shortcuts[what]:
+            log.warning("the model does not allow the %s shortcut: its runs are made in full", what)
+    return model.shortcuts[what]
+
+
+def sample(model):
+    """Two short prompts of arbitrary tokens."""
+    vocabulary = model.bridge.original_model.config.get_text_config().vocab_size
+    tokens = torch.arange(2 * 7).view(2, 7) * 97 % vocabulary
+    return tokens.to(model.device)
+
+
+@torch.no_grad()
+def check_prefix(model):
+    """A run that goes on from cached positions against the full one."""
+    tokens = sample(model)
+    found = prefix(model, tokens, 4)
+    return same(model, models.logits(model, tokens[:, 4:], found), models.logits(model, tokens))
+
+
+@torch.no_grad()
+def check_skip(model):
+    """A run from the middle layer against the full one."""
+    tokens, layer = sample(model), len(model.bridge.blocks) // 2
+    kept = {}
+
+    def keep(tensor, hook):
+        kept["stream"] = tensor
+        return tensor
+
+    with model.bridge.hooks(fwd_hooks=[(f"blocks.{layer}.hook_resid_pre", keep)]):
+        whole = models.logits(model, tokens)
+    # Other tokens, so that a layer that does run, or an embedding that leaks in, is seen.
+    with starting(model, layer, kept["stream"]):
+        return same(model, models.logits(model, tokens.flip(1)), whole)
+
+
+CHECKS = {"prefix": check_prefix, "skip": check_skip}
+
+
+def same(model, first, second):
+    """Whether two tensors of logits agree to the rounding of the model's dtype."""
+    tolerance = TOLERANCE.get(model.dtype, COARSE)
+    return bool((first - second).abs().max() <= tolerance * max(second.std().item(), 1e-6))
