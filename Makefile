@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run report test lint format docs lock clean
+.PHONY: run report test bench lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -21,6 +21,10 @@ report: results/report.html
 
 test: $(VENV)/done
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Every figure is a ratio within one run; about ten minutes on two cores, best with nothing else.
+bench: $(VENV)/done
+	$(BIN)/python benchmarks/bench.py $(NAMES)
 
 lint: $(VENV)/done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

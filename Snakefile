@@ -25,6 +25,8 @@ include: "rules/attribution.smk"
 include: "rules/circuits.smk"
 include: "rules/ablation.smk"
 include: "rules/report.smk"
+include: "rules/faithfulness.smk"
+include: "rules/validate.smk"
 
 
 onstart:

@@ -69,6 +69,31 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.90 <= hits / 300 <= 0.98
 
 
+def test_intervals_of_degenerate_data():
+    """Equal values give a point, an undefined ratio nothing, and the value is never outside."""
+    assert statistics.mean_interval(np.full(16, 0.1), 200, 0) == pytest.approx((0.1, 0.1))
+    nothing = (np.ones(5), np.zeros(5), np.zeros(5))
+    assert np.isnan(statistics.bootstrap(nothing, testing.lift_of, 200, 0)).all()
+    assert np.isnan(statistics.mean_interval([1.0], 200, 0)).all()
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        for n in (2, 3, 5, 16):
+            values = rng.standard_cauchy(n) ** 3
+            low, high = statistics.mean_interval(values, 100, seed)
+            assert values.min() - 1e-9 <= low <= values.mean() <= high <= values.max() + 1e-9
+
+
+def test_an_interval_is_bca_at_the_expanded_level():
+    """scipy's own BCa, asked for the level that is Student's t for as many examples."""
+    values = np.random.default_rng(1).exponential(size=20)
+    level = 1 - 2 * stats.norm.sf(stats.t.ppf(0.975, 19) * np.sqrt(20 / 19))
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=9999, confidence_level=level, method="BCa",
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    assert statistics.mean_interval(values, 9999, 0) == pytest.approx(tuple(theirs), rel=0.01)
+
+
 def test_paired_columns_stay_paired():
     """A difference that is the same for all examples has an interval of no width."""
     rng = np.random.default_rng(0)

@@ -20,6 +20,11 @@ WHERE = {
     "tests": "results/<model>/<task>/tests/<method>.parquet",
     "cross_task": "results/<model>/cross_task/<method>.parquet",
     "agreement": "results/<model>/agreement/<method>.parquet",
+    "curve_runs": "results/<model>/<task>/faithfulness/<method>.runs.parquet",
+    "curves": "results/<model>/<task>/faithfulness/<method>.parquet",
+    "edges": "results/<model>/<task>/faithfulness/<method>.edges.parquet",
+    "completeness": "results/<model>/<task>/faithfulness/<method>.completeness.parquet",
+    "planted": "results/validate/<planted>.parquet",
 }
 TABLES = """# Tables
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 
 # A folder holds all that is needed; nothing may be fetched while a job runs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -9,6 +10,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components import NormalizationBridge
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
@@ -63,6 +65,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
     bridge.requires_grad_(False)
     bridge.eval()
     fuse_activations(bridge.original_model)
+    fuse_norms(bridge)
     space = fingerprint.shape(folder)
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
 
@@ -88,6 +91,23 @@ def fuse_activations(model):
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
+
+
+def fuse_norms(bridge):
+    """Let layer norms run as the model's own single kernel.
+
+    The bridge writes them out, or computes them twice, for hooks inside the norm; no study
+    looks in there.  Hooks before and after a norm stay.
+    """
+    for module in bridge.modules():
+        if isinstance(module, NormalizationBridge):
+            # Set past the bridge, which hands some attributes on to the norm that it wraps.
+            module.__dict__["forward"] = partial(own_norm, module)
+
+
+def own_norm(module, stream, **more):
+    """What the model's norm gives, with the hooks before and after it."""
+    return module.hook_out(module.original_component(module.hook_in(stream)))
 
 
 def logits(model, tokens, prefix=None, repeats=1):

@@ -15,8 +15,9 @@ from circuit_reuse import models
 
 log = logging.getLogger(__name__)
 
-# Difference of a shortened run's logits from a full one's, as a share of their spread.
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+# Difference of a shortened run's logits from a full one's: absolute, and as a share of their
+# spread.  What a wrong shortcut gives is off by about the spread.
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 COARSE = 5e-2
 
 
@@ -166,4 +167,4 @@ CHECKS = {"prefix": check_prefix, "skip": check_skip}
 def same(model, first, second):
     """Whether two tensors of logits agree to the rounding of the model's dtype."""
     tolerance = TOLERANCE.get(model.dtype, COARSE)
-    return bool((first - second).abs().max() <= tolerance * max(second.std().item(), 1e-6))
+    return bool((first - second).abs().max() <= tolerance * (1 + second.std()))

@@ -5,7 +5,7 @@ Everything leans on scipy; every Monte Carlo p-value counts the observed value o
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 
 def mcnemar(first, second):
@@ -55,37 +55,84 @@ def rank_p(observed, null, larger=True):
 
 
 def bootstrap(columns, statistic, resamples, seed, level=0.95):
-    """Percentile interval over draws of the examples, with replacement.
+    """Expanded BCa interval over draws of the examples, with replacement.
 
     columns:   arrays [example]; examples are drawn whole, so what is paired stays paired
     statistic: function of the columns and an axis
-    returns:   (low, high); (nan, nan) where the statistic is undefined in every draw
-    source:    Efron 1979
+    returns:   (low, high), never without the observed value; (nan, nan) where that is undefined
+    source:    BCa: Efron 1987; expanded to the width of Student's t for few examples:
+               Hesterberg 2015.  The calibration study compares it with the plain percentiles,
+               which cover too little at 16 examples.
     """
-    if len(columns[0]) < 2:
+    columns = [np.asarray(column, dtype=float) for column in columns]
+    count = len(columns[0])
+    if count < 2:
         return float("nan"), float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
+        observed = float(statistic(*columns, axis=0))
         drawn = stats.bootstrap(
-            tuple(np.asarray(column, dtype=float) for column in columns),
+            tuple(columns),
             statistic,
             paired=len(columns) > 1,
             vectorized=True,
             n_resamples=resamples,
-            batch=max(1, 2**22 // len(columns[0])),
-            confidence_level=level,
+            batch=max(1, 2**22 // count),
+            # Only the draws are used, so the cheapest of scipy's own intervals will do.
             method="percentile",
             rng=np.random.default_rng(seed),
         ).bootstrap_distribution
+        without = left_out(columns, statistic)
     drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
+    if not np.isfinite(observed) or not len(drawn):
         return float("nan"), float("nan")
-    tail = 50 * (1 - level)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
-    return float(low), float(high)
+    tails = bca_tails(observed, drawn, without, expanded(level, count))
+    # Weibull's quantiles leave out as many draws beyond them as the tails say.
+    low, high = np.quantile(drawn, tails, method="weibull")
+    return float(min(low, observed)), float(max(high, observed))
+
+
+def left_out(columns, statistic):
+    """[example], the statistic without each of the examples in turn."""
+    count = len(columns[0])
+    others = np.arange(count - 1)
+    # In parts, so that many examples need little memory.
+    parts = np.array_split(np.arange(count), -(-(count**2) // 2**22))
+    rows = [others + (others >= part[:, None]) for part in parts]
+    return np.concatenate([statistic(*(c[row] for c in columns), axis=1) for row in rows])
+
+
+def expanded(level, count):
+    """The level to ask of a bootstrap of `count` examples for an interval of `level`.
+
+    Draws of n examples vary by (n - 1) / n too little, and the normal distribution has shorter
+    tails than Student's t: the level is raised by as much (Hesterberg 2015, section 5.3).
+    """
+    wide = stats.t.ppf((1 + level) / 2, count - 1) * np.sqrt(count / (count - 1))
+    return float(1 - 2 * special.ndtr(-wide))
+
+
+def bca_tails(observed, drawn, without, level):
+    """Which two quantiles of the draws bound a BCa interval.
+
+    without: [example], the statistic without each example;  source: Efron 1987
+    """
+    # Equal draws count half, which keeps statistics of few values unbiased.
+    slack = 1e-12 * max(1.0, abs(observed))
+    below = np.mean(drawn < observed - slack)
+    share = (below + np.mean(drawn <= observed + slack)) / 2
+    bias = special.ndtri(np.clip(share, 0.5 / len(drawn), 1 - 0.5 / len(drawn)))
+    influence = np.mean(without) - without if np.isfinite(without).all() else np.zeros(1)
+    spread = np.sum(influence**2) ** 1.5
+    acceleration = np.sum(influence**3) / (6 * spread) if spread > 0 else 0.0
+    # The least level there is would be infinitely many standard deviations out.
+    end = min(-special.ndtri((1 - level) / 2), 37.0)
+    moved = bias + np.array([-end, end])
+    stretch = np.maximum(1 - acceleration * moved, 1e-3)
+    return special.ndtr(bias + moved / stretch)
 
 
 def mean_interval(values, resamples, seed, level=0.95):
-    """Percentile bootstrap interval of a mean over examples."""
+    """Bootstrap interval of a mean over examples."""
     return bootstrap((values,), lambda column, axis: column.mean(axis=axis), resamples, seed, level)
 
 

@@ -225,6 +225,75 @@ AGREEMENT = table(
     rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),
     top_overlap=column(pa.float64(), "share of the K largest that both have"),
 )
+LEVEL = column(pa.string(), "node (heads, MLPs, input) or edge")
+RANKING = column(pa.string(), "absolute, signed (helpful first) or random")
+SIZE = column(pa.float64(), "share of all nodes or edges that the circuit holds")
+KEPT = column(pa.int32(), "nodes or edges that it holds: the share, rounded down")
+CURVE_RUNS = table(
+    level=LEVEL,
+    ranking=RANKING,
+    draw=optional(pa.int32(), "number of the random ranking"),
+    size=SIZE,
+    k=KEPT,
+    example=EXAMPLE,
+    metric=column(pa.float64(), "metric with all else corrupted, logits or nats"),
+)
+CURVES = table(
+    level=LEVEL,
+    ranking=RANKING,
+    size=SIZE,
+    k=KEPT,
+    total=column(pa.int32(), "all nodes or edges"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    faithfulness=optional(pa.float64(), "0 all corrupted, 1 untouched"),
+    low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    cpr=optional(pa.float64(), "area under faithfulness, signed ranking; of the level"),
+    cpr_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cpr_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    cmd=optional(pa.float64(), "area under |1 - faithfulness|, absolute ranking; of the level"),
+    cmd_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cmd_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    cpr_random=optional(pa.float64(), "the same for random rankings"),
+    cpr_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cpr_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    cmd_random=optional(pa.float64(), "the same for random rankings"),
+    cmd_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cmd_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+)
+EDGES = table(
+    writer=column(pa.string(), "component that writes"),
+    reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits"),
+    score=column(pa.float64(), "mean score over the train examples, units of the metric"),
+    standard_error=column(pa.float64(), "of the mean"),
+    size=column(pa.float64(), "mean of the absolute score"),
+)
+COMPLETENESS = table(
+    kind=column(pa.string(), "completeness (a random half left out) or minimality (one)"),
+    k=column(pa.int32(), "nodes of the circuit"),
+    left_out=column(NAMES, "what is left out"),
+    circuit=optional(pa.float64(), "faithfulness of the circuit"),
+    full_without=optional(pa.float64(), "faithfulness of the model without what is left out"),
+    circuit_without=optional(pa.float64(), "faithfulness of the circuit without it"),
+    difference=optional(
+        pa.float64(),
+        "completeness: |full - circuit| without it; minimality: what the circuit loses",
+    ),
+)
+PLANTED = table(
+    model=column(pa.string(), "task and architecture of the planted model"),
+    method=column(pa.string(), "attribution method, or activation-difference"),
+    seed=column(pa.int32(), "seed of its places, rotation, decoys and prompts"),
+    auroc=column(pa.float64(), "area under the curve of components against truth"),
+    precision=column(pa.float64(), "share of truth among as many of largest score"),
+    components=column(pa.int32(), "heads and MLPs"),
+    circuit=column(pa.string(), "what was planted"),
+    accuracy=column(pa.float64(), "share of prompts answered rightly"),
+    necessity=column(pa.float64(), "share of the effect when the circuit alone is corrupted"),
+    sufficiency=column(pa.float64(), "share kept when all but the circuit is corrupted"),
+    weakest=column(pa.float64(), "least share when one part alone is corrupted"),
+    why=optional(pa.string(), "why the method missed it; null where it did not"),
+)
 
 SCHEMAS = {
     "prompts": PROMPTS,
@@ -239,6 +308,11 @@ SCHEMAS = {
     "tests": TESTS,
     "cross_task": CROSS,
     "agreement": AGREEMENT,
+    "curve_runs": CURVE_RUNS,
+    "curves": CURVES,
+    "edges": EDGES,
+    "completeness": COMPLETENESS,
+    "planted": PLANTED,
 }
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "pyarrow")
 

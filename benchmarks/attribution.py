@@ -1,0 +1,215 @@
+"""Attribution and interventions against the bare model, in one process, run in turn."""
+
+import sys
+
+import torch
+from measure import exponent, paired, seconds
+from shapes import EMBEDDED, PROJECT, bare_model, random_batch, random_model
+
+sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
+sys.path.insert(0, str(PROJECT / "tests"))
+
+from circuit_reuse import attribution, batching, interventions, models
+
+METRIC, EXAMPLES, POSITIONS, STEPS = "logit_difference", 16, 17, 5
+
+
+def forward(bare, tokens):
+    """A bare forward with logits at the last position only."""
+    with torch.no_grad():
+        return bare(tokens, logits_to_keep=1, use_cache=False)
+
+
+def with_backward(bare, batch):
+    """A bare forward and one backward to the embedding, no parameter gradients."""
+    embedding = bare.get_input_embeddings()(batch.clean).detach().requires_grad_()
+    last = bare(inputs_embeds=embedding, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+    total = models.metric_values(last, batch.answer, batch.distractor, METRIC).sum()
+    torch.autograd.grad(total, embedding)
+
+
+def limit(bare, batch, steps=0):
+    """What no method can do without: for atp (no steps) two forwards and one backward.
+
+    For ig: two forwards, and a forward and a backward for each step.
+    """
+    forward(bare, batch.corrupt)
+    if steps:
+        forward(bare, batch.clean)
+    for _ in range(max(steps, 1)):
+        with_backward(bare, batch)
+
+
+def score(model, batch, method):
+    """One batch scored."""
+    return attribution.score(model, batch, method, METRIC, STEPS, tokens=10**6)
+
+
+def attribution_speed():
+    """The methods against the limit; prompts differ from the first position on."""
+    with random_model("gpt2-small") as (model, bare):
+        batch = random_batch(EXAMPLES, POSITIONS, 50257)
+        shared = random_batch(EXAMPLES, POSITIONS, 50257, differ_at=9)
+        atp = lambda: score(model, batch, "atp")  # noqa: E731
+        return {
+            "atp_fraction_of_limit": (paired(lambda: limit(bare, batch), atp), "ratio"),
+            "atp_fraction_of_limit_shared_9_of_17": (
+                paired(lambda: limit(bare, shared), lambda: score(model, shared, "atp")), "ratio"),
+            "ig_fraction_of_limit": (
+                paired(lambda: limit(bare, batch, STEPS), lambda: score(model, batch, "ig"), 5), "ratio"),
+            "eap_over_atp": (paired(lambda: score(model, batch, "eap"), atp), "ratio"),
+            "eap_ig_over_ig": (
+                paired(lambda: score(model, batch, "eap-ig"), lambda: score(model, batch, "ig"), 5), "ratio"),
+        }  # fmt: skip
+
+
+def intervention_speed():
+    """Rows with components replaced against bare rows, and a scan of every head."""
+    with random_model("gpt2-small") as (model, bare):
+        batch = random_batch(EXAMPLES, POSITIONS, 50257)
+        base, clean = interventions.base(model, batch.clean)
+        zero = clean.like(torch.zeros_like)
+        heads = model.space.of_kinds(["head"])
+        generator = torch.Generator().manual_seed(2)
+        sets = [
+            [heads[n] for n in torch.randperm(len(heads), generator=generator)[:20]]
+            for _ in range(4)
+        ]
+        rows = batch.clean.repeat(len(sets), 1)
+        plain = interventions.Base(batch.clean)
+
+        # Four heads of each layer, four to a run: every run holds heads of one layer.
+        some = [[f"a{layer}.h{head}"] for layer in range(12) for head in range(0, 12, 3)]
+
+        def scan():
+            for _ in interventions.scan(model, base, some, zero, rows.numel()):
+                pass
+
+        def bare_scan():
+            for _ in range(len(some) // 12):
+                forward(bare, batch.clean)
+
+        return {
+            "intervention_fraction_of_limit": (
+                paired(lambda: forward(bare, rows), lambda: interventions.replace(model, plain, sets, zero)), "ratio"),
+            "head_scan_forwards_per_head": (paired(scan, bare_scan, 5) / 12, "forwards"),
+        }  # fmt: skip
+
+
+def prefix_speed():
+    """What the shared prefix brings on each task: time without it over time with it."""
+    from support import examples_for
+
+    folder = EMBEDDED / "tiny-gpt2-large"
+    model, found = models.load(folder, "cpu"), {}
+    for task in ("ioi", "anti_repeat", "greater_than", "boolean", "digits", "pronouns", "sarcasm"):
+        examples = examples_for(task, 64, folder)
+        examples = examples[examples["valid"]].reset_index(drop=True)
+        batches = list(batching.batches(examples, 2048))
+
+        def run(allowed, batches=batches):
+            model.shortcuts["prefix"] = allowed
+            for batch in batches:
+                score(model, batch, "eap-ig")
+
+        run(True)
+        found[f"prefix_speedup_{task}"] = (
+            paired(lambda: run(False), lambda: run(True), 5),
+            "ratio",
+        )
+    return found
+
+
+def embedded_speed():
+    """The embedded models: atp and interventions against the bare model."""
+    from support import examples_for
+
+    found = {}
+    for name in ("tiny-gpt2-medium", "tiny-neox-medium"):
+        folder = EMBEDDED / name
+        model, bare = models.load(folder, "cpu"), bare_model(folder)
+        batch = next(batching.batches(examples_for("digits", 64, folder), 2048))
+        heads = model.space.of_kinds(["head"])
+        _, corrupt = interventions.run(model, batch.corrupt)
+        rows, plain = batch.clean.repeat(4, 1), interventions.Base(batch.clean)
+        found[f"atp_fraction_of_limit_{name}"] = (
+            paired(lambda: limit(bare, batch), lambda: score(model, batch, "atp")),
+            "ratio",
+        )
+        found[f"intervention_fraction_of_limit_{name}"] = (
+            paired(
+                lambda: forward(bare, rows),
+                lambda: interventions.replace(model, plain, [heads[:6]] * 4, corrupt),
+            ),
+            "ratio",
+        )
+    return found  # fmt: skip
+
+
+def scaling():
+    """Time against examples, components and interventions: the exponent of a power law."""
+    from support import examples_for
+
+    folder = EMBEDDED / "tiny-gpt2-small"
+    model, found = models.load(folder, "cpu"), {}
+    examples = examples_for("digits", 1000, folder)
+    counts, times = [100, 300, 1000, 3000, 10_000], []
+    for count in counts:
+        repeated = examples.iloc[[n % len(examples) for n in range(count)]]
+        times.append(seconds(lambda rows=repeated: [
+            score(model, batch, "atp") for batch in batching.batches(rows, 4096)
+        ]))  # fmt: skip
+        found[f"examples_per_second_{count}"] = (count / times[-1], "examples/s")
+    found["examples_scaling_exponent"] = (exponent(counts, times), "exponent")
+
+    batch = next(batching.batches(examples[:64], 1024))
+    _, corrupt = interventions.run(model, batch.corrupt)
+    heads = model.space.of_kinds(["head"])
+    counts, times = [10, 30, 100, 300, 1000], []
+    for count in counts:
+        sets = [[heads[n % len(heads)], heads[(7 * n + 1) % len(heads)]] for n in range(count)]
+        plain = interventions.Base(batch.clean)
+        times.append(seconds(lambda sets=sets, plain=plain: [
+            None for _ in interventions.scan(model, plain, sets, corrupt, 4096)
+        ]))  # fmt: skip
+    found["interventions_scaling_exponent"] = (exponent(counts, times), "exponent")
+
+    layers, times = [2, 4, 8, 16], []
+    for count in layers:
+        changes = {"n_layer": count, "n_embd": 192, "n_head": 6, "vocab_size": 2000}
+        with random_model("gpt2-small", **changes) as (model, _):
+            batch = random_batch(EXAMPLES, POSITIONS, 2000)
+            score(model, batch, "eap")
+            times.append(min(seconds(lambda: score(model, batch, "eap")) for _ in range(5)))
+    found["components_scaling_exponent_eap"] = (exponent(layers, times), "exponent")
+    return found
+
+
+def gpu():
+    """On a GPU: EAP-IG for 1,000 examples, and how much of the card it uses."""
+    from measure import matmul_rate
+
+    if not torch.cuda.is_available():
+        return {}
+    found = {}
+    for shape, dtype in (("gpt2-small", "float32"), ("pythia-1.4b", "bfloat16")):
+        with random_model(shape, "cuda", dtype) as (model, bare):
+            vocabulary = model.bridge.original_model.config.vocab_size
+            batch = random_batch(1000, POSITIONS, vocabulary, device="cuda")
+            work = lambda: score(model, batch, "eap-ig")  # noqa: E731
+            work()
+            spent = seconds(work, "cuda")
+            size = sum(p.numel() for p in bare.parameters())
+            # Two operations a weight and token, three times a step, and two more forwards.
+            needed = 2 * size * 1000 * POSITIONS * (2 + 2 * STEPS)
+            found[f"eap_ig_seconds_per_1000_{shape}"] = (spent, "s")
+            found[f"eap_ig_fraction_of_matmul_rate_{shape}"] = (
+                needed / spent / matmul_rate("cuda", dtype),
+                "ratio",
+            )
+            found[f"gpu_peak_megabytes_{shape}"] = (torch.cuda.max_memory_allocated() / 2**20, "MB")
+            found[f"atp_fraction_of_limit_{shape}_gpu"] = (
+                paired(lambda: limit(bare, batch), lambda: score(model, batch, "atp"), 7, "cuda"),
+                "ratio",
+            )
+    return found  # fmt: skip

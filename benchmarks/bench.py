@@ -1,0 +1,77 @@
+"""Run the benchmarks: every one in a process of its own, one after the other.
+
+python benchmarks/bench.py           all; writes results.json and docs/benchmarks.md
+python benchmarks/bench.py scaling   one; prints its figures
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import torch
+from measure import peak_megabytes
+from shapes import PROJECT
+
+NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "scaling", "imports", "default_run", "gpu"]  # fmt: skip
+RESULTS = PROJECT / "benchmarks" / "results.json"
+PAGE = """# Benchmarks
+
+Written by `make bench` into `benchmarks/results.json` and this page. Ratios are medians of runs in
+turn, in one process on one machine; seconds hold only for the machine named below.
+
+Machine: {machine}.
+
+| figure | value | unit | peak memory of its process (MB) | command |
+|---|---|---|---|---|
+{rows}
+
+What the figures mean and how they were reached is in [performance.md](performance.md).
+"""
+
+
+def run_one(name):
+    """Run a benchmark here and print its figures as JSON."""
+    if name in ("imports", "default_run"):
+        import workflow as module
+    else:
+        import attribution as module
+    found = getattr(module, name)()
+    command = f"python benchmarks/bench.py {name}"
+    rows = [
+        {"name": key, "value": value, "unit": unit, "peak_memory_mb": round(peak_megabytes()), "command": command}
+        for key, (value, unit) in found.items()
+    ]  # fmt: skip
+    print(json.dumps(rows))
+
+
+def main(names):
+    """Run benchmarks, one process each; figures of the others are kept."""
+    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    for name in names:
+        print(name, flush=True)
+        done = subprocess.run([sys.executable, __file__, "--here", name], capture_output=True, text=True)  # fmt: skip
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        for row in found:
+            print(f"  {row['name']}: {row['value']:.3g} {row['unit']}", flush=True)
+        fresh = {row["name"] for row in found}
+        rows = [row for row in rows if row["name"] not in fresh] + found
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    lines = [
+        f"| {row['name']} | {row['value']:.3g} | {row['unit']} | {row['peak_memory_mb']} | `{row['command']}` |"
+        for row in rows
+    ]  # fmt: skip
+    machine = f"{os.cpu_count()} cores, torch {torch.__version__}"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    page = PAGE.format(machine=machine, rows="\n".join(lines))
+    (PROJECT / "docs" / "benchmarks.md").write_text(page)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--here"]:
+        run_one(sys.argv[2])
+    else:
+        main(sys.argv[1:] or NAMES)

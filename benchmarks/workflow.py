@@ -1,0 +1,48 @@
+"""The workflow as a user meets it: the default run, a run with nothing to do, imports."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from shapes import PROJECT
+
+PARTS = ["Snakefile", "rules", "workflow", "profiles", "config", "envs", "resources"]
+
+
+def timed(command, folder):
+    """Seconds of a command that must succeed."""
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return time.perf_counter() - start
+
+
+def default_run():
+    """The default target in a fresh copy of the project, then again."""
+    snakemake = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count())]
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            subprocess.run(["cp", "-r", PROJECT / part, Path(folder) / part], check=True)
+        first = timed(snakemake, folder)
+        again = [timed(snakemake, folder) for _ in range(3)]
+    return {"default_run_seconds": (first, "s"), "noop_seconds": (sorted(again)[1], "s")}
+
+
+def imports():
+    """What a job pays before it starts: torch alone, the model library, and figures."""
+    code = "import sys; sys.path.insert(0, 'workflow/scripts'); "
+    found = {}
+    for name, modules in {
+        "torch": "torch",
+        "model_job": "circuit_reuse.scoring",
+        "table_job": "circuit_reuse.sharing, circuit_reuse.testing",
+        "figure_job": "circuit_reuse.figures.reuse_study",
+    }.items():
+        command = [sys.executable, "-c", f"{code}import {modules}"]
+        times = sorted(timed(command, PROJECT) for _ in range(4))
+        found[f"import_seconds_{name}"] = (times[1], "s")
+    return found

@@ -1,0 +1,102 @@
+"""Curves of faithfulness: sizes, areas, and what must hold at both ends."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse import curves, faithfulness, tables
+from scipy.integrate import trapezoid
+from support import MODELS, examples_for
+
+
+def test_circuits_of_a_ranking_are_nested_and_of_the_sizes_of_mib():
+    scores = np.array([0.5, -3.0, 1.0, -0.2] * 50)
+    for ranking in faithfulness.RANKINGS:
+        found = faithfulness.members(faithfulness.order_of(scores, ranking, 1))
+        assert found.sum(1).tolist() == [0, 0, 1, 2, 4, 10, 20, 40, 100, 200]
+        assert not (found[:-1] & ~found[1:]).any()
+    assert abs(scores[faithfulness.order_of(scores, "absolute")[0]]) == 3
+    # Corrupting what helps lowers the metric: the most negative score comes first.
+    assert scores[faithfulness.order_of(np.abs(scores), "signed")[-1]] == -3
+
+
+def test_areas_equal_the_trapezoid_by_hand():
+    """Two examples; faithfulness rises with size and overshoots in the signed ranking."""
+    clean, corrupt = pd.Series([4.0, 2.0]), pd.Series([0.0, 0.0])
+    parts, values = [], {"absolute": np.linspace(0, 1, 10), "signed": np.linspace(0, 1.5, 10), "random": np.zeros(10)}  # fmt: skip
+    for ranking, shares in values.items():
+        for size, share in zip(faithfulness.SIZES, shares, strict=True):
+            parts.append(pd.DataFrame({"ranking": ranking, "draw": None, "size": size, "k": 1, "example": [0, 1], "metric": [4 * share, 2 * share]}))  # fmt: skip
+    rows = pd.concat(parts)
+    found = faithfulness.areas(rows, clean, corrupt, 50, ("x",))
+    assert found["cpr"][0] == pytest.approx(trapezoid(values["signed"], faithfulness.SIZES))
+    assert found["cmd"][0] == pytest.approx(trapezoid(1 - values["absolute"], faithfulness.SIZES))
+    assert found["cmd_random"][0] == pytest.approx(0.999)
+    line = faithfulness.curve(rows, clean, corrupt, 50, ("x",))
+    assert [row["faithfulness"] for row in line[:10]] == pytest.approx(values["absolute"])
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """The stage run once on a small model: its four tables."""
+    from circuit_reuse import fingerprint, models, scoring
+
+    folder, out = MODELS / "tiny-gpt2-small", tmp_path_factory.mktemp("curves")
+    model = models.load(folder, "cpu", threads=1)
+    prompts = examples_for("ioi", 16, folder)
+    cfg = {"metric": "logit_difference", "steps": 2}
+    prompts["used"] = True
+    scores = scoring.scores(model, prompts, "eap-ig", cfg, 1024, logging.getLogger())
+    for column in ("clean_metric", "corrupt_metric", "correct", "rank"):
+        prompts[column] = None
+    tables.write(out / "examples.parquet", tables.EXAMPLES, prompts.to_dict("records"))
+    tables.write(out / "scores.parquet", tables.SCORES, scores)
+    (out / "model.json").write_text('{"fingerprint": "x"}')
+    names = ("curves", "runs", "edges", "completeness")
+    output = SimpleNamespace(**{name: out / f"{name}.parquet" for name in names})
+    curves.task_curves(
+        SimpleNamespace(
+            model=[str(path) for path in fingerprint.files(folder)], about=out / "model.json",
+            examples=[out / "examples.parquet"], scores=[out / "scores.parquet"],
+        ),
+        output,
+        SimpleNamespace(
+            cfg={"seed": 0, "k": 4, "dtype": "float32", "bootstrap": 50, "random_draws": 2, "subsets": 3, **cfg},
+            compute={"device": "cpu", "batch_tokens": 512},
+        ),
+        SimpleNamespace(model="m", task="ioi", method="eap-ig"), 1, logging.getLogger(),
+    )  # fmt: skip
+    return {name: tables.read(getattr(output, name)) for name in names}
+
+
+def test_nothing_kept_is_0_and_everything_is_1(stage):
+    table = stage["curves"]
+    assert set(table["level"]) == {"node", "edge"}
+    whole = table[table["size"] == 1]
+    assert whole["faithfulness"].to_numpy() == pytest.approx(1, abs=1e-3)
+    nothing = table[table["k"] == 0]
+    assert len(nothing) and nothing["faithfulness"].to_numpy() == pytest.approx(0, abs=1e-3)
+
+
+def test_edges_by_score_beat_random_edges(stage):
+    row = stage["curves"].query("level == 'edge'").iloc[0]
+    assert row["cmd"] < 0.5 * row["cmd_random"]
+
+
+def test_completeness_and_minimality_have_the_members_of_the_circuit(stage):
+    table = stage["completeness"]
+    single = table[table["kind"] == "minimality"]
+    assert len(single) == 4 and (table["kind"] == "completeness").sum() == 3
+    members = {names[0] for names in single["left_out"]}
+    halves = table[table["kind"] == "completeness"]["left_out"]
+    assert all(set(half) <= members for half in halves)
+    loss = table["circuit"] - table["circuit_without"]
+    assert single["difference"].to_numpy() == pytest.approx(loss[single.index].to_numpy())
+
+
+def test_the_edges_table_holds_every_edge_once(stage):
+    edges = stage["edges"]
+    assert not edges.duplicated(["writer", "reader"]).any()
+    assert len(edges) == stage["curves"].query("level == 'edge'")["total"].iloc[0]

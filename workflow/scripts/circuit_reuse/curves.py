@@ -1,0 +1,198 @@
+"""The stage that runs circuits of nodes and of edges of every size on held-out examples."""
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse import (
+    attribution,
+    batching,
+    edge_circuits,
+    edges,
+    faithfulness,
+    fingerprint,
+    interventions,
+    models,
+    sharing,
+    tables,
+)
+
+WITH_EDGES = ("eap", "eap-ig")
+
+
+def task_curves(input, output, params, wildcards, threads, log):
+    """Curves, areas, completeness and minimality of one task; see run_curves.py."""
+    cfg, compute = params.cfg, params.compute
+    model = models.load(
+        fingerprint.folder_of(input.model), compute["device"], cfg["dtype"], threads
+    )
+    examples = tables.read_all(input.examples, tables.EXAMPLES)
+    used = examples[examples["used"]]
+    train = used[used["split"] == "train"].reset_index(drop=True)
+    runs = Runs(model, used[used["split"] == "held_out"], cfg["metric"], compute["batch_tokens"])
+    stream = (cfg["seed"], wildcards.model, wildcards.task, wildcards.method, "curves")
+    began = time.monotonic()
+
+    values, _, names = sharing.matrix(
+        tables.read_all(input.scores, tables.SCORES), train["example"]
+    )
+    mean = signed = pd.Series(values.mean(axis=0), names)[model.space.names]
+    raw, found = [], pd.DataFrame(columns=tables.EDGES.names)
+    if wildcards.method in WITH_EDGES:
+        steps = cfg["steps"] if wildcards.method == "eap-ig" else 0
+        found = mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
+        # A component's score by these methods has no sign; the sum of its edges does.
+        signed = found.groupby("writer")["score"].sum()[model.space.names]
+        if edge_circuits.supports(model):
+            scores = found["score"].to_numpy()
+            plan = faithfulness.plan(scores, scores, cfg["random_draws"], stream)
+            metrics = runs.edges(plan)
+            raw.append(faithfulness.frame(plan, runs.numbers, metrics).assign(level="edge"))
+        else:
+            log.info("no edge circuits: in this model several heads share a key and a value")
+    plan = faithfulness.plan(mean.to_numpy(), signed.to_numpy(), cfg["random_draws"], stream)
+    metrics = runs.nodes(plan)
+    raw.insert(0, faithfulness.frame(plan, runs.numbers, metrics).assign(level="node"))
+    raw = pd.concat(raw, ignore_index=True)
+    rows = summarise(raw, runs, cfg["bootstrap"], stream)
+    whole = halves(runs, mean, cfg, stream)
+    about = {"cfg": cfg, "model": fingerprint.read_description(input.about)["fingerprint"]}
+    tables.write(output.runs, tables.CURVE_RUNS, raw, **about)
+    tables.write(output.curves, tables.CURVES, rows, **about)
+    tables.write(output.edges, tables.EDGES, found, **about)
+    tables.write(output.completeness, tables.COMPLETENESS, whole, **about)
+    log.info("%d circuits in %.1f s", len(raw) // len(runs.numbers), time.monotonic() - began)
+
+
+class Runs:
+    """Held-out examples with their clean and corrupt runs, made once for all circuits."""
+
+    def __init__(self, model, examples, metric, tokens):
+        self.model, self.metric, self.tokens = model, metric, tokens
+        examples = examples.reset_index(drop=True)
+        self.numbers = examples["example"].to_numpy()
+        self.batches, clean, corrupt = [], np.empty(len(examples)), np.empty(len(examples))
+        for batch in batching.batches(examples, tokens, model.device):
+            batch = batch.shortened(model)
+            last, other = interventions.run(model, batch.corrupt, batch.prefix)
+            base, _ = interventions.base(model, batch.clean, batch.prefix)
+            clean[batch.rows] = self.values(base.last, batch, 1)
+            corrupt[batch.rows] = self.values(last, batch, 1)
+            self.batches.append((batch, base, other))
+        self.clean = pd.Series(clean, self.numbers)
+        self.corrupt = pd.Series(corrupt, self.numbers)
+
+    def values(self, last, batch, sets):
+        """Metrics of a run, [set * example], as numpy."""
+        answer, distractor = batch.answer.repeat(sets), batch.distractor.repeat(sets)
+        return models.metric_values(last, answer, distractor, self.metric).cpu().numpy()
+
+    def removing(self, sets):
+        """Metric with each set of components corrupted, [set, example]."""
+        result = np.empty((len(sets), len(self.numbers)))
+        for batch, base, corrupt in self.batches:
+            scan = interventions.scan(self.model, base, sets, corrupt, self.tokens)
+            self.collect(result, batch, scan)
+        return result
+
+    def nodes(self, plan):
+        """Metric of each node circuit of a plan, [circuit, example]."""
+        names = np.array(self.model.space.names)
+        return self.removing([list(names[~member]) for *_, member in plan])
+
+    def edges(self, plan):
+        """Metric of each edge circuit of a plan, [circuit, example]."""
+        there = edge_circuits.exist(self.model)
+        kept = np.zeros((len(plan), *there.shape), dtype=bool)
+        kept[:, there] = [member for *_, member in plan]
+        result = np.empty((len(plan), len(self.numbers)))
+        for batch, _, corrupt in self.batches:
+            self.collect(result, batch, edge_circuits.scan(self.model, batch, corrupt, kept))
+        return result
+
+    def collect(self, result, batch, scan):
+        """Put the metrics of a scan where they belong."""
+        for places, last in scan:
+            values = self.values(last, batch, len(places)).reshape(len(places), -1)
+            result[np.ix_(places, batch.rows)] = values
+
+
+def mean_edges(model, examples, metric, steps, tokens):
+    """Rows of the edges table: every edge that exists."""
+    parts = []
+    found = batching.patiently(
+        lambda batch: attribution.edge_scores(model, batch.shortened(model), metric, steps),
+        examples, tokens, model.device, "edges",
+    )  # fmt: skip
+    there = edge_circuits.exist(model)
+    for _, scores in found:
+        parts.append(scores.cpu().numpy()[:, there])
+    scores = np.concatenate(parts)
+    writers, readers = np.nonzero(there)
+    names, read = model.space.names, edges.reader_names(model.space)
+    return pd.DataFrame(
+        {
+            "writer": [names[n] for n in writers],
+            "reader": [read[n] for n in readers],
+            "score": scores.mean(0),
+            "standard_error": scores.std(0, ddof=1) / np.sqrt(len(scores)),
+            "size": np.abs(scores).mean(0),
+        }
+    )
+
+
+def summarise(raw, runs, resamples, stream):
+    """Rows of the curves table: faithfulness at each size, and the areas on each row."""
+    rows = []
+    for level, part in raw.groupby("level", sort=False):
+        areas = faithfulness.areas(part, runs.clean, runs.corrupt, resamples, (*stream, level))
+        columns = {
+            f"{name}{end}": value
+            for name, values in areas.items()
+            for end, value in zip(("", "_low", "_high"), values, strict=True)
+        }
+        found = faithfulness.curve(part, runs.clean, runs.corrupt, resamples, (*stream, level))
+        total = int(part["k"].max())
+        rows += [{"level": level, "total": total, **row, **columns} for row in found]
+    return [{key: finite(value) for key, value in row.items()} for row in rows]
+
+
+def finite(value):
+    """None for a number that is undefined."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def halves(runs, mean, cfg, stream):
+    """Rows of the completeness table for the circuit of the K largest nodes.
+
+    source: Wang et al. 2023, section 4
+    """
+    order = faithfulness.order_of(mean.to_numpy(), "absolute")
+    circuit = [mean.index[place] for place in sorted(order[: cfg["k"]])]
+    chosen = faithfulness.subsets(circuit, cfg["subsets"], stream)
+    outside = [name for name in mean.index if name not in circuit]
+    sets = [outside]
+    for _, out in chosen:
+        sets += [list(out), [*outside, *out]]
+    metrics = runs.removing(sets)
+    clean, corrupt = runs.clean.to_numpy(), runs.corrupt.to_numpy()
+    whole = faithfulness.share(metrics[0], clean, corrupt)
+    rows = []
+    for place, (kind, out) in enumerate(chosen):
+        full, kept = (
+            faithfulness.share(metrics[1 + 2 * place + n], clean, corrupt) for n in range(2)
+        )
+        difference = abs(full - kept) if kind == "completeness" else whole - kept
+        rows.append(
+            {
+                "kind": kind,
+                "k": len(circuit),
+                "left_out": sorted(out, key=mean.index.get_loc),
+                "circuit": finite(whole),
+                "full_without": finite(full),
+                "circuit_without": finite(kept),
+                "difference": finite(difference),
+            }
+        )
+    return rows

@@ -1,0 +1,181 @@
+"""Run a model in which only some edges are kept: every other reader sees the corrupt writer.
+
+The stream is a sum of what the writers wrote, so a reader's input without some edges is the present
+stream plus, for each edge that is not kept, what the writer wrote in the corrupt run less what it
+writes now.  Each reader is given its own input; the stream itself is left alone.
+"""
+
+import numpy as np
+import torch
+from torch import einsum
+
+from circuit_reuse import batching, edges, models
+
+BUDGET_BYTES = 512 * 2**20
+
+
+def exist(model):
+    """Which edges there are, [writer, reader], bool; readers as in `edges.reader_names`."""
+    writers, readers = len(model.space.names), len(edges.reader_names(model.space))
+    found = np.zeros((writers, readers), dtype=bool)
+    for place in edges.places_of(model):
+        found[: place.writers, place.columns] = True
+    found[:, -1] = True
+    return found
+
+
+def supports(model):
+    """Whether every head has a key and a value of its own."""
+    return all(
+        len(matrix) == model.space.heads
+        for place in edges.places_of(model)
+        for _, matrix in place.readers
+        if matrix is not None
+    )
+
+
+@torch.no_grad()
+def keep(model, tokens, prefix, corrupt, kept):
+    """Run with only some edges kept.
+
+    tokens:  [example, position], those after the prefix
+    corrupt: Activations of the corrupt run, same examples and positions
+    kept:    [set, writer, reader], bool; every set is run on every example
+    returns: logits after the last position, [set * example, vocabulary], sets outermost
+    raises:  ValueError for models with post norms or with keys that serve several heads
+    source:  Hanna et al. 2024, section 3; Mueller et al. 2025 (MIB)
+    """
+    if not supports(model):
+        raise ValueError(
+            "edge circuits need a key and a value for every head; in this model several heads "
+            "share one: use circuits of components"
+        )
+    sets = len(kept)
+    run = Run(
+        model, corrupt.like(lambda t: t.repeat(sets, *[1] * (t.ndim - 1))), ~kept, len(tokens)
+    )
+    with model.bridge.hooks(fwd_hooks=run.hooks()):
+        return models.logits(model, tokens.repeat(sets, 1), prefix, sets)
+
+
+class Run:
+    """One run: what writers wrote differently from the corrupt run, and the readers' inputs.
+
+    change: [row, writer, position, d_model], corrupt less present, as far as computed
+    cut:    [row, writer, reader], 1 where the edge is not kept
+    """
+
+    def __init__(self, model, corrupt, cut, examples):
+        self.model, self.corrupt, self.heads = model, corrupt, model.space.heads
+        rows, positions, width = corrupt.embedding.shape
+        writers = len(model.space.names)
+        self.change = corrupt.embedding.new_zeros(rows, writers, positions, width)
+        cut = torch.as_tensor(cut, device=model.device)
+        self.cut = cut.repeat_interleave(examples, dim=0).to(self.change.dtype)
+        self.streams = {}
+
+    def hooks(self):
+        """Hooks that note what is written and give each reader its own input."""
+        found = [("embed.hook_out", self.wrote_input)]
+        places = iter(edges.places_of(self.model))
+        for layer, block in enumerate(self.model.bridge.blocks):
+            for norm in ("ln1", "ln2"):
+                found.append((f"blocks.{layer}.{norm}.hook_in", self.sees(layer, norm)))
+            attention, mlp = next(places), next(places)
+            for n, part in enumerate("qkv"):
+                first = attention.columns.start + n * self.heads
+                columns = slice(first, first + self.heads)
+                hook = self.reads_head(layer, block, part, columns, attention.writers)
+                found.append((f"blocks.{layer}.attn.{part}.hook_out", hook))
+            found.append((f"blocks.{layer}.attn.hook_z", self.wrote_heads(layer, block)))
+            found.append((f"blocks.{layer}.mlp.hook_in", self.reads_mlp(layer, block, mlp)))
+            found.append((f"blocks.{layer}.hook_mlp_out", self.wrote_mlp(layer)))
+        return [*found, ("ln_final.hook_in", self.reads_final)]
+
+    def place(self, layer):
+        """Number of the first writer of a layer."""
+        return 1 + layer * (self.heads + 1)
+
+    def without(self, writers, columns):
+        """What the cut edges add to the inputs of some readers, [row, reader, position, d_model]."""
+        cut, change = self.cut[:, :writers, columns], self.change[:, :writers]
+        added = cut.mT @ change.flatten(2)
+        return added.unflatten(2, change.shape[2:])
+
+    def wrote_input(self, tensor, hook):
+        """What the embedding wrote differently."""
+        self.change[:, 0] = self.corrupt.embedding - tensor
+
+    def wrote_heads(self, layer, block):
+        """What a layer's heads wrote differently."""
+
+        def wrote(tensor, hook):
+            start = self.place(layer)
+            z = self.corrupt.z[layer] - tensor
+            self.change[:, start : start + self.heads] = einsum(
+                "ephd,hdm->ehpm", z, block.attn.W_O.to(z.dtype)
+            )
+
+        return wrote
+
+    def wrote_mlp(self, layer):
+        """What a layer's MLP wrote differently."""
+
+        def wrote(tensor, hook):
+            self.change[:, self.place(layer) + self.heads] = self.corrupt.mlp[layer] - tensor
+
+        return wrote
+
+    def sees(self, layer, norm):
+        """The stream before a norm."""
+
+        def see(tensor, hook):
+            self.streams[layer, norm] = tensor
+
+        return see
+
+    def reads_head(self, layer, block, part, columns, writers):
+        """Queries, keys or values of a layer, each head from its own stream."""
+        linear = block.attn._modules[part].original_component
+        weight = linear.weight.view(-1, self.model.space.d_head, self.model.space.d_model)
+
+        def read(tensor, hook):
+            stream = self.streams[layer, "ln1"][:, None] + self.without(writers, columns)
+            normed = block.ln1.original_component(stream)
+            found = einsum("ehpm,hdm->ephd", normed, weight)
+            if linear.bias is not None:
+                found = found + linear.bias.view(self.heads, -1)
+            return found.reshape(tensor.shape)
+
+        return read
+
+    def reads_mlp(self, layer, block, place):
+        """What an MLP reads, from its own stream."""
+
+        def read(tensor, hook):
+            stream = self.streams[layer, "ln2"] + self.without(place.writers, place.columns)[:, 0]
+            return block.ln2.original_component(stream)
+
+        return read
+
+    def reads_final(self, tensor, hook):
+        """The final stream that the logits read."""
+        return tensor + self.without(self.change.shape[1], slice(-1, None))[:, 0]
+
+
+def scan(model, batch, corrupt, kept):
+    """Run many edge circuits on the same examples, as many at once as the budget holds.
+
+    kept:   [set, writer, reader], bool
+    yields: (places, logits [set * example, vocabulary])
+    """
+    per_set = 4 * corrupt.embedding.numel() * len(model.space.names) * 2
+    size = max(1, BUDGET_BYTES // per_set)
+    what = f"edge circuits on {len(batch.rows)} examples"
+
+    def work(places):
+        return places, keep(model, batch.clean, batch.prefix, corrupt, kept[places])
+
+    places = list(range(len(kept)))
+    for _, result in batching.in_pieces(work, places, size, model.device, what):
+        yield result
