@@ -2,18 +2,33 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from circuit_reuse import attribution, batching, edges, interventions, models
+from circuit_reuse import (
+    attribution,
+    batching,
+    edge_circuits,
+    edges,
+    interventions,
+    models,
+    shortcuts,
+)
 from support import MODELS, examples_for
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoConfig,
     GPTNeoForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     OPTConfig,
     OPTForCausalLM,
     Qwen3Config,
@@ -23,6 +38,8 @@ from transformers import (
 SIZE = {"vocab_size": 1600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 GATED = SIZE | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8}
 FAMILIES = {
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=1600, n_embd=32, n_layer=2, n_head=4, n_positions=64)),
+    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZE, intermediate_size=64, max_position_embeddings=64)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**GATED)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**GATED)),
     "opt": lambda: OPTForCausalLM(OPTConfig(**SIZE, ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=64)),
@@ -30,7 +47,9 @@ FAMILIES = {
         vocab_size=1600, hidden_size=32, num_layers=2, num_heads=4, max_position_embeddings=64,
         attention_types=[[["global", "local"], 1]])),
     "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**GATED)),
+    "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**{k: v for k, v in GATED.items() if k != "head_dim"})),
 }  # fmt: skip
+POST_NORMS = ("gemma2", "olmo2")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -85,9 +104,103 @@ def test_atp_is_the_limit_of_small_changes_and_edges_sum_to_it(family):
         column = found[:, model.space.names.index(component)]
         scale = found.abs().max().item()
         torch.testing.assert_close((moved - base) / small, column, rtol=0.1, atol=0.03 * scale)
-    if name == "gemma2":
+    if name in POST_NORMS:
         with pytest.raises(ValueError, match="use atp, ig or patching"):
             edges.edge_scores(model, batch, "logit_difference")
         return
     total = edges.edge_scores(model, batch, "logit_difference").sum(2)
     torch.testing.assert_close(total, found, rtol=1e-3, atol=1e-3 * found.abs().max().item())
+
+
+def bare(model):
+    """The plain Hugging Face model of the same weights, and where its heads and MLPs write."""
+    plain = AutoModelForCausalLM.from_pretrained(model.bridge.original_model.config._name_or_path)
+    plain.eval().requires_grad_(False)
+    outputs = ("c_proj", "dense", "o_proj", "out_proj")
+    attention = [
+        module for name, module in plain.named_modules()
+        if name.rsplit(".", 1)[-1] in outputs and ("attn" in name or "attention" in name)
+    ]  # fmt: skip
+    assert len(attention) == model.space.layers
+    return plain, attention
+
+
+def z_of(plain, attention, tokens, put=None, grad=False):
+    """Heads' outputs (what the output projections read) and logits; `put`: {layer: tensor}."""
+    seen, handles = {}, []
+    for layer, module in enumerate(attention):
+
+        def before(_, inputs, layer=layer):
+            value = inputs[0] if put is None or layer not in put else put[layer]
+            if grad:
+                value = value.detach().requires_grad_() if layer == grad - 1 else value
+            seen[layer] = value
+            return (value, *inputs[1:])
+
+        handles.append(module.register_forward_pre_hook(before))
+    last = plain(tokens).logits[:, -1]
+    for handle in handles:
+        handle.remove()
+    return seen, last
+
+
+def test_atp_equals_autograd_through_the_plain_model(family):
+    """The gradient at each layer's heads taken in the Hugging Face model itself."""
+    _, model, batch = family
+    found = attribution.score(model, batch, "atp", "logit_difference")
+    plain, attention = bare(model)
+    with torch.no_grad():
+        corrupt, _ = z_of(plain, attention, batch.corrupt)
+    for layer in range(model.space.layers):
+        clean, last = z_of(plain, attention, batch.clean, grad=layer + 1)
+        metric = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+        (gradient,) = torch.autograd.grad(metric.sum(), clean[layer])
+        product = ((corrupt[layer] - clean[layer]) * gradient).unflatten(2, (model.space.heads, -1))
+        column = model.space.names.index(f"a{layer}.h0")
+        mine = found[:, column : column + model.space.heads]
+        torch.testing.assert_close(mine, product.sum((1, 3)).detach(), rtol=1e-3, atol=1e-4 * found.abs().max().item())  # fmt: skip
+
+
+@torch.no_grad()
+def test_patching_equals_a_patch_by_hand_in_the_plain_model(family):
+    _, model, batch = family
+    found = attribution.score(model, batch, "patching", "logit_difference")
+    plain, attention = bare(model)
+    corrupt, _ = z_of(plain, attention, batch.corrupt)
+    clean, before = z_of(plain, attention, batch.clean)
+    base = models.metric_values(before, batch.answer, batch.distractor, "logit_difference")
+    for layer, head in ((0, 1), (1, 3)):
+        mixed = clean[layer].clone()
+        part = slice(head * model.space.d_head, (head + 1) * model.space.d_head)
+        mixed[:, :, part] = corrupt[layer][:, :, part]
+        _, last = z_of(plain, attention, batch.clean, put={layer: mixed})
+        moved = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+        column = found[:, model.space.names.index(f"a{layer}.h{head}")]
+        torch.testing.assert_close(column, moved - base, rtol=1e-3, atol=1e-4 * found.abs().max().item())  # fmt: skip
+
+
+def test_the_shortcuts_work_on_every_family(family):
+    _, model, batch = family
+    assert shortcuts.able(model, "prefix") and shortcuts.able(model, "skip")
+    assert batch.shortened(model).prefix is not None
+
+
+def test_edge_circuits_reach_both_ends_or_say_why_not(family):
+    """All edges give the clean run and none the corrupt one; shared keys and post norms refuse."""
+    name, model, batch = family
+    _, corrupt = interventions.run(model, batch.corrupt)
+    if name in POST_NORMS:
+        with pytest.raises(ValueError, match="normalises their output"):
+            edge_circuits.keep(model, batch.clean, None, corrupt, [[[]]])
+        return
+    there = edge_circuits.exist(model)
+    if not edge_circuits.supports(model):
+        assert name in ("llama", "qwen3")
+        with pytest.raises(ValueError, match="several heads share one"):
+            edge_circuits.keep(model, batch.clean, None, corrupt, there[None])
+        return
+    kept = np.stack([there, np.zeros_like(there)])
+    clean, other = edge_circuits.keep(model, batch.clean, None, corrupt, kept).chunk(2)
+    for found, tokens in ((clean, batch.clean), (other, batch.corrupt)):
+        expected = models.logits(model, tokens)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.std().item())

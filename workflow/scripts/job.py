@@ -48,7 +48,7 @@ def named(files):
 def perform(request):
     """Import the adapter and call its main; returns the exit status.
 
-    A ValueError is a mistake that the user can mend: its message is shown alone.  Whatever
+    A ValueError or MemoryError is something that the user can mend: its message is shown alone.  Whatever
     else goes wrong is shown with its traceback.  The log holds both.
     """
     Path(request["log"]).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,8 @@ def perform(request):
         )
     except Exception as problem:
         log.error("%s", traceback.format_exc())
-        text = str(problem) if isinstance(problem, ValueError) else traceback.format_exc()
+        told = isinstance(problem, (ValueError, MemoryError))
+        text = str(problem) if told else traceback.format_exc()
         print(f"{request['rule']} failed: {text}\n(log: {request['log']})", file=sys.stderr)
         return FAILED
     seconds = time.monotonic() - began

@@ -45,6 +45,7 @@ def keep(model, tokens, prefix, corrupt, kept):
     raises:  ValueError for models with post norms or with keys that serve several heads
     source:  Hanna et al. 2024, section 3; Mueller et al. 2025 (MIB)
     """
+    edges.check_architecture(model)
     if not supports(model):
         raise ValueError(
             "edge circuits need a key and a value for every head; in this model several heads "

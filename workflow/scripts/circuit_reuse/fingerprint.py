@@ -67,6 +67,13 @@ def shape(folder):
     raises: ModelError if the file does not say
     """
     config = json.loads((Path(folder) / "config.json").read_text())
+    if "quantization_config" in config:
+        raise ModelError(
+            f"{folder}/config.json has a quantization_config: gradients and replaced outputs of "
+            "quantised weights are not those of the model; use full weights and compute.dtype"
+        )
+    if config.get("is_encoder_decoder"):
+        raise ModelError(f"{folder} is an encoder-decoder model; only decoders are supported")
     config = config.get("text_config", config)
     values = {}
     for field, names in FIELDS.items():

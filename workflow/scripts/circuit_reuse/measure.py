@@ -46,6 +46,7 @@ def examples(model, folder, prompts, cfg, tokens, log):
         frame.loc[index, "correct"] = result["correct"]
         frame.loc[index, "rank"] = result["rank"]
     batching.log_rate(log, len(valid), began)
+    leave_out(frame, log)
     accuracy = frame["correct"].dropna().astype(bool).mean()
     log.info("%d of %d pairs are valid; accuracy %.3f", len(valid), len(frame), accuracy)
     frame["used"] = frame["valid"]
@@ -53,6 +54,31 @@ def examples(model, folder, prompts, cfg, tokens, log):
         frame["used"] &= frame["correct"].fillna(False).astype(bool)
         log.info("%d pairs are valid and answered correctly", frame["used"].sum())
     return frame.replace({np.nan: None}).to_dict("records")
+
+
+# A metric that corrupting moves by less than this, in its units, is rounding.
+SAME = 1e-5
+
+
+def leave_out(frame, log):
+    """Mark pairs as not valid whose metric is no number, or the same for both prompts.
+
+    frame: rows of the examples table with metrics; changed in place
+    """
+    clean, corrupt = (
+        frame[name].astype(float).to_numpy() for name in ("clean_metric", "corrupt_metric")
+    )
+    valid = frame["valid"].to_numpy(bool)
+    broken = valid & ~(np.isfinite(clean) & np.isfinite(corrupt))
+    same = valid & ~broken & (np.abs(clean - corrupt) < SAME)
+    for rows, reason in (
+        (broken, "the metric is not a number: try compute.dtype: float32"),
+        (same, "the clean and the corrupt prompt have the same metric"),
+    ):
+        if rows.any():
+            log.info("%d pairs left out, the first %s: %s", rows.sum(), frame["id"][rows].iloc[0], reason)  # fmt: skip
+            frame.loc[rows, ["valid", "reason"]] = [False, reason]
+    frame.loc[broken, ["clean_metric", "corrupt_metric"]] = None
 
 
 def plain(prompts):

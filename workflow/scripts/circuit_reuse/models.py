@@ -52,7 +52,8 @@ def load(folder, device="auto", dtype="float32", threads=None):
     device:  cpu, cuda, mps or auto (the best there is)
     dtype:   float32, bfloat16 or float16
     threads: processor threads; results on a processor are the same bits for the same number
-    raises:  ModelError if the folder has no safetensors weights or no tokenizer
+    raises:  ModelError if the folder has no safetensors weights or no tokenizer, or if the
+             architecture lacks the places where components are read and replaced
     """
     fingerprint.files(folder)
     if threads:
@@ -67,7 +68,33 @@ def load(folder, device="auto", dtype="float32", threads=None):
     fuse_activations(bridge.original_model)
     fuse_norms(bridge)
     space = fingerprint.shape(folder)
+    check_hooks(bridge, space)
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
+
+
+def check_hooks(bridge, space):
+    """Refuse an architecture without the hooks that every method needs."""
+    needed = ["embed.hook_out"]
+    for layer in range(space.layers):
+        needed += [f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"]
+    missing = [name for name in needed if not reachable(bridge, name)]
+    if missing:
+        raise fingerprint.ModelError(
+            f"{type(bridge.original_model).__name__} has no {missing[0]}: only models of attention "
+            "and MLP layers can be studied (GPT-2, GPT-NeoX, OPT, GPT-Neo, Llama, Qwen3, Gemma 2, "
+            "OLMo 2 are tested)"
+        )
+
+
+def reachable(bridge, name):
+    """Whether a hook is there under a name, be it another's."""
+    found = bridge
+    for part in name.split("."):
+        try:
+            found = found[int(part)] if part.isdigit() else getattr(found, part)
+        except (AttributeError, IndexError, TypeError):
+            return False
+    return True
 
 
 def check_ready(model):
