@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run report test bench lint format docs lock clean
+.PHONY: run validate report test bench lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -18,6 +18,11 @@ results/report.html: $(VENV)/done $(wildcard results/tables/reuse/*.csv results/
 	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
 
 report: results/report.html
+
+# Are the methods and tests right, and how faithful are circuits of every size: with a report.
+validate: $(VENV)/done
+	$(BIN)/snakemake --cores $(CORES) $(ARGS) validate faithfulness
+	$(BIN)/snakemake --cores 1 $(ARGS) --report results/validation.html validate faithfulness
 
 test: $(VENV)/done
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

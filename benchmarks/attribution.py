@@ -1,9 +1,10 @@
 """Attribution and interventions against the bare model, in one process, run in turn."""
 
+import statistics
 import sys
 
 import torch
-from measure import exponent, paired, seconds
+from measure import exponent, paired, peak_megabytes, seconds
 from shapes import EMBEDDED, PROJECT, bare_model, random_batch, random_model
 
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
@@ -78,21 +79,21 @@ def intervention_speed():
         rows = batch.clean.repeat(len(sets), 1)
         plain = interventions.Base(batch.clean)
 
-        # Four heads of each layer, four to a run: every run holds heads of one layer.
-        some = [[f"a{layer}.h{head}"] for layer in range(12) for head in range(0, 12, 3)]
+        # Four heads of each layer, each layer in turn with as many bare forwards.
+        layers = [[[f"a{layer}.h{head}"] for head in range(0, 12, 3)] for layer in range(12)]
 
-        def scan():
+        def scan(some):
             for _ in interventions.scan(model, base, some, zero, rows.numel()):
                 pass
 
-        def bare_scan():
-            for _ in range(len(some) // 12):
-                forward(bare, batch.clean)
-
+        ratios = []
+        for _ in range(4):
+            pairs = [(seconds(lambda: scan(some)), seconds(lambda: forward(bare, rows))) for some in layers]  # fmt: skip
+            ratios.append(sum(mine for mine, _ in pairs) / sum(whole for _, whole in pairs))
         return {
             "intervention_fraction_of_limit": (
                 paired(lambda: forward(bare, rows), lambda: interventions.replace(model, plain, sets, zero)), "ratio"),
-            "head_scan_forwards_per_head": (paired(scan, bare_scan, 5) / 12, "forwards"),
+            "head_scan_forwards_per_head": (statistics.median(ratios[1:]), "forwards"),
         }  # fmt: skip
 
 
@@ -160,6 +161,7 @@ def scaling():
             score(model, batch, "atp") for batch in batching.batches(rows, 4096)
         ]))  # fmt: skip
         found[f"examples_per_second_{count}"] = (count / times[-1], "examples/s")
+        found[f"peak_megabytes_after_{count}_examples"] = (peak_megabytes(), "MB")
     found["examples_scaling_exponent"] = (exponent(counts, times), "exponent")
 
     batch = next(batching.batches(examples[:64], 1024))

@@ -163,3 +163,17 @@ def by_task(path, methods, **more):
 def titles():
     """Names of the tasks in figures and tables."""
     return {task: task_title(task) for task in config["tasks"]}
+
+
+def shown(path, caption, category, **labels):
+    """A figure or table with its caption for the report; of a figure, one format is enough."""
+    kind = Path(path).suffix[1:]
+    chosen = "svg" if "svg" in config["figures"]["formats"] else "png"
+    if kind in ("svg", "png", "pdf") and kind != chosen:
+        return path
+    return report(
+        path,
+        caption=f"../workflow/report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )

@@ -48,14 +48,26 @@ rule draw_faithfulness:
         ),
     output:
         curves="<results>/tables/faithfulness/curves.csv",
-        areas="<results>/tables/faithfulness/areas.csv",
-        completeness="<results>/tables/faithfulness/completeness.csv",
-        figures=expand(
-            "<results>/figures/faithfulness/{method}/{level}.{kind}",
-            method=config["methods"],
-            level=["node", "edge"],
-            kind=config["figures"]["formats"],
+        areas=shown(
+            "<results>/tables/faithfulness/areas.csv",
+            "areas",
+            "Faithfulness",
+            shows="CPR and CMD",
+            method="all",
         ),
+        completeness="<results>/tables/faithfulness/completeness.csv",
+        figures=[
+            shown(
+                f"<results>/figures/faithfulness/{method}/{level}.{kind}",
+                "faithfulness_curves",
+                "Faithfulness",
+                shows=f"Circuits of {level}s",
+                method=method,
+            )
+            for method in config["methods"]
+            for level in ("node", "edge")
+            for kind in config["figures"]["formats"]
+        ],
     log:
         "<logs>/draw_faithfulness.log",
     localrule: True

@@ -45,11 +45,21 @@ rule summarise_planted:
         planted=expand("<results>/validate/{planted}.parquet", planted=PLANTED),
     output:
         planted="<results>/tables/validate/planted.csv",
-        summary="<results>/tables/validate/planted_summary.csv",
-        figures=expand(
-            "<results>/figures/validate/planted.{kind}",
-            kind=config["figures"]["formats"],
+        summary=shown(
+            "<results>/tables/validate/planted_summary.csv",
+            "planted_summary",
+            "Validation",
+            shows="Planted circuits, table",
         ),
+        figures=[
+            shown(
+                f"<results>/figures/validate/planted.{kind}",
+                "planted",
+                "Validation",
+                shows="Planted circuits",
+            )
+            for kind in config["figures"]["formats"]
+        ],
     log:
         "<logs>/summarise_planted.log",
     localrule: True
@@ -67,11 +77,16 @@ rule calibrate_tests:
         false_positives="<results>/tables/validate/false_positives.csv",
         power="<results>/tables/validate/power.csv",
         coverage="<results>/tables/validate/coverage.csv",
-        figures=expand(
-            "<results>/figures/validate/{name}.{kind}",
-            name=["false_positives", "power", "coverage"],
-            kind=config["figures"]["formats"],
-        ),
+        figures=[
+            shown(
+                f"<results>/figures/validate/{name}.{kind}",
+                name,
+                "Validation",
+                shows=name.replace("_", " ").capitalize(),
+            )
+            for name in ("false_positives", "power", "coverage")
+            for kind in config["figures"]["formats"]
+        ],
     log:
         "<logs>/calibrate_tests.log",
     localrule: True

@@ -95,10 +95,23 @@ def test_query_key_and_value_edges_are_all_measured(model, batch):
         assert found[:, :, columns].abs().sum() > 0
 
 
-def test_a_memory_budget_changes_no_edge(model, batch, monkeypatch):
-    whole = edges.edge_scores(model, batch, "logit_difference")
-    monkeypatch.setattr(edges, "BUDGET_BYTES", 1)
-    close(edges.edge_scores(model, batch, "logit_difference"), whole, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("positions", [0, 3])
+def test_a_memory_budget_changes_no_edge(model, batch, monkeypatch, positions):
+    """Batches go in parts and prompts in pieces; nothing is larger than the budget."""
+    whole = edges.edge_scores(model, batch, "logit_difference", 2)
+    one = 4 * edges.widest(model) * model.space.d_model
+    budget = max(1, positions * one)
+    monkeypatch.setattr(edges, "BUDGET_BYTES", budget)
+    made, right = [], edges.Written.piece
+
+    def piece(self, part):
+        made.append(right(self, part))
+        return made[-1]
+
+    monkeypatch.setattr(edges.Written, "piece", piece)
+    found = edges.edge_scores(model, batch, "logit_difference", 2)
+    close(found, whole, rtol=1e-5, atol=1e-5)
+    assert max(4 * array.numel() for array in made) <= max(budget, one)
 
 
 def test_integrated_gradients_over_the_input_sum_to_the_difference_of_the_metric(model, batch):

@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import calibration, statistics
+from circuit_reuse import statistics
+from circuit_reuse.calibration import coverage as intervals
+from circuit_reuse.calibration import nulls as null
+from circuit_reuse.calibration import power as powers
 from circuit_reuse.figures import calibration as figures
 from matplotlib import pyplot
 from scipy import stats
@@ -11,7 +14,7 @@ from scipy import stats
 
 @pytest.fixture(scope="module")
 def nulls():
-    return calibration.nulls(40, seed=1)
+    return null.nulls(40, seed=1)
 
 
 def at(table, level=0.05):
@@ -20,7 +23,7 @@ def at(table, level=0.05):
 
 def test_no_test_rejects_true_nulls_too_often(nulls):
     rows = at(nulls)
-    own = rows[~rows["setting"].str.startswith(calibration.WARNING)]
+    own = rows[~rows["setting"].str.startswith(null.WARNING)]
     # A verdict goes by 95 per cent intervals, one in 40 of which is too high: with so many rows
     # of few data sets, what counts is that so many rejections have a chance of 1 in 1000.
     chance = stats.binom.sf(np.round(own["share"] * own["datasets"]) - 1, own["datasets"], 0.05)
@@ -49,21 +52,21 @@ def test_the_shares_lie_in_their_intervals_and_rise_with_the_level(nulls):
 def test_a_broken_p_is_found_out(wrong, monkeypatch):
     right = statistics.sign_flip
     monkeypatch.setattr(statistics, "sign_flip", lambda *given: wrong(right(*given)))
-    found = calibration.sign_flip_nulls(300, 0, (16,), ["normal differences"])
+    found = null.sign_flip_nulls(300, 0, (16,), ["normal differences"])
     values = found["p_permutation", "normal differences", 16]
-    row = calibration.share_rows("p_permutation", "broken", 16, values)[1]
+    row = null.share_rows("p_permutation", "broken", 16, values)[1]
     assert row["level"] == 0.05 and row["verdict"] == "anti-conservative"
 
 
 def test_verdicts():
-    assert calibration.verdict("p_rank", 0.05, (0.04, 0.06)) == "calibrated"
-    assert calibration.verdict("p_rank", 0.08, (0.06, 0.1)) == "anti-conservative"
-    assert calibration.verdict("p_rank", 0.01, (0.0, 0.02)) == "conservative"
-    assert calibration.verdict("p_mcnemar", 0.01, (0.0, 0.02)).startswith("conservative: the exact")
+    assert null.verdict("p_rank", 0.05, (0.04, 0.06)) == "calibrated"
+    assert null.verdict("p_rank", 0.08, (0.06, 0.1)) == "anti-conservative"
+    assert null.verdict("p_rank", 0.01, (0.0, 0.02)) == "conservative"
+    assert null.verdict("p_mcnemar", 0.01, (0.0, 0.02)).startswith("conservative: the exact")
 
 
 def test_power_rises_with_the_effect():
-    table = calibration.power(24, seed=0, counts=(16,), sizes=(0.0, 0.75, 3.0))
+    table = powers.power(24, seed=0, counts=(16,), sizes=(0.0, 0.75, 3.0))
     for test, rows in table.groupby("test"):
         shares = rows.sort_values("size")["share"].to_numpy()
         assert shares[0] < 0.25 and (np.diff(shares) >= -0.1).all(), test
@@ -75,11 +78,11 @@ def test_power_rises_with_the_effect():
 
 def test_intervals_cover_what_they_say():
     """Within 2 points, and what 150 data sets can tell: from 16 examples, 32 if skewed."""
-    plain = [one for one in calibration.INTERVALS if one[1] != calibration.SKEWED]
-    skewed = [one for one in calibration.INTERVALS if one[1] == calibration.SKEWED]
+    plain = [one for one in intervals.INTERVALS if one[1] != intervals.SKEWED]
+    skewed = [one for one in intervals.INTERVALS if one[1] == intervals.SKEWED]
     parts = [
-        calibration.coverage(150, 0, (16,), plain, draws=300),
-        calibration.coverage(150, 0, (32,), skewed, draws=300),
+        intervals.coverage(150, 0, (16,), plain, draws=300),
+        intervals.coverage(150, 0, (32,), skewed, draws=300),
     ]
     table = pd.concat(parts)
     noise = 3 * np.sqrt(0.95 * 0.05 / 150)
@@ -93,12 +96,12 @@ def test_an_interval_too_narrow_is_found_out(monkeypatch):
         "mean_interval",
         lambda values, draws, seed, level: right(values, draws, seed, 0.8),
     )
-    table = calibration.coverage(200, 0, (32,), calibration.INTERVALS[:1], draws=200)
+    table = intervals.coverage(200, 0, (32,), intervals.INTERVALS[:1], draws=200)
     assert table["verdict"].iloc[0] == "covers too little"
 
 
 def test_the_same_seed_gives_the_same_tables():
-    first, second = (calibration.coverage(20, counts=(16,), draws=100) for _ in range(2))
+    first, second = (intervals.coverage(20, counts=(16,), draws=100) for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
 
 

@@ -85,3 +85,15 @@ def test_a_prompt_longer_than_a_sliding_window_is_run_in_full(model, batch, monk
     config = model.bridge.original_model.config
     monkeypatch.setattr(config, "sliding_window", 8, raising=False)
     assert shortcuts.prefix(model, batch.clean, 4) is None
+
+
+def test_a_model_spread_over_the_devices_there_are_gives_the_same_scores(batch):
+    from support import MODELS
+
+    found = [
+        attribution.score(
+            models.load(MODELS / "tiny-gpt2-medium", device, threads=1), batch, "atp", METRIC
+        )
+        for device in ("cpu", "spread")
+    ]
+    close(found[1].cpu(), found[0], rtol=1e-4, atol=1e-4)

@@ -5,16 +5,16 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """False-positive rates, power and coverage, as tables and one figure."""
-    from circuit_reuse import calibration
+    from circuit_reuse.calibration import coverage, nulls, power
     from circuit_reuse.figures import calibration as figures
     from circuit_reuse.figures import style
 
     cfg, seed = params.cfg, params.cfg["seed"]
-    found = {"false_positives": calibration.nulls(cfg["datasets"], seed)}
+    found = {"false_positives": nulls.nulls(cfg["datasets"], seed)}
     log.info("false positives of %d tests and settings", len(found["false_positives"]))
-    found["power"] = calibration.power(cfg["power_datasets"], seed)
+    found["power"] = power.power(cfg["power_datasets"], seed)
     log.info("power")
-    found["coverage"] = calibration.coverage(cfg["intervals"], seed)
+    found["coverage"] = coverage.coverage(cfg["intervals"], seed)
     for name, rows in found.items():
         rows.to_csv(getattr(output, name), index=False)
         stem = next(path for path in output.figures if f"/{name}." in path)

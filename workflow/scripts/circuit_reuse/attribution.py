@@ -97,7 +97,8 @@ def contract(change, gradient):
     ):
         columns.append(dot("ephd,ephd->eh", z, z_gradient))
         columns.append(dot("epd,epd->e", mlp, mlp_gradient)[:, None])
-    return torch.cat(columns, dim=1)
+    # Layers may lie on different devices.
+    return torch.cat([column.to(columns[0].device) for column in columns], dim=1)
 
 
 def dot(pattern, first, second):

@@ -38,6 +38,13 @@ class Batch:
         differ = (self.clean != self.corrupt).any(0).nonzero()
         return int(differ[0]) if len(differ) else self.clean.shape[1] - 1
 
+    def part(self, start, stop):
+        """Some of the examples."""
+        chosen = slice(start, stop)
+        prefix = self.prefix and replace(self.prefix, index=self.prefix.index[chosen])
+        columns = ("rows", "clean", "corrupt", "answer", "distractor")
+        return Batch(*(getattr(self, name)[chosen] for name in columns), prefix)
+
     def shortened(self, model):
         """The batch from the first position on that differs, with the prefix run once.
 

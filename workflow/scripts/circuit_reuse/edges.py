@@ -14,8 +14,8 @@ from torch import einsum
 from circuit_reuse import interventions, models
 from circuit_reuse.norms import Norm, norm_of
 
-# What the writers' differences and the readers' gradients of a layer may take at once; longer
-# prompts go in pieces of positions.
+# What the writers' differences may take at once, and the readers' gradients of a layer: larger
+# batches go in parts, and longer prompts in pieces of positions.
 BUDGET_BYTES = 256 * 2**20
 FINAL = "ln_final.hook_in"
 
@@ -65,8 +65,7 @@ class Written:
     def __init__(self, model, change):
         self.model, self.change = model, change
         examples, positions, width = change.embedding.shape
-        widest = max(len(model.space.names), 3 * model.space.heads + 1)
-        size = max(1, BUDGET_BYTES // (4 * examples * widest * width))
+        size = max(1, BUDGET_BYTES // (4 * examples * widest(model) * width))
         self.parts = [slice(start, start + size) for start in range(0, positions, size)]
         # One piece is made once; more would not fit together, and are made again each time.
         self.only = self.piece(self.parts[0]) if len(self.parts) == 1 else None
@@ -103,6 +102,11 @@ def edge_scores(model, batch, metric, steps=0):
     gradient, so it is summed over the steps before it is made as wide as the stream.
     """
     check_architecture(model)
+    most = max(1, BUDGET_BYTES // (4 * widest(model) * model.space.d_model))
+    count = len(batch.clean)
+    if count > most:
+        parts = [batch.part(start, start + most) for start in range(0, count, most)]
+        return torch.cat([edge_scores(model, part, metric, steps) for part in parts])
     places = places_of(model)
     _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
     points = [None]
@@ -148,6 +152,11 @@ def edge_scores(model, batch, metric, steps=0):
     return scores
 
 
+def widest(model):
+    """Writers, or readers of a layer, whichever are more."""
+    return max(len(model.space.names), 3 * model.space.heads + 1)
+
+
 def widened(gradient, matrix):
     """The gradient at readers as one at the stream, [example, reader, position, d_model]."""
     if matrix is None:
@@ -157,6 +166,11 @@ def widened(gradient, matrix):
 
 def check_architecture(model):
     """Refuse models in which a component's output is not simply added to the stream."""
+    if len({parameter.device for parameter in model.bridge.original_model.parameters()}) > 1:
+        raise ValueError(
+            "eap and eap-ig need the model on one device; with compute.device: spread use atp, ig "
+            "or patching"
+        )
     block = model.bridge.blocks[0]
     if hasattr(block, "ln1_post") or hasattr(block, "ln2_post"):
         raise ValueError(

@@ -216,7 +216,8 @@ def put(mask, value, sets):
 
     def hook_function(tensor, hook):
         repeated = value.to(tensor.dtype).repeat(sets, *[1] * (value.ndim - 1))
-        return torch.where(mask, repeated, tensor)
+        # Layers may lie on different devices; values lie on their layer's.
+        return torch.where(mask.to(tensor.device), repeated, tensor)
 
     return hook_function
 

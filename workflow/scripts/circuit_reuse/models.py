@@ -49,7 +49,7 @@ class Model:
 def load(folder, device="auto", dtype="float32", threads=None):
     """Boot a bridge from a local folder.
 
-    device:  cpu, cuda, mps or auto (the best there is)
+    device:  cpu, cuda, mps, auto (the best one there is), or spread (layers over all GPUs)
     dtype:   float32, bfloat16 or float16
     threads: processor threads; results on a processor are the same bits for the same number
     raises:  ModelError if the folder has no safetensors weights or no tokenizer, or if the
@@ -60,8 +60,9 @@ def load(folder, device="auto", dtype="float32", threads=None):
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = {"device_map": "auto"} if device == "spread" else {"device": device}
     bridge = TransformerBridge.boot_transformers(
-        str(folder), device=device, dtype=getattr(torch, dtype), trust_remote_code=False
+        str(folder), dtype=getattr(torch, dtype), trust_remote_code=False, **where
     )
     bridge.requires_grad_(False)
     bridge.eval()

@@ -1,0 +1,38 @@
+"""The harness of the benchmarks, and that its committed figures are those of the page."""
+
+import importlib.util
+import json
+import time
+
+import pytest
+from support import PROJECT
+
+HEADLINES = {
+    "atp_fraction_of_limit", "ig_fraction_of_limit", "eap_over_atp", "intervention_fraction_of_limit",
+    "head_scan_forwards_per_head", "examples_scaling_exponent", "default_run_seconds", "noop_seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def measure():
+    path = PROJECT / "benchmarks" / "measure.py"
+    spec = importlib.util.spec_from_file_location("measure", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_ratio_of_paired_runs_and_a_slope(measure):
+    ratio = measure.paired(lambda: time.sleep(0.02), lambda: time.sleep(0.01), runs=3)
+    assert 1.5 < ratio < 2.5
+    assert measure.exponent([1, 10, 100], [2, 20, 200]) == pytest.approx(1)
+    assert measure.exponent([1, 10, 100], [1, 100, 10_000]) == pytest.approx(2)
+
+
+def test_every_headline_is_in_the_results_and_on_the_page():
+    rows = json.loads((PROJECT / "benchmarks" / "results.json").read_text())
+    assert {row["name"] for row in rows} >= HEADLINES
+    page = (PROJECT / "docs" / "benchmarks.md").read_text()
+    for row in rows:
+        assert set(row) == {"name", "value", "unit", "peak_memory_mb", "command"}
+        assert f"| {row['name']} | {row['value']:.3g} | {row['unit']} |" in page
