@@ -56,7 +56,7 @@ def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
         ("examples.count", 12, ["examples.count", "12", "min_valid (10)"]),
         ("examples.count", "many", ["examples.count", "'many'", "integer"]),
         ("cross_task.top_k", 5, ["cross_task.top_k is 5", "4, 8"]),
-        ("cross_task.controls", 1000, ["cross_task.controls", "50"]),
+        ("cross_task.controls", 1000, ["cross_task.controls", "100"]),
         ("ablation.replacement", "median", ["'median'", "mean"]),
         ("ablation.directions", ["keep"], ["ablation.directions", "remove"]),
         ("task_options", {"digits": {"stride": 2}}, ["task_options.digits.stride", "step"]),

@@ -6,7 +6,8 @@ The tables are those of circuit_reuse.calibration.
 import numpy as np
 from matplotlib import pyplot
 
-from circuit_reuse import calibration as study
+from circuit_reuse.calibration import coverage as intervals
+from circuit_reuse.calibration import nulls as tests
 from circuit_reuse.figures import style
 
 # The tests and intervals in the order of the legends, of which each has its own marker.
@@ -26,12 +27,12 @@ def false_positives(nulls, level=0.05):
     What a test must not be used for comes last; shares off the scale are written at its end.
     """
     rows = nulls[nulls["level"] == level]
-    rows = rows.assign(warning=rows["setting"].str.startswith(study.WARNING))
+    rows = rows.assign(warning=rows["setting"].str.startswith(tests.WARNING))
     rows = rows.sort_values(["warning", "test"], kind="stable").reset_index(drop=True)
     fine = rows[~rows["warning"]]
     end = max(0.1, 1.05 * fine["high"].max())
     figure, axes = pyplot.subplots(figsize=(6.9, 0.9 + 0.155 * len(rows)))
-    axes.axvspan(*study.BAND, color=BAND, linewidth=0)
+    axes.axvspan(*tests.BAND, color=BAND, linewidth=0)
     axes.axvline(level, color="black", linewidth=0.6, linestyle=":")
     for place, row in enumerate(rows.itertuples()):
         _, marker, color = LOOKS[look(row.verdict)]
@@ -51,7 +52,7 @@ def false_positives(nulls, level=0.05):
         axes.axhline(len(fine) - 0.5, color="black", linewidth=0.8)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=BAND, linewidth=0)]
     handles += [pyplot.Line2D([], [], color=c, marker=m, linestyle="none") for _, m, c in LOOKS]
-    words = [f"{study.BAND[0]:g} to {study.BAND[1]:g}", *(word for word, _, _ in LOOKS)]
+    words = [f"{tests.BAND[0]:g} to {tests.BAND[1]:g}", *(word for word, _, _ in LOOKS)]
     figure.legend(handles, words, loc="outside lower center", ncols=4)
     return figure
 
@@ -82,7 +83,7 @@ def coverage(table):
     figure, axes = style.grid(1, len(intervals), width=1.5, height=1.7, sharex=True, sharey=True)
     level = table["level"].iloc[0]
     for ax, interval in zip(axes[0], intervals, strict=True):
-        ax.axhspan(level - study.SLACK, level + study.SLACK, color=BAND, linewidth=0)
+        ax.axhspan(level - intervals.SLACK, level + intervals.SLACK, color=BAND, linewidth=0)
         ax.axhline(level, color="black", linewidth=0.6, linestyle=":")
         rows = table[table["interval"] == interval]
         for number, (_, part) in enumerate(rows.groupby("data", sort=False)):
