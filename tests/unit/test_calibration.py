@@ -110,3 +110,11 @@ def test_the_figure_of_false_positives_has_a_row_per_setting(nulls):
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == len(at(nulls)) and "NOT" in labels[-1] and "NOT" not in labels[0]
     pyplot.close(figure)
+
+
+def test_the_figure_of_coverage_has_a_panel_per_interval():
+    table = intervals.coverage(20, counts=(16, 32), draws=100)
+    figure = figures.coverage(table)
+    titles = {ax.get_title() for ax in figure.axes if ax.get_title()}
+    assert titles == set(table["interval"])
+    pyplot.close(figure)

@@ -6,8 +6,8 @@ The tables are those of circuit_reuse.calibration.
 import numpy as np
 from matplotlib import pyplot
 
-from circuit_reuse.calibration import coverage as intervals
 from circuit_reuse.calibration import nulls as tests
+from circuit_reuse.calibration.coverage import SLACK
 from circuit_reuse.figures import style
 
 # The tests and intervals in the order of the legends, of which each has its own marker.
@@ -83,7 +83,7 @@ def coverage(table):
     figure, axes = style.grid(1, len(intervals), width=1.5, height=1.7, sharex=True, sharey=True)
     level = table["level"].iloc[0]
     for ax, interval in zip(axes[0], intervals, strict=True):
-        ax.axhspan(level - intervals.SLACK, level + intervals.SLACK, color=BAND, linewidth=0)
+        ax.axhspan(level - SLACK, level + SLACK, color=BAND, linewidth=0)
         ax.axhline(level, color="black", linewidth=0.6, linestyle=":")
         rows = table[table["interval"] == interval]
         for number, (_, part) in enumerate(rows.groupby("data", sort=False)):
