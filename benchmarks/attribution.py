@@ -155,14 +155,19 @@ def scaling():
     model, found = models.load(folder, "cpu"), {}
     examples = examples_for("digits", 1000, folder)
     counts, times = [100, 300, 1000, 3000, 10_000], []
+    score(model, next(batching.batches(examples, 4096)), "atp")
     for count in counts:
         repeated = examples.iloc[[n % len(examples) for n in range(count)]]
-        times.append(seconds(lambda rows=repeated: [
-            score(model, batch, "atp") for batch in batching.batches(rows, 4096)
-        ]))  # fmt: skip
+
+        def run(rows=repeated):
+            for batch in batching.batches(rows, 4096):
+                score(model, batch, "atp")
+
+        times.append(statistics.median(seconds(run) for _ in range(3)))
         found[f"examples_per_second_{count}"] = (count / times[-1], "examples/s")
         found[f"peak_megabytes_after_{count}_examples"] = (peak_megabytes(), "MB")
     found["examples_scaling_exponent"] = (exponent(counts, times), "exponent")
+    found["examples_scaling_exponent_last"] = (exponent(counts[-2:], times[-2:]), "exponent")
 
     batch = next(batching.batches(examples[:64], 1024))
     _, corrupt = interventions.run(model, batch.corrupt)
@@ -187,6 +192,11 @@ def scaling():
     return found
 
 
+def embeddings_of(bare):
+    """Embedding and unembedding, once if they are one."""
+    return {bare.get_input_embeddings().weight, bare.get_output_embeddings().weight}
+
+
 def gpu():
     """On a GPU: EAP-IG for 1,000 examples, and how much of the card it uses."""
     from measure import matmul_rate
@@ -198,11 +208,14 @@ def gpu():
         with random_model(shape, "cuda", dtype) as (model, bare):
             vocabulary = model.bridge.original_model.config.vocab_size
             batch = random_batch(1000, POSITIONS, vocabulary, device="cuda")
+            torch.cuda.reset_peak_memory_stats()
             work = lambda: score(model, batch, "eap-ig")  # noqa: E731
             work()
             spent = seconds(work, "cuda")
             size = sum(p.numel() for p in bare.parameters())
-            # Two operations a weight and token, three times a step, and two more forwards.
+            # The unembedding is multiplied at the last position only, the embedding never.
+            size -= sum(weight.numel() for weight in embeddings_of(bare))
+            # Two operations a weight and token: two forwards, and a forward and a backward a step.
             needed = 2 * size * 1000 * POSITIONS * (2 + 2 * STEPS)
             found[f"eap_ig_seconds_per_1000_{shape}"] = (spent, "s")
             found[f"eap_ig_fraction_of_matmul_rate_{shape}"] = (

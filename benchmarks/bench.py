@@ -18,12 +18,11 @@ RESULTS = PROJECT / "benchmarks" / "results.json"
 PAGE = """# Benchmarks
 
 Written by `make bench` into `benchmarks/results.json` and this page. Ratios are medians of runs in
-turn, in one process on one machine; seconds hold only for the machine named below.
+turn, in one process on one machine; seconds hold only for the machine named beside them. Peak memory is
+that of the benchmark's process, for `imports` and `default_run` of the largest process they start.
 
-Machine: {machine}.
-
-| figure | value | unit | peak memory of its process (MB) | command |
-|---|---|---|---|---|
+| figure | value | unit | peak memory (MB) | command | machine |
+|---|---|---|---|---|---|
 {rows}
 
 What the figures mean and how they were reached is in [performance.md](performance.md).
@@ -38,10 +37,14 @@ def run_one(name):
         import attribution as module
     found = getattr(module, name)()
     command = f"python benchmarks/bench.py {name}"
+    peak = round(peak_megabytes(children=name in ("imports", "default_run")))
+    machine = f"{os.cpu_count()} cores, torch {torch.__version__}"
+    if name == "gpu":
+        machine += f", {torch.cuda.get_device_name()}" if found else ""
+    about = {"peak_memory_mb": peak, "command": command, "machine": machine}
     rows = [
-        {"name": key, "value": value, "unit": unit, "peak_memory_mb": round(peak_megabytes()), "command": command}
-        for key, (value, unit) in found.items()
-    ]  # fmt: skip
+        {"name": key, "value": value, "unit": unit} | about for key, (value, unit) in found.items()
+    ]
     print(json.dumps(rows))
 
 
@@ -60,13 +63,10 @@ def main(names):
         rows = [row for row in rows if row["name"] not in fresh] + found
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     lines = [
-        f"| {row['name']} | {row['value']:.3g} | {row['unit']} | {row['peak_memory_mb']} | `{row['command']}` |"
+        f"| {row['name']} | {row['value']:.3g} | {row['unit']} | {row['peak_memory_mb']} | `{row['command']}` | {row['machine']} |"
         for row in rows
     ]  # fmt: skip
-    machine = f"{os.cpu_count()} cores, torch {torch.__version__}"
-    if torch.cuda.is_available():
-        machine += f", {torch.cuda.get_device_name()}"
-    page = PAGE.format(machine=machine, rows="\n".join(lines))
+    page = PAGE.format(rows="\n".join(lines))
     (PROJECT / "docs" / "benchmarks.md").write_text(page)
 
 

@@ -22,11 +22,16 @@ rule run_curves:
     resources:
         gpu=1,
     params:
-        cfg=stage_cfg(
+        cfg=lambda wildcards: stage_cfg(
             "seed",
             k=config["cross_task"]["top_k"],
             metric=config["attribution"]["metric"],
-            steps=config["attribution"]["steps"],
+            min_valid=config["examples"]["min_valid"],
+            **(
+                {"steps": config["attribution"]["steps"]}
+                if wildcards.method == "eap-ig"
+                else {}
+            ),
             dtype=config["compute"]["dtype"],
             bootstrap=config["tests"]["bootstrap"],
             **config["faithfulness"],

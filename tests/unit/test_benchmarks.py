@@ -34,5 +34,5 @@ def test_every_headline_is_in_the_results_and_on_the_page():
     assert {row["name"] for row in rows} >= HEADLINES
     page = (PROJECT / "docs" / "benchmarks.md").read_text()
     for row in rows:
-        assert set(row) == {"name", "value", "unit", "peak_memory_mb", "command"}
+        assert set(row) == {"name", "value", "unit", "peak_memory_mb", "command", "machine"}
         assert f"| {row['name']} | {row['value']:.3g} | {row['unit']} |" in page

@@ -63,7 +63,7 @@ def stage(tmp_path_factory):
         ),
         output,
         SimpleNamespace(
-            cfg={"seed": 0, "k": 4, "dtype": "float32", "bootstrap": 50, "random_draws": 2, "subsets": 3, **cfg},
+            cfg={"seed": 0, "k": 0.25, "min_valid": 4, "dtype": "float32", "bootstrap": 50, "random_draws": 2, "subsets": 3, **cfg},
             compute={"device": "cpu", "batch_tokens": 512},
         ),
         SimpleNamespace(model="m", task="ioi", method="eap-ig"), 1, logging.getLogger(),

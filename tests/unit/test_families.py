@@ -17,6 +17,8 @@ from circuit_reuse import (
 from support import MODELS, examples_for
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    BloomForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -25,12 +27,18 @@ from transformers import (
     GPTNeoForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -47,8 +55,9 @@ FAMILIES = {
         vocab_size=1600, hidden_size=32, num_layers=2, num_heads=4, max_position_embeddings=64,
         attention_types=[[["global", "local"], 1]])),
     "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**GATED)),
-    "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**{k: v for k, v in GATED.items() if k != "head_dim"})),
+    "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**GATED_ONLY)),
 }  # fmt: skip
+GATED_ONLY = {key: value for key, value in GATED.items() if key != "head_dim"}
 POST_NORMS = ("gemma2", "olmo2")
 
 
@@ -204,3 +213,25 @@ def test_edge_circuits_reach_both_ends_or_say_why_not(family):
     for found, tokens in ((clean, batch.clean), (other, batch.corrupt)):
         expected = models.logits(model, tokens)
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.std().item())
+
+
+OTHERWISE = {
+    "scales what is written": lambda: GraniteForCausalLM(GraniteConfig(**GATED_ONLY, residual_multiplier=0.22)),
+    "norms the embedding": lambda: BloomForCausalLM(BloomConfig(vocab_size=1600, hidden_size=32, n_layer=2, n_head=4)),
+    "has one norm a layer": lambda: PhiForCausalLM(PhiConfig(**SIZE, intermediate_size=64)),
+    "norms without weights": lambda: OlmoForCausalLM(OlmoConfig(**SIZE, intermediate_size=64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_edges_of_a_model_built_otherwise_are_refused_and_not_wrong(what, tmp_path):
+    """The other methods still run; in each of these edges would not sum to nodes."""
+    torch.manual_seed(0)
+    OTHERWISE[what]().save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MODELS / "tiny-gpt2-medium" / name, tmp_path / name)
+    model = models.load(tmp_path, "cpu", threads=1)
+    batch = batching.batch_of(examples_for("digits", 2), range(2), "cpu")
+    with pytest.raises(ValueError, match="use atp, ig or patching"):
+        attribution.score(model, batch, "eap", "logit_difference")
+    assert attribution.score(model, batch, "atp", "logit_difference").isfinite().all()

@@ -8,6 +8,7 @@ import pandas as pd
 from circuit_reuse import (
     attribution,
     batching,
+    circuits,
     edge_circuits,
     edges,
     faithfulness,
@@ -17,6 +18,7 @@ from circuit_reuse import (
     sharing,
     tables,
 )
+from circuit_reuse.examples import enough
 
 WITH_EDGES = ("eap", "eap-ig")
 
@@ -28,6 +30,8 @@ def task_curves(input, output, params, wildcards, threads, log):
         fingerprint.folder_of(input.model), compute["device"], cfg["dtype"], threads
     )
     examples = tables.read_all(input.examples, tables.EXAMPLES)
+    for split in ("train", "held_out"):
+        enough(examples.to_dict("records"), split, cfg["min_valid"], wildcards.task)
     used = examples[examples["used"]]
     train = used[used["split"] == "train"].reset_index(drop=True)
     runs = Runs(model, used[used["split"] == "held_out"], cfg["metric"], compute["batch_tokens"])
@@ -164,12 +168,13 @@ def finite(value):
 
 
 def halves(runs, mean, cfg, stream):
-    """Rows of the completeness table for the circuit of the K largest nodes.
+    """Rows of the completeness table for the circuit of the K largest nodes (or share of all).
 
     source: Wang et al. 2023, section 4
     """
     order = faithfulness.order_of(mean.to_numpy(), "absolute")
-    circuit = [mean.index[place] for place in sorted(order[: cfg["k"]])]
+    k = circuits.resolve_k(cfg["k"], len(mean))
+    circuit = [mean.index[place] for place in sorted(order[:k])]
     chosen = faithfulness.subsets(circuit, cfg["subsets"], stream)
     outside = [name for name in mean.index if name not in circuit]
     sets = [outside]

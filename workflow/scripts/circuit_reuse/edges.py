@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import einsum
 
-from circuit_reuse import interventions, models
+from circuit_reuse import interventions, models, shortcuts
 from circuit_reuse.norms import Norm, norm_of
 
 # What the writers' differences may take at once, and the readers' gradients of a layer: larger
@@ -177,6 +177,42 @@ def check_architecture(model):
             "eap and eap-ig need a model whose heads and MLPs write straight into the residual "
             "stream; this one normalises their output: use atp, ig or patching"
         )
+    attention = getattr(block, "attn", None)
+    parts = [getattr(block, name, None) for name in ("ln1", "ln2")]
+    parts += [getattr(model.bridge, "ln_final", None)]
+    parts += [getattr(attention, name, None) for name in "qkv"]
+    if any(getattr(part, "original_component", None) is None for part in parts):
+        raise ValueError(
+            "eap and eap-ig need a norm before attention, before the MLP and before the logits, "
+            "and queries, keys and values of their own; this model's layers are built otherwise: "
+            "use atp, ig or patching"
+        )
+    if not additive(model):
+        raise ValueError(
+            "eap and eap-ig need a residual stream that is the sum of what components write; this "
+            "model scales or norms it in between: use atp, ig or patching"
+        )
+
+
+@torch.no_grad()
+def additive(model):
+    """Whether the writers' changes add up to that of the final stream; checked once a model."""
+    if "additive" not in model.shortcuts:
+        first = shortcuts.sample(model)
+        streams, acts = [], []
+        for tokens in (first, first.flip(1)):
+            kept = {}
+            hooks = interventions.keepers(kept, FINAL)
+            with model.bridge.hooks(fwd_hooks=hooks):
+                acts.append(interventions.run(model, tokens)[1])
+            streams.append(kept[FINAL].float())
+        change = interventions.add(acts[0], acts[1].like(torch.neg))
+        total = sum(piece.sum(1) for _, piece in Written(model, change))
+        expected = streams[0] - streams[1]
+        limit = 1e-3 if model.dtype == torch.float32 else 5e-2
+        gap = (total - expected).abs().max() / expected.abs().max().clamp_min(1e-9)
+        model.shortcuts["additive"] = bool(gap < limit)
+    return model.shortcuts["additive"]
 
 
 def reader_names(space):

@@ -90,6 +90,9 @@ def areas(rows, clean, corrupt, resamples, stream):
     CMD: area under |1 - faithfulness|, circuits by absolute score (less is better)
     returns: {name: (value, low, high)}
     source:  Mueller et al. 2025, section 3.2; sizes enter linearly, so large circuits weigh most
+
+    CMD takes absolute values of means, so with few examples it comes out too large, and its
+    bounds are a spread over resampled examples, not a confidence interval.
     """
     found = {}
     for name, ranking, gap in (
@@ -97,13 +100,17 @@ def areas(rows, clean, corrupt, resamples, stream):
         ("cpr_random", "random", False), ("cmd_random", "random", True),
     ):  # fmt: skip
         mine = rows[rows["ranking"] == ranking]
-        wide = mine.pivot_table(index="size", columns="example", values="metric", aggfunc="mean")
+        # A random circuit is one ranking: the areas are averaged, not the curves.
+        wide = mine.assign(draw=mine["draw"].astype(float).fillna(0)).pivot_table(
+            index=["draw", "size"], columns="example", values="metric"
+        )
         full, floor = clean[wide.columns].to_numpy(), corrupt[wide.columns].to_numpy()
 
         def area(*columns, axis, gap=gap):
             *kept, floor, full = columns
-            values = [faithfulness_of(each, floor, full, axis) for each in kept]
-            return trapezoid(np.abs(1 - np.array(values)) if gap else values, SIZES, axis=0)
+            values = np.array([faithfulness_of(each, floor, full, axis) for each in kept])
+            values = values.reshape(-1, len(SIZES), *values.shape[1:])
+            return trapezoid(np.abs(1 - values) if gap else values, SIZES, axis=1).mean(axis=0)
 
         columns = (*wide.to_numpy(), floor, full)
         seed = int(generator(*stream, name).integers(2**31))

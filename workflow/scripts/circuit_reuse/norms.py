@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
+UNKNOWN = (
+    "eap and eap-ig know LayerNorm and RMSNorm with weights; this model has {}: use atp, ig or "
+    "patching"
+)
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -43,9 +48,11 @@ def norm_of(module):
 
     raises: ValueError for another kind of norm
     """
-    weight = module.weight.detach().float()
-    eps = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
-    width = len(weight)
+    own, eps = getattr(module, "weight", None), getattr(module, "eps", None)
+    eps = eps or getattr(module, "variance_epsilon", None)
+    if own is None or eps is None:
+        raise ValueError(UNKNOWN.format(type(module).__name__))
+    weight, width = own.detach().float(), len(own)
     probe = torch.linspace(-2, 3, 3 * width, device=weight.device).view(3, width)
     probe = (probe + probe.sin()).to(module.weight.dtype)
     with torch.no_grad():
@@ -60,7 +67,4 @@ def norm_of(module):
         limit = 1e-4 if module.weight.dtype == torch.float32 else 5e-2
         if torch.allclose(found, target, rtol=limit, atol=limit):
             return candidate
-    raise ValueError(
-        f"eap and eap-ig know LayerNorm and RMSNorm; this model has {type(module).__name__}: "
-        "use atp, ig or patching"
-    )
+    raise ValueError(UNKNOWN.format(type(module).__name__))

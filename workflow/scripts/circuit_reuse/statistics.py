@@ -61,8 +61,7 @@ def bootstrap(columns, statistic, resamples, seed, level=0.95):
     statistic: function of the columns and an axis
     returns:   (low, high), never without the observed value; (nan, nan) where that is undefined
     source:    BCa: Efron 1987; expanded to the width of Student's t for few examples:
-               Hesterberg 2015.  The calibration study compares it with the plain percentiles,
-               which cover too little at 16 examples.
+               Hesterberg 2015
     """
     columns = [np.asarray(column, dtype=float) for column in columns]
     count = len(columns[0])
