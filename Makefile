@@ -27,7 +27,7 @@ validate: $(VENV)/done
 test: $(VENV)/done
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Every figure is a ratio within one run; about ten minutes on two cores, best with nothing else.
+# Every figure is a ratio within one run; about a quarter of an hour on two cores, best with nothing else.
 bench: $(VENV)/done
 	$(BIN)/python benchmarks/bench.py $(NAMES)
 
