@@ -60,17 +60,10 @@ class Batch:
         )
 
 
-def first_difference(clean, corrupt):
-    """The first position in which two lists of tokens differ; their length if there is none."""
-    pairs = zip(clean, corrupt, strict=True)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), len(clean))
-
-
 def buckets(examples):
     """Places of the examples by length, and within it by the length of what is shared."""
     found = {}
-    columns = zip(examples["clean_tokens"], examples["corrupt_tokens"], strict=True)
-    shared = [first_difference(clean, corrupt) for clean, corrupt in columns]
+    shared = [int(positions[0]) for positions in examples["positions"]]
     lengths = examples["length"].to_numpy()
     for row in sorted(range(len(examples)), key=lambda row: (lengths[row], -shared[row], row)):
         found.setdefault(int(lengths[row]), []).append(row)

@@ -17,6 +17,7 @@ from circuit_reuse import (
     models,
     sharing,
     tables,
+    testing,
 )
 from circuit_reuse.examples import enough
 
@@ -30,8 +31,9 @@ def task_curves(input, output, params, wildcards, threads, log):
         fingerprint.folder_of(input.model), compute["device"], cfg["dtype"], threads
     )
     examples = tables.read_all(input.examples, tables.EXAMPLES)
+    records = examples.to_dict("records")
     for split in ("train", "held_out"):
-        enough(examples.to_dict("records"), split, cfg["min_valid"], wildcards.task)
+        enough(records, split, cfg["min_valid"], wildcards.task)
     used = examples[examples["used"]]
     train = used[used["split"] == "train"].reset_index(drop=True)
     runs = Runs(model, used[used["split"] == "held_out"], cfg["metric"], compute["batch_tokens"])
@@ -159,12 +161,7 @@ def summarise(raw, runs, resamples, stream):
         found = faithfulness.curve(part, runs.clean, runs.corrupt, resamples, (*stream, level))
         total = int(part["k"].max())
         rows += [{"level": level, "total": total, **row, **columns} for row in found]
-    return [{key: finite(value) for key, value in row.items()} for row in rows]
-
-
-def finite(value):
-    """None for a number that is undefined."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return [{key: testing.plain(value) for key, value in row.items()} for row in rows]
 
 
 def halves(runs, mean, cfg, stream):
@@ -194,10 +191,10 @@ def halves(runs, mean, cfg, stream):
                 "kind": kind,
                 "k": len(circuit),
                 "left_out": sorted(out, key=mean.index.get_loc),
-                "circuit": finite(whole),
-                "full_without": finite(full),
-                "circuit_without": finite(kept),
-                "difference": finite(difference),
+                "circuit": testing.plain(whole),
+                "full_without": testing.plain(full),
+                "circuit_without": testing.plain(kept),
+                "difference": testing.plain(difference),
             }
         )
     return rows

@@ -15,6 +15,8 @@ from circuit_reuse.testing import faithfulness_of
 # Shares of all nodes or edges that a circuit holds (Mueller et al. 2025, MIB).
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 RANKINGS = ("absolute", "signed", "random")
+# Sizes of which the table of areas gives the faithfulness too: the areas hardly see them.
+SMALL = (0.005, 0.01, 0.02)
 
 
 def order_of(scores, ranking, seed=0):
@@ -156,3 +158,16 @@ def frame(found, examples, metrics):
     result = pd.concat(parts, ignore_index=True)
     result["draw"] = result["draw"].astype("Int32")
     return result
+
+
+def area_table(curves, by):
+    """One row a model, task, method and level: the areas, and faithfulness of small circuits.
+
+    curves: rows of the curves table;  by: the columns that name a curve
+    """
+    areas = [name for name in curves if name.startswith(("cpr", "cmd"))]
+    table = curves.groupby(by, sort=False)[areas].first()
+    for size in SMALL:
+        rows = curves[(curves["ranking"] == "absolute") & (curves["size"] == size)]
+        table[f"faithfulness_at_{size:g}"] = rows.set_index(by)["faithfulness"]
+    return table.reset_index()

@@ -10,16 +10,6 @@ LOOK = {
     "signed": (style.OTHER, "s", "by score, helpful first"),
     "random": (style.CONTROL, "^", "random"),
 }
-SMALL = (0.005, 0.01, 0.02)
-
-
-def with_small(curves, by, areas):
-    """One row a model, task, method and level: the areas, and faithfulness of small circuits."""
-    table = curves.groupby(by, sort=False)[areas].first()
-    for size in SMALL:
-        at = pick(curves, ranking="absolute", size=size).set_index(by)["faithfulness"]
-        table[f"faithfulness_at_{size:g}"] = at
-    return table.reset_index()
 
 
 def curves(table, models, tasks, titles, level):

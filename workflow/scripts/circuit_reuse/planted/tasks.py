@@ -255,6 +255,7 @@ def examples(name, count, seed):
     rows = []
     for n in range(count):
         clean, corrupt, answer, distractor = TASKS[name].prompts(rng)
+        pairs = enumerate(zip(clean, corrupt, strict=True))
         rows.append(
             {
                 "example": n,
@@ -262,6 +263,7 @@ def examples(name, count, seed):
                 "length": len(clean),
                 "clean_tokens": clean,
                 "corrupt_tokens": corrupt,
+                "positions": [place for place, (a, b) in pairs if a != b],
                 "answer": answer,
                 "distractor": distractor,
             }
