@@ -16,7 +16,7 @@ wildcard_constraints:
     model=one_of(config["model_sources"]),
     task=one_of([*registry.TASKS, *config["custom_tasks"]]),
     method=one_of(METHODS),
-    shard=r"\d{4}",
+    shard=r"(scan)?\d{4}",
 
 
 include: "rules/models.smk"
@@ -25,6 +25,7 @@ include: "rules/attribution.smk"
 include: "rules/circuits.smk"
 include: "rules/ablation.smk"
 include: "rules/report.smk"
+include: "rules/scaling.smk"
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 
@@ -37,3 +38,4 @@ rule all:
     default_target: True
     input:
         rules.reuse.input,
+        rules.scaling.input,

@@ -9,11 +9,13 @@ import warm
 from circuit_reuse import checks
 from circuit_reuse.fingerprint import files as model_folder_files
 from circuit_reuse.prompts import registry
+from circuit_reuse.scaling import checks as scaling_checks
 from circuit_reuse.staleness import code_hash
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
 checks.check(config, PROJECT, Path.cwd())
+scaling_checks.check(config, (PROJECT, Path.cwd()))
 
 
 def one_of(names):
@@ -71,13 +73,22 @@ def shards(_=None):
     return [f"{shard:04d}" for shard in range(-(-count // size))]
 
 
+def scan_shards(_=None):
+    """Numbers of the shards of the head scan, which has a count and a size of its own."""
+    size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
+    return [f"scan{shard:04d}" for shard in range(-(-count // size))]
+
+
 def shard_range(shard):
     """First and last + 1 example of a shard.
 
     Only the last shard knows the count, so more examples leave full shards as they are.
     """
     size, count = config["examples"]["shard_size"], config["examples"]["count"]
-    return [int(shard) * size, min((int(shard) + 1) * size, count)]
+    if shard.startswith("scan"):
+        size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
+    number = int(shard.removeprefix("scan"))
+    return [number * size, min((number + 1) * size, count)]
 
 
 def prompt_code(wildcards):

@@ -27,11 +27,12 @@ def check(config, project, directory):
     check_schema(config)
     check_names(config)
     for name in config["models"]:
-        check_model(name, config, (project, directory))
+        check_room(name, config, check_model(name, config, (project, directory)))
     for name, task in config["custom_tasks"].items():
         if name in config["tasks"]:
-            check_custom(name, task, config, (project, directory))
-    check_examples(config)
+            count = config["examples"]["count"]
+            check_custom(name, task, config, (project, directory), config["models"], count)
+    check_examples(config, "examples.count", config["examples"]["count"])
     check_grids(config)
 
 
@@ -97,22 +98,32 @@ def nearest(name, known):
     return f". Did you mean {close[0]}?" if close else ""
 
 
-def check_names(config):
-    """Models and tasks must be known."""
+def known_models(key, names, config):
+    """Models must be in model_sources."""
     sources = config["model_sources"]
-    for name in config["models"]:
+    for name in names:
         if name not in sources:
             raise ConfigError(
-                f"models: {name!r} is not in model_sources ({', '.join(sources)})"
+                f"{key}: {name!r} is not in model_sources ({', '.join(sources)})"
                 + nearest(name, sources)
             )
+
+
+def known_tasks(key, names, config):
+    """Tasks must be built in or in custom_tasks."""
     known = [*registry.TASKS, *config["custom_tasks"]]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{key}: unknown task {name!r}; known: {', '.join(known)}{nearest(name, known)}"
+            )
+
+
+def check_names(config):
+    """Models and tasks must be known."""
+    known_models("models", config["models"], config)
     for key in ("tasks", "task_options"):
-        for name in config[key]:
-            if name not in known:
-                raise ConfigError(
-                    f"{key}: unknown task {name!r}; known: {', '.join(known)}{nearest(name, known)}"
-                )
+        known_tasks(key, config[key], config)
     for name in config["custom_tasks"]:
         if name in registry.TASKS:
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
@@ -150,10 +161,10 @@ def inside(path, folders, key):
 
 
 def check_model(name, config, folders):
-    """A local model must have safetensors weights, a tokenizer, and room for the circuits."""
+    """A local model must have safetensors weights and a tokenizer; returns its shape."""
     source = config["model_sources"][name]
     if "path" not in source:
-        return
+        return None
     key = f"model_sources.{name}.path"
     inside(source["path"], folders, key)
     try:
@@ -161,6 +172,13 @@ def check_model(name, config, folders):
         space = fingerprint.shape(source["path"])
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
+    return space
+
+
+def check_room(name, config, space):
+    """A local model must have room for the circuits and their controls."""
+    if space is None:
+        return
     kinds = config["circuits"]["kinds"]
     total = len(space.of_kinds(kinds))
     what = " and ".join({"head": "heads", "mlp": "MLPs"}[kind] for kind in kinds)
@@ -179,8 +197,11 @@ def check_model(name, config, folders):
             )
 
 
-def check_custom(name, task, config, folders):
-    """A custom file must be readable, and give enough valid pairs under every local model."""
+def check_custom(name, task, config, folders, names, count, what="examples.count"):
+    """A custom file must be readable, and give enough valid pairs under every local model.
+
+    names: the models that it is for;  count: examples that are needed, set by the key `what`
+    """
     from circuit_reuse import examples
     from circuit_reuse.prompts import custom
 
@@ -193,17 +214,15 @@ def check_custom(name, task, config, folders):
         rows = custom.rows(path, settings["held_out_share"])
     except ValueError as problem:
         raise ConfigError(f"{key}: {problem}") from None
-    if len(rows) < settings["count"]:
-        raise ConfigError(
-            f"examples.count is {settings['count']}, but {task['file']} has {len(rows)} rows"
-        )
-    for model in config["models"]:
+    if len(rows) < count:
+        raise ConfigError(f"{what} is {count}, but {task['file']} has {len(rows)} rows")
+    for model in names:
         folder = config["model_sources"][model].get("path")
         if folder is None:
             continue
         tokenizer, bos = examples.load_tokenizer(folder)
         bos = bos if task["bos"] else None
-        pairs = [examples.tokenise(tokenizer, bos, row) for row in rows[: settings["count"]]]
+        pairs = [examples.tokenise(tokenizer, bos, row) for row in rows[:count]]
         for split in ("train", "held_out"):
             try:
                 examples.enough(pairs, split, settings["min_valid"], name)
@@ -211,14 +230,14 @@ def check_custom(name, task, config, folders):
                 raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
 
 
-def check_examples(config):
+def check_examples(config, key, total):
     """Each split must be able to reach the number of valid pairs that it needs."""
     settings = config["examples"]
-    held_out = int(settings["count"] * settings["held_out_share"])
-    for split, count in (("train", settings["count"] - held_out), ("held_out", held_out)):
+    held_out = int(total * settings["held_out_share"])
+    for split, count in (("train", total - held_out), ("held_out", held_out)):
         if count < settings["min_valid"]:
             raise ConfigError(
-                f"examples.count: {settings['count']} examples give {count} for the {split} split, "
+                f"{key}: {total} examples give {count} for the {split} split, "
                 f"fewer than examples.min_valid ({settings['min_valid']})"
             )
 

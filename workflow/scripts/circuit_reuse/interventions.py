@@ -170,7 +170,7 @@ def replace(model, base, removed, instead):
     masked = masks(model.space, removed, base.tokens.device)
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
     embedding, head_hooks, mlp_hooks = hook_names(model)
-    hooks = []
+    hooks = shortcuts.at_the_end(model)
 
     def hook(name, mask, value):
         if mask.any():
@@ -180,11 +180,15 @@ def replace(model, base, removed, instead):
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
-    skip = nullcontext()
-    if base.streams is not None and 0 < first < math.inf:
-        skip = shortcuts.starting(model, first, base.streams[first].repeat(sets, 1, 1))
-    with skip, model.bridge.hooks(fwd_hooks=hooks):
+    with from_layer(model, base, first, sets), model.bridge.hooks(fwd_hooks=hooks):
         return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
+
+
+def from_layer(model, base, first, sets):
+    """Runs inside begin at layer `first`, if the streams of the base run are there to begin with."""
+    if base.streams is None or not 0 < first < math.inf:
+        return nullcontext()
+    return shortcuts.starting(model, first, base.streams[first].repeat(sets, 1, 1))
 
 
 def first_layer(names):

@@ -1,6 +1,6 @@
-"""Work that the runs of a batch have in common, done once: a shared prefix, lower layers.
+"""Work that need not be done: a shared prefix, lower layers, the last MLP before the end.
 
-Both shortcuts are exact but for rounding.  Each is checked once a model against full runs, and
+All shortcuts are exact but for rounding.  Each is checked once a model against full runs, and
 not used on a model for which it fails.
 """
 
@@ -101,6 +101,17 @@ def starting(model, layer, stream):
             stack[place] = kept[place]
 
 
+def at_the_end(model):
+    """Hooks that make the last layer's MLP run at the last position only.
+
+    Nothing after it reads another position.  What the MLP gives is added to the stream of all
+    positions, so in the runs inside only the last position of the last layer is right.
+    """
+    last = len(model.bridge.blocks) - 1
+    hook = (f"blocks.{last}.mlp.hook_in", lambda tensor, hook: tensor[:, -1:])
+    return [hook] if able(model, "end") else []
+
+
 def layer_list(model):
     """The list of layers that the underlying model runs through."""
     last = model.bridge.blocks[len(model.bridge.blocks) - 1]
@@ -161,7 +172,24 @@ def check_skip(model):
         return same(model, models.logits(model, tokens.flip(1)), whole)
 
 
-CHECKS = {"prefix": check_prefix, "skip": check_skip}
+@torch.no_grad()
+def check_end(model):
+    """A run with the last MLP at the last position alone against the full one."""
+    tokens = sample(model)
+    whole, seen = models.logits(model, tokens), []
+
+    def see(tensor, hook):
+        seen.append(tensor.shape[1])
+        return tensor
+
+    # While this check runs, at_the_end gives its hooks.
+    place = f"blocks.{len(model.bridge.blocks) - 1}.hook_mlp_out"
+    with model.bridge.hooks(fwd_hooks=[*at_the_end(model), (place, see)]):
+        short = models.logits(model, tokens)
+    return seen == [1] and same(model, short, whole)
+
+
+CHECKS = {"prefix": check_prefix, "skip": check_skip, "end": check_end}
 
 
 def same(model, first, second):

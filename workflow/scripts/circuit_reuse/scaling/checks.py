@@ -1,0 +1,69 @@
+"""Mistakes in the block `scaling` of a config, told before any job; standard library only."""
+
+import csv
+
+from circuit_reuse import checks
+from circuit_reuse.checks import ConfigError
+from circuit_reuse.scaling.columns import TableError, tasks_of
+
+
+def check(config, folders):
+    """Check the block and fill in the models, in place; after checks.check.
+
+    folders: those in which models and files must lie
+    raises:  ConfigError with the first mistake
+    """
+    block = config["scaling"]
+    block["models"] = block["models"] or list(config["models"])
+    checks.known_models("scaling.models", block["models"], config)
+    checks.known_tasks("scaling.tasks", block["tasks"], config)
+    for name in block["models"]:
+        if name not in config["models"]:
+            checks.check_model(name, config, folders)
+    for name in block["tasks"]:
+        task = config["custom_tasks"].get(name)
+        if task:
+            checks.check_custom(name, task, config, folders, block["models"], block["examples"], "scaling.examples")  # fmt: skip
+    checks.check_examples(config, "scaling.examples", block["examples"])
+    if block["shard_size"] < block["examples"]:
+        checks.check_examples(config, "scaling.shard_size", block["shard_size"])
+    check_choices(block)
+    for name, table in block["tables"].items():
+        check_table(f"scaling.tables.{name}.file", table["file"], folders)
+
+
+def check_choices(block):
+    """Settings that must fit together."""
+    if block["replacement"] not in block["replacements"]:
+        raise ConfigError(
+            f"scaling.replacement is {block['replacement']!r}; it must be one of "
+            f"scaling.replacements: {', '.join(block['replacements'])}"
+        )
+    for part in block["tracing"]["by_position"]:
+        if part not in block["tracing"]["parts"]:
+            raise ConfigError(
+                f"scaling.tracing.by_position: {part!r} is not in scaling.tracing.parts "
+                f"({', '.join(block['tracing']['parts'])})"
+            )
+    for pair in block["transfer"]["pairs"]:
+        for name in pair:
+            if name not in block["models"]:
+                raise ConfigError(
+                    f"scaling.transfer.pairs: {name!r} is not in scaling.models "
+                    f"({', '.join(block['models'])}){checks.nearest(name, block['models'])}"
+                )
+        if pair[0] == pair[1]:
+            raise ConfigError(f"scaling.transfer.pairs: {pair[0]!r} is paired with itself")
+
+
+def check_table(key, file, folders):
+    """A joint table must be there and have the columns of one."""
+    path = checks.inside(file, folders, key)
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {file}")
+    with path.open(newline="", encoding="utf-8") as stream:
+        header = next(csv.reader(stream), [])
+    try:
+        tasks_of(header)
+    except TableError as problem:
+        raise ConfigError(f"{key}: {problem}") from None

@@ -1,0 +1,353 @@
+"""The tables of the scaling study over all models, in our columns and in the known ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse import components, fingerprint, statistics, tables
+from circuit_reuse.scaling import fits, heroes, schemas, transfer
+from circuit_reuse.scaling.model import scans_of
+from circuit_reuse.scaling.schemas import SIDES
+from circuit_reuse.scaling.trends import clean
+
+# The published study's names of the replacement columns' tasks: "anti" for anti_repeat.
+ALIASES = {"anti_repeat": "anti"}
+
+
+class Names:
+    """How the two tasks are called in columns and classes."""
+
+    def __init__(self, tasks):
+        self.tasks = dict(zip(SIDES, tasks, strict=True))
+        self.short = {side: ALIASES.get(task, task) for side, task in self.tasks.items()}
+
+    def category(self, name):
+        """first_only as ioi_only, second_only as anti_only."""
+        side = name.removesuffix("_only")
+        return f"{self.short[side]}_only" if side in self.short else name
+
+    def side(self, name):
+        """What a head works against, by task: none, ioi, anti or both."""
+        return self.short.get(name, name)
+
+    def column(self, name):
+        """delta_first_low is called delta_ioi_low in tables for people."""
+        for side, task in self.tasks.items():
+            name = name.replace(f"_{side}", f"_{task}")
+        return name
+
+
+def of_models(paths, schema, about):
+    """The rows of one table of all models, with family, model and parameters in front."""
+    parts = []
+    for path in map(Path, paths):
+        model = path.parts[-3]
+        frame = tables.read(path, schema)
+        for place, name in enumerate(("family", "model", "parameters")):
+            frame.insert(place, name, about[model][name])
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def describe(paths, cfg):
+    """{model: description}, with the family of the config if it names one."""
+    found = {}
+    for path in map(Path, paths):
+        model = path.parts[-2]
+        about = fingerprint.read_description(path) | {"model": model}
+        about["family"] = cfg["families"].get(model) or about["family"]
+        found[model] = about
+    return found
+
+
+def heads_csv(heads, names):
+    """heads.csv: every head of every model under every replacement, on the held-out split."""
+    held_out = heads[heads["split"] == "held_out"].drop(columns="split")
+    first = ["family", "model", "parameters", "layer", "head", "depth", "replacement"]
+    table = held_out[[*first, *(name for name in held_out if name not in first)]].copy()
+    for column in ("category", "category_effect"):
+        table[column] = table[column].map(names.category)
+    table["suppressing"] = table["suppressing"].map(names.side)
+    return table.rename(columns=names.column)
+
+
+def joint_csv(heads, names, replacement):
+    """The joint table in the columns of the published study: all heads, nothing imputed."""
+    mine = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
+    columns = {f"delta_{side}": f"delta_{short}" for side, short in names.short.items()}
+    return mine[["family", "model", "layer", "head", *columns]].rename(columns=columns)
+
+
+def category_csv(heads, names, replacement):
+    """Counts and shares of the classes by model, in the published columns and `uncertain`."""
+    mine = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
+    rows = []
+    order = ("second_only", "first_only", "shared", "weak", "uncertain")
+    for (family, model), part in mine.groupby(["family", "model"], sort=False):
+        counts = part["category"].value_counts()
+        row = {"family": family, "model": model}
+        row |= {f"n_{names.category(name)}": int(counts.get(name, 0)) for name in order}
+        row |= {f"frac_{names.category(name)}": counts.get(name, 0) / len(part) for name in order}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def heroes_csv(chosen, names):
+    """Hero heads in the published columns, with what chose them: rank, train values, intervals.
+
+    delta and strength are those of the held-out split.
+    """
+    table = chosen.drop(columns=["parameters", "component"]).copy()
+    for column in ("category", "category_held_out"):
+        table[column] = table[column].map(names.category)
+    table["suppressing"] = table["suppressing"].map(names.side)
+    short = {f"delta_{side}": f"delta_{name}" for side, name in names.short.items()}
+    first = ["family", "model", "category", "layer", "head", *short, "strength"]
+    rest = [name for name in table if name not in first]
+    return table[[*first, *rest]].rename(columns=short).rename(columns=names.column)
+
+
+def tracing_csv(trace):
+    """Mean influence by model, task, direction, part and position, with t intervals.
+
+    share is the mean influence over the mean gap between the clean and the corrupt metric.
+    """
+    keys = ["family", "model", "task", "direction", "part", "layer", "head", "role"]
+    grouped = trace.groupby(keys, dropna=False, sort=False)
+    table = grouped.agg(
+        n=("influence", "size"), influence=("influence", "mean"), se=("influence", "sem"),
+        gap=("gap", "mean"),
+    ).reset_index()  # fmt: skip
+    half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"]
+    table["low"], table["high"] = table["influence"] - half, table["influence"] + half
+    table["share"] = table["influence"] / table["gap"]
+    return table
+
+
+def influence_csv(tracing, heads, replacement):
+    """Rank correlation over heads of strength (train scan) and size of traced influence.
+
+    Intervals are Fisher's, on ranks.
+    returns: one row a model, task, direction and part, and one over all models, in which heads
+             count by their rank within their model
+    """
+    train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
+    whole = tracing[tracing["head"].notna() & tracing["role"].isna()]
+    merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])  # fmt: skip
+    merged["size"] = merged["influence"].abs()
+    for column in ("strength", "size"):
+        ranks = merged.groupby(["model", "task", "direction", "part"])[column].rank(pct=True)
+        merged[f"{column}_rank"] = ranks
+    rows = []
+    keys = ["task", "direction", "part"]
+    for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):  # fmt: skip
+        by = ["model", *keys] if label == "model" else keys
+        for values, part in merged.groupby(by, sort=False):
+            row = dict(zip(by, values, strict=True)) | {"heads": len(part)}
+            row["model"] = row.get("model", "all")
+            first, second = (part[name].to_numpy(float) for name in columns)
+            if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
+                found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
+                low, high = found.confidence_interval()
+                row |= {"correlation": found.statistic, "low": low, "high": high, "p_value": found.pvalue}  # fmt: skip
+            rows.append(clean(row))
+    table = pd.DataFrame(rows)
+    if "p_value" in table:
+        table["q_value"] = statistics.false_discovery(table["p_value"].astype(float))
+    return table
+
+
+def causal_csv(chosen, trace, names, hub):
+    """Traced influence of the heroes in the published columns: v, from clean into corrupt."""
+    mine = trace[(trace["part"] == "v") & (trace["direction"] == "restore") & trace["role"].isna()]
+    rows = []
+    for hero in chosen[~chosen["category"].isin(["weak", "uncertain"])].to_dict("records"):
+        row = {
+            "family": hero["family"],
+            "model": hero["model"],
+            "category": names.category(hero["category"]),
+            "layer": hero["layer"],
+            "head": hero["head"],
+            **{f"delta_{names.short[side]}": hero[f"delta_{side}"] for side in SIDES},
+            "strength": hero["strength"],
+            "hf_name": hub.get(hero["model"]),
+        }
+        each = {}
+        for side, task in names.tasks.items():
+            part = mine[
+                (mine["model"] == hero["model"]) & (mine["task"] == task)
+                & (mine["layer"] == hero["layer"]) & (mine["head"] == hero["head"])
+            ]["influence"]  # fmt: skip
+            short = names.short[side]
+            row[f"mean_{short}_influence"] = part.mean() if len(part) else None
+            each[f"{short}_influences"] = json.dumps([round(float(v), 6) for v in part]) if len(part) else None  # fmt: skip
+        rows.append(row | each)
+    columns = ["family", "model", "category", "layer", "head"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def ablation_csv(tests, names):
+    """Heroes against random sets in the published columns: baseline, hero, random by matching."""
+    keys, rows = ["family", "model"], []
+    mine = tests[(tests["ranking"] == heroes.ALL) & tests["problem"].isna()]
+    for (family, model), part in mine.groupby(keys, sort=False):
+        kinds = [(0, "baseline", "accuracy", "metric")]
+        for k in sorted(part["size"].unique()):
+            kinds.append((k, "hero", "accuracy_heroes", "effect"))
+            kinds += [(k, "random" if m == "plain" else f"random_{m}", "accuracy_random", "random_effect")
+                      for m in part["matching"].unique()]  # fmt: skip
+        for k, kind, accuracy, effect in kinds:
+            row = {"family": family, "model": model, "k": int(k), "set_type": kind}
+            matching = kind.removeprefix("random_") if kind.startswith("random_") else "plain"
+            for side, task in names.tasks.items():
+                line = part[part["task"] == task]
+                if k:
+                    line = line[line["size"] == k]
+                if kind.startswith("random"):
+                    line = line[line["matching"] == matching]
+                if line.empty:
+                    continue
+                first = line.iloc[0]
+                base = 0.0 if effect == "metric" else first["metric"]
+                row[f"acc_{names.short[side]}"] = first[accuracy]
+                row[f"mean_diff_{names.short[side]}"] = base + first[effect]
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def hero_tests(paths, sets, about, cfg):
+    """hero_vs_random.csv over all models and tasks, with false discovery rates."""
+    parts = []
+    for path in map(Path, paths):
+        model, task = path.parts[-4], path.parts[-2]
+        mine = sets[sets["model"] == model]
+        rows = heroes.hero_tests(tables.read(path, tables.EFFECTS), mine, cfg, (cfg["seed"], model, task))  # fmt: skip
+        frame = pd.DataFrame(rows)
+        for place, name in enumerate(("family", "model")):
+            frame.insert(place, name, about[model][name])
+        frame.insert(2, "task", task)
+        parts.append(frame)
+    table = pd.concat(parts, ignore_index=True)
+    for name in ("p_rank", "p_rank_accuracy"):
+        values = table[name].astype(float) if name in table else pd.Series(np.nan, table.index)
+        table[name.replace("p_", "q_", 1)] = statistics.false_discovery(values)
+    return table
+
+
+def transfer_csv(scans, traces, about, cfg):
+    """transfer.csv: ordered pairs of models, each task, each rule.
+
+    scans, traces: {model: {task: table}}
+    """
+    parts = {}
+    for model, mine in scans.items():
+        names = None
+        effects = {}
+        for task, table in mine.items():
+            traced = traces[model][task]["example"].unique()
+            effects[task], names = transfer.effect(table, cfg["replacement"], traced)
+        parts[model] = {
+            "profile": transfer.profile(mine, traces[model]),
+            "effects": effects,
+            "names": sorted(names, key=components.order),
+        }
+    models = list(scans)
+    pairs = cfg["transfer"]["pairs"] or [[a, b] for a in models for b in models if a != b]
+    rows = []
+    for base, target in pairs:
+        here = {
+            "base_family": about[base]["family"], "base_model": base,
+            "target_family": about[target]["family"], "target_model": target,
+        }  # fmt: skip
+        found = transfer.transfer(
+            parts[base], parts[target], cfg["tasks"], cfg["transfer"], (cfg["seed"], base, target, "transfer")
+        )  # fmt: skip
+        rows += [here | row for row in found]
+    table = pd.DataFrame(rows)
+    for name in ("p_rank", "p_correlation", "p_distance"):
+        if name in table:
+            table[f"q_{name[2:]}"] = statistics.false_discovery(table[name].astype(float))
+    return table
+
+
+def models_csv(trends):
+    """models.csv: one row a model and replacement, with shares and false discovery rates."""
+    table = trends.copy()
+    table["strong_share"] = table["strong"] / table["heads"]
+    for p_value, q_value in (("p_correlation", "q_correlation"), ("p_selected", "q_selected")):
+        table[q_value] = np.nan
+        for _, part in table.groupby("replacement"):
+            table.loc[part.index, q_value] = statistics.false_discovery(part[p_value].astype(float))
+    return table
+
+
+def gather(input, cfg):
+    """Everything that tables and figures are made from, as a dict of DataFrames."""
+    about = describe(input.about, cfg)
+    names = Names(cfg["tasks"])
+    found = {"about": about, "names": names}
+    for name, schema in (
+        ("heads", schemas.HEADS), ("trends", schemas.MODEL_TRENDS), ("depths", schemas.DEPTHS),
+        ("sweep", schemas.SWEEP), ("heroes", schemas.HEROES), ("sets", schemas.HERO_SETS),
+    ):  # fmt: skip
+        found[name] = of_models(getattr(input, name), schema, about)
+    parts = []
+    for path in map(Path, input.traces):
+        frame = tables.read(path, schemas.TRACE)
+        model = path.parts[-4]
+        parts.append(frame.assign(family=about[model]["family"], model=model, task=path.parts[-2]))
+    found["trace"] = pd.concat(parts, ignore_index=True)
+    return found
+
+
+def summarise(input, output, params, wildcards, threads, log):
+    """Write every table of the study, and the findings; see summarise_scaling.py."""
+    from circuit_reuse.scaling import findings
+    from circuit_reuse.summary import write_csv
+
+    cfg = params.cfg
+    found = gather(input, cfg)
+    names, about, chosen = found["names"], found["about"], cfg["replacement"]
+    scans = {model: scans_of(input.scans, cfg["tasks"], model) for model in about}
+    traces = {
+        model: {
+            task: found["trace"][(found["trace"]["model"] == model) & (found["trace"]["task"] == task)]
+            for task in cfg["tasks"]
+        }
+        for model in about
+    }  # fmt: skip
+    models = models_csv(found["trends"])
+    primary = models[models["replacement"] == chosen]
+    tracing = tracing_csv(found["trace"])
+    tests = hero_tests(input.effects, found["sets"], about, cfg)
+    written = {
+        "heads": heads_csv(found["heads"], names),
+        "models": models.rename(columns=names.column),
+        "depths": renamed(found["depths"], names),
+        "tau_sweep": renamed(found["sweep"], names),
+        "fits": pd.DataFrame(fits.fits(primary)),
+        "tracing": tracing,
+        "influence": influence_csv(tracing, found["heads"], chosen),
+        "hero_vs_random": tests,
+        "transfer": transfer_csv(scans, traces, about, cfg),
+        "joint": joint_csv(found["heads"], names, chosen),
+        "categories": category_csv(found["heads"], names, chosen),
+        "hero_heads": heroes_csv(found["heroes"], names),
+        "causal": causal_csv(found["heroes"], found["trace"], names, cfg["hub"]),
+        "ablation": ablation_csv(tests, names),
+        "correlations": primary.assign(params_m=primary["parameters"] / 1e6, corr=primary["correlation"])[["family", "model", "params_m", "corr"]],
+    }  # fmt: skip
+    for name, frame in written.items():
+        write_csv(getattr(output, name), frame)
+    text = findings.text(written, found, cfg, names)
+    Path(output.findings).write_text(text)
+    log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
+
+
+def renamed(table, names):
+    """A table with the classes called by task."""
+    return table.assign(category=table["category"].map(names.category))
+

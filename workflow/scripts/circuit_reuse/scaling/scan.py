@@ -1,0 +1,64 @@
+"""The head scan: what replacing each head alone does, example by example."""
+
+import time
+
+import pandas as pd
+import torch
+from torch import einsum
+
+from circuit_reuse import (
+    ablation,
+    batching,
+    circuits,
+    effects,
+    interventions,
+)
+
+
+def scan(model, table, reference, cfg, tokens, stream, log):
+    """The scan table: every head replaced alone, by every replacement, on every example.
+
+    table:     valid examples of this shard;  reference: those that means are taken over
+    cfg:       replacements, metric, accuracy
+    returns:   a DataFrame; a mean or donor that does not exist leaves its rows out
+    """
+    heads = model.space.of_kinds(["head"])
+    untouched = effects.Unit(None, "none", [(None, [])])
+    alone = effects.Unit("heads", "remove", [(n, [name]) for n, name in enumerate(heads)])
+    norms = output_norms(model, table, tokens)
+    parts = []
+    for replacement in cfg["replacements"]:
+        began = time.monotonic()
+        tested = ablation.replaceable(table, reference, replacement, log)
+        seed = int(circuits.generator(*stream, replacement).integers(2**31))
+        evaluate = effects.Evaluator(
+            model, tested, reference, replacement, cfg["metric"], heads, cfg["accuracy"],
+            tokens, seed,
+        )  # fmt: skip
+        base = evaluate(untouched).set_index("example")
+        rows = evaluate(alone)
+        rows["component"] = [heads[n] for n in rows["control"]]
+        rows["base"] = rows["example"].map(base["metric"])
+        rows["base_correct"] = rows["example"].map(base["correct"])
+        rows["delta"] = rows["metric"] - rows["base"]
+        parts.append(rows)
+        log.info("%s: %d rows in %.1f s", replacement, len(rows), time.monotonic() - began)
+    found = pd.concat(parts, ignore_index=True).merge(norms, on=["example", "component"])
+    splits = table.set_index("example")["split"]
+    return found.assign(split=found["example"].map(splits))
+
+
+@torch.no_grad()
+def output_norms(model, table, tokens):
+    """Norm of what each head writes, mean over positions: example, component, output_norm."""
+    rows = []
+    for batch in batching.batches(table, tokens, model.device):
+        _, acts = interventions.run(model, batch.clean)
+        numbers = table["example"].to_numpy()[batch.rows]
+        for layer, z in enumerate(acts.z):
+            weights = model.bridge.blocks[layer].attn.W_O.float()
+            written = einsum("ephd,hdm->ephm", z.float(), weights).norm(dim=-1).mean(1)
+            for head, column in enumerate(written.T.cpu().numpy()):
+                name = f"a{layer}.h{head}"
+                rows.append(pd.DataFrame({"example": numbers, "component": name, "output_norm": column}))  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
