@@ -245,10 +245,8 @@ rule summarise_scaling:
                 name: config["model_sources"][name].get("hub")
                 for name in SCALING["models"]
             },
-            **{
-                key: SCALING[key]
-                for key in ("tasks", "replacement", "classes", "transfer")
-            },
+            **{key: SCALING[key] for key in ("tasks", "replacement", "classes")},
+            transfer={**SCALING["transfer"], "pairings": SCALING["draws"]},
         ),
         code=code_hash("summarise_scaling.py"),
     script:

@@ -5,9 +5,9 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The effects table; sets that were run before under the same key are kept."""
-    from circuit_reuse.scaling import stages
+    from circuit_reuse.scaling import removal
 
-    stages.remove_heroes(input, output, params, wildcards, threads, log)
+    removal.remove_heroes(input, output, params, wildcards, threads, log)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The scan table."""
-    from circuit_reuse.scaling import stages
+    from circuit_reuse.scaling import scan
 
-    stages.scan_shard(input, output, params, wildcards, threads, log)
+    scan.scan_shard(input, output, params, wildcards, threads, log)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The trace table."""
-    from circuit_reuse.scaling import stages
+    from circuit_reuse.scaling import trace
 
-    stages.trace_task(input, output, params, wildcards, threads, log)
+    trace.trace_task(input, output, params, wildcards, threads, log)
 
 
 if __name__ == "__main__":

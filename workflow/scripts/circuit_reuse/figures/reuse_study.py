@@ -1,12 +1,11 @@
 """Which tables each figure of the reuse study is drawn from."""
 
-import multiprocessing
 from pathlib import Path
 
 import pandas as pd
 
 from circuit_reuse import sharing, summary, tables
-from circuit_reuse.figures import reuse, style
+from circuit_reuse.figures import drawing, reuse
 
 UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 
@@ -48,24 +47,7 @@ def draw(input, output, cfg, threads, log):
         "cross_task": lambda: reuse.cross_task(summary.gather(input.cross, tables.CROSS), *grid),
         "method_agreement": lambda: reuse.agreement(agreement, *grid),
     }
-    paths = sorted({Path(path).with_suffix("") for path in output.figures})
-    formats, dpi = cfg["figures"]["formats"], cfg["figures"]["dpi"]
-
-    def some(first):
-        for path in paths[first::threads]:
-            style.save(figures[path.name](), path, formats, dpi)
-
-    # Forked, so that every process has the tables already.
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=some, args=(first,)) for first in range(1, threads)]
-    for worker in workers:
-        worker.start()
-    some(0)
-    for worker in workers:
-        worker.join()
-        if worker.exitcode:
-            raise RuntimeError(f"a process that drew figures failed with status {worker.exitcode}")
-    log.info("drew %d figures", len(paths))
+    drawing.draw(figures, output.figures, cfg["figures"], threads, log)
 
 
 def control_effects(paths, tests):

@@ -28,7 +28,7 @@ def text(written, found, cfg, names):
             "## Which heads do which task\n\n" + categories(heads, written["categories"], names),
             "## Does the replacement decide?\n\n" + replacements(found["heads"]),
             "## Do the two tasks use the same heads?\n\n" + correlation(models, alpha),
-            "## What changes with size\n\n" + sizes(written["fits"]),
+            "## What changes with size\n\n" + sizes(written["fits"], alpha),
             "## Where in depth\n\n" + depth(found["depths"], chosen, alpha, names),
             "## Do hero heads stay heroes?\n\n" + heroes(found["heroes"]),
             "## Heroes against random heads\n\n" + ablation(written["hero_vs_random"], alpha),
@@ -60,8 +60,13 @@ def number(value, digits=2):
     return "-" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
+def small(value):
+    """A p or q as text."""
+    return "-" if value is None or not np.isfinite(value) else f"{value:.2g}" if value >= 0.001 else "< 0.001"  # fmt: skip
+
+
 def interval(row, name):
-    """value [low, high]"""
+    """Value [low, high]"""
     return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
 
 
@@ -122,8 +127,8 @@ def correlation(models, alpha):
     for row in models.to_dict("records"):
         null = f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]"  # fmt: skip
         lines.append(
-            f"| {row['model']} | {interval(row, 'correlation')} | {number(row['q_correlation'], 3)} "
-            f"| {number(row['p_within_layers'], 3)} | {number(row['selected'])} | {null} |"
+            f"| {row['model']} | {interval(row, 'correlation')} | {small(row['q_correlation'])} "
+            f"| {small(row['p_within_layers'])} | {number(row['selected'])} | {null} |"
         )
     known = models[models["q_correlation"].notna()]
     up = known[(known["q_correlation"] <= alpha) & (known["correlation"] > 0)]
@@ -137,7 +142,7 @@ def correlation(models, alpha):
     return "\n".join(lines)
 
 
-def sizes(fits):
+def sizes(fits, alpha):
     """Slopes, or why there is none."""
     lines = []
     for row in fits.to_dict("records"):
@@ -145,11 +150,11 @@ def sizes(fits):
         if isinstance(row["problem"], str):
             lines.append(what + f"no fit ({row['problem']})")
             continue
-        clear = row["slope_low"] > 0 or row["slope_high"] < 0
+        clear = row["q_value"] <= alpha
         lines.append(
             what + f"{row['slope']:+.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}] for ten times "
-            f"the parameters, p = {row['p_value']:.2g}, {row['sizes']} sizes: "
-            + ("a trend" if clear else "no trend can be told")
+            f"the parameters, q = {row['q_value']:.2g}, {row['sizes']} sizes: "
+            + ("more than scatter about the line" if clear else "no trend can be told")
         )  # fmt: skip
     return "\n".join(lines)
 
@@ -199,9 +204,11 @@ def ablation(tests, alpha):
             f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: the metric falls more "
             f"than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
         )  # fmt: skip
-    few = known[1 / (known["n_sets"] + 1) > alpha]
+    floor = 1 / (known["n_sets"].max() + 1)
+    lines.append(f"* no p can be below {floor:.2g}, the share of one set: more of them (scaling.heroes.random_sets) would tell more")  # fmt: skip
+    few = tests[tests["p_rank"].notna() & tests["q_rank"].isna()]
     if len(few):
-        lines.append(f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}")  # fmt: skip
+        lines.append(f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}; they are not counted")  # fmt: skip
     skipped = tests[tests["problem"].notna()].drop_duplicates(["model", "ranking", "size", "matching"])  # fmt: skip
     lines.append(f"* {len(skipped)} combinations of model, size and matching have no comparison; the table says why")  # fmt: skip
     return "\n".join(lines)
@@ -213,7 +220,7 @@ def tracing(influence, alpha):
     lines = [
         f"* {row['task']}, {row['part']}, {'clean into corrupt' if row['direction'] == 'restore' else 'corrupt into clean'}: "
         f"rank correlation {number(row.get('correlation'))} [{number(row.get('low'))}, {number(row.get('high'))}], "
-        f"q = {number(row.get('q_value'), 3)}" + ("" if (row.get("q_value") or 1) <= alpha else ", not clear")
+        f"q = {small(row.get('q_value'))}" + ("" if (row.get("q_value") or 1) <= alpha else ", not clear")
         for row in mine.to_dict("records")
     ]  # fmt: skip
     return "\n".join(lines) or "Too few heads were traced."

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from circuit_reuse import statistics
+
 LEAST = 3
 
 
@@ -83,4 +85,6 @@ def fits(models):
                     "p_value": line.p_value,
                 }
             rows.append(row)
-    return rows
+    known = [row["p_value"] for row in rows if "p_value" in row]
+    corrected = iter(statistics.false_discovery(known) if known else [])
+    return [row | ({"q_value": next(corrected)} if "p_value" in row else {}) for row in rows]

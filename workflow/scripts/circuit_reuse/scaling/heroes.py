@@ -7,7 +7,6 @@ import math
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from circuit_reuse import circuits, components, statistics, testing

@@ -231,8 +231,12 @@ def hero_tests(paths, sets, about, cfg):
         frame.insert(2, "task", task)
         parts.append(frame)
     table = pd.concat(parts, ignore_index=True)
+    # With so few different sets that no p could be small there is no test to correct for
+    # (Tarone 1990); which these are does not depend on what was measured.
+    able = 1 / (table["n_sets"] + 1) <= cfg["classes"]["alpha"]
     for name in ("p_rank", "p_rank_accuracy"):
         values = table[name].astype(float) if name in table else pd.Series(np.nan, table.index)
+        values = values.where(able)
         table[name.replace("p_", "q_", 1)] = statistics.false_discovery(values)
     return table
 
@@ -267,9 +271,11 @@ def transfer_csv(scans, traces, about, cfg):
         )  # fmt: skip
         rows += [here | row for row in found]
     table = pd.DataFrame(rows)
-    for name in ("p_rank", "p_correlation", "p_distance"):
-        if name in table:
-            table[f"q_{name[2:]}"] = statistics.false_discovery(table[name].astype(float))
+    # Each rule is a question of its own.
+    for _, part in table.groupby("rule"):
+        for name in {"p_rank", "p_correlation", "p_distance"} & set(table):
+            q_values = statistics.false_discovery(part[name].astype(float))
+            table.loc[part.index, f"q_{name[2:]}"] = q_values
     return table
 
 
@@ -350,4 +356,3 @@ def summarise(input, output, params, wildcards, threads, log):
 def renamed(table, names):
     """A table with the classes called by task."""
     return table.assign(category=table["category"].map(names.category))
-

@@ -6,13 +6,8 @@ import pandas as pd
 import torch
 from torch import einsum
 
-from circuit_reuse import (
-    ablation,
-    batching,
-    circuits,
-    effects,
-    interventions,
-)
+from circuit_reuse import ablation, batching, circuits, effects, interventions, tables
+from circuit_reuse.scaling import schemas, stages
 
 
 def scan(model, table, reference, cfg, tokens, stream, log):
@@ -62,3 +57,22 @@ def output_norms(model, table, tokens):
                 name = f"a{layer}.h{head}"
                 rows.append(pd.DataFrame({"example": numbers, "component": name, "output_norm": column}))  # fmt: skip
     return pd.concat(rows, ignore_index=True)
+
+
+def scan_shard(input, output, params, wildcards, threads, log):
+    """Scan the heads on one shard; see scan_heads.py.
+
+    Means are taken over the train examples of the first shard, so that more examples leave the
+    shards that are there as they are.
+    """
+    cfg, model = params.cfg, stages.loaded(input, params, threads)
+    first = stages.usable(input.reference, cfg["min_valid"], wildcards.task)
+    mine = tables.read(input.examples, tables.EXAMPLES)
+    mine = mine[mine["valid"]].reset_index(drop=True)
+    began = time.monotonic()
+    stream = (cfg["seed"], wildcards.model, wildcards.task, wildcards.shard, "scan")
+    reference = first[first["split"] == "train"]
+    found = scan(model, mine, reference, cfg, params.compute["batch_tokens"], stream, log)
+    rate = len(found) / max(time.monotonic() - began, 1e-9)
+    log.info("%d runs of examples with a head replaced, %.0f per second", len(found), rate)
+    stages.write(output.scan, schemas.SCAN, found, cfg, input)

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import batching, models, parts
+from circuit_reuse import batching, models, parts, tables
+from circuit_reuse.scaling import schemas, stages
 
 END, REST = "end", "rest"
 
@@ -115,3 +116,18 @@ def all_patches(space, cfg, heads, where):
         for layer in range(space.layers):
             found += [parts.Patch(part, layer, None, role) for role in (None, *where)]
     return found
+
+
+def trace_task(input, output, params, wildcards, threads, log):
+    """Trace parts of heads and layers on held-out examples; see trace_heads.py."""
+    cfg, model = params.cfg, stages.loaded(input, params, threads)
+    table = stages.held_out(
+        stages.usable(input.examples, cfg["min_valid"], wildcards.task), cfg["examples"]
+    )
+    heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]  # fmt: skip
+    if cfg["heads"] == "heroes":
+        chosen = tables.read(input.heroes, schemas.HEROES)
+        chosen = chosen[~chosen["category"].isin(["weak", "uncertain"])]
+        heads = sorted(set(zip(chosen["layer"].map(int), chosen["head"].map(int), strict=True)))
+    found = trace(model, table, cfg, heads, params.compute["batch_tokens"], log)
+    stages.write(output.trace, schemas.TRACE, found, cfg, input)

@@ -114,7 +114,8 @@ def transfer(base, target, tasks, cfg, stream):
     """Rows of transfer.csv for an ordered pair of models.
 
     base, target: {"profile": ..., "effects": {task: [head]}, "names": [...]}
-    cfg:          top_share (of heads of the base that are looked up), draws
+    cfg:          top_share (of heads of the base that are looked up), pairings and draws (of the
+                  two nulls; the second pairs profiles anew and so is dear)
     For each task, the strongest heads of the base are looked up in the target: by index, by
     profiles of the other task alone, and by profiles of all.  The null of the first two pairs
     heads at random.  That would be too easy for the third, which is paired by what it is
@@ -149,7 +150,7 @@ def transfer(base, target, tasks, cfg, stream):
                 row["distance_null"] = float(distances.mean())
                 row["p_distance"] = statistics.rank_p(row["distance"], distances, larger=False)
             else:
-                null = at_random(pairs[:, 0], top, mine, ranks, theirs, cfg["draws"], rng)
+                null = at_random(pairs[:, 0], top, mine, ranks, theirs, cfg["pairings"], rng)
             rows.append(clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))  # fmt: skip
     return rows
 
