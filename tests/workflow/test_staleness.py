@@ -11,12 +11,17 @@ pytestmark = pytest.mark.xdist_group("workflow")
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
 # Everything from a stage on.
+TABLED = {"summarise_scaling": 1, "draw_scaling": 1}
+CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS}
+TRACED = TABLED | {"trace_heads": PAIRS}
+SCANNED = CLASSED | TRACED | {"scan_heads": PAIRS * SHARDS}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
 SCORED = SHARED | {"score_examples": 2 * PAIRS * SHARDS, "compare_methods": MODELS}
-ASKED = SCORED | {"tokenise_examples": PAIRS * SHARDS}
-WRITTEN = ASKED | {"write_prompts": TASKS * SHARDS}
+# The scan has as many shards of its own.
+ASKED = SCORED | SCANNED | {"tokenise_examples": 2 * PAIRS * SHARDS}
+WRITTEN = ASKED | {"write_prompts": 2 * TASKS * SHARDS, "check_published_scaling": 1}
 
 
 def block(run, name, **changes):
@@ -38,9 +43,9 @@ CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
     "controls": ({"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}}, RUN | {"share_circuits": PAIRS}),
     "permutations": ({"tests": {"permutations": 300}}, TESTED),
-    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | {"cross_tasks": MODELS}),
+    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | {"cross_tasks": MODELS}),
     "draws of the null": ({"reuse": {"draws": 120}}, {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1}),
+    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1}),
     "level of a line": ({"tests": {"alpha": 0.01}}, {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps that no method uses": ({"attribution": {"steps": 9}}, {"summarise_reuse": 1}),
@@ -48,6 +53,12 @@ CONFIG_EDITS = {
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
     "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED),
     "seed": ({"seed": 1}, WRITTEN),
+    "threshold of strong heads": ({"scaling": {"classes": {"tau": 0.1, "unit": "base"}}}, CLASSED),
+    "random sets of heads": ({"scaling": {"heroes": {"sizes": [1, 2], "random_sets": 5, "examples": 4}}}, CLASSED),
+    "parts traced": ({"scaling": {"tracing": {"parts": ["z"], "by_position": ["z"], "examples": 3}}}, TRACED),
+    "draws of the null of transfer": ({"scaling": {"transfer": {"draws": 20}}}, TABLED),
+    "replacements of heads": ({"scaling": {"replacements": ["corrupt"]}}, CLASSED | {"scan_heads": PAIRS * SHARDS}),
+    "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
 }  # fmt: skip
 
 CODE_EDITS = {
@@ -55,10 +66,14 @@ CODE_EDITS = {
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
+    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
-    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1}),
-    "summary": (code("summary", "value >= 0.1", "value >= 0.2"), {"summarise_reuse": 1, "draw_reuse_atp": 1}),
+    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1}),
+    "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
+    "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
+    "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
+    "findings": (code("scaling/findings", "value >= 0.001", "value >= 0.002"), {"summarise_scaling": 1, "draw_scaling": 1}),
+    "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
     "one task's prompts": (code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"), "digits"),
 }  # fmt: skip
 
@@ -116,9 +131,10 @@ def test_an_edit_of_the_code(project, name):
     with project.edited(*edit):
         jobs = project.planned()
     if expected == "digits":
-        per_task = [job for job in jobs if "task" in job[1]]
+        # Heroes go by both tasks of the study, so they are looked at on the other one too.
+        per_task = [job for job in jobs if "task" in job[1] and job[0] != "ablate_heroes"]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
-        assert counted(jobs)["write_prompts"] == SHARDS
+        assert counted(jobs)["write_prompts"] == 2 * SHARDS
     else:
         assert counted(jobs) == expected
 
@@ -140,7 +156,7 @@ def test_an_edit_of_one_models_weights_reruns_that_model(project):
 
 def test_a_model_removed_leaves_the_others(project):
     project.config(models=["tiny-gpt2-small"])
-    assert counted(project.planned()) == {"summarise_reuse": 1, "draw_reuse_atp": 1}
+    assert counted(project.planned()) == TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}
     project.config()
 
 
@@ -149,7 +165,8 @@ def test_a_model_added_runs_that_model(project):
     jobs = project.planned()
     project.config()
     assert {values["model"] for _, values in jobs if "model" in values} == {"third"}
-    assert counted(jobs)["tokenise_examples"] == TASKS * SHARDS
+    assert counted(jobs)["tokenise_examples"] == 2 * TASKS * SHARDS
+    assert counted(jobs)["scan_heads"] == TASKS * SHARDS
 
 
 def test_a_task_added_runs_that_task(project):
@@ -166,6 +183,15 @@ def test_more_examples_run_only_the_new_shards(project):
     project.config()
     assert {values["shard"] for _, values in jobs if "shard" in values} == {"0002"}
     assert counted(jobs)["score_examples"] == 2 * PAIRS
+
+
+def test_more_examples_of_the_scan_run_only_its_new_shards(project):
+    block(project, "scaling", examples=36)
+    jobs = project.planned()
+    project.config()
+    assert {values["shard"] for _, values in jobs if "shard" in values} == {"scan0002"}
+    assert counted(jobs)["scan_heads"] == PAIRS and counted(jobs)["classify_heads"] == MODELS
+    assert "trace_heads" not in counted(jobs) and "score_examples" not in counted(jobs)
 
 
 def test_a_deleted_result_is_made_again_from_what_is_there(project):

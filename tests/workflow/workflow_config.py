@@ -27,6 +27,14 @@ CONFIG = {
     "ablation": {"replacement": "corrupt", "directions": ["remove", "keep"], "keep_controls": 2},
     "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
     "cross_task": {"top_k": 3, "threshold": 50, "controls": 3},
+    "scaling": {
+        "tasks": ["ioi", "digits"], "examples": 24, "shard_size": 12, "draws": 99,
+        "replacements": ["zero", "mean", "corrupt"], "replacement": "corrupt",
+        "classes": {"tau": 0.05, "unit": "base"},
+        "heroes": {"sizes": [1, 2], "random_sets": 4, "examples": 4},
+        "tracing": {"parts": ["z", "v"], "by_position": ["z"], "examples": 3},
+        "transfer": {"draws": 19},
+    },
     "figures": {"formats": ["png"], "dpi": 50},
     "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
 }  # fmt: skip
@@ -58,7 +66,7 @@ class Run:
             rule = re.match(r"(?:local)?rule (\w+):", block)[1]
             found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
             values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
-            if rule not in ("all", "reuse"):
+            if rule not in ("all", "reuse", "scaling", "check_published", "check_heads"):
                 jobs.append((rule, values))
         return jobs
 
@@ -95,6 +103,7 @@ def copy_project(folder):
     shutil.copytree(
         folder / "resources" / "models" / MODELS[0], folder / "resources" / "models" / "third"
     )
+    shutil.copytree(PROJECT / "resources" / "published", folder / "resources" / "published")
     run = Run(folder)
     run.config()
     return run

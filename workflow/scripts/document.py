@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 from circuit_reuse import checks, tables
+from circuit_reuse.scaling import schemas
 
 PROJECT = Path(__file__).resolve().parents[2]
 WHERE = {
@@ -16,7 +17,8 @@ WHERE = {
     "families": "results/<model>/<task>/circuits/<method>.families.parquet",
     "reuse": "results/<model>/reuse/<method>.parquet",
     "effects": "results/<model>/<task>/effects/<method>.parquet, "
-    "results/<model>/cross_task/<method>.effects.parquet",
+    "results/<model>/cross_task/<method>.effects.parquet, "
+    "results/<model>/heads/<task>/heroes.parquet",
     "tests": "results/<model>/<task>/tests/<method>.parquet",
     "cross_task": "results/<model>/cross_task/<method>.parquet",
     "agreement": "results/<model>/agreement/<method>.parquet",
@@ -25,6 +27,14 @@ WHERE = {
     "edges": "results/<model>/<task>/faithfulness/<method>.edges.parquet",
     "completeness": "results/<model>/<task>/faithfulness/<method>.completeness.parquet",
     "planted": "results/validate/<planted>.parquet",
+    "scan": "results/<model>/heads/<task>/scan/<shard>.parquet",
+    "trace": "results/<model>/heads/<task>/trace.parquet",
+    "heads": "results/<model>/heads/classes.parquet",
+    "model_trends": "results/<model>/heads/trends.parquet",
+    "depths": "results/<model>/heads/depths.parquet",
+    "sweep": "results/<model>/heads/sweep.parquet",
+    "heroes": "results/<model>/heads/heroes.parquet",
+    "hero_sets": "results/<model>/heads/hero_sets.parquet",
 }
 TABLES = """# Tables
 
@@ -98,7 +108,7 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    for name, schema in tables.SCHEMAS.items():
+    for name, schema in (tables.SCHEMAS | schemas.SCHEMAS).items():
         text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
         for field in schema:
             about = field.metadata[b"description"].decode().replace("|", "\\|")

@@ -85,6 +85,11 @@ def shape(folder):
     return Space(d_head=int(d_head), **values)
 
 
+# Causal masks and rotary frequencies, which older files of GPT-2, GPT-Neo and GPT-NeoX hold beside
+# the weights; in GPT-2 small they would count for 13 million parameters.
+BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".inv_freq")
+
+
 def parameters(folder):
     """Number of parameters, from the headers of the safetensors files."""
     total = 0
@@ -93,7 +98,7 @@ def parameters(folder):
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length))
         for name, tensor in header.items():
-            if name != "__metadata__":
+            if name != "__metadata__" and not name.endswith(BUFFERS):
                 count = 1
                 for size in tensor["shape"]:
                     count *= size

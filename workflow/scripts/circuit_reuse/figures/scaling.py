@@ -263,8 +263,12 @@ def correlation_vs_scale(models, look):
     for ax in axes[0]:
         ax.axhline(0, color="black", linewidth=0.6, linestyle="--")
         ax.set_ylim(-1.08, 1.08)
-    line_by_family(measured, models, look, "correlation", "correlation_low", "correlation_high", (-1, 1))  # fmt: skip
-    measured.set_title("all heads")
+    line_by_family(measured, models, look, "corrected", "corrected_low", "corrected_high", (-1, 1))  # fmt: skip
+    for n, (family, (color, marker)) in enumerate(look.families().items()):
+        part = models[models["family"] == family]
+        rest = part["without_strongest"].astype(float)
+        measured.plot(part["parameters"] * dodge(n), rest, marker, color=color, fillstyle="none")
+    measured.set_title("all heads, noise taken off;\nhollow: without the strongest")
     measured.set_ylabel(f"correlation of effects on\n{look.titles[0]} and {look.titles[1]}")
     for n, (family, (color, marker)) in enumerate(look.families().items()):
         part = models[models["family"] == family]
@@ -281,7 +285,7 @@ def correlation_vs_scale(models, look):
         Line2D([], [], color="0.8", linewidth=5),
     ]
     figure.legend(
-        handles, [*labels, "after selection", "95 % of its null"], loc="outside lower center", ncols=4
+        handles, [*labels, "without, or after selection", "95 % of its null"], loc="outside lower center", ncols=4
     )  # fmt: skip
     return figure
 
@@ -337,7 +341,7 @@ def class_depth(depths, heads, look, alpha):
             if row.empty or not row["heads"].iloc[0]:
                 continue
             row = row.iloc[0]
-            clear = row["p_depth"] <= alpha
+            clear = row["q_depth"] <= alpha
             low, high = (row[f"depth_{end}"] for end in ("low", "high"))
             if np.isfinite([low or np.nan, high or np.nan]).all():
                 ax.hlines(place + offset, low, high, color=COLORS[name], linewidth=1)
@@ -348,7 +352,7 @@ def class_depth(depths, heads, look, alpha):
     handles = [Line2D([], [], color=COLORS[name], marker="o", linestyle="none") for name in shown]
     handles += [Line2D([], [], color="0.7"), Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none")]  # fmt: skip
     labels = [look.category(name) for name in shown]
-    figure.legend(handles, [*labels, "all heads", f"hollow: p > {alpha:g}"], loc="outside lower center", ncols=3)  # fmt: skip
+    figure.legend(handles, [*labels, "all heads", f"hollow: q > {alpha:g}"], loc="outside lower center", ncols=3)  # fmt: skip
     return figure
 
 

@@ -175,6 +175,7 @@ def interval(ax, x, y, low, high, color, marker):
 
 RULES = {
     "index": "same layer and head",
+    "strength": "as strong in the other task",
     "other_task": "nearest in the other task",
     "function": "nearest in all",
 }

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from circuit_reuse import statistics
 from circuit_reuse.figures import drawing, scaling, scaling_runs
 from circuit_reuse.scaling import joint
 
@@ -40,6 +41,8 @@ def draw(input, output, cfg, threads, log):
         models,
         factor * cfg["classes"]["tau"],
     )
+    q_depth = statistics.false_discovery(rows["depths"]["p_depth"].astype(float))
+    depths = rows["depths"].assign(q_depth=q_depth)
     tracing = joint.tracing_csv(found["trace"])
     tests, influence, transfer = (
         pd.read_csv(path) for path in (input.hero_vs_random, input.influence, input.transfer)
@@ -52,7 +55,7 @@ def draw(input, output, cfg, threads, log):
         "correlation_vs_scale": lambda: scaling.correlation_vs_scale(rows["trends"], look),
         "strong_head_scaling": lambda: scaling.strong_head_scaling(rows["trends"], look),
         "strength_distribution": lambda: scaling.strength_distribution(heads, look),
-        "class_depth": lambda: scaling.class_depth(rows["depths"], heads, look, alpha),
+        "class_depth": lambda: scaling.class_depth(depths, heads, look, alpha),
         "tau_sweep": lambda: scaling.tau_sweep(rows["sweep"], look),
         "tracing_layers": lambda: scaling_runs.tracing_layers(tracing, look, tasks),
         "tracing_heads": lambda: scaling_runs.tracing_heads(tracing, look, tasks),

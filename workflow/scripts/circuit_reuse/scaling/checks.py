@@ -27,6 +27,14 @@ def check(config, folders):
     checks.check_examples(config, "scaling.examples", block["examples"])
     if block["shard_size"] < block["examples"]:
         checks.check_examples(config, "scaling.shard_size", block["shard_size"])
+    first = min(block["examples"], block["shard_size"])
+    held_out = int(first * config["examples"]["held_out_share"])
+    if block["tracing"]["examples"] >= held_out:
+        raise ConfigError(
+            f"scaling.tracing.examples is {block['tracing']['examples']}, but the first shard has "
+            f"{held_out} held-out examples, and some must be left that were not traced; lower it or "
+            "raise scaling.examples"
+        )
     check_choices(block)
     for name, table in block["tables"].items():
         check_table(f"scaling.tables.{name}.file", table["file"], folders)

@@ -31,7 +31,7 @@ def plain(first, second, tau):
 def states(effect, low, high, q_value, tau, alpha):
     """Whether each head matters in a task, as far as the examples can tell.
 
-    returns: [head]; strong: |effect| >= tau and not by chance (q <= alpha); absent: the whole
+    returns: [head]; strong: |effect| >= tau, and q <= alpha that it is 0; absent: the whole
              interval lies between -tau and tau; unclear: all else, the missing too
     """
     strong = (np.abs(effect) >= tau) & (q_value <= alpha)
@@ -56,11 +56,14 @@ def combined(first, second):
 
 
 def means(values):
-    """Mean, standard error, t interval and t test of each column of [example, head].
+    """Mean, standard error, t interval and test of the mean of each column of [example, head].
 
     returns: dict of arrays [head]; p is 1 where every value is 0, nan where there are fewer
              than two examples
-    source:  Student 1908; the interval leaves out 0 exactly where p <= 0.05
+    source:  Student 1908; p is the larger of Student's and that of Hall's transformation (1992,
+             J. R. Stat. Soc. B 54), which takes off what skewness does to t: far out in the tail,
+             where many heads are tested, Student's p of skewed deltas is several times too small
+             (docs/scaling.md)
     """
     count = len(values)
     mean = values.mean(axis=0) if count else np.full(values.shape[1], np.nan)
@@ -70,7 +73,11 @@ def means(values):
     se = values.std(axis=0, ddof=1) / np.sqrt(count)
     half = stats.t.ppf(0.975, count - 1) * se
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(mean / se), count - 1)
+        spread = values.std(axis=0)
+        ratio, skew = mean / spread, ((values - mean) ** 3).mean(axis=0) / spread**3
+        hall = ratio + skew * ratio**2 / 3 + skew**2 * ratio**3 / 27 + skew / (6 * count)
+        least = np.fmin(np.abs(ratio), np.abs(hall)) * np.sqrt(count - 1)
+        p = 2 * stats.t.sf(least, count - 1)
     return {
         "mean": mean,
         "se": se,
@@ -80,13 +87,14 @@ def means(values):
     }
 
 
-def scale_of(unit, base, se):
+def scale_of(unit, base, low, se):
     """What a delta is divided by to be in the units of tau; nan where that makes no sense.
 
-    base: mean untouched metric, a number;  se: [head]
+    base, low: mean untouched metric and the lower end of its interval, numbers;  se: [head]
     """
     if unit == "base":
-        return np.full(se.shape, base if base > 0 else np.nan)
+        # A share of what may be nothing is no share.
+        return np.full(se.shape, base if low > 0 else np.nan)
     return np.ones(se.shape) if unit == "logits" else np.where(se > 0, se, np.nan)
 
 
@@ -98,7 +106,7 @@ def one_task(table, split, replacement, unit):
     base = means(matrix(table, split, replacement, "base")[0][:, :1])
     norms, _ = matrix(table, split, replacement, "output_norm")
     found = means(deltas)
-    scale = scale_of(unit, float(base["mean"][0]), found["se"])
+    scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
     whole = np.ones(len(names))
     return {
         "n": np.full(len(names), len(deltas)),
@@ -156,7 +164,7 @@ def classified(found, names, layers, cfg):
         frame[f"q_value_{side}"] = q_value
         state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))  # fmt: skip
         frame[f"state_{side}"] = state[-1]
-        against.append((columns["delta"] > 0) & (q_value <= cfg["alpha"]))
+        against.append((state[-1] == "strong") & (columns["delta"] > 0))
     frame["strength"] = frame["effect_first"].abs() + frame["effect_second"].abs()
     frame["category"] = combined(*state)
     frame["category_effect"] = plain(frame["effect_first"], frame["effect_second"], cfg["tau"])

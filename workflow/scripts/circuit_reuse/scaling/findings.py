@@ -6,6 +6,7 @@ from scipy import stats
 from circuit_reuse.scaling.classes import CATEGORIES
 from circuit_reuse.scaling.fits import MEASURES
 from circuit_reuse.scaling.schemas import SIDES
+from circuit_reuse.statistics import false_discovery
 
 UNITS = {"base": "of the untouched metric", "logits": "logits", "standard_errors": "standard errors"}  # fmt: skip
 
@@ -18,9 +19,9 @@ def text(written, found, cfg, names):
     alpha, chosen = cfg["classes"]["alpha"], cfg["replacement"]
     heads = found["heads"]
     heads = heads[(heads["split"] == "held_out") & (heads["replacement"] == chosen)]
-    models = found["trends"][found["trends"]["replacement"] == chosen].assign(
-        q_correlation=written["models"].loc[found["trends"]["replacement"] == chosen, "q_correlation"]
-    )  # fmt: skip
+    models = found["trends"].join(written["models"][["q_within_layers"]])
+    models = models[models["replacement"] == chosen]
+    depths = written["depths"][written["depths"]["replacement"] == chosen]
     return "\n\n".join(
         [
             setting(heads, cfg, names),
@@ -28,8 +29,8 @@ def text(written, found, cfg, names):
             "## Which heads do which task\n\n" + categories(heads, written["categories"], names),
             "## Does the replacement decide?\n\n" + replacements(found["heads"]),
             "## Do the two tasks use the same heads?\n\n" + correlation(models, alpha),
-            "## What changes with size\n\n" + sizes(written["fits"], alpha),
-            "## Where in depth\n\n" + depth(found["depths"], chosen, alpha, names),
+            "## What changes with size\n\n" + sizes(written["fits"], chosen, alpha),
+            "## Where in depth\n\n" + depth(depths, alpha),
             "## Do hero heads stay heroes?\n\n" + heroes(found["heroes"]),
             "## Heroes against random heads\n\n" + ablation(written["hero_vs_random"], alpha),
             "## Do strong heads carry what differs between the prompts?\n\n" + tracing(written["influence"], alpha),
@@ -49,8 +50,8 @@ def setting(heads, cfg, names):
         f"{heads['model'].nunique()} models, tasks {' and '.join(names.tasks.values())}, "
         f"{int(np.nanmin(n))} to {int(np.nanmax(n))} held-out examples a head. Each head is replaced "
         f"alone, here by `{cfg['replacement']}`. Strong: an effect of at least {classes['tau']:g} "
-        f"{UNITS[classes['unit']]} with q <= {classes['alpha']:g} (Benjamini-Hochberg over the heads of "
-        "a model and both tasks). Absent: the whole 95 % interval is smaller than that. Uncertain: "
+        f"{UNITS[classes['unit']]}, with q <= {classes['alpha']:g} that it is 0 (Benjamini-Hochberg over the "
+        "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: the whole 95 % interval is smaller than that. Uncertain: "
         "neither, in at least one task."
     )
 
@@ -63,6 +64,11 @@ def number(value, digits=2):
 def small(value):
     """A p or q as text."""
     return "-" if value is None or not np.isfinite(value) else f"{value:.2g}" if value >= 0.001 else "< 0.001"  # fmt: skip
+
+
+def equals(value):
+    """A q after its letter."""
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
 def interval(row, name):
@@ -92,23 +98,26 @@ def base(row, side):
 def categories(heads, table, names):
     """Counts by class, and whether strong heads coincide more than by chance."""
     counts = [f"n_{names.category(name)}" for name in CATEGORIES]
-    lines = ["| model | " + " | ".join(names.category(name) for name in CATEGORIES) + " | strong in both: p by chance |", "|---|" + "---|" * (len(counts) + 1)]  # fmt: skip
-    for row in table.to_dict("records"):
-        mine = heads[heads["model"] == row["model"]]
+    lines = ["| model | " + " | ".join(names.category(name) for name in CATEGORIES) + " | strong in both: q by chance |", "|---|" + "---|" * (len(counts) + 1)]  # fmt: skip
+    p_values = []
+    for model in table["model"]:
+        mine = heads[heads["model"] == model]
         first, second = (mine[f"state_{side}"] == "strong" for side in SIDES)
-        p = stats.hypergeom.sf((first & second).sum() - 1, len(mine), first.sum(), second.sum())
-        lines.append(f"| {row['model']} | " + " | ".join(str(row[name]) for name in counts) + f" | {p:.2g} |")  # fmt: skip
+        p_values.append(stats.hypergeom.sf((first & second).sum() - 1, len(mine), first.sum(), second.sum()))  # fmt: skip
+    for row, q in zip(table.to_dict("records"), false_discovery(p_values), strict=True):
+        cells = " | ".join(str(row[name]) for name in counts)
+        lines.append(f"| {row['model']} | {cells} | {small(q)} |")
     against = heads[heads["suppressing"] != "none"]
     lines += [
         "",
-        f"{len(against)} of {len(heads)} heads work against a task (replacing them helps, q <= alpha); "
-        "they are kept and marked.",
+        f"{len(against)} of {len(heads)} heads are strong against a task (replacing them helps); they are "
+        "kept and marked. The last column takes heads of all layers as alike (hypergeometric).",
     ]
     return "\n".join(lines)
 
 
 def replacements(heads):
-    """How far classes agree between replacements."""
+    """How far classes agree between replacements, beyond chance."""
     held_out = heads[heads["split"] == "held_out"]
     wide = held_out.pivot(index=["model", "component"], columns="replacement", values="category")
     lines = []
@@ -116,60 +125,68 @@ def replacements(heads):
     for place, first in enumerate(kinds):
         for second in kinds[place + 1 :]:
             both = wide[[first, second]][(wide[[first, second]] != "uncertain").all(axis=1)]
-            same = int((both[first] == both[second]).sum())
-            lines.append(f"* {first} and {second}: {same} of {len(both)} heads that both class with certainty have the same class")  # fmt: skip
+            if both.empty:
+                continue
+            same = (both[first] == both[second]).mean()
+            shares = [both[kind].value_counts(normalize=True) for kind in (first, second)]
+            chance = shares[0].mul(shares[1], fill_value=0).sum()
+            kappa = (same - chance) / (1 - chance) if chance < 1 else np.nan
+            lines.append(f"* {first} and {second}: {same:.0%} of the {len(both)} heads that both class with certainty have the same class (by chance {chance:.0%}; kappa {number(kappa)}); {len(wide) - len(both)} are uncertain in one")  # fmt: skip
     return "\n".join(lines) or "Only one replacement was run."
 
 
 def correlation(models, alpha):
     """Correlations with their tests, and what the published rule would have made of them."""
-    lines = ["| model | correlation over all heads | q | within layers: p | after top-k selection | null of that |", "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| model | correlation over heads | noise taken off | ranks | without the strongest head | within layers: q | after top-k selection | null of that |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in models.to_dict("records"):
         null = f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]"  # fmt: skip
         lines.append(
-            f"| {row['model']} | {interval(row, 'correlation')} | {small(row['q_correlation'])} "
-            f"| {small(row['p_within_layers'])} | {number(row['selected'])} | {null} |"
+            f"| {row['model']} | {number(row['correlation'])} | {interval(row, 'corrected')} "
+            f"| {number(row['spearman'])} | {number(row['without_strongest'])} "
+            f"| {small(row['q_within_layers'])} | {number(row['selected'])} | {null} |"
         )
-    known = models[models["q_correlation"].notna()]
-    up = known[(known["q_correlation"] <= alpha) & (known["correlation"] > 0)]
-    down = known[(known["q_correlation"] <= alpha) & (known["correlation"] < 0)]
+    known = models[models["q_within_layers"].notna()]
+    clear = known[known["q_within_layers"] <= alpha]
+    up = int((clear["correlation"] > 0).sum())
     lines += [
         "",
-        f"Positive at q <= {alpha:g} in {len(up)} of {len(known)} models, negative in {len(down)}. "
-        "Keeping the strongest heads of each task and filling in zeros, as the published study did, "
-        "moves the null away from 0: compare `after top-k selection` with its null, never with 0.",
+        f"Heads of a layer permuted, the correlation is positive at q <= {alpha:g} in {up} of "
+        f"{len(known)} models and negative in {len(clear) - up}. Intervals are over examples, not over "
+        "heads: where one head is much stronger than all, read the column without it. Keeping the "
+        "strongest heads of each task and filling in zeros, as the published study did, moves the null "
+        "away from 0: compare `after top-k selection` with its null, never with 0.",
     ]
     return "\n".join(lines)
 
 
-def sizes(fits, alpha):
-    """Slopes, or why there is none."""
+def sizes(fits, chosen, alpha):
+    """Slopes, or why there is none; clear only where every replacement says the same."""
     lines = []
-    for row in fits.to_dict("records"):
-        what = f"* {row['family']}, {MEASURES[row['measure']]}: "
+    for (family, measure), part in fits.groupby(["family", "measure"], sort=False):
+        row = part[part["replacement"] == chosen].iloc[0]
+        what = f"* {family}, {MEASURES[measure]}: "
         if isinstance(row["problem"], str):
             lines.append(what + f"no fit ({row['problem']})")
             continue
-        clear = row["q_value"] <= alpha
+        known = part[part["problem"].isna()]
+        agree = (known["q_value"] <= alpha).all() and known["slope"].apply(np.sign).nunique() == 1
         lines.append(
             what + f"{row['slope']:+.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}] for ten times "
-            f"the parameters, q = {row['q_value']:.2g}, {row['sizes']} sizes: "
-            + ("more than scatter about the line" if clear else "no trend can be told")
+            f"the parameters, q {equals(row['q_value'])}, {row['sizes']:.0f} sizes: "
+            + ("clear under every replacement" if agree else "no trend that every replacement shows")
         )  # fmt: skip
     return "\n".join(lines)
 
 
-def depth(depths, chosen, alpha, names):
+def depth(depths, alpha):
     """Classes that sit deeper or shallower than any heads."""
-    mine = depths[(depths["replacement"] == chosen) & depths["p_depth"].notna()].copy()
-    mine = mine[mine["category"] != "uncertain"]
+    mine = depths[depths["q_depth"].notna()]
     if mine.empty:
-        return "No class holds a head."
-    mine["q"] = stats.false_discovery_control(mine["p_depth"].astype(float))
-    clear = mine[mine["q"] <= alpha]
-    lines = [f"{len(clear)} of {len(mine)} classes of models are deeper or shallower than as many random heads at q <= {alpha:g}:"]  # fmt: skip
+        return "No class of strong heads holds a head."
+    clear = mine[mine["q_depth"] <= alpha]
+    lines = [f"{len(clear)} of {len(mine)} classes of strong heads are deeper or shallower than as many random heads at q <= {alpha:g}. (Heads of a layer are taken as independent; where they are alike, this rejects too often.)"]  # fmt: skip
     lines += [
-        f"* {row['model']}, {names.category(row['category'])}: mean depth {row['depth']:.2f}, q = {row['q']:.2g} ({row['heads']} heads)"
+        f"* {row['model']}, {row['category']}: mean depth {row['depth']:.2f}, q {equals(row['q_depth'])} ({row['heads']} heads)"
         for row in clear.to_dict("records")
     ]  # fmt: skip
     return "\n".join(lines)
@@ -193,19 +210,22 @@ def heroes(chosen):
 
 
 def ablation(tests, alpha):
-    """How often heroes beat random sets, by what these were matched for."""
+    """How often heroes beat random sets, by what these were matched for, and by how much."""
     known = tests[tests["q_rank"].notna()]
     if known.empty:
         return "No set of heroes could be compared."
-    lines = []
+    lines = ["Sets of several sizes hold the same heads, so comparisons are not independent.", ""]
     for matching, part in known.groupby("matching", sort=False):
         metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_rank", "q_rank_accuracy"))
+        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "random_effect"))  # fmt: skip
         lines.append(
-            f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: the metric falls more "
-            f"than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
+            f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
+            f"changes by {share:+.0%} of itself (random sets {random:+.0%}) and accuracy is "
+            f"{part['accuracy_heroes'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
+            f"more than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
         )  # fmt: skip
-    floor = 1 / (known["n_sets"].max() + 1)
-    lines.append(f"* no p can be below {floor:.2g}, the share of one set: more of them (scaling.heroes.random_sets) would tell more")  # fmt: skip
+    for name, what in (("p_rank", "metric"), ("p_rank_accuracy", "accuracy")):
+        lines += floor(known[name], 1 / (known["n_sets"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets")  # fmt: skip
     few = tests[tests["p_rank"].notna() & tests["q_rank"].isna()]
     if len(few):
         lines.append(f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}; they are not counted")  # fmt: skip
@@ -214,15 +234,28 @@ def ablation(tests, alpha):
     return "\n".join(lines)
 
 
+def floor(p_values, least, alpha, what, key):
+    """A line that says so where so many tests are at the least p there is that q stops above alpha."""
+    at = int((p_values <= least * (1 + 1e-9)).sum())
+    reached = least * len(p_values) / at if at else np.nan
+    if not at or reached <= alpha:
+        return []
+    return [f"* {at} of {len(p_values)} tests {what} are at the least p that the draws allow ({least:.2g}), and q cannot be below {reached:.2g}: more draws ({key}) are needed to call any of them clear"]  # fmt: skip
+
+
 def tracing(influence, alpha):
     """Correlation of strength and influence over all models."""
-    mine = influence[influence["model"] == "all"]
-    lines = [
-        f"* {row['task']}, {row['part']}, {'clean into corrupt' if row['direction'] == 'restore' else 'corrupt into clean'}: "
-        f"rank correlation {number(row.get('correlation'))} [{number(row.get('low'))}, {number(row.get('high'))}], "
-        f"q = {small(row.get('q_value'))}" + ("" if (row.get("q_value") or 1) <= alpha else ", not clear")
-        for row in mine.to_dict("records")
-    ]  # fmt: skip
+    lines = []
+    for row in influence[influence["model"] == "all"].to_dict("records"):
+        q = row.get("q_value")
+        known = q is not None and np.isfinite(q)
+        lines.append(
+            f"* {row['task']}, {row['part']}, {'clean into corrupt' if row['direction'] == 'restore' else 'corrupt into clean'}: "
+            f"rank correlation {number(row.get('correlation'))} [{number(row.get('low'))}, {number(row.get('high'))}]"
+            + (f", q {equals(q)}" if known else "")
+            + (" (the same intervention as the scan, on other examples: a reliability)" if row["same"] else "")
+            + ("" if known and q <= alpha else ", not clear")
+        )  # fmt: skip
     return "\n".join(lines) or "Too few heads were traced."
 
 
@@ -230,18 +263,28 @@ def transfer(table, alpha):
     """How many pairs of models have counterparts, by rule."""
     what = {
         "index": "the same layer and head, the published rule",
+        "strength": "as strong in the other task",
         "other_task": "nearest profile in the other task",
         "function": "nearest profile in all",
     }
+    if table.empty:
+        return "Fewer than two models, or no examples left that were not traced."
     lines = []
     for rule, part in table.groupby("rule", sort=False):
         known = part[part["q_rank"].notna()]
         clear = int((known["q_rank"] <= alpha).sum())
-        line = f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}"  # fmt: skip
-        if "q_distance" in part and part["q_distance"].notna().any():
-            near = int((part["q_distance"] <= alpha).sum())
-            line += f"; profiles are nearer than with tasks mixed in {near} of {part['q_distance'].notna().sum()}"  # fmt: skip
-        lines.append(line)
+        lines.append(f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}")  # fmt: skip
+        lines += floor(known["p_rank"], known["p_rank"].min(), alpha, "of it", "scaling.draws, scaling.transfer.draws") if not clear and len(known) else []  # fmt: skip
+    near = table[table["q_distance"].notna()]
+    if len(near):
+        lines.append(f"* profiles are nearer than with the tasks mixed over heads in {int((near['q_distance'] <= alpha).sum())} of {len(near)} pairs of models")  # fmt: skip
+    means = table.groupby("rule")["mean_fractional_rank"].mean()
+    if {"strength", "other_task"} <= set(means.index):
+        gain = means["strength"] - means["other_task"]
+        lines.append(
+            "* a rule beats its null as soon as heads that are strong in one task are strong in the other in both "
+            f"models; what profiles add to that is the difference to `as strong in the other task`: {gain:+.2f} in rank"
+        )  # fmt: skip
     return "\n".join(lines)
 
 

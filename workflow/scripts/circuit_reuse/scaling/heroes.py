@@ -57,12 +57,13 @@ def hero_sets(heads, replacement, cfg, stream):
     """Rows of the hero_sets table: the heroes to remove, and random sets matched to them.
 
     cfg: rankings (all, or classes), sizes, matchings, random_sets, norm_strata
-    Heads that work against a task are left out: removing them with the others would hide both.
-    A random set has as many heads (plain), as many in each layer (layer), or as many in each
+    Heads that work against a task are left out, of the random sets too: removing them with the
+    others would hide both.  A random set has as many heads (plain), as many in each layer (layer), or as many in each
     stratum of output norm (norm); it may overlap with the heroes, or it could not hold the heads
     that matter most, and its rank would mean nothing (docs/validation.md).
     """
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
+    train = train[train["suppressing"] == "none"]
     names = [str(name) for name in train["component"]]
     norms = train[[f"output_norm_{side}" for side in SIDES]].mean(axis=1).to_numpy(float)
     strata = np.argsort(np.argsort(norms, kind="stable")) * cfg["norm_strata"] // len(names)
@@ -71,10 +72,9 @@ def hero_sets(heads, replacement, cfg, stream):
         "layer": lambda name: components.place(name)[0],
         "norm": dict(zip(names, strata, strict=True)).get,
     }
-    helping = train[train["suppressing"] == "none"]
     rows = []
     for ranking in cfg["rankings"]:
-        mine = helping if ranking == ALL else helping[helping["category"] == ranking]
+        mine = train if ranking == ALL else train[train["category"] == ranking]
         order = [str(name) for name in ranked(mine)["component"]]
         for size in cfg["sizes"]:
             here = {"ranking": ranking, "size": size}
@@ -96,10 +96,9 @@ def hero_sets(heads, replacement, cfg, stream):
 def no_set(ranking, size, there, total):
     """Why there are no heroes of a size to compare, None if there are."""
     if size >= total:
-        return f"the model has {total} heads, so a set of {size} has nothing to be compared with"
+        return f"the model has {total} heads that work against no task, so a set of {size} has nothing to be compared with"  # fmt: skip
     if size > there:
-        what = "heads that help" if ranking == ALL else f"such heads of the class {ranking}"
-        return f"only {there} {what}"
+        return f"only {there} such heads" + (f" of the class {ranking}" if ranking != ALL else "")
     return None
 
 

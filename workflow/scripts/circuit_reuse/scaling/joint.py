@@ -130,7 +130,8 @@ def tracing_csv(trace):
 def influence_csv(tracing, heads, replacement):
     """Rank correlation over heads of strength (train scan) and size of traced influence.
 
-    Intervals are Fisher's, on ranks.
+    Intervals are Fisher's, on ranks.  Where the scan replaces heads by their corrupt output, tracing
+    z from corrupt into clean is the same intervention: `same` marks it, a reliability and no finding.
     returns: one row a model, task, direction and part, and one over all models, in which heads
              count by their rank within their model
     """
@@ -148,6 +149,7 @@ def influence_csv(tracing, heads, replacement):
         for values, part in merged.groupby(by, sort=False):
             row = dict(zip(by, values, strict=True)) | {"heads": len(part)}
             row["model"] = row.get("model", "all")
+            row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")  # fmt: skip
             first, second = (part[name].to_numpy(float) for name in columns)
             if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
                 found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
@@ -248,46 +250,75 @@ def transfer_csv(scans, traces, about, cfg):
     """
     parts = {}
     for model, mine in scans.items():
-        names = None
-        effects = {}
-        for task, table in mine.items():
-            traced = traces[model][task]["example"].unique()
-            effects[task], names = transfer.effect(table, cfg["replacement"], traced)
+        traced = {task: traces[model][task]["example"].unique() for task in mine}
+        names = pd.concat(mine.values())["component"].astype(str).unique()
         parts[model] = {
             "profile": transfer.profile(mine, traces[model]),
-            "effects": effects,
+            "effects": {
+                task: transfer.effect(table, cfg["replacement"], traced[task])
+                for task, table in mine.items()
+            },
             "names": sorted(names, key=components.order),
         }
     models = list(scans)
     pairs = cfg["transfer"]["pairs"] or [[a, b] for a in models for b in models if a != b]
-    rows = []
+    rows, seen = [], set()
     for base, target in pairs:
         here = {
             "base_family": about[base]["family"], "base_model": base,
             "target_family": about[target]["family"], "target_model": target,
         }  # fmt: skip
         found = transfer.transfer(
-            parts[base], parts[target], cfg["tasks"], cfg["transfer"], (cfg["seed"], base, target, "transfer")
+            parts[base], parts[target], cfg["tasks"], cfg["transfer"],
+            (cfg["seed"], base, target, "transfer"), frozenset((base, target)) not in seen,
         )  # fmt: skip
+        seen.add(frozenset((base, target)))
         rows += [here | row for row in found]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).reindex(columns=TRANSFER)
     # Each rule is a question of its own.
-    for _, part in table.groupby("rule"):
-        for name in {"p_rank", "p_correlation", "p_distance"} & set(table):
-            q_values = statistics.false_discovery(part[name].astype(float))
-            table.loc[part.index, f"q_{name[2:]}"] = q_values
+    for name in ("rank", "correlation", "distance"):
+        table[f"q_{name}"] = np.nan
+        for _, part in table.groupby("rule"):
+            table.loc[part.index, f"q_{name}"] = statistics.false_discovery(part[f"p_{name}"].astype(float))  # fmt: skip
     return table
+
+
+TRANSFER = ["base_family", "base_model", "target_family", "target_model", "task", "rule", "heads",
+            "missing", "mean_fractional_rank", "null_rank", "null_rank_low", "null_rank_high",
+            "p_rank", "correlation", "p_correlation", "distance", "distance_null", "p_distance"]  # fmt: skip
 
 
 def models_csv(trends):
     """models.csv: one row a model and replacement, with shares and false discovery rates."""
     table = trends.copy()
     table["strong_share"] = table["strong"] / table["heads"]
-    for p_value, q_value in (("p_correlation", "q_correlation"), ("p_selected", "q_selected")):
+    for p_value, q_value in (
+        ("p_correlation", "q_correlation"), ("p_within_layers", "q_within_layers"),
+        ("p_selected", "q_selected"),
+    ):  # fmt: skip
         table[q_value] = np.nan
         for _, part in table.groupby("replacement"):
             table.loc[part.index, q_value] = statistics.false_discovery(part[p_value].astype(float))
     return table
+
+
+def fits_csv(models):
+    """fits.csv: lines over the sizes of each family, for every replacement."""
+    parts = []
+    for replacement, part in models.groupby("replacement", sort=False):
+        parts.append(pd.DataFrame(fits.fits(part)).assign(replacement=replacement))
+    table = pd.concat(parts, ignore_index=True)
+    if "p_value" in table:
+        table["q_value"] = statistics.false_discovery(table["p_value"].astype(float))
+    return table
+
+
+def depths_csv(depths, names):
+    """depths.csv: with false discovery rates over models and classes of a replacement."""
+    table = depths.assign(q_depth=np.nan)
+    for _, part in table.groupby("replacement"):
+        table.loc[part.index, "q_depth"] = statistics.false_discovery(part["p_depth"].astype(float))
+    return renamed(table, names)
 
 
 def gather(input, cfg):
@@ -332,9 +363,9 @@ def summarise(input, output, params, wildcards, threads, log):
     written = {
         "heads": heads_csv(found["heads"], names),
         "models": models.rename(columns=names.column),
-        "depths": renamed(found["depths"], names),
+        "depths": depths_csv(found["depths"], names),
         "tau_sweep": renamed(found["sweep"], names),
-        "fits": pd.DataFrame(fits.fits(primary)),
+        "fits": fits_csv(models),
         "tracing": tracing,
         "influence": influence_csv(tracing, found["heads"], chosen),
         "hero_vs_random": tests,

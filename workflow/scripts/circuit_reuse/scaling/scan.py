@@ -24,7 +24,11 @@ def scan(model, table, reference, cfg, tokens, stream, log):
     parts = []
     for replacement in cfg["replacements"]:
         began = time.monotonic()
-        tested = ablation.replaceable(table, reference, replacement, log)
+        try:
+            tested = ablation.replaceable(table, reference, replacement, log)
+        except ValueError as problem:
+            log.info("%s: no row, so null in what follows: %s", replacement, problem)
+            continue
         seed = int(circuits.generator(*stream, replacement).integers(2**31))
         evaluate = effects.Evaluator(
             model, tested, reference, replacement, cfg["metric"], heads, cfg["accuracy"],
@@ -38,6 +42,11 @@ def scan(model, table, reference, cfg, tokens, stream, log):
         rows["delta"] = rows["metric"] - rows["base"]
         parts.append(rows)
         log.info("%s: %d rows in %.1f s", replacement, len(rows), time.monotonic() - began)
+    if not parts:
+        raise ValueError(
+            f"no head can be replaced by {' or '.join(cfg['replacements'])} on these examples; add "
+            "corrupt to scaling.replacements"
+        )
     found = pd.concat(parts, ignore_index=True).merge(norms, on=["example", "component"])
     splits = table.set_index("example")["split"]
     return found.assign(split=found["example"].map(splits))

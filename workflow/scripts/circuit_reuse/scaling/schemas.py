@@ -61,7 +61,11 @@ HEADS = table(
     **both(pa.float64(), "delta_low", "lower end of its 95 per cent t interval"),
     **both(pa.float64(), "delta_high", "upper end"),
     **both(pa.float64(), "effect", "delta in the units of tau"),
-    **both(pa.float64(), "p_value", "two-sided t test that the mean delta is 0"),
+    **both(
+        pa.float64(),
+        "p_value",
+        "two-sided test that the mean delta is 0, the larger of Student's and Hall's",
+    ),
     **both(
         pa.float64(), "q_value", "Benjamini-Hochberg over the heads of the model and both tasks"
     ),
@@ -71,7 +75,8 @@ HEADS = table(
     category=column(pa.string(), f"{CATEGORY}, by effect and false discovery rate"),
     category_effect=column(pa.string(), f"{CATEGORY}, by the plain rule |effect| >= tau"),
     suppressing=column(
-        pa.string(), "tasks that the head works against (q <= alpha): none, first, second, both"
+        pa.string(),
+        "tasks that the head works against (strong, delta above 0): none, first, second, both",
     ),
 )
 MODEL_TRENDS = table(
@@ -84,9 +89,11 @@ MODEL_TRENDS = table(
     **both(pa.float64(), "accuracy", "share correct untouched"),
     **both(pa.float64(), "reliability", "correlation over heads of train and held-out deltas"),
     correlation=optional(pa.float64(), "Pearson correlation of the two deltas over all heads"),
-    correlation_low=optional(pa.float64(), "2.5 per cent bound, examples drawn again"),
-    correlation_high=optional(pa.float64(), "97.5 per cent bound"),
-    spearman=optional(pa.float64(), "Spearman correlation of the same"),
+    corrected=optional(pa.float64(), "the same, noise of the deltas taken off"),
+    corrected_low=optional(pa.float64(), "2.5 per cent bound of that, examples drawn again"),
+    corrected_high=optional(pa.float64(), "97.5 per cent bound"),
+    spearman=optional(pa.float64(), "Spearman correlation of the deltas"),
+    without_strongest=optional(pa.float64(), "correlation without the head of largest strength"),
     p_correlation=optional(pa.float64(), "permutation of heads, two-sided"),
     p_within_layers=optional(pa.float64(), "the same, permuted within layers only"),
     selected_k=column(pa.int32(), "heads that the study's rule would keep of each task"),
@@ -98,8 +105,8 @@ MODEL_TRENDS = table(
     selected_null_high=optional(pa.float64(), "97.5 per cent quantile"),
     p_selected=optional(pa.float64(), "two-sided p under that null"),
     strong=column(pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there"),
-    strong_low=column(pa.int32(), "2.5 per cent bound, examples drawn again"),
-    strong_high=column(pa.int32(), "97.5 per cent bound"),
+    strong_low=column(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
+    strong_high=column(pa.int32(), "97.5 per cent quantile"),
 )
 DEPTHS = table(
     replacement=REPLACEMENT,

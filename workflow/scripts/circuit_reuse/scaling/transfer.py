@@ -15,7 +15,7 @@ from circuit_reuse.circuits import generator
 from circuit_reuse.scaling.matrices import matrix
 from circuit_reuse.scaling.trends import clean, pearson
 
-RULES = ("index", "other_task", "function")
+RULES = ("index", "strength", "other_task", "function")
 
 
 def profile(scans, traces):
@@ -28,14 +28,21 @@ def profile(scans, traces):
     found = {}
     for task, table in scans.items():
         found[task] = {}
+        count = table["component"].nunique()
         for replacement in table["replacement"].unique():
             deltas, _ = matrix(table, "train", replacement)
+            if not len(deltas):
+                continue
             base = matrix(table, "train", replacement, "base")[0][:, :1].mean()
-            found[task][replacement] = deltas.mean(axis=0) / base
+            # A share of a base that is not above 0 would turn signs round.
+            found[task][replacement] = deltas.mean(axis=0) / (base if base > 0 else np.nan)
         rows = traces[task]
         rows = rows[(rows["part"] == "z") & (rows["direction"] == "restore") & rows["role"].notna()]
         for role, part in rows.groupby("role"):
             each = part.groupby(["layer", "head"])[["influence", "gap"]].mean()
+            # Where only heroes were traced, the others have no effect at a position to compare.
+            if len(each) < count:
+                continue
             found[task][f"at {role}"] = (each["influence"] / each["gap"]).to_numpy(float)
     return found
 
@@ -43,8 +50,8 @@ def profile(scans, traces):
 def effect(table, replacement, left_out):
     """Mean held-out |delta| of each head, without the examples that profiles were taken from."""
     kept = table[~((table["split"] == "held_out") & table["example"].isin(left_out))]
-    deltas, names = matrix(kept, "held_out", replacement)
-    return np.abs(deltas.mean(axis=0)) if len(deltas) else None, names
+    deltas, _ = matrix(kept, "held_out", replacement)
+    return np.abs(deltas.mean(axis=0)) if len(deltas) else None
 
 
 def table_of(first, second, tasks):
@@ -74,6 +81,12 @@ def paired(first, second):
     cost = cdist(first, second)
     rows, columns = linear_sum_assignment(cost)
     return dict(zip(rows.tolist(), columns.tolist(), strict=True)), float(cost[rows, columns].mean())  # fmt: skip
+
+
+def by_strength(first, second):
+    """Pairs in the order of strength over all features, as far as both models have heads."""
+    orders = [np.argsort(-np.abs(part).mean(axis=1), kind="stable") for part in (first, second)]
+    return dict(zip(*(order.tolist() for order in orders), strict=False))
 
 
 def by_index(names, target_names):
@@ -110,17 +123,21 @@ def measure(base, ranks, target, mine, theirs, top):
     return rank, pearson(np.broadcast_to(first, second.shape), second)
 
 
-def transfer(base, target, tasks, cfg, stream):
+def transfer(base, target, tasks, cfg, stream, first_way=True):
     """Rows of transfer.csv for an ordered pair of models.
 
     base, target: {"profile": ..., "effects": {task: [head]}, "names": [...]}
     cfg:          top_share (of heads of the base that are looked up), pairings and draws (of the
                   two nulls; the second pairs profiles anew and so is dear)
-    For each task, the strongest heads of the base are looked up in the target: by index, by
-    profiles of the other task alone, and by profiles of all.  The null of the first two pairs
-    heads at random.  That would be too easy for the third, which is paired by what it is
-    measured with: its null mixes the heads of the target within each task, so that each task's
-    effects are there but no longer in the same heads, and pairs anew.
+    first_way:    whether the distance of these models is reported here, not the other way round
+    For each task, the strongest heads of the base are looked up in the target: by index, by their
+    strength in the other task alone, by profiles of the other task, and by profiles of all.  The
+    null of the first three pairs heads at random; it is beaten as soon as heads that are strong in
+    one task are strong in the other in both models, so profiles tell more only where they beat
+    strength.  For the last rule, which is paired by what it is measured with, the null mixes the
+    heads of the target within each task, so that each task's effects are there but no longer in the
+    same heads, and pairs anew.  The distance of a pair of models is the same from both and for both
+    tasks, so it is reported once.
     """
     rows = []
     for task in tasks:
@@ -137,18 +154,23 @@ def transfer(base, target, tasks, cfg, stream):
             if rule == "index":
                 pairs = by_index(base["names"], target["names"])
             else:
-                profiles = table_of(base["profile"], target["profile"], others if rule == "other_task" else tasks)  # fmt: skip
+                profiles = table_of(base["profile"], target["profile"], tasks if rule == "function" else others)  # fmt: skip
                 if not len(profiles[2]):
                     continue
-                pairs, row["distance"] = paired(*profiles[:2])
-            pairs = np.array(list(pairs.items())).reshape(-1, 2)
+                pairs, distance = (
+                    (by_strength(*profiles[:2]), None)
+                    if rule == "strength"
+                    else paired(*profiles[:2])
+                )
+            pairs = np.array(list(pairs.items()), dtype=int).reshape(-1, 2)
             rank, correlation = measure(mine, ranks[None], theirs[None], pairs[:, 0], pairs[None, :, 1], top)  # fmt: skip
             row["mean_fractional_rank"], row["correlation"] = float(rank[0]), float(correlation[0])
             row["missing"] = count - int(np.isin(pairs[:, 0], top).sum())
             if rule == "function":
                 *null, distances = mixed(profiles, task, top, mine, ranks, theirs, cfg["draws"], rng)  # fmt: skip
-                row["distance_null"] = float(distances.mean())
-                row["p_distance"] = statistics.rank_p(row["distance"], distances, larger=False)
+                if first_way and task == tasks[0]:
+                    row["distance"], row["distance_null"] = distance, float(distances.mean())
+                    row["p_distance"] = statistics.rank_p(distance, distances, larger=False)
             else:
                 null = at_random(pairs[:, 0], top, mine, ranks, theirs, cfg["pairings"], rng)
             rows.append(clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))  # fmt: skip

@@ -75,19 +75,58 @@ def resampled_means(values, draws, rng):
     return weights @ values
 
 
-def correlation_interval(observed, drawn):
-    """Basic 95 per cent interval on Fisher's scale.
+def corrected(first, second, noise, times=1):
+    """Correlation over heads with the noise of their means taken off (Spearman 1904).
 
-    Drawn examples add noise, which takes drawn correlations nearer to 0 than the observed one;
-    the reflected interval takes that off (Davison & Hinkley 1997, section 5.2).
+    first, second: [..., head] mean deltas;  noise: variance of the error of a mean, for each task
+    times:         how often that noise is in the means; twice where examples were drawn again
+    returns:       [...], nan where noise is all there is
     """
-    drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(observed) or not len(drawn):
-        return float("nan"), float("nan")
-    limit = 1 - 1e-12
-    z, others = np.arctanh(np.clip(observed, -limit, limit)), np.arctanh(np.clip(drawn, -limit, limit))  # fmt: skip
-    low, high = np.tanh(2 * z - np.percentile(others, [97.5, 2.5]))
-    return float(min(low, observed)), float(max(high, observed))
+    middle = [part - part.mean(axis=-1, keepdims=True) for part in (first, second)]
+    together = (middle[0] * middle[1]).mean(axis=-1)
+    left = [(m**2).mean(axis=-1) - times * e for m, e in zip(middle, noise, strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = together / np.sqrt(left[0] * left[1])
+    return np.where((left[0] > 0) & (left[1] > 0), np.clip(found, -1, 1), np.nan)
+
+
+# With fewer heads a correlation says nothing.
+FEWEST = 4
+
+
+def correlations(values, rows, cfg, drawn, rng):
+    """The columns of the model_trends table about the correlation of the two tasks.
+
+    values: [example, head] of each task;  rows: the heads;  drawn: [draw, head] of each task
+    """
+    first, second = (part.mean(axis=0) for part in values)
+    if len(first) < FEWEST:
+        return {}
+    noise = [float((part.var(axis=0, ddof=1) / len(part)).mean()) for part in values]
+    found = {"correlation": float(pearson(first, second))}
+    observed, k = found["correlation"], max(1, round(cfg["selection"] * len(rows)))
+    found["corrected"] = float(corrected(first, second, noise))
+    draws = corrected(*drawn, noise, times=2)
+    if np.isfinite(draws).mean() > 0.5 and np.isfinite(found["corrected"]):
+        low, high = np.nanpercentile(draws, [2.5, 97.5])
+        found["corrected_low"] = float(min(low, found["corrected"]))
+        found["corrected_high"] = float(max(high, found["corrected"]))
+    if np.ptp(first) > 0 and np.ptp(second) > 0:
+        found["spearman"] = float(stats.spearmanr(first, second).statistic)
+    rest = np.delete(np.arange(len(first)), np.argmax(np.abs(first) + np.abs(second)))
+    found["without_strongest"] = float(pearson(first[rest], second[rest]))
+    order = permutations(np.zeros(len(first)), cfg["draws"], rng)
+    found["p_correlation"] = two_sided(observed, pearson(first[None], second[order]))
+    layered = permutations(rows["layer"].to_numpy(), cfg["draws"], rng)
+    found["p_within_layers"] = two_sided(observed, pearson(first[None], second[layered]))
+    null = selected(np.broadcast_to(first, order.shape), second[order], k)
+    found["selected"] = float(selected(first, second, k))
+    found["p_selected"] = two_sided(found["selected"], null)
+    null = null[np.isfinite(null)]
+    if len(null):
+        found["selected_null"] = float(null.mean())
+        found["selected_null_low"], found["selected_null_high"] = np.percentile(null, [2.5, 97.5])
+    return found
 
 
 def model_trends(scans, heads, replacement, cfg, stream):
@@ -102,7 +141,7 @@ def model_trends(scans, heads, replacement, cfg, stream):
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
     values = [matrix(table, "held_out", replacement)[0] for table in scans]
     found = {"replacement": replacement, "heads": len(rows)}
-    found["selected_k"] = k = max(1, round(cfg["selection"] * len(rows)))
+    found["selected_k"] = max(1, round(cfg["selection"] * len(rows)))
     for side, table in zip(SIDES, scans, strict=True):
         correct, _ = matrix(table, "held_out", replacement, "base_correct")
         for name in ("base", "base_low", "base_high"):
@@ -112,34 +151,19 @@ def model_trends(scans, heads, replacement, cfg, stream):
     found["able"] = all((found[f"base_low_{side}"] or 0) > 0 for side in SIDES)
     if any(not len(part) for part in values):
         return clean(found | {"strong": 0, "strong_low": 0, "strong_high": 0})
-    first, second = (part.mean(axis=0) for part in values)
     drawn = [resampled_means(part, cfg["bootstrap"], rng) for part in values]
-    found["correlation"] = observed = float(pearson(first, second))
-    found["correlation_low"], found["correlation_high"] = correlation_interval(observed, pearson(*drawn))  # fmt: skip
-    if np.ptp(first) > 0 and np.ptp(second) > 0:
-        found["spearman"] = float(stats.spearmanr(first, second).statistic)
-    order = permutations(np.zeros(len(first)), cfg["draws"], rng)
-    found["p_correlation"] = two_sided(observed, pearson(first[None], second[order]))
-    layered = permutations(rows["layer"].to_numpy(), cfg["draws"], rng)
-    found["p_within_layers"] = two_sided(observed, pearson(first[None], second[layered]))
-    null = selected(np.broadcast_to(first, order.shape), second[order], k)
-    found["selected"] = float(selected(first, second, k))
-    found["p_selected"] = two_sided(found["selected"], null)
-    null = null[np.isfinite(null)]
-    if len(null):
-        found["selected_null"] = float(null.mean())
-        found["selected_null_low"], found["selected_null_high"] = np.percentile(null, [2.5, 97.5])
-    return clean(found | strong_heads(rows, drawn, scans, replacement, cfg, rng))
+    found |= correlations(values, rows, cfg, drawn, rng)
+    return clean(found | strong_heads(rows, drawn, cfg))
 
 
-def strong_heads(rows, drawn, scans, replacement, cfg, rng):
+def strong_heads(rows, drawn, cfg):
     """How many heads are strong in some task, and between which numbers examples leave it."""
     there, counts = np.zeros(len(rows), dtype=bool), 0
-    for side, table, means in zip(SIDES, scans, drawn, strict=True):
+    for side, means in zip(SIDES, drawn, strict=True):
         significant = rows[f"q_value_{side}"].to_numpy(float) <= cfg["alpha"]
         there |= significant & (np.abs(rows[f"effect_{side}"].to_numpy(float)) >= cfg["tau"])
-        base = matrix(table, "held_out", replacement, "base")[0][:, :1].mean()
-        scale = classes.scale_of(cfg["unit"], base, rows[f"delta_se_{side}"].to_numpy(float))
+        base, low = (first_of(rows[f"{name}_{side}"]) or 0.0 for name in ("base", "base_low"))
+        scale = classes.scale_of(cfg["unit"], base, low, rows[f"delta_se_{side}"].to_numpy(float))
         counts = counts | (significant & (np.abs(means / scale) >= cfg["tau"]))
     low, high = np.percentile(counts.sum(axis=1), [2.5, 97.5])
     number = int(there.sum())
@@ -190,7 +214,9 @@ def depths(rows, cfg, stream):
                 "depth": depth[mine].mean(),
                 "depth_low": low,
                 "depth_high": high,
-                "p_depth": two_sided(depth[mine].mean(), depth[order].mean(axis=1)),
             }
+            # Weak and uncertain heads are what the others leave.
+            if category not in ("weak", "uncertain"):
+                row["p_depth"] = two_sided(depth[mine].mean(), depth[order].mean(axis=1))
         found.append(clean(row))
     return found

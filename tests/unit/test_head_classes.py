@@ -1,0 +1,157 @@
+"""Classes of heads: found on a model in which they are known, and calibrated where nothing is."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import two_tasks
+from circuit_reuse.scaling import classes, heroes, scan, schemas, trace, trends
+from scipy import stats
+
+LOG = logging.getLogger("test")
+RULES = {"tau": 0.05, "unit": "base", "alpha": 0.05}
+REPLACEMENTS = ["zero", "mean", "corrupt"]
+CFG = {"replacements": REPLACEMENTS, "metric": "logit_difference", "accuracy": "top1"}
+
+
+@pytest.fixture(scope="module", params=["gpt2", "neox"])
+def planted(request):
+    """The model, its scans by task, and its heads table."""
+    model = two_tasks.load(request.param)
+    scans = []
+    for task in ("first", "second"):
+        table = two_tasks.examples(task, 48)
+        reference = table[table["split"] == "train"]
+        scans.append(scan.scan(model, table, reference, CFG, 4096, ("planted", task), LOG))
+    return model, scans, classes.heads_table(scans, model.space, REPLACEMENTS, RULES)
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_every_planted_head_has_its_class_and_every_decoy_is_weak(planted, replacement, split):
+    heads = planted[2]
+    mine = heads[(heads["replacement"] == replacement) & (heads["split"] == split)]
+    assert len(mine) == 16
+    found = dict(zip(mine["component"], mine["category"], strict=True))
+    assert found == {name: two_tasks.CLASSES.get(name, "weak") for name in found}
+    against = dict(zip(mine["component"], mine["suppressing"], strict=True))
+    for name in two_tasks.CLASSES:
+        assert against[name] == two_tasks.SUPPRESSING.get(name, "none")
+
+
+def test_the_heroes_are_the_planted_heads_and_suppressing_ones_are_marked(planted):
+    rows = heroes.heroes(planted[2], "corrupt", 3)
+    strong = {r["component"]: r for r in rows if r["category"] not in ("weak", "uncertain")}
+    assert set(strong) == set(two_tasks.CLASSES)
+    assert all(row["category_held_out"] == row["category"] for row in strong.values())
+    assert {n for n, row in strong.items() if row["suppressing"] != "none"} == set(
+        two_tasks.SUPPRESSING
+    )
+
+
+def test_tracing_puts_the_effect_into_the_head_and_the_position_that_carry_it(planted):
+    model = planted[0]
+    table = two_tasks.examples("first", 16)
+    cfg = {"metric": "logit_difference", "parts": ["z", "v", "pattern"], "by_position": ["z"]}
+    places = [(layer, head) for layer in range(4) for head in range(4)]
+    found = trace.trace(model, table, cfg, places, 4096, LOG)
+    restored = found[found["direction"] == "restore"].copy()
+    restored["share"] = restored["influence"] / restored["gap"]
+    restored["role"] = restored["role"].fillna("all")
+    means = restored.groupby(["part", "layer", "head", "role"])["share"].mean()
+    z = means["z"].xs("all", level="role")
+    # 0.6 + 0.6 - 0.3: shares of what the three heads of the first task write.
+    assert z[0, 1] == pytest.approx(2 / 3, abs=0.05) and z[2, 0] == pytest.approx(2 / 3, abs=0.05)
+    assert z[1, 3] == pytest.approx(-1 / 3, abs=0.05) and abs(z[1, 2]) < 0.03
+    # The head writes at the end, whatever it reads; the symbol comes through the values.
+    assert means["z", 0, 1, "end"] == pytest.approx(z[0, 1], abs=0.02)
+    assert abs(means["z", 0, 1, "marked"]) < 0.02
+    assert means["v", 0, 1, "all"] == pytest.approx(z[0, 1], abs=0.03)
+    assert abs(means["pattern", 0, 1, "all"]) < 0.03
+
+
+def test_the_classes_by_hand():
+    effect = np.array([-0.5, -0.06, 0.01, 0.04, 0.2, np.nan])
+    low, high = effect - 0.02, effect + 0.02
+    q = np.array([0.001, 0.2, 0.9, 0.01, 0.01, np.nan])
+    states = classes.states(effect, low, high, q, 0.05, 0.05)
+    assert list(states) == ["strong", "unclear", "absent", "unclear", "strong", "unclear"]
+    both = classes.combined(
+        ["strong", "strong", "absent", "absent", "unclear"],
+        ["strong", "absent", "strong", "absent", "strong"],
+    )
+    assert list(both) == ["shared", "first_only", "second_only", "weak", "uncertain"]
+    plain = classes.plain([-0.05, 0.04, 0.1, 0], [0.05, -0.2, 0, np.nan], 0.05)
+    assert list(plain) == ["shared", "second_only", "first_only", "uncertain"]
+
+
+def test_means_agree_with_scipy_and_constant_columns_have_a_p():
+    values = np.random.default_rng(0).normal(0.2, 1, (30, 4))
+    values[:, 3] = 0
+    found = classes.means(values)
+    test = stats.ttest_1samp(values[:, :3], 0)
+    # The test is Student's, or a more careful one where deltas are skewed.
+    assert (found["p"][:3] >= test.pvalue - 1e-12).all()
+    np.testing.assert_allclose(found["p"][:3], test.pvalue, rtol=0.5)
+    low, high = test.confidence_interval()
+    np.testing.assert_allclose(found["low"][:3], low)
+    np.testing.assert_allclose(found["high"][:3], high)
+    assert found["p"][3] == 1 and found["low"][3] == found["high"][3] == 0
+    assert np.isnan(classes.means(values[:1])["p"]).all()
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_few_heads_of_a_model_without_effects_are_called_strong(skewed):
+    """False discovery rate under the complete null: any discovery in at most 5 per cent."""
+    rng, hits = np.random.default_rng(1), 0
+    names = [f"a0.h{n}" for n in range(24)]
+    for _ in range(300):
+        draw = (lambda: rng.exponential(size=(48, 24)) - 1) if skewed else (lambda: rng.normal(size=(48, 24)))  # fmt: skip
+        found = [one_column(draw()) for _ in range(2)]
+        frame = classes.classified(found, names, 1, RULES | {"tau": 1e-6})
+        hits += bool((frame["category"].isin(["shared", "first_only", "second_only"])).any() or (frame[["state_first", "state_second"]] == "strong").any(axis=None))  # fmt: skip
+    assert stats.binom.sf(hits - 1, 300, 0.05) > 1e-3
+
+
+def one_column(deltas):
+    """What one_task gives, from deltas over a base of 1."""
+    whole = np.ones(deltas.shape[1])
+    m = classes.means(deltas)
+    return {"n": 48 * whole, "base": whole, "base_se": whole, "base_low": whole, "base_high": whole,
+            "delta": m["mean"], "delta_se": m["se"], "delta_low": m["low"], "delta_high": m["high"],
+            "effect": m["mean"], "low": m["low"], "high": m["high"], "p_value": m["p"],
+            "output_norm": whole}  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", classes.UNITS)
+def test_the_sweep_at_tau_counts_the_classes_of_the_table(planted, unit):
+    rules = RULES | {"unit": unit, "tau": 2.5 if unit == "standard_errors" else 0.05}
+    heads = classes.heads_table(planted[1], planted[0].space, ["mean"], rules)
+    mine = heads[heads["split"] == "held_out"]
+    found = {r["category"]: r for r in classes.sweep(mine, [rules["tau"]], 0.05)}
+    for column, name in (("category", "heads"), ("category_effect", "heads_effect")):
+        counts = mine[column].value_counts()
+        assert all(found[c][name] == counts.get(c, 0) for c in classes.CATEGORIES)
+
+
+def test_a_base_that_is_not_positive_leaves_no_share_and_the_model_out(planted):
+    model, scans, _ = planted
+    worse = [scans[0].assign(base=-scans[0]["base"]), scans[1]]
+    heads = classes.heads_table(worse, model.space, ["corrupt"], RULES)
+    assert (heads["category"] == "uncertain").all() and heads["effect_first"].isna().all()
+    assert heads["delta_first"].notna().all()
+    cfg = RULES | {"selection": 0.25, "draws": 99, "bootstrap": 100}
+    row = trends.model_trends(worse, heads, "corrupt", cfg, ("t",))
+    assert row["able"] is False and row["correlation"] is not None
+
+
+def test_what_was_not_measured_is_null_and_every_head_keeps_its_row(planted):
+    model, scans, _ = planted
+    without = scans[0][scans[0]["replacement"] != "mean"]
+    heads = classes.heads_table([without, scans[1]], model.space, ["mean"], RULES)
+    assert len(heads) == 2 * 16
+    assert heads["delta_first"].isna().all() and heads["delta_second"].notna().all()
+    assert (heads["category"] == "uncertain").all()
+    assert set(schemas.HEADS.names) == set(heads.columns)
+    assert isinstance(heads, pd.DataFrame)

@@ -1,0 +1,96 @@
+"""Mistakes in the block `scaling`, each told in one line before any job."""
+
+import copy
+
+import pandas as pd
+import pytest
+import yaml
+from circuit_reuse import checks, fingerprint
+from circuit_reuse.scaling import checks as scaling_checks
+from support import PROJECT
+from test_checks import change
+
+
+@pytest.fixture
+def config(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    return yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+
+
+def run(config, folder=PROJECT):
+    checks.check(config, PROJECT, folder)
+    scaling_checks.check(config, (PROJECT, folder))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("scaling.models", ["tiny-gpt2-smal"], ["scaling.models", "Did you mean tiny-gpt2-small?"]),
+        ("scaling.tasks", ["ioi", "anti_repet"], ["scaling.tasks", "Did you mean anti_repeat?"]),
+        ("scaling.tasks", ["ioi"], ["scaling.tasks", "at least this length: 2"]),
+        ("scaling.examples", 12, ["scaling.examples", "min_valid (10)"]),
+        ("scaling.replacement", "resample", ["scaling.replacement", "zero, mean, corrupt"]),
+        ("scaling.classes.unit", "nats", ["scaling.classes.unit", "standard_errors"]),
+        ("scaling.classes.tau", 0, ["scaling.classes.tau", "more than 0"]),
+        ("scaling.heroes.matchings", ["layer"], ["scaling.heroes.matchings", "plain"]),
+        ("scaling.tracing.by_position", ["z", "mlp"], ["by_position.1", "'mlp'"]),
+        ("scaling.tracing.examples", 48, ["scaling.tracing.examples is 48", "48 held-out"]),
+        ("scaling.transfer.pairs", [["tiny-gpt2-small", "gpt9"]], ["transfer.pairs", "'gpt9'"]),
+        ("scaling.transfer.pairs", [["tiny-gpt2-small"] * 2], ["paired with itself"]),
+        ("scaling.tables", {"mine": {"file": "config/no.csv"}}, ["scaling.tables.mine.file", "no file"]),
+        ("scaling.tables", {"mine": {"file": "../../etc/passwd.csv"}}, ["leads out of the project"]),
+        ("scaling.tresholds", [1], ["scaling.tresholds", "unknown key"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told(config, path, value, parts):
+    change(config, path, value)
+    with pytest.raises(checks.ConfigError) as problem:
+        run(config)
+    text = str(problem.value)
+    assert "\n" not in text and all(part in text for part in parts), text
+
+
+def test_parts_by_position_must_be_traced_at_all(config):
+    config["scaling"]["tracing"] = {"parts": ["v"], "by_position": ["z"], "examples": 4}
+    with pytest.raises(checks.ConfigError, match=r"by_position: 'z' is not in .*parts \(v\)"):
+        run(config)
+
+
+def test_a_table_with_wrong_columns_names_them(config, tmp_path):
+    pd.DataFrame({"model": ["m"], "layer": [0], "delta_x": [1]}).to_csv(tmp_path / "t.csv")
+    config["scaling"]["tables"] = {"mine": {"file": str(tmp_path / "t.csv")}}
+    with pytest.raises(checks.ConfigError) as problem:
+        run(config, tmp_path)
+    assert all(part in str(problem.value) for part in ("family", "head", "delta_<task>"))
+
+
+def test_the_models_of_the_study_default_to_those_of_the_run(config):
+    config.pop("scaling")
+    run(config)
+    assert config["scaling"]["models"] == config["models"]
+
+
+def test_every_overlay_is_valid(config):
+    from snakemake.utils import update_config
+
+    for overlay in (PROJECT / "config").glob("*.yaml"):
+        merged = copy.deepcopy(config)
+        update_config(merged, yaml.safe_load(overlay.read_text()))
+        run(merged)
+
+
+def test_buffers_that_old_files_hold_are_no_parameters(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {
+        "h.0.attn.c_attn.weight": torch.zeros(4, 12),
+        "h.0.attn.c_attn.bias": torch.zeros(12),
+        "h.0.attn.bias": torch.zeros(1, 1, 64, 64),
+        "h.0.attn.masked_bias": torch.zeros(1),
+        "layers.0.attention.rotary_emb.inv_freq": torch.zeros(8),
+        "layers.0.attention.bias": torch.zeros(1, 1, 64, 64),
+        "layers.0.attention.dense.bias": torch.zeros(4),
+    }
+    save_file(weights, tmp_path / "model.safetensors")
+    assert fingerprint.parameters(tmp_path) == 48 + 12 + 4

@@ -1,0 +1,108 @@
+"""Correlations with the null that imitates the selection, permutations, fits with their bands."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse.scaling import fits, trends
+from scipy import stats
+
+
+def test_pearson_and_permutations_by_hand():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 5, 9))
+    for row in range(5):
+        expected = stats.pearsonr(first[row], second[row]).statistic
+        assert trends.pearson(first, second)[row] == pytest.approx(expected)
+    assert np.isnan(trends.pearson(np.ones(4), np.arange(4.0)))
+    groups = np.array([0, 0, 1, 1, 1, 2])
+    order = trends.permutations(groups, 500, rng)
+    assert (np.sort(order, axis=1) == np.arange(6)).all() and (groups[order] == groups).all()
+    # Every order of the middle group comes up.
+    assert len({tuple(row[2:5]) for row in order}) == 6
+
+
+def test_the_published_selection_by_hand():
+    first, second = np.array([-3.0, -2, -1, 0, 1, 2]), np.array([2.0, -1, -5, 1, 0, -3])
+    # Kept: heads 0, 1 of the first task, 2, 5 of the second; the rest of each is 0.
+    expected = stats.pearsonr([-3, -2, 0, 0], [0, 0, -5, -3]).statistic
+    assert trends.selected(first, second, 2) == pytest.approx(expected)
+    assert trends.selected(first, second, 6) == pytest.approx(stats.pearsonr(first, second).statistic)  # fmt: skip
+
+
+def test_selection_alone_makes_independent_tasks_look_opposed():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(2, 400, 144))
+    null = trends.selected(first, second, 40)
+    # The reference analysis gives about -0.52 for 144 heads and 40 kept of each task.
+    assert null.mean() == pytest.approx(-0.52, abs=0.03)
+    assert abs(trends.pearson(first, second).mean()) < 0.02
+
+
+@pytest.mark.parametrize("rule", ["plain", "selected"])
+def test_permutation_p_values_are_uniform_for_independent_tasks(rule):
+    rng, found = np.random.default_rng(2), []
+    for _ in range(300):
+        first, second = rng.exponential(size=(2, 24))
+        order = trends.permutations(np.zeros(24), 199, rng)
+        if rule == "plain":
+            found.append(trends.two_sided(float(trends.pearson(first, second)), trends.pearson(first[None], second[order])))  # fmt: skip
+        else:
+            null = trends.selected(np.broadcast_to(first, order.shape), second[order], 6)
+            found.append(trends.two_sided(float(trends.selected(first, second, 6)), null))
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+    assert np.mean(np.array(found) <= 0.05) < 0.09
+
+
+def test_intervals_of_correlations_hold_the_truth():
+    """Heads with true effects, measured on few examples with noise."""
+    rng, held, observed, point = np.random.default_rng(3), 0, [], []
+    for _ in range(200):
+        true = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 24)
+        deltas = [true[:, side] + rng.normal(0, 3, (48, 24)) for side in range(2)]
+        drawn = [trends.resampled_means(part, 400, rng) for part in deltas]
+        noise = [float((part.var(axis=0, ddof=1) / len(part)).mean()) for part in deltas]
+        means = [part.mean(axis=0) for part in deltas]
+        observed.append(float(trends.pearson(*means)) - np.corrcoef(true.T)[0, 1])
+        point.append(float(trends.corrected(*means, noise)) - np.corrcoef(true.T)[0, 1])
+        low, high = np.nanpercentile(trends.corrected(*drawn, noise, times=2), [2.5, 97.5])
+        held += low <= np.corrcoef(true.T)[0, 1] <= high
+    assert held / 200 > 0.91
+    # Noise takes correlations nearer to 0; the corrected one has no such bias.
+    assert abs(np.mean(point)) < 0.02 < abs(np.mean(observed))
+
+
+def test_a_fit_is_that_of_scipy_and_its_band_holds_the_line():
+    sizes, values = [1e5, 4e5, 1e6, 3e6], [0.1, 0.3, 0.35, 0.6]
+    line, problem = fits.fit(sizes, values)
+    expected = stats.linregress(np.log10(sizes), values)
+    assert problem is None and line.slope == pytest.approx(expected.slope)
+    middle, low, high = line.band(sizes)
+    assert (low < middle).all() and (middle < high).all()
+    # At the mean size the error of the line is that of the mean of the residuals.
+    half = line.band([10**line.mean])[2][0] - line.band([10**line.mean])[0][0]
+    assert half == pytest.approx(line.width * line.residual / 2)
+    rng, held = np.random.default_rng(4), 0
+    for _ in range(400):
+        drawn, _ = fits.fit(sizes, 0.5 * np.log10(sizes) + rng.normal(0, 0.2, 4))
+        _, low, high = drawn.band([1e6])
+        held += low[0] <= 3 <= high[0]
+    assert held / 400 == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize(("sizes", "word"), [([], "no size"), ([1e5], "one size"), ([1e5, 1e6], "2 sizes")])  # fmt: skip
+def test_too_few_sizes_are_refused_with_the_reason(sizes, word):
+    line, problem = fits.fit(sizes, [0.1] * len(sizes))
+    assert line is None and problem.startswith(word) and "3" in problem
+
+
+def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
+    models = pd.DataFrame(
+        {"model": list("abcd"), "family": "f", "parameters": [1e5, 2e5, 4e5, 8e5],
+         "able": [True, True, True, False], "correlation": [0.1, 0.2, 0.35, 9.0],
+         "spearman": [0.1, 0.2, 0.3, 9.0], "strong": [1, 2, 3, 4], "strong_share": [0.1, 0.2, 0.3, 0.4]}
+    )  # fmt: skip
+    rows = {row["measure"]: row for row in fits.fits(models)}
+    assert rows["correlation"]["left_out"] == "d" and rows["correlation"]["sizes"] == 3
+    assert rows["correlation"]["slope"] < 1 and rows["correlation"]["p_value"] is not None
+    refused = fits.fits(models.iloc[:2])
+    assert all(row["problem"] and "slope" not in row for row in refused)
