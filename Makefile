@@ -13,7 +13,7 @@ run: $(VENV)/done
 	@$(MAKE) --no-print-directory results/report.html
 
 # Made again only when a result is newer than it.
-results/report.html: $(VENV)/done $(wildcard results/tables/reuse/*.csv results/figures/reuse/*.svg) workflow/report/*.rst
+results/report.html: $(VENV)/done $(wildcard results/tables/*/*.csv results/figures/*/*.svg) workflow/report/*.rst
 	$(BIN)/snakemake --cores 1 --report $@ $(ARGS)
 	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
 

@@ -121,6 +121,32 @@ def prefix_speed():
     return found
 
 
+@torch.no_grad()
+def end_speed():
+    """What running the last MLP at the last position alone brings: time without over time with."""
+    from support import examples_for
+
+    found = {}
+    for name in ("tiny-gpt2-large", "tiny-neox-large"):
+        model = models.load(EMBEDDED / name, "cpu")
+        examples = examples_for("ioi", 48, EMBEDDED / name)
+        heads = [[head] for head in model.space.of_kinds(["head"])]
+        sets = {"scan": heads, "sets": [a + b + c for a, b, c in zip(heads, heads[5:], heads[9:], strict=False)]}  # fmt: skip
+        for what, removed in sets.items():
+            batches = [(*interventions.base(model, b.clean), b) for b in batching.batches(examples, 2048)]  # fmt: skip
+
+            def run(allowed, model=model, removed=removed, batches=batches):
+                model.shortcuts["end"] = allowed
+                for base, acts, _ in batches:
+                    for _ in interventions.scan(model, base, removed, acts.like(torch.zeros_like), 2048):  # fmt: skip
+                        pass
+
+            run(True)
+            key = f"end_speedup_{what}_{name.replace('-', '_')}"
+            found[key] = (paired(lambda: run(False), lambda: run(True), 7), "ratio")
+    return found
+
+
 def embedded_speed():
     """The embedded models: atp and interventions against the bare model."""
     from support import examples_for

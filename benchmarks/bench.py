@@ -13,7 +13,9 @@ import torch
 from measure import peak_megabytes
 from shapes import PROJECT
 
-NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "scaling", "imports", "default_run", "gpu"]  # fmt: skip
+NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
+# Those that start processes.
+WHOLE = ("imports", "head_scan", "default_run")
 RESULTS = PROJECT / "benchmarks" / "results.json"
 PAGE = """# Benchmarks
 
@@ -32,13 +34,13 @@ What the figures mean and how they were reached is in [performance.md](performan
 
 def run_one(name):
     """Run a benchmark here and print its figures as JSON."""
-    if name in ("imports", "default_run"):
+    if name in WHOLE:
         import workflow as module
     else:
         import attribution as module
     found = getattr(module, name)()
     command = f"python benchmarks/bench.py {name}"
-    peak = round(peak_megabytes(children=name in ("imports", "default_run")))
+    peak = round(peak_megabytes(children=name in WHOLE))
     machine = f"{os.cpu_count()} cores, torch {torch.__version__}"
     if name == "gpu":
         machine += f", {torch.cuda.get_device_name()}" if found else ""

@@ -32,6 +32,22 @@ def default_run():
     return {"default_run_seconds": (first, "s"), "noop_seconds": (sorted(again)[1], "s")}
 
 
+def head_scan():
+    """Every head of six models, two tasks, three replacements, 200 train and 200 held-out examples.
+
+    From nothing: prompts, tokens, scans.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            subprocess.run(["cp", "-r", PROJECT / part, Path(folder) / part], check=True)
+        overlay = Path(folder) / "config" / "scan.yaml"
+        overlay.write_text("scaling: {examples: 400, shard_size: 400}\n")
+        models = sorted(path.name for path in (PROJECT / "resources" / "models").glob("tiny-*"))
+        scans = [f"results/{model}/heads/{task}/scan/scan0000.parquet" for model in models for task in ("ioi", "anti_repeat")]  # fmt: skip
+        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--configfile", str(overlay)]  # fmt: skip
+        return {"head_scan_seconds": (timed([*command, "--", *scans], folder), "s")}
+
+
 def imports():
     """What a job pays before it starts: torch alone, the model library, and figures."""
     code = "import sys; sys.path.insert(0, 'workflow/scripts'); "

@@ -9,7 +9,7 @@ from support import PROJECT
 
 HEADLINES = {
     "atp_fraction_of_limit", "ig_fraction_of_limit", "eap_over_atp", "intervention_fraction_of_limit",
-    "head_scan_forwards_per_head", "examples_scaling_exponent", "default_run_seconds", "noop_seconds",
+    "head_scan_forwards_per_head", "examples_scaling_exponent", "default_run_seconds", "noop_seconds", "head_scan_seconds",
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def text(written, found, cfg, names):
             "## Do hero heads stay heroes?\n\n" + heroes(found["heroes"]),
             "## Heroes against random heads\n\n" + ablation(written["hero_vs_random"], alpha),
             "## Do strong heads carry what differs between the prompts?\n\n" + tracing(written["influence"], alpha),
-            "## Are there counterparts in other models?\n\n" + transfer(written["transfer"], alpha),
+            "## Are there counterparts in other models?\n\n" + transfer(written["transfer"], cfg["transfer"], alpha),
             "## What this page cannot say\n\n" + limits(models),
         ]
     ) + "\n"  # fmt: skip
@@ -44,11 +44,13 @@ def setting(heads, cfg, names):
     """What was run."""
     classes = cfg["classes"]
     n = heads[[f"n_{side}" for side in SIDES]].to_numpy(float)
+    least, most = int(np.nanmin(n)), int(np.nanmax(n))
+    examples = f"{most}" if least == most else f"{least} to {most}"
     return (
         "# Findings of the scaling study\n\n"
         "Written by the workflow from its tables; run it again and this page follows the numbers.\n\n"
         f"{heads['model'].nunique()} models, tasks {' and '.join(names.tasks.values())}, "
-        f"{int(np.nanmin(n))} to {int(np.nanmax(n))} held-out examples a head. Each head is replaced "
+        f"{examples} held-out examples a head. Each head is replaced "
         f"alone, here by `{cfg['replacement']}`. Strong: an effect of at least {classes['tau']:g} "
         f"{UNITS[classes['unit']]}, with q <= {classes['alpha']:g} that it is 0 (Benjamini-Hochberg over the "
         "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: the whole 95 % interval is smaller than that. Uncertain: "
@@ -259,7 +261,7 @@ def tracing(influence, alpha):
     return "\n".join(lines) or "Too few heads were traced."
 
 
-def transfer(table, alpha):
+def transfer(table, settings, alpha):
     """How many pairs of models have counterparts, by rule."""
     what = {
         "index": "the same layer and head, the published rule",
@@ -274,7 +276,8 @@ def transfer(table, alpha):
         known = part[part["q_rank"].notna()]
         clear = int((known["q_rank"] <= alpha).sum())
         lines.append(f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}")  # fmt: skip
-        lines += floor(known["p_rank"], known["p_rank"].min(), alpha, "of it", "scaling.draws, scaling.transfer.draws") if not clear and len(known) else []  # fmt: skip
+        draws, key = (settings["draws"], "scaling.transfer.draws") if rule == "function" else (settings["pairings"], "scaling.draws")  # fmt: skip
+        lines += floor(known["p_rank"], 1 / (draws + 1), alpha, "of it", key)
     near = table[table["q_distance"].notna()]
     if len(near):
         lines.append(f"* profiles are nearer than with the tasks mixed over heads in {int((near['q_distance'] <= alpha).sum())} of {len(near)} pairs of models")  # fmt: skip
