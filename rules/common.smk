@@ -188,3 +188,16 @@ def shown(path, caption, category, **labels):
         category=category,
         labels=labels,
     )
+
+
+def scaling_table(file, title):
+    """A table of the scaling study, with its caption in the report if it has a title."""
+    path = f"<results>/tables/scaling/{file}"
+    if not title:
+        return path
+    return shown(path, "scaling_table", "Scaling", shows=f"{title} (table)")
+
+
+def scaling_models(path, **more):
+    """A file of every model of the scaling study."""
+    return expand(path, model=config["scaling"]["models"], **more)

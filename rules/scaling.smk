@@ -39,27 +39,6 @@ SCALING_TABLES = {
 }
 
 
-def scaling_table(name):
-    """A table of the study, with its caption in the report if it has a title."""
-    file, title = SCALING_TABLES[name]
-    path = f"<results>/tables/scaling/{file}"
-    if not title:
-        return path
-    return shown(path, "scaling_table", "Scaling", shows=f"{title} (table)")
-
-
-def scaling_models(path, **more):
-    """A file of every model of the study."""
-    return expand(path, model=SCALING["models"], **more)
-
-
-def tracing_heroes(wildcards):
-    """The heroes, where only these are traced."""
-    if SCALING["tracing"]["heads"] == "all":
-        return []
-    return f"<results>/{wildcards.model}/heads/heroes.parquet"
-
-
 # Every head replaced alone, by every replacement, on every example.
 rule scan_heads:
     input:
@@ -97,7 +76,12 @@ rule trace_heads:
         model=model_inputs,
         about="<results>/{model}/model.json",
         examples="<results>/{model}/{task}/examples/scan0000.parquet",
-        heroes=tracing_heroes,
+        # Only where heroes alone are traced.
+        heroes=(
+            []
+            if SCALING["tracing"]["heads"] == "all"
+            else "<results>/{model}/heads/heroes.parquet"
+        ),
     output:
         trace="<results>/{model}/heads/{task}/trace.parquet",
     log:
@@ -226,8 +210,13 @@ rule summarise_scaling:
         heroes=scaling_models("<results>/{model}/heads/heroes.parquet"),
         sets=scaling_models("<results>/{model}/heads/hero_sets.parquet"),
     output:
-        **{name: scaling_table(name) for name in SCALING_TABLES},
-        findings="<results>/tables/scaling/findings.md",
+        **{name: scaling_table(*about) for name, about in SCALING_TABLES.items()},
+        findings=shown(
+            "<results>/tables/scaling/findings.md",
+            "scaling_findings",
+            "Scaling",
+            shows="Findings, in words",
+        ),
     log:
         "<logs>/summarise_scaling.log",
     localrule: True

@@ -69,9 +69,11 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     shutil.copytree(project.folder, grown, symlinks=True)
     run = type(project)(grown)
     wider = CONFIG["circuits"] | {"thresholds": [50, 75, 100]}
-    run.config(circuits=wider)
+    stricter = CONFIG["scaling"] | {"classes": {"tau": 0.2, "unit": "base"}}
+    run.config(circuits=wider, scaling=stricter)
     text = run.snakemake()
     assert "score_examples" not in text and "tokenise_examples" not in text
+    assert "scan_heads" not in text and "trace_heads" not in text
     logs = [path.read_text() for path in (grown / "logs" / "run_effects").rglob("*.log")]
     counts = [re.search(r"(\d+) units of .* reused, (\d+) evaluated", log) for log in logs]
     assert all(int(found[1]) > 0 for found in counts)
@@ -80,7 +82,7 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     assert all(int(found[2]) <= 6 for found in counts)
 
     clean = copy_project(tmp_path / "clean")
-    clean.config(circuits=wider)
+    clean.config(circuits=wider, scaling=stricter)
     clean.snakemake()
     assert hashes(grown) == hashes(clean.folder)
 

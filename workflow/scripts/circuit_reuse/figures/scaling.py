@@ -285,7 +285,7 @@ def correlation_vs_scale(models, look):
         Line2D([], [], color="0.8", linewidth=5),
     ]
     figure.legend(
-        handles, [*labels, "without, or after selection", "95 % of its null"], loc="outside lower center", ncols=4
+        handles, [*labels, "see titles", "95 % of its null"], loc="outside lower center", ncols=4
     )  # fmt: skip
     return figure
 

@@ -196,7 +196,15 @@ def transfer(table, look, tasks, alpha):
                 place = models.index(line["base_model"]), models.index(line["target_model"])
                 values[place] = line["mean_fractional_rank"]
                 if line.get("q_rank") is not None and line["q_rank"] <= alpha:
-                    ax.text(place[1], place[0], "*", ha="center", va="center", fontsize=9)
+                    ax.text(
+                        place[1],
+                        place[0],
+                        "*",
+                        ha="center",
+                        va="center",
+                        fontsize=9,
+                        color="white" if values[place] < 0.25 else "black",
+                    )
             image = ax.imshow(values, cmap="PuOr_r", vmin=0, vmax=1)
             ax.set_xticks(range(len(models)), models if row == len(tasks) - 1 else [], rotation=90)
             ax.set_yticks(range(len(models)), models if column == 0 else [])
