@@ -342,8 +342,8 @@ def class_depth(depths, heads, look, alpha):
                 continue
             row = row.iloc[0]
             clear = row["q_depth"] <= alpha
-            low, high = (row[f"depth_{end}"] for end in ("low", "high"))
-            if np.isfinite([low or np.nan, high or np.nan]).all():
+            low, high = (float(row[f"depth_{end}"]) for end in ("low", "high"))
+            if np.isfinite(low) and np.isfinite(high):
                 ax.hlines(place + offset, low, high, color=COLORS[name], linewidth=1)
             ax.plot(row["depth"], place + offset, "o", color=COLORS[name], fillstyle="full" if clear else "none", markersize=4)  # fmt: skip
     ax.set_yticks(range(len(models)), models)
