@@ -211,8 +211,9 @@ rule summarise_scaling:
         sets=scaling_models("<results>/{model}/heads/hero_sets.parquet"),
     output:
         **{name: scaling_table(*about) for name, about in SCALING_TABLES.items()},
-        findings=shown(
-            "<results>/tables/scaling/findings.md",
+        findings="<results>/tables/scaling/findings.md",
+        page=shown(
+            "<results>/tables/scaling/findings.html",
             "scaling_findings",
             "Scaling",
             shows="Findings, in words",

@@ -12,6 +12,7 @@ from circuit_reuse import (
     edges,
     interventions,
     models,
+    parts,
     shortcuts,
 )
 from support import MODELS, examples_for
@@ -190,8 +191,26 @@ def test_patching_equals_a_patch_by_hand_in_the_plain_model(family):
 
 def test_the_shortcuts_work_on_every_family(family):
     _, model, batch = family
-    assert shortcuts.able(model, "prefix") and shortcuts.able(model, "skip")
+    assert all(shortcuts.able(model, what) for what in ("prefix", "skip", "end"))
     assert batch.shortened(model).prefix is not None
+
+
+def test_parts_of_heads_make_up_their_output(family):
+    """Pattern and values give z; with grouped queries a value is that of the head's group."""
+    name, model, batch = family
+    base, _ = parts.capture(model, batch.corrupt, parts.PLACES)
+    _, clean = parts.capture(model, batch.clean, parts.PLACES)
+    sets = [[parts.Patch("z", 0, h) for h in range(4)],
+            [parts.Patch(part, 0, h) for part in ("pattern", "v") for h in range(4)],
+            [parts.Patch("stream", 1)], [parts.Patch("v", 0, 0)], [parts.Patch("v", 0, 1)]]  # fmt: skip
+    z, both, everything, first, second = (parts.replace(model, base, [s], clean) for s in sets)
+    spread = z.std().item()
+    torch.testing.assert_close(both, z, rtol=1e-3, atol=1e-3 * spread)
+    expected = models.logits(model, batch.clean)
+    torch.testing.assert_close(everything, expected, rtol=1e-3, atol=1e-3 * spread)
+    grouped = name in ("llama", "qwen3", "gemma2")
+    same = torch.allclose(first, second, rtol=0, atol=1e-4 * spread)
+    assert same == grouped
 
 
 def test_edge_circuits_reach_both_ends_or_say_why_not(family):

@@ -61,6 +61,8 @@ def test_the_other_tables_are_there_and_agree(project, heads):
     text = (folder / "findings.md").read_text()
     for part in ("12 held-out examples", "no fit (one size", "tiny-neox-small", "ioi and digits"):
         assert part in text
+    page = (folder / "findings.html").read_text()
+    assert "<table>" in page and "<script" not in page and "tiny-neox-small" in page
     figures = list((project.folder / "results/figures/scaling").glob("*.png"))
     assert len(figures) == 14 and min(path.stat().st_size for path in figures) > 2000
 

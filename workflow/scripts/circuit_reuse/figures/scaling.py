@@ -129,7 +129,7 @@ def symmetric_log(ax, tau):
     ax.set_yscale("symlog", linthresh=tau, linscale=0.7)
     for axis in (ax.xaxis, ax.yaxis):
         low, high = axis.get_view_interval()
-        powers = 10.0 ** np.arange(np.ceil(np.log10(tau) + 0.2), 7)
+        powers = 10.0 ** np.arange(np.ceil(np.log10(tau) - 1e-9), 7)
         ticks = np.concatenate([-powers[::-1], [0.0], powers])
         axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
         axis.set_major_formatter("{x:g}")

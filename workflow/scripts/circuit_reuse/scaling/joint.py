@@ -259,6 +259,7 @@ def summarise(input, output, params, wildcards, threads, log):
         write_csv(getattr(output, name), frame)
     text = findings.text(written, found, cfg, names)
     Path(output.findings).write_text(text)
+    Path(output.page).write_text(findings.page(text))
     log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
 
 
