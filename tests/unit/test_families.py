@@ -190,8 +190,10 @@ def test_patching_equals_a_patch_by_hand_in_the_plain_model(family):
 
 
 def test_the_shortcuts_work_on_every_family(family):
-    _, model, batch = family
-    assert all(shortcuts.able(model, what) for what in ("prefix", "skip", "end"))
+    name, model, batch = family
+    assert shortcuts.able(model, "prefix") and shortcuts.able(model, "skip")
+    # OPT flattens examples and positions before its MLP.
+    assert shortcuts.able(model, "end") or name == "opt"
     assert batch.shortened(model).prefix is not None
 
 
@@ -208,7 +210,7 @@ def test_parts_of_heads_make_up_their_output(family):
     torch.testing.assert_close(both, z, rtol=1e-3, atol=1e-3 * spread)
     expected = models.logits(model, batch.clean)
     torch.testing.assert_close(everything, expected, rtol=1e-3, atol=1e-3 * spread)
-    grouped = name in ("llama", "qwen3", "gemma2")
+    grouped = name in ("llama", "qwen3", "gemma2", "olmo2")
     same = torch.allclose(first, second, rtol=0, atol=1e-4 * spread)
     assert same == grouped
 

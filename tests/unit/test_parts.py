@@ -150,3 +150,22 @@ def test_output_norms_are_those_of_what_each_head_writes(model):
         written = acts.z[1][0, :, 2] @ model.bridge.blocks[1].attn.W_O[2]
         expected = written.norm(dim=-1).mean().item()
         assert found["a1.h2", row] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_pattern_put_in_by_its_product_with_the_values_is_the_same(model, batch, runs):
+    """For models whose attention has read its pattern before a hook can change it."""
+    from circuit_reuse import shortcuts
+
+    base, clean = runs
+    last = torch.zeros_like(batch.clean, dtype=torch.bool)
+    last[:, -1] = True
+    sets = [[Patch("pattern", 1, 2)], [Patch("pattern", 0, 1, "last"), Patch("v", 0, 1)],
+            [Patch("pattern", 2, 0), Patch("z", 2, 0)]]  # fmt: skip
+    assert shortcuts.able(model, "pattern")
+    direct = parts.replace(model, base, sets, clean, {"last": last})
+    model.shortcuts["pattern"] = False
+    try:
+        product = parts.replace(model, base, sets, clean, {"last": last})
+    finally:
+        model.shortcuts["pattern"] = True
+    close(product, direct, rtol=1e-4, atol=1e-4)

@@ -7,6 +7,7 @@ part and layer puts them all in under a row mask; here a part may be put in at s
 from dataclasses import dataclass
 
 import torch
+from torch import einsum
 
 from circuit_reuse import batching, interventions, models, shortcuts
 
@@ -102,13 +103,43 @@ def replace(model, base, sets, source, where=None):
                 ))  # fmt: skip
             mask = hooks[name][1]
             mask[row, :, :, column(patch, mask.shape[-1], model.space.heads)] |= at
-    put = shortcuts.at_the_end(model) + [
-        (name, interventions.put(shaped(mask, place), source[name], count))
-        for name, (place, mask) in hooks.items()
-    ]
+    put = shortcuts.at_the_end(model)
+    for name in sorted(hooks, key=order):
+        place, mask = hooks[name]
+        if name.endswith("pattern") and not shortcuts.able(model, "pattern"):
+            put += by_values(name, mask, source[name])
+        else:
+            put.append((name, interventions.put(shaped(mask, place), source[name], count)))
     first = min((patch.layer for patches in sets for patch in patches), default=0)
     with interventions.from_layer(model, base, first, count), model.bridge.hooks(fwd_hooks=put):
         return models.logits(model, base.tokens.repeat(count, 1), base.prefix, count)
+
+
+def order(name):
+    """Values before the patterns that may need them, patterns before the output that may replace it."""
+    return 2 if name.endswith("hook_z") else 1 if name.endswith("pattern") else 0
+
+
+def by_values(name, mask, pattern):
+    """Hooks that put a pattern in where the model does not read one: as its product with the values.
+
+    mask:    [set, example, query, head];  pattern: [example, head, query, key]
+    Attention that runs inside the model's own module has used its pattern before a hook sees it.
+    """
+    layer, seen = name.removesuffix(PLACES["pattern"].hook), {}
+
+    def keep(values, hook):
+        seen["values"] = values
+        return values
+
+    def write(z, hook):
+        values, weights = seen["values"], pattern.to(z.dtype).repeat(mask.shape[0], 1, 1, 1)
+        values = values.repeat_interleave(z.shape[2] // values.shape[2], dim=2)
+        attended = einsum("ehqk,ekhd->eqhd", weights, values)
+        return torch.where(mask.flatten(0, 1)[..., None].to(z.device), attended, z)
+
+    # Hooks run in order, so the values are those that a patch of v has left.
+    return [(f"{layer}{PLACES['v'].hook}", keep), (f"{layer}{PLACES['z'].hook}", write)]
 
 
 def column(patch, width, heads):

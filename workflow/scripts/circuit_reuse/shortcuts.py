@@ -5,6 +5,7 @@ not used on a model for which it fails.
 """
 
 import logging
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -189,7 +190,19 @@ def check_end(model):
     return seen == [1] and same(model, short, whole)
 
 
-CHECKS = {"prefix": check_prefix, "skip": check_skip, "end": check_end}
+@torch.no_grad()
+def check_pattern(model):
+    """Whether the model reads the attention pattern that a hook gives back."""
+    tokens = sample(model)
+    whole = models.logits(model, tokens)
+    hook = ("blocks.0.attn.hook_pattern", lambda tensor, hook: torch.zeros_like(tensor))
+    with warnings.catch_warnings(), model.bridge.hooks(fwd_hooks=[hook]):
+        warnings.simplefilter("ignore")
+        changed = models.logits(model, tokens)
+    return not same(model, changed, whole)
+
+
+CHECKS = {"prefix": check_prefix, "skip": check_skip, "end": check_end, "pattern": check_pattern}
 
 
 def same(model, first, second):

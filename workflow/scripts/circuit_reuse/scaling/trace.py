@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import batching, models, parts, tables
+from circuit_reuse import batching, models, parts, shortcuts, tables
 from circuit_reuse.scaling import schemas, stages
 
 END, REST = "end", "rest"
@@ -28,7 +28,7 @@ def trace(model, table, cfg, heads, tokens, log):
         where, live = roles_of(table.iloc[batch.rows], batch)
         patches = all_patches(model.space, cfg, heads, where)
         # Before the first difference there is nothing to trace, so it is run once.
-        short = batch.shortened(model)
+        short = batch.shortened(model) if whole_values(model, wanted) else batch
         begin = batch.clean.shape[1] - short.clean.shape[1]
         after = {role: at[:, begin:] for role, at in where.items()}
         clean = parts.capture(model, short.clean, wanted, short.prefix)
@@ -53,6 +53,11 @@ def trace(model, table, cfg, heads, tokens, log):
     log.info("%d rows in %.1f s", len(result), time.monotonic() - began)
     order = ["direction", "part", "layer", "head", "role", "example"]
     return result.sort_values(order, ignore_index=True)
+
+
+def whole_values(model, wanted):
+    """Whether a pattern can be put in without the values of what came before (parts.by_values)."""
+    return "pattern" not in wanted or shortcuts.able(model, "pattern")
 
 
 def as_table(rows):
