@@ -65,13 +65,18 @@ def setting(heads, cfg, names):
     return (
         "# Findings of the scaling study\n\n"
         "Written by the workflow from its tables; run it again and this page follows the numbers.\n\n"
-        f"{heads['model'].nunique()} models, tasks {' and '.join(names.tasks.values())}, "
+        f"{several(heads['model'].nunique())}, tasks {' and '.join(names.tasks.values())}, "
         f"{examples} held-out examples a head. Each head is replaced "
         f"alone, here by `{cfg['replacement']}`. Strong: an effect of at least {classes['tau']:g} "
         f"{UNITS[classes['unit']]}, with q <= {classes['alpha']:g} that it is 0 (Benjamini-Hochberg over the "
         "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: the whole 95 % interval is smaller than that. Uncertain: "
         "neither, in at least one task."
     )
+
+
+def several(count):
+    """A number of models in words."""
+    return f"{count} model" + ("" if count == 1 else "s")
 
 
 def number(value, digits=2):
@@ -310,7 +315,7 @@ def transfer(table, settings, alpha):
 def limits(models):
     """What would be needed for more."""
     return (
-        f"Each size is one trained model: with {len(models)} models a trend over sizes and an accident of "
+        f"Each size is one trained model: with {several(len(models))} a trend over sizes and an accident of "
         "training cannot be told apart, and the bands of the fits say so only as far as points "
         "scatter about the line. Effects are those of replacing one head alone: backups hide. "
         "Intervals are over examples of these templates, not over ways to ask."
