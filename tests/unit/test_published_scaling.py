@@ -130,3 +130,10 @@ def test_other_columns_are_refused_by_name():
         validator.validate(sound().drop(columns="head"), {})
     with pytest.raises(columns.TableError, match="1 columns delta_<task>"):
         validator.validate(sound().drop(columns="delta_y"), {})
+
+
+def test_a_table_without_rows_or_with_words_for_numbers_is_refused():
+    with pytest.raises(columns.TableError, match="no rows"):
+        validator.validate(sound().iloc[:0], {})
+    with pytest.raises(columns.TableError, match="column layer, row 1: 'L0' is no number"):
+        validator.validate(sound().assign(layer="L0"), {})

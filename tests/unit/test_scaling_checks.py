@@ -31,6 +31,7 @@ def run(config, folder=PROJECT):
         ("scaling.examples", 12, ["scaling.examples", "min_valid (10)"]),
         ("scaling.replacement", "resample", ["scaling.replacement", "zero, mean, corrupt"]),
         ("scaling.classes.unit", "nats", ["scaling.classes.unit", "standard_errors"]),
+        ("scaling.classes", {"tau": 1, "unit": "standard_errors"}, ["at least 2.5"]),
         ("scaling.classes.tau", 0, ["scaling.classes.tau", "more than 0"]),
         ("scaling.heroes.matchings", ["layer"], ["scaling.heroes.matchings", "plain"]),
         ("scaling.tracing.by_position", ["z", "mlp"], ["by_position.1", "'mlp'"]),
@@ -68,6 +69,8 @@ def test_the_models_of_the_study_default_to_those_of_the_run(config):
     config.pop("scaling")
     run(config)
     assert config["scaling"]["models"] == config["models"]
+    # Thresholds of the sweep go by tau, whatever its unit.
+    assert config["scaling"]["classes"]["taus"] == [0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.4]
 
 
 def test_every_overlay_is_valid(config):

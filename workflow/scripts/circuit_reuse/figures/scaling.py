@@ -57,7 +57,8 @@ def panels(look, width=1.75, height=1.55, **options):
     groups = [list(part["model"]) for _, part in look.models.groupby("family", sort=False)]
     columns = min(4, max(map(len, groups)))
     rows = [group[n : n + columns] for group in groups for n in range(0, len(group), columns)]
-    figure, axes = style.grid(len(rows), columns, width, height, **options)
+    # One model a row would leave no room for the legend.
+    figure, axes = style.grid(len(rows), columns, max(width, 4.2 / columns), height, **options)
     found = {}
     for line, names in zip(axes, rows, strict=True):
         for ax, name in zip(line, names, strict=False):
@@ -130,6 +131,8 @@ def symmetric_log(ax, tau):
     for axis in (ax.xaxis, ax.yaxis):
         low, high = axis.get_view_interval()
         powers = 10.0 ** np.arange(np.ceil(np.log10(tau) - 1e-9), 7)
+        if powers[0] > 1.7 * tau:
+            powers = np.concatenate([[tau], powers])
         ticks = np.concatenate([-powers[::-1], [0.0], powers])
         axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
         axis.set_major_formatter("{x:g}")
@@ -243,10 +246,21 @@ def line_by_family(ax, models, look, column, low=None, high=None, limits=None):
         middle, lower, upper = line.band(sizes)
         ax.plot(sizes, middle, color=color, linewidth=1)
         ax.fill_between(sizes, *np.clip([lower, upper], *(limits or (-np.inf, np.inf))), color=color, alpha=0.12, linewidth=0)  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_xlabel("parameters")
+    size_axis(ax, models["parameters"])
     if notes:
         ax.text(0.02, 0.02, "\n".join(notes), transform=ax.transAxes, fontsize=6, va="bottom")
+
+
+def size_axis(ax, sizes):
+    """A logarithmic axis of parameters with few plain ticks, and room on both sides."""
+    ax.set_xscale("log")
+    low, high = min(sizes) / 1.6, max(sizes) * 1.6
+    ax.set_xlim(low, high)
+    ticks = np.array([step * 10.0**power for power in range(3, 13) for step in (1, 2, 5)])
+    ax.xaxis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M")  # fmt: skip
+    ax.xaxis.set_minor_locator(pyplot.NullLocator())
+    ax.set_xlabel("parameters")
 
 
 def family_handles(look):
@@ -278,7 +292,7 @@ def correlation_vs_scale(models, look):
         selected.plot(at, middle, "_", color="0.4", markersize=7)
         selected.plot(at, part["selected"].astype(float), marker, color=color, fillstyle="none")  # fmt: skip
     selected.set_title("strongest of each task only,\nothers filled with 0")
-    selected.set_xlabel("parameters")
+    size_axis(selected, models["parameters"])
     handles, labels = family_handles(look)
     handles += [
         Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none"),
@@ -322,6 +336,7 @@ def strength_distribution(heads, look):
         ax.set_xscale("symlog", linthresh=look.tau / 5)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(pyplot.NullLocator())
+        ax.set_xlim(left=0)
         ax.set(title=family, xlabel=f"strength, both tasks ({look.unit})", ylim=(0, 105))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=1)
     axes[0, 0].set_ylabel("heads at least as strong (%)")

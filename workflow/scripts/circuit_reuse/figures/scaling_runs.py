@@ -1,6 +1,7 @@
 """The figures of tracing, of heroes removed, and of counterparts in other models."""
 
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.lines import Line2D
 
 from circuit_reuse.figures import style
@@ -56,8 +57,11 @@ def tracing_layers(tracing, look, tasks):
     return figure
 
 
-def tracing_heads(tracing, look, tasks):
-    """Share of the gap that each part of each head restores, from clean into corrupt."""
+def tracing_heads(tracing, look, tasks, shapes):
+    """Share of the gap that each part of each head restores, from clean into corrupt.
+
+    shapes: {model: (layers, heads)}
+    """
     models = list(look.models["model"])
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]  # fmt: skip
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
@@ -68,8 +72,11 @@ def tracing_heads(tracing, look, tasks):
             for row, model in enumerate(models):
                 ax = axes[row, block * len(there) + place]
                 here = rows[(rows["task"] == task) & (rows["model"] == model) & (rows["part"] == part)]  # fmt: skip
+                layers, heads = shapes[model]
                 wide = here.pivot(index="layer", columns="head", values="share")
-                image = heat(ax, wide.to_numpy(float), [""] * wide.shape[1], 1)
+                # Heads that were not traced stay white.
+                wide = wide.reindex(index=range(layers), columns=range(heads))
+                image = heat(ax, wide.to_numpy(float), [""] * heads, 1)
                 ax.set_xticks([])
                 if row == 0:
                     middle = place == len(there) // 2
@@ -107,6 +114,7 @@ def influence_vs_strength(tracing, heads, influence, look, tasks):
             ax.set(xscale="log", yscale="log")
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter(pyplot.NullFormatter())
             found = influence[
                 (influence["model"] == "all") & (influence["task"] == task)
                 & (influence["part"] == part) & (influence["direction"] == "restore")
@@ -174,9 +182,9 @@ def interval(ax, x, y, low, high, color, marker):
 
 
 RULES = {
-    "index": "same layer and head",
-    "strength": "as strong in the other task",
-    "other_task": "nearest in the other task",
+    "index": "same layer\nand head",
+    "strength": "as strong in\nthe other task",
+    "other_task": "nearest in\nthe other task",
     "function": "nearest in all",
 }
 
@@ -184,7 +192,12 @@ RULES = {
 def transfer(table, look, tasks, alpha):
     """Mean fractional rank, in the target, of the counterparts of the strongest heads."""
     models = [m for m in look.models["model"] if m in {*table["base_model"], *table["target_model"]}]  # fmt: skip
-    side = 0.75 + 0.2 * len(models)
+    if len(models) < 2:
+        figure, ax = pyplot.subplots(figsize=(3, 1.5))
+        ax.set_axis_off()
+        style.empty(ax, "fewer than two models")
+        return figure
+    side = max(1.3, 0.75 + 0.2 * len(models))
     figure, axes = style.grid(len(tasks), len(RULES), width=side, height=side)
     image = None
     for row, (task, title) in enumerate(zip(tasks, look.titles, strict=True)):
@@ -216,5 +229,5 @@ def transfer(table, look, tasks, alpha):
                 ax.set_ylabel(f"{title}\nheads of")
             if row == len(tasks) - 1:
                 ax.set_xlabel("looked up in")
-    figure.colorbar(image, ax=axes, label="mean fractional rank (0 strongest, 0.5 chance)", shrink=0.6)  # fmt: skip
+    figure.colorbar(image, ax=axes, label="mean fractional rank", shrink=0.6)  # fmt: skip
     return figure

@@ -43,6 +43,7 @@ def draw(input, output, cfg, threads, log):
     )
     q_depth = statistics.false_discovery(rows["depths"]["p_depth"].astype(float))
     depths = rows["depths"].assign(q_depth=q_depth)
+    shapes = {name: (found["about"][name]["layers"], found["about"][name]["heads"]) for name in models["model"]}  # fmt: skip
     tracing = joint.tracing_csv(found["trace"])
     tests, influence, transfer = (
         pd.read_csv(path) for path in (input.hero_vs_random, input.influence, input.transfer)
@@ -58,7 +59,7 @@ def draw(input, output, cfg, threads, log):
         "class_depth": lambda: scaling.class_depth(depths, heads, look, alpha),
         "tau_sweep": lambda: scaling.tau_sweep(rows["sweep"], look),
         "tracing_layers": lambda: scaling_runs.tracing_layers(tracing, look, tasks),
-        "tracing_heads": lambda: scaling_runs.tracing_heads(tracing, look, tasks),
+        "tracing_heads": lambda: scaling_runs.tracing_heads(tracing, look, tasks, shapes),
         "influence_vs_strength": lambda: scaling_runs.influence_vs_strength(
             tracing, train, influence, look, tasks
         ),

@@ -47,6 +47,14 @@ def check_choices(block):
             f"scaling.replacement is {block['replacement']!r}; it must be one of "
             f"scaling.replacements: {', '.join(block['replacements'])}"
         )
+    classes = block["classes"]
+    if classes["unit"] == "standard_errors" and classes["tau"] < 2.5:
+        raise ConfigError(
+            f"scaling.classes.tau is {classes['tau']} standard errors; it must be at least 2.5, or no "
+            "interval could lie within it and no head be absent"
+        )
+    if not classes["taus"]:
+        classes["taus"] = [round(factor * classes["tau"], 9) for factor in (0.4, 0.6, 1, 1.4, 2, 4, 8)]  # fmt: skip
     for part in block["tracing"]["by_position"]:
         if part not in block["tracing"]["parts"]:
             raise ConfigError(

@@ -62,6 +62,10 @@ def setting(heads, cfg, names):
     n = heads[[f"n_{side}" for side in SIDES]].to_numpy(float)
     least, most = int(np.nanmin(n)), int(np.nanmax(n))
     examples = f"{most}" if least == most else f"{least} to {most}"
+    meaning = (
+        "In standard errors, absent says that the data do not speak against 0, not that an effect is small. "
+        if classes["unit"] == "standard_errors" else ""
+    )  # fmt: skip
     return (
         "# Findings of the scaling study\n\n"
         "Written by the workflow from its tables; run it again and this page follows the numbers.\n\n"
@@ -70,8 +74,8 @@ def setting(heads, cfg, names):
         f"alone, here by `{cfg['replacement']}`. Strong: an effect of at least {classes['tau']:g} "
         f"{UNITS[classes['unit']]}, with q <= {classes['alpha']:g} that it is 0 (Benjamini-Hochberg over the "
         "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: the whole 95 % interval is smaller than that. Uncertain: "
-        "neither, in at least one task."
-    )
+        f"neither, in at least one task. {meaning}"
+    ).rstrip()
 
 
 def several(count):
@@ -224,7 +228,8 @@ def heroes(chosen):
     lost = strong[strong["category_held_out"].isin(["weak", "uncertain"])]
     ratio = (strong["strength"] / strong["strength_train"]).median()
     names_of = ", ".join(f"{row.model} {row.component}" for row in lost.head(8).itertuples())
-    more = f" ({names_of})" if len(lost) else ""
+    rest = f" and {len(lost) - 8} more" if len(lost) > 8 else ""
+    more = f" ({names_of}{rest})" if len(lost) else ""
     return (
         f"{same} of {len(strong)} heroes chosen on the train split have the same class on the held-out "
         f"one, {len(lost)} become weak or uncertain{more}. Their median strength there is "

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.scaling.columns import tasks_of
+from circuit_reuse.scaling.columns import TableError, tasks_of
 
 KINDS = {
     "outside": "rows of heads that the model does not have",
@@ -52,6 +52,18 @@ def validate(table, shapes):
     raises:  TableError for a table with other columns
     """
     deltas = tasks_of(table.columns)
+    if table.empty:
+        raise TableError("the table has no rows")
+    table = table.copy()
+    for name in ("layer", "head", *deltas):
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        wrong = numbers.isna() & table[name].notna()
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise TableError(
+                f"column {name}, row {row + 1}: {table[name].iloc[row]!r} is no number"
+            )
+        table[name] = numbers
     found = []
     for model, mine in table.groupby("model", sort=False):
         found += of_model(model, mine, shapes, deltas)
