@@ -131,7 +131,7 @@ def symmetric_log(ax, tau):
     for axis in (ax.xaxis, ax.yaxis):
         low, high = axis.get_view_interval()
         powers = 10.0 ** np.arange(np.ceil(np.log10(tau) - 1e-9), 7)
-        if powers[0] > 1.7 * tau:
+        if powers[0] > 3.5 * tau or powers[0] > max(-low, high):
             powers = np.concatenate([[tau], powers])
         ticks = np.concatenate([-powers[::-1], [0.0], powers])
         axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
