@@ -3,7 +3,7 @@
 import pytest
 import torch
 from circuit_reuse import batching, fingerprint, models
-from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.training.corpus import LEARNED
 from support import MODELS, examples_for
 
 NAMES = [
@@ -12,7 +12,7 @@ NAMES = [
 SOLVED = [
     "ioi",
     "anti_repeat",
-    *(name for name, task in TASKS.items() if task.family == "sequence"),
+    *(name for name, task in LEARNED.items() if task.family == "sequence"),
 ]
 
 
@@ -54,7 +54,7 @@ def test_a_card_says_what_the_curve_says(name):
     card = (MODELS / name / "README.md").read_text()
     with (MODELS / name / "training.csv").open() as stream:
         last = list(csv.DictReader(stream))[-1]
-    for task, spec in TASKS.items():
+    for task, spec in LEARNED.items():
         assert f"| {spec.title} | {float(last[task]):.2f} |" in card
     assert f"{fingerprint.parameters(MODELS / name):,} parameters" in card.replace("\n", " ")
 

@@ -19,18 +19,20 @@ def split_of(index, held_out_share):
     return "held_out" if after > before else "train"
 
 
-def generate(task, n, seed=0, held_out_share=0.5, options=None):
+def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None):
     """The first n examples of a task, all different.
 
     Each has its own random stream, named by (seed, task, index, attempt); a repeat of an
     earlier prompt is drawn again, so a prefix of a longer list equals the shorter list.
 
+    options: that differ from those of the task
+    kind:    family of a task of the user's own, which `options` declare in full
     returns: [(index, split, Prompt)]
     raises:  ValueError if the task has fewer than n different prompts
     """
-    spec = TASKS[task]
-    make = family(spec.family).example
-    settings = {**spec.options, **(options or {})}
+    own = {} if kind else TASKS[task].options
+    make = family(kind or TASKS[task].family).example
+    settings = {**own, **(options or {})}
     seen, examples = set(), []
     for index in range(n):
         split = split_of(index, held_out_share)

@@ -40,6 +40,25 @@ TASKS = {
     "months": sequence("Months", members="months"),
     "days": sequence("Days", members="days"),
     "letters": sequence("Letters", members="letters"),
+    "number_words_down": sequence("Number words down", members="number_words", step=-1),
+    "number_words_by_two": sequence("Number words by two", members="number_words", step=2),
+    "months_down": sequence("Months down", members="months", step=-1),
+    "months_by_two": sequence("Months by two", members="months", step=2),
+    "days_down": sequence("Days down", members="days", step=-1),
+    "letters_down": sequence("Letters down", members="letters", step=-1),
+    "letters_by_two": sequence("Letters by two", members="letters", step=2),
+    "digits_of_3": sequence("Digits, 3 shown", members="digits", largest=20, length=3),
+    "digits_of_6": sequence("Digits, 6 shown", members="digits", largest=20, length=6),
+    "digits_of_8": sequence("Digits, 8 shown", members="digits", largest=20, length=8),
+    "digits_among_words": sequence(
+        "Digits among words", members="digits", largest=20, frame="among"
+    ),
+    "months_among_digits": sequence(
+        "Months among digits", members="months", frame="among", fillers="digits"
+    ),
+    "months_and_digits": sequence(
+        "Months and digits", members="months", frame="among", fillers="digits", filler_step=1
+    ),
     "addition": Task("addition", "Addition"),
     "boolean": Task("boolean", "Boolean"),
     "pronouns": Task("pronouns", "Pronouns"),

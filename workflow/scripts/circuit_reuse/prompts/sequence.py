@@ -1,9 +1,12 @@
-"""Sequence continuation (Lan et al. 2023): digits, number words, months, days, letters.
+"""Sequence continuation (Lan et al. 2023): digits, number words, months, days, letters, or any list.
 
 "Van done in 1. Hat done in 2. Ring done in 3. Desk done in 4. Sun done in" -> " 5".  A task
-is declared by its members, step and frame; the distractor is the last element shown.  The
+is declared by its members, step, length and frame; the distractor is the last element shown.  The
 corrupt prompt is built from its own elements (never by replacing text in the clean one).
 """
+
+from functools import cache
+from string import Formatter
 
 from circuit_reuse.prompts import words
 from circuit_reuse.prompts.base import Prompt
@@ -18,6 +21,11 @@ MEMBERS = {
 SENTENCES = {"done": "{word} done in {item}.", "lost": "{word} lost in {item}.",
              "found": "{word} found in {item}."}  # fmt: skip
 HELD_OUT_FRAMES = {"found"}
+# Frames by name; any other text with {item}, and {word} where a filler goes, is a frame too.
+FRAMES = {"bare": "{item}", "among": "{word} {item}"}
+FILLERS = {"objects": words.FILLERS, "names": words.NAMES, **MEMBERS}
+CORRUPTIONS = ("random", "repeat_last", "repeat_all", "shuffled")
+LONGEST = 10
 
 
 def example(
@@ -29,52 +37,128 @@ def example(
     frame="sentence",
     corruption="random",
     largest=None,
+    fillers="objects",
+    filler_step=0,
+    language="English",
 ):
     """One prompt pair.
 
-    members:    a key of MEMBERS; largest: use the first so many members only
-    step:       difference of successive elements, negative for descending sequences
-    length:     elements shown before the answer
-    frame:      sentence (five words of filler text an element), or bare
-    corruption: random (elements without progression at the end), repeat_last (the last but
-                one twice), repeat_all (one element), shuffled (the same in another order)
+    members:     a key of MEMBERS, or a list of words;  largest: the first so many of them only
+    step:        difference of successive elements, negative for descending sequences
+    length:      elements shown before the answer
+    frame:       sentence (words of filler text an element), bare, among (one filler word before
+                 each element), or the user's own text with {item}, and {word} for a filler
+    corruption:  random (no element follows the one before, none is the answer), repeat_last (the
+                 last but one twice), repeat_all (one element), shuffled (the same in another order)
+    fillers:     objects, names, or a key of MEMBERS
+    filler_step: 0 for random fillers; else they are a sequence of this step themselves
+    language:    of the words; a label, which shapes nothing
+    raises:      ValueError for a specification that makes no sense
     """
-    elements = MEMBERS[members][:largest]
+    elements, texts = specification(
+        members if isinstance(members, str) else tuple(members), step, length, frame, corruption,
+        largest, fillers, filler_step,
+    )  # fmt: skip
     span = abs(step) * length
-    if span >= len(elements):
-        raise ValueError(f"{length} steps of {step} do not fit into {len(elements)} {members}")
     low = rng.randrange(len(elements) - span)
     start = low if step > 0 else low + span
     shown = [start + step * place for place in range(length)]
     answer = shown[-1] + step
     corrupted = corrupt_elements(rng, shown, answer, step, len(elements), corruption)
-    fillers = rng.sample(words.pool(words.FILLERS, split), length + 1)
-    frames = sorted(SENTENCES if split != "train" else set(SENTENCES) - HELD_OUT_FRAMES)
-    sentence = rng.choice(frames) if frame == "sentence" else "bare"
-    clean, roles = render(sentence, fillers, [elements[place] for place in shown])
-    corrupt, _ = render(sentence, fillers, [elements[place] for place in corrupted])
+    between = filler_words(rng, split, fillers, filler_step, length + 1)
+    allowed = sorted(texts if split != "train" else set(texts) - HELD_OUT_FRAMES)
+    name = rng.choice(allowed) if len(texts) > 1 else allowed[0]
+    clean, roles = render(texts[name], between, [elements[place] for place in shown])
+    corrupt, _ = render(texts[name], between, [elements[place] for place in corrupted])
     return Prompt(
         clean, corrupt, f" {elements[answer]}", f" {elements[shown[-1]]}", None,
-        f"start {elements[start]}", sentence, roles,
+        f"start {elements[start]}", name, roles,
     )  # fmt: skip
+
+
+@cache
+def specification(members, step, length, frame, corruption, largest, fillers, filler_step):
+    """The elements and the frames of a task, checked.
+
+    returns: (list of words, {name: text with slots})
+    raises:  ValueError for an unknown name, a word twice, a sequence that would have to wrap, a
+             frame without slots
+    """
+    known = MEMBERS.get(members) if isinstance(members, str) else list(members)
+    if known is None:
+        raise ValueError(f"members {members!r} are unknown; known: {', '.join(MEMBERS)}, or a list")
+    elements = known[:largest]
+    twice = sorted({word for word in elements if elements.count(word) > 1})
+    if twice:
+        raise ValueError(f"members hold {', '.join(twice)} twice: what follows would be ambiguous")
+    if step == 0:
+        raise ValueError("step is 0; it must be positive, or negative for descending sequences")
+    if not 1 <= length <= LONGEST:
+        raise ValueError(f"length is {length}; it must be 1 to {LONGEST} elements")
+    if corruption not in CORRUPTIONS:
+        raise ValueError(f"corruption {corruption!r} is unknown; known: {', '.join(CORRUPTIONS)}")
+    if fillers not in FILLERS:
+        raise ValueError(f"fillers {fillers!r} are unknown; known: {', '.join(FILLERS)}")
+    if filler_step and abs(filler_step) * length >= len(FILLERS[fillers]):
+        raise ValueError(f"{length} steps of {filler_step} do not fit into the {fillers} between")
+    if abs(step) * length >= len(elements):
+        what = members if isinstance(members, str) else "members"
+        raise ValueError(
+            f"{length} steps of {step} do not fit into {len(elements)} {what}: the sequence would "
+            "have to wrap; use a smaller step or length"
+        )
+    texts = SENTENCES if frame == "sentence" else {frame if frame in FRAMES else "own": FRAMES.get(frame, frame)}  # fmt: skip
+    for text in texts.values():
+        check_frame(text)
+    return elements, texts
+
+
+def check_frame(text):
+    """A frame has the slot {item} once, {word} at most once before it, and no other."""
+    try:
+        slots = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError as problem:
+        raise ValueError(f"the frame {text!r} cannot be read: {problem}") from None
+    if slots not in (["item"], ["word", "item"]):
+        raise ValueError(
+            f"the frame {text!r} has the slots {', '.join(slots) or 'none'}; it needs {{item}} once, "
+            "and may have {word} before it; or use sentence, bare or among"
+        )
+
+
+def filler_words(rng, split, fillers, step, count):
+    """Words between the elements: of the split's own part, all different if there are enough; or a sequence."""
+    pool = FILLERS[fillers]
+    if step:
+        low = rng.randrange(len(pool) - abs(step) * (count - 1))
+        start = low if step > 0 else low + abs(step) * (count - 1)
+        return [pool[start + step * place] for place in range(count)]
+    if fillers not in MEMBERS:
+        pool = words.name_pool(split) if fillers == "names" else words.pool(pool, split)
+        # Long sequences need more words than are held out.
+        return rng.sample(pool, count) if count <= len(pool) else rng.choices(pool, k=count)
+    return [rng.choice(pool) for _ in range(count)]
 
 
 def corrupt_elements(rng, shown, answer, step, total, corruption):
     """Places of the elements of the corrupt prompt, which must not continue to the answer."""
+    last = answer - step
     if corruption == "repeat_last":
         return [*shown[:-1], shown[-2]] if len(shown) > 1 else [rng.choice(others(total, shown))]
     if corruption == "repeat_all":
-        return [rng.choice(others(total, [answer - step]))] * len(shown)
+        return [rng.choice(others(total, [last]))] * len(shown)
     if corruption == "shuffled" and len(shown) > 2:
         while True:
             order = rng.sample(shown, len(shown))
-            if order[-1] - order[-2] != step and order[-1] != answer - step:
+            if order[-1] - order[-2] != step and order[-1] != last:
                 return order
-    while True:
-        order = [rng.randrange(total) for _ in shown]
-        progress = len(order) > 1 and order[-1] - order[-2] == step
-        if not progress and order[-1] != answer - step:
-            return order
+    order = []
+    while len(order) < len(shown):
+        # One by one, so that a long prompt needs no luck: never the answer, never what follows.
+        out = [answer, order[-1] + step] if order else [answer]
+        out += [last] if len(order) == len(shown) - 1 else []
+        order.append(rng.choice(others(total, out)))
+    return order
 
 
 def others(total, places):
@@ -82,21 +166,30 @@ def others(total, places):
     return [place for place in range(total) if place not in places]
 
 
-def render(sentence, fillers, items):
-    """Text and the spans of the elements: item_1 is the first shown, word_5 the last filler."""
+def render(frame, fillers, items):
+    """Text and the spans of the elements: item_1 is the first shown; ends before the next one."""
+    before, after = frame.split("{item}")
     text, roles = "", []
     for place, item in enumerate(items, start=1):
-        if sentence == "bare":
-            start = len(text)
-            text += f" {item}"
-            roles.append((f"item_{place}", start, len(text)))
-            continue
-        text += " " if text else ""
-        before, after = SENTENCES[sentence].format(word=fillers[place - 1], item="|").split("|")
-        text += before
-        roles.append((f"item_{place}", len(text) - 1, len(text) + len(item)))
+        opening = before.replace("{word}", fillers[place - 1])
+        # An element's token holds the space before it, at the very beginning too.
+        text += (" " if text or not opening else "") + opening
+        space = text.endswith(" ")
+        roles.append((f"item_{place}", len(text) - space, len(text) + len(item)))
         text += item + after
-    if sentence != "bare":
-        before = SENTENCES[sentence].format(word=fillers[len(items)], item="|").split("|")[0]
-        text += f" {before.rstrip()}"
-    return text, roles
+    closing = before.replace("{word}", fillers[len(items)]).rstrip()
+    return (f"{text} {closing}" if closing else text), roles
+
+
+def multi_token(tokenizer, words_of, largest=None):
+    """The members that are not one token after a space: [(word, tokens)].
+
+    tokenizer: tokenizers.Tokenizer;  words_of: a key of MEMBERS, or a list
+    """
+    elements = (MEMBERS[words_of] if isinstance(words_of, str) else list(words_of))[:largest]
+    found = []
+    for word in elements:
+        count = len(tokenizer.encode(f" {word}", add_special_tokens=False).ids)
+        if count != 1:
+            found.append((word, count))
+    return found

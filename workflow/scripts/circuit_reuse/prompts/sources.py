@@ -13,7 +13,10 @@ def rows(task, cfg, file=None):
     first, last = cfg["examples"]
     if cfg["task"]["family"] == "custom":
         return custom.rows(file, cfg["held_out_share"])[first:last]
-    made = generate(task, last, cfg["seed"], cfg["held_out_share"], cfg["task"]["options"])
+    about = cfg["task"]
+    made = generate(
+        task, last, cfg["seed"], cfg["held_out_share"], about["options"], about["family"]
+    )
     return [row(index, split, prompt) for index, split, prompt in made[first:]]
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.training.corpus import LEARNED
 
 ABOUT = """# {name}
 
@@ -65,7 +66,7 @@ def save(model, curve, family, size, tokenizer, folder, count=100):
     shape = SIZES[size]
     total = sum(parameter.numel() for parameter in model.parameters())
     embeddings = {id(m.weight): m.weight.numel() for m in model.modules() if type(m).__name__ == "Embedding"}  # fmt: skip
-    rows = "\n".join(f"| {TASKS[task].title} | {curve[-1][task]:.2f} |" for task in TASKS)
+    rows = "\n".join(f"| {TASKS[task].title} | {curve[-1][task]:.2f} |" for task in LEARNED)
     (folder / "README.md").write_text(
         ABOUT.format(
             name=f"tiny-{family}-{size}", family_title=TITLES[family], rows=rows,
@@ -85,7 +86,7 @@ def draw(curve, title, path):
 
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     styles = ["-", "--"]
-    for number, task in enumerate(TASKS):
+    for number, task in enumerate(LEARNED):
         axes.plot(
             [row["step"] for row in curve], [row[task] for row in curve],
             label=TASKS[task].title, linestyle=styles[number // 7], color=f"C{number % 7}",

@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForC
 from circuit_reuse.prompts.generate import generate
 from circuit_reuse.prompts.registry import TASKS
 from circuit_reuse.training import corpus
+from circuit_reuse.training.corpus import LEARNED
 
 SIZES = {
     "small": {"layers": 3, "heads": 4, "width": 64, "steps": 2500},
@@ -72,7 +73,7 @@ def batches(tokenizer, lines, end, rng):
 def held_out(tokenizer, end, count=100):
     """Held-out examples by task: [(task, lengths, tokens, answer, distractor)]."""
     tests = []
-    for task in TASKS:
+    for task in LEARNED:
         prompts = [p for _, split, p in generate(task, 2 * count, 1) if split == "held_out"]
         rows = [[end, *tokenizer.encode(prompt.clean).ids] for prompt in prompts]
         tokens = torch.full((len(rows), max(map(len, rows))), end)

@@ -1,0 +1,102 @@
+"""Sequences as prompts: every property that the published data broke, for any specification."""
+
+import itertools
+import random
+
+import pytest
+from circuit_reuse.examples import load_tokenizer
+from circuit_reuse.prompts import sequence, words
+from circuit_reuse.prompts.generate import generate
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from support import MODELS
+
+SPECS = st.fixed_dictionaries(
+    {
+        "members": st.sampled_from([*sequence.MEMBERS, ["un", "dos", "tres", "quatre", "cinc", "sis"]]),
+        "step": st.sampled_from([1, -1, 2, -2]),
+        "length": st.integers(1, 10),
+        "frame": st.sampled_from(["sentence", "bare", "among", "{word} is {item}.", "Then {item},"]),
+        "corruption": st.sampled_from(sequence.CORRUPTIONS),
+        "fillers": st.sampled_from(["objects", "names", "digits"]),
+    }
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPECS, st.integers(0, 10**6), st.sampled_from(["train", "held_out"]))
+def test_any_sequence_steps_evenly_and_its_corruption_does_not_continue(spec, seed, split):
+    listed = sequence.MEMBERS[spec["members"]] if isinstance(spec["members"], str) else spec["members"]  # fmt: skip
+    assume(abs(spec["step"]) * spec["length"] < len(listed))
+    prompt = sequence.example(random.Random(seed), split, **spec)
+    step, length = spec["step"], spec["length"]
+    shown = [prompt.clean[start:end].strip() for _, start, end in prompt.roles]
+    assert [name for name, _, _ in prompt.roles] == [f"item_{n + 1}" for n in range(length)]
+    clean = [listed.index(word) for word in shown]
+    answer = listed.index(prompt.answer.strip())
+    assert [*clean, answer] == list(range(clean[0], answer + (1 if step > 0 else -1), step))
+    assert prompt.distractor.strip() == shown[-1] and prompt.answer.startswith(" ")
+    # What stands between the elements is the same, to the letter: nothing was replaced in a text.
+    pieces, place = [], 0
+    for _, start, end in prompt.roles:
+        pieces.append(prompt.clean[place:start])
+        place = end
+    rest, corrupt = prompt.corrupt, []
+    for number, piece in enumerate(pieces):
+        assert rest.startswith(piece)
+        rest = rest[len(piece) :]
+        following = [*pieces[1:], prompt.clean[place:]][number]
+        word = next(w for w in sorted(listed, key=len, reverse=True) if rest.startswith((f" {w}{following}", f"{w}{following}")))  # fmt: skip
+        corrupt.append(listed.index(word))
+        rest = rest[len(word) + rest.startswith(" ") :]
+    assert rest == prompt.clean[place:]
+    assert corrupt[-1] + step != answer
+    if spec["corruption"] == "random":
+        assert answer not in corrupt
+        assert all(b - a != step for a, b in itertools.pairwise(corrupt))
+    if spec["corruption"] == "repeat_all":
+        assert len(set(corrupt)) == 1
+    if spec["corruption"] == "repeat_last" and length > 1:
+        assert corrupt == [*clean[:-1], clean[-2]]
+    if spec["corruption"] == "shuffled" and length > 2:
+        assert sorted(corrupt) == sorted(clean) and corrupt[-1] - corrupt[-2] != step
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"members": "weeks"}, "'weeks' are unknown; known: digits"),
+        ({"members": ["a", "b", "a", "c", "d", "e"]}, "a twice"),
+        ({"step": 0}, "step is 0"),
+        ({"length": 11}, "1 to 10"),
+        ({"members": "days", "step": 2}, r"4 steps of 2 do not fit into 7 days: .* wrap"),
+        ({"frame": "nothing here"}, "has the slots none; it needs {item}"),
+        ({"frame": "{item} and {item}"}, "slots item, item"),
+        ({"frame": "{thing} in {item}"}, "slots thing, item"),
+        ({"frame": "{item"}, "cannot be read"),
+        ({"corruption": "noise"}, "'noise' is unknown"),
+        ({"fillers": "cars"}, "'cars' are unknown"),
+        ({"fillers": "days", "filler_step": 3}, "do not fit into the days between"),
+    ],
+)
+def test_a_specification_that_makes_no_sense_says_why(options, message):
+    with pytest.raises(ValueError, match=message):
+        sequence.example(random.Random(0), "train", **options)
+
+
+def test_probes_mix_sequences_and_put_words_between():
+    for _, _, prompt in generate("months_and_digits", 40):
+        parts = prompt.clean.split()
+        digits = [int(word) for word in parts[::2]]
+        assert digits == list(range(digits[0], digits[0] + 5))
+        assert prompt.answer.strip() in words.MONTHS
+    seen = {tuple(p.clean.split()[::2]) for _, _, p in generate("months_among_digits", 40)}
+    assert len(seen) > 30
+    assert all(p.clean.split()[0] in words.FILLERS for _, _, p in generate("digits_among_words", 40))  # fmt: skip
+
+
+def test_members_of_several_tokens_are_named():
+    tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    assert sequence.multi_token(tokenizer, "months") == []
+    found = dict(sequence.multi_token(tokenizer, ["January", "janvier", "avril"]))
+    assert set(found) == {"janvier", "avril"} and all(count > 1 for count in found.values())
