@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse import (
-    attribution,
     batching,
     circuits,
     edge_circuits,
-    edges,
+    edge_means,
     faithfulness,
     fingerprint,
     interventions,
@@ -47,7 +46,7 @@ def task_curves(input, output, params, wildcards, threads, log):
     raw, found = [], pd.DataFrame(columns=tables.EDGES.names)
     if wildcards.method in WITH_EDGES:
         steps = cfg["steps"] if wildcards.method == "eap-ig" else 0
-        found = mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
+        found = edge_means.mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
         # A component's score by these methods has no sign; the sum of its edges does.
         signed = found.groupby("writer")["score"].sum()[model.space.names]
         if edge_circuits.supports(model):
@@ -122,30 +121,6 @@ class Runs:
         for places, last in scan:
             values = self.values(last, batch, len(places)).reshape(len(places), -1)
             result[np.ix_(places, batch.rows)] = values
-
-
-def mean_edges(model, examples, metric, steps, tokens):
-    """Rows of the edges table: every edge that exists."""
-    parts = []
-    found = batching.patiently(
-        lambda batch: attribution.edge_scores(model, batch.shortened(model), metric, steps),
-        examples, tokens, model.device, "edges",
-    )  # fmt: skip
-    there = edge_circuits.exist(model)
-    for _, scores in found:
-        parts.append(scores.cpu().numpy()[:, there])
-    scores = np.concatenate(parts)
-    writers, readers = np.nonzero(there)
-    names, read = model.space.names, edges.reader_names(model.space)
-    return pd.DataFrame(
-        {
-            "writer": [names[n] for n in writers],
-            "reader": [read[n] for n in readers],
-            "score": scores.mean(0),
-            "standard_error": scores.std(0, ddof=1) / np.sqrt(len(scores)),
-            "size": np.abs(scores).mean(0),
-        }
-    )
 
 
 def summarise(raw, runs, resamples, stream):

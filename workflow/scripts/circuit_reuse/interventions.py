@@ -154,18 +154,20 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, base, removed, instead):
+def replace(model, base, removed, instead, begin=None):
     """Run with components replaced.
 
     base:    Base of the examples;  layers below the first replaced one are not run again
     removed: a list of sets of component names; every set is run on every example
     instead: Activations of the same examples and positions, put in
+    begin:   (layer, its input [set * example, position, d_model]) to start from instead, when
+             what happens below is known: each set has its own input
     returns: logits after the last position, [set * example, vocabulary], sets outermost
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
     """
     sets, examples = len(removed), len(base.tokens)
     first = min(map(first_layer, removed))
-    if base.last is not None and first == math.inf:
+    if base.last is not None and first == math.inf and begin is None:
         return base.last.repeat(sets, 1)
     masked = masks(model.space, removed, base.tokens.device)
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
@@ -180,7 +182,8 @@ def replace(model, base, removed, instead):
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
-    with from_layer(model, base, first, sets), model.bridge.hooks(fwd_hooks=hooks):
+    lower = shortcuts.starting(model, *begin) if begin else from_layer(model, base, first, sets)
+    with lower, model.bridge.hooks(fwd_hooks=hooks):
         return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
 
 

@@ -73,6 +73,12 @@ def load(folder, device="auto", dtype="float32", threads=None):
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
 
 
+def of_job(input, params, threads):
+    """The model of a job: from its input files, by its `cfg` (dtype) and `compute` (device)."""
+    folder = fingerprint.folder_of(input.model)
+    return load(folder, params.compute["device"], params.cfg["dtype"], threads)
+
+
 def check_hooks(bridge, space):
     """Refuse an architecture without the hooks that every method needs."""
     needed = ["embed.hook_out"]

@@ -220,6 +220,7 @@ def gather(input, cfg):
 
 def summarise(input, output, params, wildcards, threads, log):
     """Write every table of the study, and the findings; see summarise_scaling.py."""
+    from circuit_reuse import pages
     from circuit_reuse.scaling import findings
     from circuit_reuse.summary import write_csv
 
@@ -259,7 +260,7 @@ def summarise(input, output, params, wildcards, threads, log):
         write_csv(getattr(output, name), frame)
     text = findings.text(written, found, cfg, names)
     Path(output.findings).write_text(text)
-    Path(output.page).write_text(findings.page(text))
+    Path(output.page).write_text(pages.page(text))
     log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import einsum
 
-from circuit_reuse import ablation, batching, circuits, effects, interventions, tables
+from circuit_reuse import ablation, batching, circuits, effects, interventions, models, tables
 from circuit_reuse.scaling import schemas, stages
 
 
@@ -74,7 +74,7 @@ def scan_shard(input, output, params, wildcards, threads, log):
     Means are taken over the train examples of the first shard, so that more examples leave the
     shards that are there as they are.
     """
-    cfg, model = params.cfg, stages.loaded(input, params, threads)
+    cfg, model = params.cfg, models.of_job(input, params, threads)
     first = stages.usable(input.reference, cfg["min_valid"], wildcards.task)
     mine = tables.read(input.examples, tables.EXAMPLES)
     mine = mine[mine["valid"]].reset_index(drop=True)

@@ -1,6 +1,6 @@
 """What the jobs of the scaling study that run a model have in common."""
 
-from circuit_reuse import examples, fingerprint, models, tables
+from circuit_reuse import examples, fingerprint, tables
 
 
 def usable(path, needed, task):
@@ -18,12 +18,6 @@ def usable(path, needed, task):
 def held_out(table, count):
     """The first examples of the held-out split."""
     return table[table["split"] == "held_out"].head(count).reset_index(drop=True)
-
-
-def loaded(input, params, threads):
-    """The model of a job."""
-    folder = fingerprint.folder_of(input.model)
-    return models.load(folder, params.compute["device"], params.cfg["dtype"], threads)
 
 
 def write(path, schema, frame, cfg, input):

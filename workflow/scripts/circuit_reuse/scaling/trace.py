@@ -125,7 +125,7 @@ def all_patches(space, cfg, heads, where):
 
 def trace_task(input, output, params, wildcards, threads, log):
     """Trace parts of heads and layers on held-out examples; see trace_heads.py."""
-    cfg, model = params.cfg, stages.loaded(input, params, threads)
+    cfg, model = params.cfg, models.of_job(input, params, threads)
     table = stages.held_out(
         stages.usable(input.examples, cfg["min_valid"], wildcards.task), cfg["examples"]
     )

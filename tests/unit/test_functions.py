@@ -1,0 +1,154 @@
+"""What heads do: each reading against a slow, obvious twin."""
+
+import numpy as np
+import pytest
+import torch
+from circuit_reuse import attribution, interventions, models
+from circuit_reuse.examples import load_tokenizer
+from circuit_reuse.planted import stream, tasks
+from circuit_reuse.planted.plan import Head
+from circuit_reuse.sequences import functions, lengths, reading
+from support import MODELS, examples_for
+
+close = torch.testing.assert_close
+
+
+def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch):
+    found, rest = functions.direct(model, batch)
+    last, acts = interventions.run(model, batch.clean)
+    whole = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+    close(found.sum(1) + rest, whole, rtol=1e-4, atol=1e-3)
+    # One head by hand: what it wrote at the end, through the norm as it was scaled, to the logits.
+    kept = {}
+    with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, "ln_final.hook_in")):
+        models.logits(model, batch.clean)
+    weight, _ = functions.unembedding(model)
+    norm = model.bridge.ln_final.original_component
+    end = kept["ln_final.hook_in"][:, -1]
+    scale = (end.var(-1, unbiased=False) + norm.eps).sqrt()
+    wrote = acts.z[1][:, -1, 2] @ model.bridge.blocks[1].attn.W_O[2]
+    read = (wrote - wrote.mean(-1, keepdim=True)) / scale[:, None] * norm.weight
+    expected = ((read @ weight.T).gather(1, torch.stack([batch.answer, batch.distractor], 1))).diff(dim=1)  # fmt: skip
+    place = model.space.names.index("a1.h2")
+    close(found[:, place], -expected[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_neurons_of_an_mlp_sum_to_its_attribution(model, batch):
+    scores = attribution.score(model, batch, "atp", "logit_difference")
+    for layer, found in enumerate(functions.neurons(model, batch, "logit_difference")):
+        place = model.space.names.index(f"m{layer}")
+        close(found.sum(1), scores[:, place], rtol=1e-3, atol=1e-4)
+        out = functions.neuron_outputs(model, layer, found.shape[1])
+        assert out.shape == (found.shape[1], model.space.d_model)
+
+
+def test_the_lens_after_the_last_layer_is_the_model_and_no_norm_is_taken_twice(model, batch):
+    found, last = functions.lens(model, batch), models.logits(model, batch.clean)
+    top = model.space.layers - 1
+    close(found[top, True], last, rtol=1e-4, atol=1e-3)
+    assert not torch.allclose(found[top, False], last, atol=0.1)
+    assert set(found) == {(layer, norm) for layer in range(-1, top + 1) for norm in (True, False)}
+
+
+def test_a_score_through_the_ov_circuit_by_hand(model):
+    tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    options = {"members": "digits", "largest": 12, "length": 3}
+    prompts, targets = reading.bare(tokenizer, bos, options)
+    assert len(prompts) == 10 and len(prompts[0]) == 4
+    names = [[f"a{layer}.h{head}" for head in range(8)] for layer in range(3)]
+    found = functions.ov_hits(model, torch.tensor(prompts), 5)
+    rows = functions.ov_scores(found, targets, names)
+    # Head 4 of layer 0 on the second element of the fourth prompt, " 5" of " 4 5 6".
+    kept = {}
+    with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, "blocks.0.hook_resid_post")):  # fmt: skip
+        models.logits(model, torch.tensor(prompts[3:4]))
+    block = model.bridge.blocks[0]
+    x = model.bridge.blocks[1].ln1.original_component(kept["blocks.0.hook_resid_post"][0, 2])
+    linear, width = block.attn.v.original_component, model.space.d_head
+    value = (linear.weight @ x + linear.bias)[4 * width : 5 * width]
+    for sign in (1, -1):
+        logits = functions.final_logits(model, sign * value @ block.attn.W_O[4])
+        assert logits.topk(5).indices.tolist() == found[sign][0][3, 2, 4].tolist()
+    chosen = {(r["component"], r["score"], r["sign"], r["position"]): r for r in rows}
+    # The last element of the last prompt has no next one, the first of the first none before.
+    assert chosen["a0.h4", "next", 1, 3]["n"] == 9 and chosen["a0.h4", "copy", 1, 3]["n"] == 10
+    assert chosen["a0.h4", "previous", 1, 1]["n"] == 9
+    every = chosen["a0.h4", "next", 1, None]
+    assert every["n"] == sum(chosen["a0.h4", "next", 1, p]["n"] for p in (1, 2, 3))
+    assert every["hits"] == sum(chosen["a0.h4", "next", 1, p]["hits"] for p in (1, 2, 3))
+    hit = [set(targets["next"][n][1]) & set(found[1][0][n, 2, 4].tolist()) for n in range(10)]
+    assert chosen["a0.h4", "next", 1, 2]["hits"] == sum(map(bool, hit))
+
+
+def test_singular_vectors_are_those_of_the_ov_matrix_and_point_one_way(model):
+    sizes, right = functions.spectrum(model, 1, 3, 5)
+    block, width = model.bridge.blocks[1], model.space.d_head
+    values = block.attn.v.original_component.weight[3 * width : 4 * width]
+    _, expected, vectors = torch.linalg.svd(values.T @ block.attn.W_O[3])
+    close(sizes, expected[:5], rtol=1e-3, atol=1e-4)
+    overlap = (right * vectors[:5]).sum(1).abs()
+    close(overlap, torch.ones(5), rtol=1e-2, atol=1e-2)
+    against = right @ functions.unembedding(model)[0].T
+    assert (against.max(1).values >= -against.min(1).values).all()
+
+
+def test_motifs_by_hand():
+    pattern = torch.tensor([[[[1.0, 0, 0], [0.6, 0.4, 0], [0.1, 0.7, 0.2]]]])
+    masks = torch.tensor([[[False, False, False], [True, False, False], [False, True, False]]])
+    mass, chance, n = functions.motif(pattern, masks)
+    assert float(mass) == pytest.approx(0.65) and n == 2
+    assert chance == pytest.approx((1 / 2 + 1 / 3) / 2)
+    masks = functions.item_masks([1, 3], 6, "cpu")
+    assert masks["same_type"].nonzero().tolist() == [[0, 3, 1]]
+    assert masks["last_to_items"].nonzero().tolist() == [[0, 5, 1], [0, 5, 3]]
+    assert masks["last_to_last"].nonzero().tolist() == [[0, 5, 3]]
+    bare = functions.item_masks([1, 2], 3, "cpu")
+    assert bare["last_to_items"].nonzero().tolist() == [[0, 2, 1]] and not bare["last_to_last"].any()  # fmt: skip
+
+
+def test_planted_heads_have_the_motif_that_was_planted():
+    plan = tasks.empty()
+    plan.heads[0, 1] = Head(tasks.copying("symbol", "before"), offset=1)
+    match = {
+        "query": [(n, {tasks.plain(n): 8.0}) for n in range(tasks.SYMBOLS)],
+        "key": [(n, {f"before {n}": 1.0}) for n in range(tasks.SYMBOLS)],
+    }
+    plan.heads[1, 2] = Head(tasks.copying("symbol", "found"), **match)
+    plan.embedding = plan.embedding[: tasks.SYMBOLS]
+    built = stream.build(plan, "gpt2", torch.Generator().manual_seed(0))
+    import tempfile
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    with tempfile.TemporaryDirectory() as folder:
+        built.save_pretrained(folder)
+        words = {f"t{n}": n for n in range(tasks.SYMBOLS)}
+        Tokenizer(WordLevel(words, unk_token="t0")).save(str(Path(folder) / "tokenizer.json"))
+        model = models.load(folder, "cpu", threads=1)
+    tokens, masks = functions.repeated(model, 64, 4, None, np.random.default_rng(0))
+    distinct = torch.tensor([len(set(row[:4].tolist())) == 4 for row in tokens])
+    tokens, masks = tokens[distinct], {name: mask[distinct] for name, mask in masks.items()}
+    found = functions.patterns(model, tokens)
+    assert functions.motif(found[0], masks["previous_token"])[0][1] > 0.95
+    # The first position sees itself as the one before, so its symbol is found there as well.
+    assert functions.motif(found[1], masks["induction"])[0][2] > 0.85
+    assert functions.motif(found[1], masks["previous_token"])[0][2] < 0.5
+
+
+def test_positions_are_named_by_what_stands_there():
+    tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    labels, items = reading.positions(examples_for("digits", 12), tokenizer)
+    assert [labels[place] for place in items] == ["item 1", "item 2", "item 3", "item 4"]
+    assert labels.count("in") == 5 and labels.count(".") == 4 and "word" in labels
+
+
+def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out():
+    tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    cfg = {"count": 32, "seed": 0}
+    spec = {"family": "sequence", "options": {"members": "days", "frame": "bare"}}
+    assert len(lengths.prompts("days", spec, 4, cfg, tokenizer, bos)) == 2
+    assert lengths.prompts("days", spec, 7, cfg, tokenizer, bos) is None
+    found = lengths.prompts("days", spec, 1, cfg, tokenizer, bos)
+    assert 4 <= len(found) <= 6 and (found["length"] == 2).all()

@@ -1,0 +1,262 @@
+"""Iterative pruning: against a plain loop, on planted circuits, and on made-up scores."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from circuit_reuse import batching, interventions, models
+from circuit_reuse.planted import recover, tasks
+from circuit_reuse.sequences import keeping, nodes, pruning, stages
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import MODELS, examples_for
+from two_tasks import examples as two_examples
+from two_tasks import load as load_two
+
+LOG = logging.getLogger("test")
+METRIC = "logit_difference"
+CFG = {
+    "thresholds": [20], "two_sided": True, "strategies": list(pruning.STRATEGIES[:5]),
+    "strategy": "backward_first", "random_orders": 3, "draws": 2, "add_back": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small():
+    return models.load(MODELS / "tiny-gpt2-small", "cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return examples_for("digits", 12, MODELS / "tiny-gpt2-small")
+
+
+def keeper_of(model, examples, tokens=512, **more):
+    return keeping.Keeper(model, examples, examples, "mean", METRIC, tokens, **more)
+
+
+def prune(keeper, cfg=CFG, states=True, names=None):
+    names = names or keeper.model.space.of_kinds()
+    scores = {name: float(place % 5) for place, name in enumerate(names)}
+    walks = pruning.planned(cfg, len(keeper.examples), ("t",))
+    generators = [
+        pruning.steps(walk, pruning.passes(walk.strategy, names, scores, ("t", walk.order)), keeper.full, cfg["add_back"])
+        for walk in walks
+    ]  # fmt: skip
+    return walks, keeping.run(walks, generators, keeper, LOG, states)
+
+
+def plain_loop(model, examples, orders, limit, weights):
+    """Pruning as one would write it down: every candidate alone, means taken anew, all logits."""
+    removed, names = set(), model.space.of_kinds()
+
+    def score(out):
+        values = np.empty(len(examples))
+        full = np.empty(len(examples))
+        means = interventions.reference_mean(model, examples, 10**6)
+        for batch in batching.batches(examples, 10**6):
+            instead = keeping.repeated(means[batch.clean.shape[1]], len(batch.rows))
+            base = interventions.Base(batch.clean)
+            for sets, found in (([sorted(out)], values), ([[]], full)):
+                last = interventions.replace(model, base, sets, instead)
+                found[batch.rows] = models.metric_values(last, batch.answer, batch.distractor, METRIC)  # fmt: skip
+        return 100 * (values @ weights) / (full @ weights)
+
+    for order in orders:
+        before = set(removed)
+        for name in order:
+            if name not in removed and limit.holds(score(removed | {name})):
+                removed.add(name)
+        if removed == before:
+            break
+    return set(names) - removed
+
+
+def test_side_by_side_pruning_equals_the_plain_loop(small, digits):
+    walks, _ = prune(keeper_of(small, digits), CFG | {"strategies": ["backward_first", "forward"], "random_orders": 1, "draws": 1})  # fmt: skip
+    names = small.space.of_kinds()
+    for walk in walks:
+        orders = pruning.passes(walk.strategy, names, {}, ("t", walk.order))
+        expected = plain_loop(small, digits, orders, walk.limit, walk.weights)
+        assert set(names) - walk.removed == expected, walk.strategy
+
+
+@pytest.mark.parametrize("folder", ["tiny-gpt2-small", "tiny-neox-small"])
+def test_neither_batches_nor_where_a_run_begins_change_a_bit(folder, digits):
+    model = models.load(MODELS / folder, "cpu", threads=1)
+    found = []
+    for tokens, states in ((2048, True), (2048, False), (300, True)):
+        keeper = keeper_of(model, digits, tokens)
+        walks, _ = prune(keeper, CFG | {"add_back": True}, states)
+        found.append(([walk.removed for walk in walks], keeper.used))
+    first, second, third = found
+    assert first[0] == second[0] == third[0]
+    assert all(np.array_equal(first[1][key], value) for key, value in second[1].items())
+    assert all(np.allclose(first[1][key], value, atol=1e-4) for key, value in third[1].items())
+
+
+def test_what_is_known_is_not_run_again_and_the_rest_is_the_same(small, digits):
+    first = keeper_of(small, digits)
+    prune(first, CFG | {"thresholds": [10]})
+    clean = keeper_of(small, digits)
+    prune(clean, CFG | {"thresholds": [10, 20]})
+    again = keeper_of(small, digits, known=first.used)
+    prune(again, CFG | {"thresholds": [10, 20]})
+    assert again.runs < clean.runs
+    assert set(again.used) == set(clean.used)
+    assert all(np.array_equal(again.used[key], clean.used[key]) for key in clean.used)
+    assert keeper_of(small, digits, known=clean.used)([[]]).shape == (1, len(digits))
+
+
+NECESSARY = ["successor", "induction", "chain", "and_gate"]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "neox"])
+@pytest.mark.parametrize("name", NECESSARY)
+def test_every_order_finds_a_planted_circuit_of_necessary_parts(name, architecture):
+    model, truth = recover.load(name, architecture, 5)
+    keeper = keeper_of(model, tasks.examples(name, 24, 5), 4096)
+    walks, _ = prune(keeper, CFG | {"add_back": True})
+    assert {frozenset(set(model.space.of_kinds()) - walk.removed) for walk in walks} == {frozenset(truth)}  # fmt: skip
+
+
+def test_of_two_heads_that_stand_in_for_each_other_any_order_leaves_one():
+    model, truth = recover.load("or_gate", "gpt2", 5)
+    walks, _ = prune(keeper_of(model, tasks.examples("or_gate", 24, 5), 4096), CFG | {"random_orders": 8})  # fmt: skip
+    heads = [name for name in truth if "h" in name]
+    left = [set(truth) - walk.removed for walk in walks]
+    assert all(len(found & set(heads)) == 1 for found in left)
+    # Which one is up to the order: that is what inclusion frequencies show.
+    assert {name for found in left for name in found & set(heads)} == set(heads)
+    rows = {row["component"]: row["frequency"] for row in pruning.inclusion(walks, model.space.of_kinds()) if row["over"] == "orders"}  # fmt: skip
+    assert 0 < rows[heads[0]] < 1 and rows[heads[0]] + rows[heads[1]] == 1
+
+
+def test_scores_over_100_do_not_hide_a_head_that_works_against_the_task():
+    model, examples = load_two("gpt2"), two_examples("first", 24)
+    left = {}
+    for two_sided in (True, False):
+        cfg = CFG | {"two_sided": two_sided, "strategies": ["backward_first"], "thresholds": [10], "random_orders": 0, "draws": 0}  # fmt: skip
+        (walk,), _ = prune(keeper_of(model, examples, 4096), cfg)
+        left[two_sided] = set(model.space.of_kinds()) - walk.removed
+    # a1.h3 was planted to lower what a0.h1 and a2.h0 raise.
+    assert "a1.h3" in left[True] and "a1.h3" not in left[False]
+    assert {"a0.h1", "a2.h0"} <= left[True]
+
+
+def test_the_published_order_of_computation_takes_mlp_means_with_the_heads_ablated(small, digits):
+    keeper = keeper_of(small, digits, means="published")
+    removed = frozenset(["a0.h1", "a1.h0", "a2.h3", "m0", "m2"])
+    found = keeper([removed])[0]
+    # By hand: corrupt prompts with those heads at their means, then the MLPs' means of these runs.
+    (batch,) = batching.batches(digits, 10**6)
+    _, corrupt = interventions.run(small, batch.corrupt)
+    heads = corrupt.like(lambda tensor: tensor.mean(0, keepdim=True).expand_as(tensor))
+    kept, hooks = {}, []
+    names = interventions.hook_names(small)[2]
+    for layer, head in ((0, 1), (1, 0), (2, 3)):
+
+        def put(z, hook, layer=layer, head=head):
+            z = z.clone()
+            z[:, :, head] = heads.z[layer][:, :, head]
+            return z
+
+        hooks.append((f"blocks.{layer}.attn.hook_z", put))
+    with torch.no_grad(), small.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(kept, *names)]):  # fmt: skip
+        models.logits(small, batch.corrupt)
+    for layer in (0, 2):
+        mean = kept[names[layer]].mean(0, keepdim=True)
+        hooks.append((names[layer], lambda tensor, hook, mean=mean: mean.expand_as(tensor)))
+    with torch.no_grad(), small.bridge.hooks(fwd_hooks=hooks):
+        last = models.logits(small, batch.clean)
+    expected = models.metric_values(last, batch.answer, batch.distractor, METRIC)
+    assert np.allclose(found[batch.rows], expected, atol=1e-4)
+    assert not np.allclose(found, keeper_of(small, digits)([removed])[0], atol=1e-2)
+
+
+class Made:
+    """A keeper of made-up scores: each component adds to the score, and pairs add more."""
+
+    def __init__(self, names, single, pair):
+        self.names, self.single, self.pair = names, single, pair
+        self.full = np.ones(1)
+
+    def score(self, removed):
+        out = np.array([name in removed for name in self.names], dtype=float)
+        return 1 - out @ self.single - out @ self.pair @ out
+
+    def prune(self, walk, strategy, add_back, seed=0):
+        orders = pruning.passes(strategy, self.names, dict(zip(self.names, self.single, strict=True)), (seed,))  # fmt: skip
+        generator = pruning.steps(walk, orders, self.full, add_back)
+        wanted = next(generator, None)
+        while wanted is not None:
+            values = np.array([[self.score(target)] for target in wanted])
+            try:
+                wanted = generator.send(values)
+            except StopIteration:
+                break
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(pruning.STRATEGIES[2:]), st.booleans())
+def test_a_pruned_circuit_is_within_the_limit_and_nothing_more_can_go(seed, strategy, two_sided):
+    rng = np.random.default_rng(seed)
+    names = [f"a{layer}.h{head}" for layer in range(3) for head in range(3)] + ["m0", "m1", "m2"]
+    made = Made(names, rng.normal(0.05, 0.08, 12), np.triu(rng.normal(0, 0.02, (12, 12)), 1))
+    limit = pruning.Limit(20, two_sided)
+    plain, better = (pruning.Walk(strategy, limit, np.ones(1)) for _ in range(2))
+    made.prune(plain, strategy, False, seed)
+    made.prune(better, strategy, True, seed)
+    for walk in (plain, better):
+        score = 100 * made.score(walk.removed)
+        assert score == pytest.approx(walk.score, abs=1e-6) and limit.holds(score)
+    assert plain.removed == better.pruned
+    for name in set(names) - plain.removed:
+        assert not limit.holds(100 * made.score(plain.removed | {name}))
+    size = len(better.removed) - len(plain.removed)
+    assert size > 0 or (size == 0 and limit.distance(better.score) <= limit.distance(plain.score))
+    steps = nodes.steps_of([better], names)
+    if steps:
+        assert steps[-1]["size"] == 12 - len(better.removed)
+        assert steps[-1]["score"] == pytest.approx(better.score)
+
+
+def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_heads_first():
+    names = ["a0.h0", "a0.h1", "m0", "a1.h0", "a1.h1", "m1"]
+    assert pruning.layer_order(names, True) == ["m1", "a1.h0", "a1.h1", "m0", "a0.h0", "a0.h1"]
+    assert pruning.layer_order(names, False) == names
+    alternating = pruning.passes("forward_first", names, {}, ())
+    assert next(alternating) == names and next(alternating)[0] == "m1"
+    by_score = pruning.passes("attribution", names, dict(zip(names, [3, -1, 2, 0.5, -4, 1], strict=True)), ())  # fmt: skip
+    assert next(by_score) == ["a1.h0", "a0.h1", "m1", "m0", "a0.h0", "a1.h1"] == next(by_score)
+    random = [next(pruning.passes("random", names, {}, ("x", n))) for n in (0, 0, 1)]
+    assert random[0] == random[1] != random[2]
+
+
+def test_frequencies_frontier_and_stability_by_hand():
+    names, limit = ["a0.h0", "a0.h1", "m0"], pruning.Limit(20)
+    walks = [pruning.Walk("random", limit, np.ones(1), order=n, removed=frozenset(out)) for n, out in enumerate([{"m0"}, {"m0", "a0.h1"}])]  # fmt: skip
+    rows = {row["component"]: row for row in pruning.inclusion(walks, names)}
+    assert [rows[name]["frequency"] for name in names] == [1, 0.5, 0]
+    assert rows["m0"]["low"] == 0 and rows["m0"]["high"] > 0.5
+    assert pruning.frequent(list(rows.values()), 20, 0.5) == ["a0.h0", "a0.h1"]
+    assert pruning.stability([{1, 2}, {2}, {1, 2}]) == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert pruning.frontier([(3, 5), (1, 9), (2, 9), (4, 1), (3, 4)]) == [(1, 9), (3, 4), (4, 1)]
+
+
+def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score():
+    cfg = CFG | {"thresholds": [3, 20, 25]}
+    with pytest.raises(ValueError, match=r"still 81\.0 per cent.*thresholds: 20, 25"):
+        nodes.check_empty(81.0, cfg, "digits")
+    nodes.check_empty(50.0, cfg, "digits")
+    with pytest.raises(ValueError, match="does not do digits"):
+        stages.check_task(np.array([-1.0, 0.5]), "digits", "a model")
+
+
+def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
+    used = pd.DataFrame({"split": ["train", "train", "held_out", "held_out"], "length": [5, 6, 6, 9]})  # fmt: skip
+    train, held_out = stages.two(used, "mean")
+    assert len(train) == 2 and list(held_out["length"]) == [6]
+    assert list(stages.two(used, "corrupt")[1]["length"]) == [6, 9]

@@ -1,0 +1,210 @@
+"""Comparing circuits, their tables, the published numbers, diagrams and the page."""
+
+import itertools
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse.components import Space
+from circuit_reuse.figures import circuit_page, diagrams
+from circuit_reuse.sequences import crossing, files, measures, named, published, stages
+from support import PROJECT
+
+PUBLISHED = PROJECT / "resources" / "published" / "sequence-circuits"
+SPACE = Space(2, 3, 8, 4)
+
+
+def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
+    names = SPACE.of_kinds()
+    first, second = ["a0.h0", "a0.h1", "m0"], ["a0.h1", "m0", "m1", "a1.h2"]
+    found = named.overlap(first, second, len(names))
+    ways = [len(set(first) & set(draw)) >= 2 for draw in itertools.combinations(names, 4)]
+    assert found["p_value"] == pytest.approx(np.mean(ways))
+    assert found["jaccard"] == 2 / 5 and found["shared"] == 2 and found["common"] == ["a0.h1", "m0"]
+    assert found["expected"] == pytest.approx(np.mean([len(set(first) & set(d)) for d in itertools.combinations(names, 4)]))  # fmt: skip
+    assert named.overlap([], second, 8)["p_value"] == 1
+
+
+def pruned(circuits):
+    rows = []
+    for strategy, names in circuits.items():
+        rows.append({"strategy": strategy, "threshold": 20.0, "order": None, "draw": None, "components": names})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_circuits_are_named_joined_and_get_random_ones_of_their_make():
+    cfg = {"threshold": 20, "strategy": "backward_first"}
+    rows = []
+    for task, names in (("x", ["a0.h0", "m0"]), ("y", ["a0.h0", "a1.h1", "m1"]), ("z", ["a0.h0"])):
+        rows += named.of_task(pruned({"backward_first": names, "frequent": names[:1]}), task, cfg)
+    rows += named.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})  # fmt: skip
+    by_name = {row["name"]: row["components"] for row in rows}
+    assert by_name["x | y"] == ["a0.h0", "m0", "a1.h1", "m1"]
+    assert by_name["x & y & z"] == ["a0.h0"] and by_name["x | y | z"] == ["a0.h0", "m0", "a1.h1", "m1"]  # fmt: skip
+    random = named.random_rows(rows, SPACE, 5, (0, "m"))
+    makes = {row["make"] for row in random}
+    assert makes == {"1 head, 1 MLP", "2 heads, 1 MLP", "1 head"}
+    assert all(stages.make(row["components"]) == row["make"] for row in random)
+    pairs = {(row["first"], row["second"]) for row in named.overlaps(rows, SPACE)}
+    assert ("x", "y") in pairs and ("x", "x & y") not in pairs
+
+
+def effects_frame(values):
+    """Effects of {(circuit, control, direction): [example]}."""
+    parts = []
+    for (circuit, control, direction), metric in values.items():
+        parts.append(
+            pd.DataFrame(
+                {"circuit": circuit, "control": control, "direction": direction, "example": range(len(metric)),
+                 "metric": metric, "correct": True, "rank": 1, "kl": 0.0}
+            )
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_scores_ranks_and_drops_by_hand():
+    full = np.array([10.0, 12.0, 8.0])
+    rows = [
+        named.row("x", "task", ["a0.h0", "m0"], "x"),
+        *[named.row("random 1 head, 1 MLP", "random", names, number=n) for n, names in enumerate((["a0.h1", "m0"], ["m0", "a0.h0"], ["a1.h0", "m1"]))],
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    values = {
+        (None, None, "none"): full, ("empty", None, "keep"): [1, 1, 1],
+        ("x", None, "keep"): full * 0.9, ("x", None, "remove"): full * 0.2,
+        ("x without", 0, "keep"): full * 0.4, ("x without", 1, "keep"): full * 1.1,
+        ("random 1 head, 1 MLP", 0, "keep"): full * 0.95, ("random 1 head, 1 MLP", 1, "keep"): full * 0.9,
+        ("random 1 head, 1 MLP", 2, "keep"): full * 0.1,
+        ("single", 0, "remove"): full - 2, ("single", 1, "remove"): full + 1,
+    }  # fmt: skip
+    frame = effects_frame(values)
+    cfg = {"bootstrap": 200}
+    (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
+    assert row["percent"] == pytest.approx(90) and row["empty"] == pytest.approx(10)
+    assert row["low"] == pytest.approx(90) and row["high"] == pytest.approx(90)
+    # The circuit itself is among the random ones and is left out: of two others one does better.
+    assert row["n_random"] == 2 and row["p_rank"] == pytest.approx(2 / 3)
+    assert row["random_mean"] == pytest.approx(52.5) and row["removed_percent"] == pytest.approx(20)
+    found = {r["component"]: r for r in measures.importance_rows(frame, table, ["a0.h0", "m0"], "x", cfg, ("t",))}  # fmt: skip
+    assert found["a0.h0"]["from_full"] == pytest.approx(-20) and found["m0"]["from_full"] == pytest.approx(10)  # fmt: skip
+    assert found["a0.h0"]["in_circuit_drop"] == pytest.approx(-50)
+    assert found["m0"]["in_circuit_drop"] == pytest.approx(20)
+    assert found["a0.h0"]["in_circuit_drop_p"] == pytest.approx(0.25)
+
+
+def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_task_alone():
+    rows = [named.row("x", "task", ["a0.h0", "m0"], "x"), named.row("y", "task", ["m1"], "y"), named.row("x & y", "intersection", [])]  # fmt: skip
+    units = crossing.units_of(pd.DataFrame(rows), "x", SPACE.of_kinds())
+    found = {(unit.circuit, unit.direction): unit.sets for unit in units}
+    assert found["x without", "keep"] == [(0, ["m0"]), (1, ["a0.h0"])]
+    assert ("y without", "keep") not in found and ("y", "remove") in found
+    assert found["x & y", "keep"] == [(None, [])] and ("x & y", "remove") not in found
+    assert len(found["single", "remove"]) == 8
+
+
+def test_the_published_overlaps_come_out_and_what_needs_weights_is_empty():
+    circuits = json.loads((PUBLISHED / "circuits.json").read_text())["circuits"]
+    numbers = json.loads((PUBLISHED / "numbers.json").read_text())
+    table = published.check(circuits, numbers, {}).set_index("item")
+    for item, value in (
+        ("Jaccard index of heads, digits and number_words", 0.65),
+        ("Jaccard index of heads, digits and months", 0.42),
+        ("Jaccard index of heads, number_words and months", 0.39),
+    ):
+        assert table.loc[item, "agrees"] and round(float(table.loc[item, "recomputed"]), 2) == value
+    known = table[table["agrees"].notna()]
+    assert known["agrees"].all() and len(known) > 20
+    needs = table[table["why"].str.contains("needs the weights")]
+    assert needs["recomputed"].isna().all() and len(needs) > 100
+    assert not table.index.duplicated().any()
+
+
+def test_a_run_with_the_published_circuits_fills_in_the_rest():
+    circuits = json.loads((PUBLISHED / "circuits.json").read_text())["circuits"]
+    numbers = json.loads((PUBLISHED / "numbers.json").read_text())
+    cross = pd.DataFrame([{"model": "gpt2", "circuit": "published: digits", "data": "digits", "percent": 79.0},
+                          {"model": "gpt2", "circuit": "published: digits", "data": "months", "percent": 60.0}])  # fmt: skip
+    importance = pd.DataFrame([
+        {"model": "gpt2", "task": "digits", "circuit": "published: digits", "component": "a0.h1", "in_circuit_drop": -46.0, "from_full": None},
+        {"model": "gpt2", "task": "digits", "circuit": None, "component": "m9", "in_circuit_drop": None, "from_full": -70.0},
+    ])  # fmt: skip
+    ov = pd.DataFrame([{"model": "gpt2", "task": "digits", "component": "a9.h1", "score": "next", "sign": 1, "position": None, "share": 0.9}])  # fmt: skip
+    table = published.check(circuits, numbers, {"cross": cross, "importance": importance, "ov": ov})
+    table = table.set_index("item")
+    assert table.loc["score, % of full: circuit digits on digits", "agrees"]
+    assert not table.loc["score, % of full: circuit digits on months", "agrees"]
+    assert table.loc["drop out of the circuit, points: a0.h1, digits", "agrees"]
+    assert table.loc["score without m9, % of full, digits", "recomputed"] == "30"
+    assert table.loc["next score, % of tokens: a9.h1, digits", "agrees"]
+
+
+def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
+    path = tmp_path / "c.json"
+
+    def read(content):
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return files.read(path, ["digits", "months"])
+
+    assert read({"circuits": {"digits": ["a0.h1", "m0"]}}) == {"digits": ["a0.h1", "m0"]}
+    for content, message in (
+        ("{", "must be JSON"),
+        ({"circuit": {}}, "must be JSON with the key circuits"),
+        ({"circuits": {"digit": []}}, "'digit' is no task. Did you mean digits"),
+        (
+            {"circuits": {"digits": ["4.4", "x3", "input"]}},
+            "'4.4', 'x3', 'input' name no component",
+        ),
+        ({"circuits": {"digits": ["m0", "m0"]}}, "m0 is listed twice"),
+    ):
+        with pytest.raises(files.CircuitFileError, match=re.escape(message)):
+            read(content)
+    with pytest.raises(files.CircuitFileError, match=r"2 layers of 3 heads and so no a9\.h1, m4"):
+        files.check_model("c.json", {"digits": ["a9.h1", "m0", "m4"]}, SPACE, "tiny")
+
+
+EDGES = pd.DataFrame(
+    [("input", "a0.h0.q", -3.0), ("input", "a0.h0.v", -9.0), ("a0.h0", "m1", 4.0), ("m1", "logits", -20.0), ("a0.h0", "logits", -0.1)],
+    columns=["writer", "reader", "effect"],
+).assign(kept=[True, True, True, True, False])  # fmt: skip
+
+
+def test_a_diagram_is_made_from_the_tables_alone():
+    found = diagrams.strongest(EDGES, 10)
+    assert [(e["writer"], e["node"]) for e in found] == [("m1", "logits"), ("input", "a0.h0"), ("a0.h0", "m1")]  # fmt: skip
+    assert sorted(found[1]["parts"]) == ["q", "v"] and found[1]["effect"] == -9.0
+    colours = {"x": "#E69F00", "y": "#56B4E9", "z": "#009E73"}
+    members = {"a0.h0": ["x", "y"], "m1": ["x", "y", "z"]}
+    graph = diagrams.draw("T & <x>", {"x": EDGES}, members, colours, {t: f"<{t}>" for t in colours}, 10)  # fmt: skip
+    text = graph.source
+    assert f'fillcolor="{diagrams.fill(["x", "y"], colours)}"' in text and "&lt;x&gt;" in text
+    assert "headlabel=qv" in text and f'color="{diagrams.HARMS}"' in text
+    assert "a0.h0 -> logits" not in text and '"a0.h0" -> logits' not in text
+    both = diagrams.joined({"x": diagrams.strongest(EDGES, 9), "y": diagrams.strongest(EDGES[:2], 9)})  # fmt: skip
+    assert both["input", "a0.h0"][1] == ["x", "y"] and both["m1", "logits"][1] == ["x"]
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_a_diagram_fits_the_width_of_a_page(tmp_path):
+    colours = {"x": "#E69F00"}
+    rows = [("input", f"a0.h{n}.v", -1.0) for n in range(40)] + [(f"a0.h{n}", "logits", -2.0) for n in range(40)]  # fmt: skip
+    edges = pd.DataFrame(rows, columns=["writer", "reader", "effect"]).assign(kept=True)
+    graph = diagrams.draw("wide", {"x": edges}, {}, colours, {"x": "X"}, 100)
+    for kind in ("svg", "pdf"):
+        diagrams.render(graph, tmp_path / f"d.{kind}")
+    width = float(re.search(r'<svg width="(\d+)pt"', (tmp_path / "d.svg").read_text())[1])
+    assert width <= 6.6 * 72 and (tmp_path / "d.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_the_page_needs_no_network_and_nothing_in_its_data_ends_the_script():
+    template = (PROJECT / "workflow" / "report" / "circuits.html").read_text()
+    text = circuit_page.page(template, {"model": "</script><b>&", "nodes": []})
+    assert text.count("</script>") == template.count("</script>")
+    held = text.split('id="data">')[1].split("</script>")[0]
+    assert json.loads(held)["model"] == "</script><b>&"
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "innerHTML" not in template and "default-src 'none'" in template
+    with pytest.raises(ValueError, match="JSON compliant"):
+        circuit_page.page(template, {"x": float("nan")})

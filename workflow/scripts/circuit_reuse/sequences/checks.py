@@ -1,0 +1,139 @@
+"""Mistakes in the block `sequences` of a config, and in sequences of its tasks, told before any job.
+
+Standard library and the tokenizer only.
+"""
+
+import shutil
+
+from circuit_reuse import checks
+from circuit_reuse.checks import ConfigError
+from circuit_reuse.prompts import registry, sequence
+from circuit_reuse.sequences import files
+
+KINDS = ("tasks", "variants", "foreign", "probes")
+
+
+def check(config, folders):
+    """Check the block and fill in what it leaves open, in place; after checks.check.
+
+    folders: those in which models and files must lie
+    raises:  ConfigError with the first mistake
+    """
+    block = config["sequences"]
+    block["models"] = block["models"] or list(config["models"])
+    checks.known_models("sequences.models", block["models"], config)
+    spaces = {name: checks.check_model(name, config, folders) for name in block["models"]}
+    seen = {}
+    for kind in KINDS:
+        checks.known_tasks(f"sequences.{kind}", block[kind], config)
+        for task in block[kind]:
+            if task in seen:
+                raise ConfigError(
+                    f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already"
+                )
+            seen[task] = kind
+            custom = config["custom_tasks"].get(task)
+            if custom:
+                checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "sequences.examples")  # fmt: skip
+    for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
+        check_sequence(task, config)
+    checks.check_examples(config, "sequences.examples", block["examples"])
+    check_choices(block)
+    check_circuits(config, folders, spaces)
+
+
+def declared(task, config):
+    """The key, family and options of a task: those of the registry, or of the config."""
+    if task in config["custom_tasks"]:
+        custom = config["custom_tasks"][task]
+        kind = "sequence" if "sequence" in custom else "custom"
+        return f"custom_tasks.{task}.sequence", kind, custom.get("sequence", {})
+    spec = registry.TASKS[task]
+    return f"task_options.{task}", spec.family, spec.options | config["task_options"].get(task, {})
+
+
+def check_sequence(task, config):
+    """A sequence must be one, and its members single tokens under every local model."""
+    key, kind, options = declared(task, config)
+    if kind != "sequence":
+        return
+    members = options.get("members", "digits")
+    try:
+        sequence.specification(
+            members if isinstance(members, str) else tuple(members), options.get("step", 1),
+            options.get("length", 4), options.get("frame", "sentence"),
+            options.get("corruption", "random"), options.get("largest"),
+            options.get("fillers", "objects"), options.get("filler_step", 0),
+        )  # fmt: skip
+    except (ValueError, TypeError) as problem:
+        raise ConfigError(f"{key}: {problem}") from None
+    from circuit_reuse.examples import load_tokenizer
+
+    block = config["sequences"]
+    studied = [task for kind in KINDS for task in block[kind]]
+    for model in block["models"] if task in studied else config["models"]:
+        folder = config["model_sources"][model].get("path")
+        if folder is None:
+            continue
+        wrong = sequence.multi_token(load_tokenizer(folder)[0], members, options.get("largest"))
+        if wrong:
+            listed = ", ".join(f"{word!r} ({count} tokens)" for word, count in wrong)
+            raise ConfigError(
+                f"{key}: under the tokenizer of {model} these members are not single tokens after a "
+                f"space: {listed}; leave them out, or use `largest`"
+            )
+
+
+def check_choices(block):
+    """Settings that must fit together."""
+    pruning = block["pruning"]
+    for one, many in (("threshold", "thresholds"), ("strategy", "strategies")):
+        if pruning[one] not in pruning[many]:
+            raise ConfigError(
+                f"sequences.pruning.{one} is {pruning[one]}; it must be one of "
+                f"sequences.pruning.{many}: {', '.join(map(str, pruning[many]))}"
+            )
+    if pruning["means"] == "published" and block["replacement"] != "mean":
+        raise ConfigError(
+            f"sequences.pruning.means is published, which needs sequences.replacement: mean, not "
+            f"{block['replacement']}"
+        )
+    edges = block["edges"]
+    edges.setdefault("tasks", list(block["tasks"]))
+    for task in edges["tasks"]:
+        if task not in block["tasks"]:
+            raise ConfigError(
+                f"sequences.edges.tasks: {task!r} is not in sequences.tasks ({', '.join(block['tasks'])})"
+                + checks.nearest(task, block["tasks"])
+            )
+    if edges["rule"] == "quantile" and edges["value"] >= 1:
+        raise ConfigError(f"sequences.edges.value is {edges['value']}; a quantile must be below 1")
+    if block["diagrams"]["draw"] == "always" and not shutil.which("dot"):
+        raise ConfigError(
+            "sequences.diagrams.draw is always, but Graphviz's program dot is not installed: "
+            "apt install graphviz, brew install graphviz or conda install graphviz"
+        )
+
+
+def check_circuits(config, folders, spaces):
+    """Circuit files must be readable, and name components that their models have."""
+    block = config["sequences"]
+    known = [*registry.TASKS, *config["custom_tasks"]]
+    for name, entry in block["circuits"].items():
+        key = f"sequences.circuits.{name}"
+        path = checks.inside(entry["file"], folders, f"{key}.file")
+        if not path.is_file():
+            raise ConfigError(f"{key}.file: there is no file {entry['file']}")
+        for model in entry["models"]:
+            if model not in block["models"]:
+                raise ConfigError(
+                    f"{key}.models: {model!r} is not in sequences.models "
+                    f"({', '.join(block['models'])}){checks.nearest(model, block['models'])}"
+                )
+        try:
+            found = files.read(path, known)
+            for model in entry["models"] or block["models"]:
+                if spaces[model] is not None:
+                    files.check_model(entry["file"], found, spaces[model], model)
+        except files.CircuitFileError as problem:
+            raise ConfigError(f"{key}.file: {problem}") from None

@@ -1,0 +1,70 @@
+"""Circuits from files: a user's own, or published ones.  Standard library only.
+
+A file is JSON: {"circuits": {task: [component, ...]}}; other keys are left alone.
+"""
+
+import difflib
+import json
+from pathlib import Path
+
+from circuit_reuse import components
+
+
+class CircuitFileError(ValueError):
+    """A circuit file that cannot be used."""
+
+
+def read(path, known=None):
+    """{task: [component]} of a file, checked.
+
+    known:  names of the tasks that there are; None if they were checked before
+    raises: CircuitFileError for a file without circuits, an unknown task or a name that names no
+            component
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))["circuits"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise CircuitFileError(f"{path} must be JSON with the key circuits: {{task: [a5.h1, m3]}}") from None  # fmt: skip
+    if not isinstance(found, dict):
+        raise CircuitFileError(f"{path}: circuits must map tasks to lists of components")
+    for task, names in found.items():
+        if known is not None and task not in known:
+            close = difflib.get_close_matches(str(task), known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise CircuitFileError(f"{path}: {task!r} is no task.{hint}")
+        wrong = [name for name in names if not is_component(name)]
+        if wrong:
+            raise CircuitFileError(
+                f"{path}, {task}: {', '.join(map(repr, wrong))} name no component; expected a5.h1 or m3"
+            )
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CircuitFileError(f"{path}, {task}: {', '.join(twice)} is listed twice")
+    return found
+
+
+def is_component(name):
+    """Whether a name is that of a head or an MLP."""
+    try:
+        return components.kind(name) in components.KINDS
+    except (ValueError, TypeError):
+        return False
+
+
+def missing(circuits, space):
+    """Components that a model does not have: [(task, name)]; space: components.Space."""
+    there = set(space.names)
+    return [(task, name) for task, names in circuits.items() for name in names if name not in there]
+
+
+def check_model(path, circuits, space, model):
+    """Every component of a file must be one of the model.
+
+    raises: CircuitFileError that names them
+    """
+    wrong = missing(circuits, space)
+    if wrong:
+        names = ", ".join(dict.fromkeys(name for _, name in wrong))
+        raise CircuitFileError(
+            f"{path}: {model} has {space.layers} layers of {space.heads} heads and so no {names}"
+        )

@@ -1,0 +1,192 @@
+"""The tables of the sequence study over all models and tasks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse import components, fingerprint, pages, statistics, tables
+from circuit_reuse.sequences import findings, measures, schemas
+
+RANDOM = ("previous_token", "duplicate_token", "induction")
+ITEMS = ("same_type", "last_to_items")
+
+
+def summarise(input, output, params, wildcards, threads, log):
+    """Write every table of the study, and the findings; see summarise_sequences.py."""
+    cfg = params.cfg
+    found = gather(input, cfg)
+    for name, table in found.items():
+        table.to_csv(getattr(output, name), index=False)
+    text = findings.text(found, cfg)
+    Path(output.findings).write_text(text)
+    Path(output.page).write_text(pages.page(text))
+    log.info("%d tables", len(found))
+
+
+def frames(paths, schema, depth):
+    """Rows of one table of all models (and tasks), with model (and task) in front.
+
+    depth: folders between results and the file that name model and task: 2 with a task, else 1
+    """
+    parts = []
+    for path in map(Path, paths):
+        frame = tables.read(path, schema)
+        names = {"model": path.parts[-4 if depth == 2 else -3]}
+        names |= {"task": path.parts[-2]} if depth == 2 else {}
+        for place, (column, value) in enumerate(names.items()):
+            if column not in frame:
+                frame.insert(place, column, value)
+        parts.append(frame)
+    if not parts:
+        return pd.DataFrame(columns=["model", "task", *schema.names])
+    return pd.concat(parts, ignore_index=True)
+
+
+def gather_measures(input, cfg):
+    """Cross-task scores and importances, from the effects of each model and task."""
+    named = frames(input.circuits, schemas.NAMED, 1)
+    shapes = {Path(path).parts[-2]: fingerprint.read_description(path) for path in input.about}
+    cross, importance = [], []
+    for path in map(Path, input.effects):
+        model, task = path.parts[-4], path.parts[-2]
+        mine = named[named["model"] == model]
+        effects = tables.read(path, tables.EFFECTS)
+        stream = (cfg["seed"], model, task, "cross")
+        cross += [{"model": model, **row} for row in measures.cross_rows(effects, mine, task, cfg, stream)]  # fmt: skip
+        names = components.Space(shapes[model]["layers"], shapes[model]["heads"], 0, 0).of_kinds()
+        found = measures.importance_rows(effects, mine, names, task, cfg, stream)
+        found += measures.file_drops(effects, mine, task, cfg, stream)
+        importance += [{"model": model, **row} for row in found]
+    return pd.DataFrame(cross), pd.DataFrame(importance)
+
+
+def adjusted(table, columns):
+    """With Benjamini-Hochberg q beside each p, over the whole table."""
+    for column in columns:
+        if column in table:
+            q = statistics.false_discovery(table[column].astype(float))
+            renamed = f"q_{column[2:]}" if column.startswith("p_") else f"{column[:-1]}q"
+            table[renamed] = q
+    return table
+
+
+def lists(table):
+    """Lists of names as text, so that a CSV holds them."""
+    for column in table.columns:
+        if len(table) and isinstance(table[column].iloc[0], (list, np.ndarray)):
+            table[column] = [" ".join(map(str, names)) for names in table[column]]
+    return table
+
+
+def gather(input, cfg):
+    """All tables by the names of the outputs."""
+    pruned = frames(input.pruned, schemas.PRUNED, 2)
+    cross, importance = gather_measures(input, cfg)
+    inclusion = frames(input.inclusion, schemas.INCLUSION, 2)
+    overlap = adjusted(frames(input.overlap, schemas.OVERLAP, 1), ["p_value"])
+    importance = with_pruning(importance, inclusion, frames(input.steps, schemas.STEPS, 2), cfg)
+    ov = frames(input.ov, schemas.OV, 2)
+    motifs = pd.concat(
+        [frames(input.random_motifs, schemas.MOTIFS, 1).assign(task="random tokens"),
+         frames(input.motifs, schemas.MOTIFS, 2)], ignore_index=True,
+    )  # fmt: skip
+    direct = frames(input.direct, schemas.DIRECT, 2)
+    spectrum = frames(input.spectrum, schemas.SPECTRUM, 1)
+    stability = [
+        {"model": model, "task": task, **row}
+        for (model, task), part in pruned.groupby(["model", "task"], sort=False)
+        for row in measures.stability_rows(part)
+    ]
+    return {
+        "cross": adjusted(cross, ["p_rank"]),
+        "overlap": lists(overlap),
+        "circuits": lists(pruned),
+        "stability": pd.DataFrame(stability),
+        "inclusion": inclusion,
+        "frontier": lists(frames(input.frontier, schemas.FRONTIER, 2)),
+        "importance": importance,
+        "edges": frames(input.edges, schemas.PATHS, 2),
+        "cuts": frames(input.cuts, schemas.CUT, 2),
+        "functions": functions_csv(importance, ov, motifs, direct, spectrum, cfg),
+        "ov": ov,
+        "motifs": motifs,
+        "lens": frames(input.lens, schemas.LENS, 2),
+        "direct": direct,
+        "neurons": lists(frames(input.neurons, schemas.NEURONS, 2)),
+        "spectrum": lists(spectrum),
+        "lengths": lengths_csv(frames(input.lengths, schemas.LENGTHS, 1)),
+    }
+
+
+def with_pruning(importance, inclusion, steps, cfg):
+    """Importances with q, how often walks kept each component, and what its removal changed.
+
+    removal: mean change of the score when walks took it out; positive if it worked against the task
+    """
+    importance = adjusted(importance, ["from_full_p", "in_circuit_drop_p"])
+    keys = ["model", "task", "component"]
+    chosen = inclusion[inclusion["threshold"] == cfg["threshold"]]
+    wide = chosen.pivot_table(index=keys, columns="over", values="frequency")
+    wide = wide.rename(columns=lambda over: f"frequency_{over}").reset_index()
+    gone = steps[(steps["threshold"] == cfg["threshold"]) & (steps["action"] == "remove")]
+    gone = gone.groupby(keys)["change"].mean().rename("removal").reset_index()
+    table = importance.merge(wide, on=keys, how="left") if len(wide) else importance
+    return table.merge(gone, on=keys, how="left")
+
+
+def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
+    """One row a head: importance, frequency and direct attribution per task, scores, motif."""
+    own = importance if "circuit" not in importance else importance[importance["circuit"].isna()]
+    heads = own[own["component"].str.contains("h")]
+    table = heads[["model", "component"]].drop_duplicates().reset_index(drop=True)
+    keys = ["model", "component"]
+
+    def join(rows, column, name):
+        nonlocal table
+        for task, part in rows.groupby("task", sort=False):
+            column_of = part[[*keys, column]].rename(columns={column: f"{name}_{task}"})
+            table = table.merge(column_of, on=keys, how="left")
+
+    for column in ("in_circuit", "in_circuit_drop", "from_full", "frequency_orders", "frequency_draws"):  # fmt: skip
+        if column in heads:
+            join(heads[heads["task"].isin(cfg["tasks"])], column, column)
+    join(direct[direct["task"].isin(cfg["tasks"])], "attribution", "direct")
+    for score in ("next", "copy", "previous"):
+        mine = ov[(ov["score"] == score) & (ov["sign"] == 1)]
+        join(mine[mine["position"].isna()], "share", score)
+        last = mine.groupby(["model", "task"])["position"].transform("max")
+        join(mine[mine["position"] == last], "share", f"{score}_last")
+    for motif in RANDOM:
+        mine = motifs[(motifs["motif"] == motif) & (motifs["task"] == "random tokens")]
+        table = table.merge(mine[[*keys, "attention"]].rename(columns={"attention": motif}), on=keys, how="left")  # fmt: skip
+    for motif in ITEMS:
+        mine = motifs[(motifs["motif"] == motif) & motifs["task"].isin(cfg["tasks"])]
+        mean = mine.groupby(keys)["attention"].mean().rename(motif).reset_index()
+        table = table.merge(mean, on=keys, how="left")
+    spread = spectrum.groupby(keys)[["members", "chance"]].mean().reset_index()
+    table = table.merge(spread.rename(columns={"members": "spectrum_members", "chance": "spectrum_chance"}), on=keys, how="left")  # fmt: skip
+    place = table["component"].map(components.place)
+    table.insert(2, "layer", [layer for layer, _ in place])
+    table.insert(3, "head", [head for _, head in place])
+    values = table[[*RANDOM, *ITEMS]].astype(float).fillna(0)
+    best, size = values.idxmax(axis=1), values.max(axis=1)
+    table.insert(4, "motif", best.where(size >= cfg["motif"], "none"))
+    return table
+
+
+def lengths_csv(rows):
+    """Behaviour by length: mean probability with its t interval, quartiles of the rank."""
+    from scipy import stats
+
+    grouped = rows.groupby(["model", "task", "length"], sort=False)
+    table = grouped.agg(
+        n=("rank", "size"), probability=("probability", "mean"), se=("probability", "sem"),
+        rank=("rank", "median"), rank_low=("rank", lambda r: r.quantile(0.25)),
+        rank_high=("rank", lambda r: r.quantile(0.75)), top1=("rank", lambda r: (r == 1).mean()),
+        difference=("difference", "mean"),
+    ).reset_index()  # fmt: skip
+    half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"].fillna(0)
+    table["probability_low"] = (table["probability"] - half).clip(lower=0)
+    table["probability_high"] = (table["probability"] + half).clip(upper=1)
+    return table.drop(columns="se")

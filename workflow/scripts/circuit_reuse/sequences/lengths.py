@@ -1,0 +1,61 @@
+"""The stage that measures the answer's probability and rank against the length of the sequence."""
+
+import pandas as pd
+
+from circuit_reuse import batching, examples, fingerprint, models
+from circuit_reuse.prompts import sources
+from circuit_reuse.prompts.generate import generate
+from circuit_reuse.sequences import schemas, stages
+
+
+def measure(input, output, params, wildcards, threads, log):
+    """Every task of a model at every length that its members allow; see measure_lengths.py."""
+    cfg = params.cfg
+    model = models.of_job(input, params, threads)
+    tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
+    rows = []
+    for task, spec in cfg["tasks"].items():
+        for length in cfg["lengths"]:
+            table = prompts(task, spec, length, cfg, tokenizer, bos if spec["bos"] else None)
+            if table is None:
+                log.info("%s: no sequence of %d elements and one more", task, length)
+                continue
+            for batch in batching.batches(table, params.compute["batch_tokens"], model.device):
+                last = models.logits(model, batch.clean)
+                answer = last.gather(1, batch.answer[:, None])
+                probability = last.softmax(-1).gather(1, batch.answer[:, None])[:, 0]
+                difference = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")  # fmt: skip
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "task": task, "length": length,
+                            "example": table["example"].to_numpy()[batch.rows],
+                            "probability": probability.cpu().numpy(),
+                            "rank": (last >= answer).sum(1).cpu().numpy(),
+                            "difference": difference.cpu().numpy(),
+                        }
+                    )
+                )  # fmt: skip
+    frame = pd.concat(rows, ignore_index=True).sort_values(["task", "length", "example"])
+    stages.write(output.lengths, schemas.LENGTHS, frame, cfg, input)
+
+
+def prompts(task, spec, length, cfg, tokenizer, bos):
+    """Held-out prompts of a length under the model's tokenizer; None if the members are too few."""
+    options, made = {**spec["options"], "length": length}, []
+    count = cfg["count"]
+    # Short or bare sequences have few different prompts: as many as there are will do.
+    while count and not made:
+        try:
+            made = generate(task, count, cfg["seed"], 1.0, options, spec["family"])
+        except ValueError:
+            count //= 2
+    if not made:
+        return None
+    table = pd.DataFrame([examples.tokenise(tokenizer, bos, sources.row(*each)) for each in made])
+    table = table[table["answer"].notna() & table["distractor"].notna()].reset_index(drop=True)
+    if table.empty:
+        return None
+    # Only the clean prompt is run: a corruption that is not valid at this length does not matter.
+    table["positions"] = [[0] for _ in range(len(table))]
+    return table

@@ -1,0 +1,135 @@
+"""Which circuits are compared: those of the tasks, their unions and intersections, files, random ones."""
+
+import itertools
+
+from scipy import stats
+
+from circuit_reuse import circuits, components, fingerprint, tables
+from circuit_reuse.sequences import files, pruning, schemas, stages
+
+
+def of_files(chosen, space, task, model=""):
+    """Circuits of files for one task: {name: [component]}.
+
+    chosen: {name: {file}} as the config names them
+    raises: CircuitFileError for components that the model lacks
+    """
+    found = {}
+    for name, file in chosen.items():
+        read = files.read(file["file"])
+        files.check_model(file["file"], read, space, model or "the model")
+        if task in read:
+            found[name] = stages.in_order(read[task])
+    return found
+
+
+def name_circuits(input, output, params, wildcards, threads, log):
+    """The circuits of a model by name, and how much they overlap; see name_circuits.py."""
+    cfg = params.cfg
+    about = fingerprint.read_description(input.about)
+    space = fingerprint.shape(fingerprint.folder_of(input.model))
+    rows = []
+    for task, path in zip(cfg["of"], input.pruned, strict=True):
+        table = tables.read(path, schemas.PRUNED)
+        rows += of_task(table, task, cfg)
+        rows += [
+            row(f"{name}: {task}", "file", circuit, task)
+            for name, circuit in of_files(cfg["circuits"], space, task, wildcards.model).items()
+        ]
+    mine = {each["task"]: each["components"] for each in rows if each["kind"] == "task"}
+    rows += combined({task: mine[task] for task in cfg["tasks"]})
+    rows += random_rows(rows, space, cfg["random_sets"], (cfg["seed"], wildcards.model))
+    found = overlaps(rows, space)
+    tables.write(output.circuits, schemas.NAMED, rows, cfg=cfg, model=about["fingerprint"])
+    tables.write(output.overlap, schemas.OVERLAP, found, cfg=cfg, model=about["fingerprint"])
+    log.info("%d circuits", len(rows))
+
+
+def row(name, kind, names, task=None, number=None):
+    """A row of the named circuits."""
+    return {
+        "name": name,
+        "kind": kind,
+        "task": task,
+        "make": stages.make(names),
+        "number": number,
+        "components": list(names),
+    }
+
+
+def of_task(table, task, cfg):
+    """The circuit of a task by the chosen strategy and threshold, and that of most walks."""
+    table = table[table["threshold"] == cfg["threshold"]]
+    chosen = table[(table["strategy"] == cfg["strategy"]) & table["draw"].isna() & table["order"].isna()]  # fmt: skip
+    found = [row(task, "task", chosen["components"].iloc[0], task)]
+    often = table[table["strategy"] == "frequent"]
+    if len(often):
+        found.append(row(f"{task} (frequent)", "frequent", often["components"].iloc[0], task))
+    return found
+
+
+def combined(mine):
+    """Unions and intersections of every two circuits, and of all; mine: {task: components}."""
+    found = []
+    groups = [list(pair) for pair in itertools.combinations(mine, 2)]
+    if len(mine) > 2:
+        groups.append(list(mine))
+    for group in groups:
+        sets = [set(mine[task]) for task in group]
+        for kind, sign, members in (
+            ("union", " | ", set.union(*sets)),
+            ("intersection", " & ", set.intersection(*sets)),
+        ):
+            found.append(row(sign.join(group), kind, stages.in_order(members)))
+    return found
+
+
+def random_rows(rows, space, count, stream):
+    """Random circuits of every make among the circuits of tasks, walks and files."""
+    names, found = space.of_kinds(stages.KINDS), {}
+    for each in rows:
+        if each["kind"] in ("task", "file") and len(each["components"]):
+            found.setdefault(each["make"], circuits.make_of(each["components"]))
+    return [
+        row(f"random {make}", "random", chosen, number=number)
+        for make, numbers in sorted(found.items())
+        for number, chosen in enumerate(
+            circuits.random_sets(numbers, names, count, "/".join(map(str, (*stream, "sequences"))))
+        )
+    ]
+
+
+def overlaps(rows, space):
+    """Rows of the overlap table: every two circuits of tasks, most walks and files."""
+    chosen = [each for each in rows if each["kind"] in ("task", "frequent", "file")]
+    found = []
+    for first, second in itertools.combinations(chosen, 2):
+        for kind in ("all", *stages.KINDS):
+            kinds = stages.KINDS if kind == "all" else (kind,)
+            a, b = (
+                [name for name in each["components"] if components.kind(name) in kinds]
+                for each in (first, second)
+            )
+            there = overlap(a, b, len(space.of_kinds(kinds)))
+            found.append({"first": first["name"], "second": second["name"], "kind": kind} | there)
+    return found
+
+
+def overlap(first, second, total):
+    """How much two sets of components share, against drawing them at random from `total`.
+
+    p_value: P(as many shared or more), hypergeometric: of `total` components, those of the first
+    set are marked, and as many as the second set holds are drawn
+    """
+    common = set(first) & set(second)
+    drawn = stats.hypergeom(total, len(first), len(second))
+    return {
+        "n_first": len(first),
+        "n_second": len(second),
+        "total": total,
+        "shared": len(common),
+        "expected": len(first) * len(second) / total if total else 0.0,
+        "jaccard": pruning.jaccard(first, second),
+        "p_value": min(1.0, float(drawn.sf(len(common) - 1))) if total else 1.0,
+        "common": stages.in_order(common),
+    }

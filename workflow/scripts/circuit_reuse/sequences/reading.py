@@ -1,0 +1,243 @@
+"""The stages that read what heads and MLPs do, from the untouched model."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from circuit_reuse import circuits, edges, examples, fingerprint, models
+from circuit_reuse.prompts import sequence
+from circuit_reuse.sequences import functions, schemas, stages
+
+TOP_NEURONS, NEURON_TOKENS = 10, 8
+DIRECTIONS, DIRECTION_TOKENS = 15, 20
+RANDOM_PROMPTS, RANDOM_LENGTH = 32, 8
+
+
+def read_heads(input, output, params, wildcards, threads, log):
+    """What heads do on one task; see read_heads.py."""
+    cfg, tokens = params.cfg, params.compute["batch_tokens"]
+    model = models.of_job(input, params, threads)
+    _, held_out = stages.splits(input.examples, cfg, wildcards.task)
+    tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
+    names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]  # fmt: skip
+    ov, attention, motifs = [], [], []
+    if cfg["family"] == "sequence":
+        prompts, targets = bare(tokenizer, bos if cfg["bos"] else None, cfg["options"])
+        found = functions.ov_hits(model, torch.tensor(prompts, device=model.device), cfg["top"])
+        ov = functions.ov_scores(found, targets, names)
+    table = held_out[held_out["length"] == held_out["length"].mode()[0]].reset_index(drop=True)
+    attention, motifs = attended(model, table, tokenizer, names, tokens)
+    write = lambda path, schema, rows: stages.write(path, schema, rows, cfg, input)  # noqa: E731
+    write(output.ov, schemas.OV, ov)
+    write(output.attention, schemas.ATTENTION, attention)
+    write(output.motifs, schemas.MOTIFS, motifs)
+    write(output.lens, schemas.LENS, lens_rows(model, held_out, tokens))
+    write(output.direct, schemas.DIRECT, direct_rows(model, held_out, tokens, log))
+    write(output.neurons, schemas.NEURONS, neuron_rows(model, held_out, cfg["metric"], tokenizer, tokens))  # fmt: skip
+    log.info("%d prompts read", len(held_out))
+
+
+def bare(tokenizer, bos, options):
+    """Bare ascending sequences of a task's members, and the tokens that would be next, copies, previous.
+
+    returns: token ids [prompt, position], {score: [prompt][element] list of ids}
+    """
+    members, length = options["members"], options.get("length", 4)
+    listed = sequence.MEMBERS[members] if isinstance(members, str) else list(members)
+    elements = listed[: options.get("largest")]
+    ids = [tokenizer.encode(f" {word}", add_special_tokens=False).ids for word in elements]
+    alone = [tokenizer.encode(word, add_special_tokens=False).ids for word in elements]
+    # A hit is the word with its leading space, or without it where that is one token too.
+    accepted = [[one for each in both for one in each if len(each) == 1] for both in zip(ids, alone, strict=True)]  # fmt: skip
+    prompts, targets = [], {score: [] for score in functions.OFFSETS}
+    for start in range(len(elements) - length + 1):
+        shown = range(start, start + length)
+        if any(len(ids[n]) != 1 for n in shown):
+            continue
+        prompts.append(([] if bos is None else [bos]) + [ids[n][0] for n in shown])
+        for score, offset in functions.OFFSETS.items():
+            targets[score].append(
+                [accepted[n + offset] if 0 <= n + offset < len(elements) else [] for n in shown]
+            )
+    return prompts, targets
+
+
+def attended(model, table, tokenizer, names, tokens):
+    """Rows of the attention table, and of the motifs of a sequence.
+
+    table: examples of one length; elements stand at the same positions in all of them
+    """
+    total, found = None, {}
+    for batch in functions.batches(model, table, tokens):
+        for layer, pattern in enumerate(functions.patterns(model, batch.clean)):
+            found[layer] = found.get(layer, 0) + pattern.sum(0)
+        total = (total or 0) + len(batch.rows)
+    labels, items = positions(table, tokenizer)
+    length = len(labels)
+    lower = np.tril_indices(length)
+    attention, motifs = [], []
+    masks = functions.item_masks(items, length, model.device) if len(items) > 1 else {}
+    for layer, row in enumerate(names):
+        mean = (found[layer] / total).cpu()
+        for head, name in enumerate(row):
+            attention.append(
+                pd.DataFrame(
+                    {
+                        "component": name, "query": lower[0], "key": lower[1],
+                        "query_label": [labels[n] for n in lower[0]],
+                        "key_label": [labels[n] for n in lower[1]],
+                        "attention": mean[head].numpy()[lower],
+                    }
+                )
+            )  # fmt: skip
+        for kind, mask in masks.items():
+            motifs += motif_rows(kind, mean[None], mask.cpu(), row, total)
+    return pd.concat(attention, ignore_index=True), motifs
+
+
+def motif_rows(kind, pattern, mask, names, times):
+    """Rows of the motifs table for the heads of a layer."""
+    mass, chance, queries = functions.motif(pattern, mask)
+    return [
+        {"component": name, "motif": kind, "attention": float(value), "chance": chance, "n": queries * times}
+        for name, value in zip(names, mass, strict=True)
+        if queries
+    ]  # fmt: skip
+
+
+def positions(table, tokenizer):
+    """What stands at each position: an element, a token that is always there, or filler text.
+
+    returns: labels, and positions of the elements in order
+    """
+    tokens = np.array([list(map(int, row)) for row in table["clean_tokens"]])
+    roles = {}
+    for role in table["roles"].iloc[0]:
+        roles[int(role["position"])] = role["role"]
+    steady = all({int(r["position"]): r["role"] for r in each} == roles for each in table["roles"])
+    labels, items = [], []
+    for place in range(tokens.shape[1]):
+        role = roles.get(place) if steady else None
+        if role:
+            labels.append(role.replace("item_", "item "))
+            items += [place] if role.startswith("item_") else []
+        elif len(set(tokens[:, place])) == 1:
+            labels.append((tokenizer.id_to_token(int(tokens[0, place])) or "?").replace("Ġ", ""))
+        else:
+            labels.append("word")
+    return labels, items
+
+
+def lens_rows(model, table, tokens):
+    """Rows of the lens table."""
+    parts = {}
+    for batch in functions.batches(model, table, tokens):
+        every = torch.arange(len(batch.rows), device=model.device)
+        for key, logits in functions.lens(model, batch).items():
+            probability, top = logits.softmax(-1), logits.argmax(-1)
+            rank = (logits >= logits[every, batch.answer][:, None]).sum(1)
+            parts.setdefault(key, []).append(
+                torch.stack(
+                    [
+                        probability[every, batch.answer], probability[every, batch.distractor],
+                        (top == batch.answer).float(), (top == batch.distractor).float(),
+                        rank.float(),
+                    ]
+                ).cpu()
+            )  # fmt: skip
+    rows = []
+    for (layer, norm), found in parts.items():
+        values = torch.cat(found, dim=1).double()
+        means = values[:4].mean(1).tolist()
+        names = ("probability", "probability_shown", "top1", "top1_shown")
+        rank = float(np.median(values[4].numpy()))
+        rows.append({"layer": layer, "norm": norm, "rank": rank, "n": values.shape[1]} | dict(zip(names, means, strict=True)))  # fmt: skip
+    return rows
+
+
+def direct_rows(model, table, tokens, log):
+    """Rows of the direct table; none for a model whose stream is no plain sum."""
+    try:
+        edges.check_architecture(model)
+    except ValueError:
+        log.info("no direct attribution: in this model components do not simply add up")
+        return []
+    parts = []
+    for batch in functions.batches(model, table, tokens):
+        found, rest = functions.direct(model, batch)
+        parts.append(torch.cat([found, rest[:, None]], dim=1).cpu())
+    values = torch.cat(parts).double()
+    error = values.std(0) / len(values) ** 0.5
+    return [
+        {"component": name, "attribution": float(mean), "standard_error": float(se)}
+        for name, mean, se in zip([*model.space.names, "rest"], values.mean(0), error, strict=True)
+    ]
+
+
+def neuron_rows(model, table, metric, tokenizer, tokens):
+    """Rows of the neurons table: of each MLP the neurons of largest mean attribution."""
+    layers = {}
+    for batch in functions.batches(model, table, tokens):
+        for layer, found in enumerate(functions.neurons(model, batch, metric)):
+            layers.setdefault(layer, []).append(found.cpu())
+    weight, rows = functions.unembedding(model)[0], []
+    for layer, parts in layers.items():
+        values = torch.cat(parts).double()
+        mean, error = values.mean(0), values.std(0) / len(values) ** 0.5
+        out = functions.neuron_outputs(model, layer, len(mean))
+        chosen = mean.abs().argsort(descending=True, stable=True)[:TOP_NEURONS].tolist()
+        for rank, neuron in enumerate(chosen, start=1):
+            top = (weight @ out[neuron]).topk(NEURON_TOKENS).indices.tolist()
+            rows.append(
+                {
+                    "component": f"m{layer}", "neuron": neuron, "rank": rank,
+                    "attribution": float(mean[neuron]), "standard_error": float(error[neuron]),
+                    "tokens": words(tokenizer, top),
+                }
+            )  # fmt: skip
+    return rows
+
+
+def words(tokenizer, ids):
+    """Tokens as text, one by one."""
+    return [tokenizer.decode([n], skip_special_tokens=False) for n in ids]
+
+
+def describe_heads(input, output, params, wildcards, threads, log):
+    """What heads do whatever the task: motifs on random tokens, spectra; see describe_heads.py."""
+    cfg = params.cfg
+    model = models.of_job(input, params, threads)
+    tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
+    rng = circuits.generator(cfg["seed"], wildcards.model, "repeated tokens")
+    tokens, masks = functions.repeated(model, RANDOM_PROMPTS, RANDOM_LENGTH, bos, rng)
+    motifs = []
+    for layer, pattern in enumerate(functions.patterns(model, tokens)):
+        names = [f"a{layer}.h{head}" for head in range(model.space.heads)]
+        for kind, mask in masks.items():
+            motifs += motif_rows(kind, pattern.cpu(), mask.cpu(), names, 1)
+    stages.write(output.motifs, schemas.MOTIFS, motifs, cfg, input)
+    stages.write(output.spectrum, schemas.SPECTRUM, spectra(model, tokenizer, cfg), cfg, input)
+
+
+def spectra(model, tokenizer, cfg):
+    """Rows of the spectrum table; cfg: members of the sequences studied."""
+    members = set()
+    for word in cfg["members"]:
+        for text in (word, f" {word}"):
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            members |= set(ids) if len(ids) == 1 else set()
+    weight, rows = functions.unembedding(model)[0], []
+    for layer in range(model.space.layers):
+        for head in range(model.space.heads):
+            sizes, right = functions.spectrum(model, layer, head, DIRECTIONS)
+            tops = (right @ weight.T).topk(DIRECTION_TOKENS).indices.tolist()
+            for direction, (size, top) in enumerate(zip(sizes, tops, strict=True), start=1):
+                rows.append(
+                    {
+                        "component": f"a{layer}.h{head}", "direction": direction,
+                        "value": float(size), "tokens": words(tokenizer, top),
+                        "members": len(set(top) & members) / len(top),
+                        "chance": len(members) / len(weight),
+                    }
+                )  # fmt: skip
+    return rows

@@ -1,0 +1,79 @@
+"""What the jobs of the sequence study have in common; no torch."""
+
+import numpy as np
+
+from circuit_reuse import circuits, components, examples, fingerprint, statistics, tables
+
+KINDS = ("head", "mlp")
+
+
+def splits(path, cfg, task):
+    """The used examples of a task: train and held out, those that have a mean to be replaced by.
+
+    raises: ValueError if a split has fewer than cfg["min_valid"]
+    """
+    table = tables.read(path, tables.EXAMPLES)
+    train, held_out = two(table[table["used"]], cfg["replacement"])
+    used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
+    for split in ("train", "held_out"):
+        examples.enough(used.to_dict("records"), split, cfg["min_valid"], task)
+    return train, held_out
+
+
+def two(used, replacement):
+    """Train and held-out examples; under means, held-out ones of a length that train has."""
+    train, held_out = (used[used["split"] == split] for split in ("train", "held_out"))
+    if replacement == "mean":
+        held_out = held_out[held_out["length"].isin(set(train["length"]))]
+    return train.reset_index(drop=True), held_out.reset_index(drop=True)
+
+
+def about(input):
+    """The fingerprint of a job's model."""
+    return fingerprint.read_description(input.about)["fingerprint"]
+
+
+def write(path, schema, rows, cfg, input):
+    """A table with what made it."""
+    if not isinstance(rows, list):
+        rows = rows[schema.names]
+    tables.write(path, schema, rows, cfg=cfg, model=about(input))
+
+
+def share(values, full):
+    """Score of a circuit: mean metric in per cent of the full model's.  values, full: [example]."""
+    return float(100 * np.mean(values) / np.mean(full))
+
+
+def share_interval(values, full, resamples, stream):
+    """Bootstrap interval of the score over examples, circuit and full model drawn together."""
+    seed = int(circuits.generator(*stream).integers(2**31))
+    return statistics.bootstrap(
+        (values, full), lambda a, b, axis: 100 * a.mean(axis=axis) / b.mean(axis=axis), resamples, seed
+    )  # fmt: skip
+
+
+def check_task(full, task, model):
+    """A score in per cent needs a full model that does the task.
+
+    raises: ValueError if the mean metric is not positive
+    """
+    if np.mean(full) <= 0:
+        raise ValueError(
+            f"{model} does not do {task}: its mean metric is {np.mean(full):.2f}, so per cent of it "
+            "mean nothing; leave the task out of sequences for this model, or see what it answers "
+            "with examples.correct_only: true"
+        )
+
+
+def in_order(names):
+    """Names in the order of the computation."""
+    return sorted(map(str, names), key=components.order)
+
+
+def make(names):
+    """The make of a circuit in words: 3 heads, 1 MLP."""
+    found = circuits.make_of(names)
+    words = {"head": ("head", "heads"), "mlp": ("MLP", "MLPs")}
+    parts = [f"{found[k]} {words[k][found[k] != 1]}" for k in KINDS if found.get(k)]
+    return ", ".join(parts) or "nothing"
