@@ -1,3 +1,4 @@
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -16,7 +17,7 @@ wildcard_constraints:
     model=one_of(config["model_sources"]),
     task=one_of([*registry.TASKS, *config["custom_tasks"]]),
     method=one_of(METHODS),
-    shard=r"(scan)?\d{4}",
+    shard=r"(scan|sequences)?\d{4}",
 
 
 include: "rules/models.smk"
@@ -26,12 +27,18 @@ include: "rules/circuits.smk"
 include: "rules/ablation.smk"
 include: "rules/report.smk"
 include: "rules/scaling.smk"
+include: "rules/sequences.smk"
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 
 
 onstart:
     warm.launch()
+    if not WITH_DOT and SEQUENCES["diagrams"]["draw"] == "auto":
+        logger.info(
+            "Graphviz's program dot is not installed: circuits are drawn in the interactive page only "
+            "(apt install graphviz, brew install graphviz or conda install graphviz)"
+        )
 
 
 rule all:
@@ -39,3 +46,4 @@ rule all:
     input:
         rules.reuse.input,
         rules.scaling.input,
+        rules.sequences.input,

@@ -13,9 +13,9 @@ import torch
 from measure import peak_megabytes
 from shapes import PROJECT
 
-NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
+NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
 # Those that start processes.
-WHOLE = ("imports", "head_scan", "default_run")
+WHOLE = ("imports", "head_scan", "default_run", "pruning_orders")
 RESULTS = PROJECT / "benchmarks" / "results.json"
 PAGE = """# Benchmarks
 
@@ -34,7 +34,9 @@ What the figures mean and how they were reached is in [performance.md](performan
 
 def run_one(name):
     """Run a benchmark here and print its figures as JSON."""
-    if name in WHOLE:
+    if name.startswith("pruning"):
+        import pruning as module
+    elif name in WHOLE:
         import workflow as module
     else:
         import attribution as module

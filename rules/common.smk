@@ -1,4 +1,5 @@
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,14 +9,16 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 import warm
 from circuit_reuse import checks
 from circuit_reuse.fingerprint import files as model_folder_files
-from circuit_reuse.prompts import registry
+from circuit_reuse.prompts import registry, sequence
 from circuit_reuse.scaling import checks as scaling_checks
+from circuit_reuse.sequences import checks as sequence_checks
 from circuit_reuse.staleness import code_hash
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
 checks.check(config, PROJECT, Path.cwd())
 scaling_checks.check(config, (PROJECT, Path.cwd()))
+sequence_checks.check(config, (PROJECT, Path.cwd()))
 
 
 def one_of(names):
@@ -47,6 +50,11 @@ def task_cfg(task):
     """The settings of a task, whether built in or the user's own."""
     if task in config["custom_tasks"]:
         custom = config["custom_tasks"][task]
+        if "sequence" in custom:
+            told = {key: custom[key] for key in ("bos", "accuracy")}
+            return settled(
+                {"family": "sequence", "options": custom["sequence"], **told}
+            )
         return settled({"family": "custom", **custom})
     spec = registry.TASKS[task]
     options = spec.options | config["task_options"].get(task, {})
@@ -87,7 +95,9 @@ def shard_range(shard):
     size, count = config["examples"]["shard_size"], config["examples"]["count"]
     if shard.startswith("scan"):
         size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
-    number = int(shard.removeprefix("scan"))
+    if shard.startswith("sequences"):
+        size = count = config["sequences"]["examples"]
+    number = int(shard[-4:])
     return [number * size, min((number + 1) * size, count)]
 
 
@@ -196,6 +206,53 @@ def scaling_table(file, title):
     if not title:
         return path
     return shown(path, "scaling_table", "Scaling", shows=f"{title} (table)")
+
+
+def sequence_models(path, **more):
+    """A file of every model of the sequence study."""
+    return expand(path, model=config["sequences"]["models"], **more)
+
+
+def sequence_tasks(*kinds):
+    """Tasks of the sequence study by kind (tasks, variants, foreign, probes), in order."""
+    return [task for kind in kinds for task in config["sequences"][kind]]
+
+
+def sequence_table(file, title):
+    """A table of the sequence study, with its caption in the report if it has a title."""
+    path = f"<results>/tables/sequences/{file}"
+    if not title:
+        return path
+    return shown(path, "sequences_table", "Sequences", shows=f"{title} (table)")
+
+
+def sequence_members(tasks):
+    """All words that the sequences of some tasks are made of."""
+    found = {}
+    for task in tasks:
+        options = task_cfg(task).get("options") or {}
+        if task_cfg(task)["family"] == "sequence":
+            members = options.get("members", "digits")
+            listed = sequence.MEMBERS[members] if isinstance(members, str) else members
+            found |= dict.fromkeys(listed[: options.get("largest")])
+    return list(found)
+
+
+def pruning_cfg(task):
+    """How a task is pruned: tasks of comparison need no random orders unless asked for."""
+    block = dict(config["sequences"]["pruning"])
+    if block.pop("orders_for") == "tasks" and task not in config["sequences"]["tasks"]:
+        block |= {"random_orders": 0, "draws": 0}
+    return block
+
+
+def circuit_files(model=None):
+    """Circuits from files that are for a model: {name: {file}}."""
+    return {
+        name: {"file": entry["file"]}
+        for name, entry in config["sequences"]["circuits"].items()
+        if model is None or not entry["models"] or model in entry["models"]
+    }
 
 
 def scaling_models(path, **more):

@@ -326,6 +326,7 @@ rule check_published_scaling:
 rule check_published:
     input:
         rules.check_published_scaling.output,
+        "<results>/tables/sequences/published_check.csv",
 
 
 rule check_table:
@@ -362,5 +363,5 @@ rule scaling:
     input:
         rules.summarise_scaling.output,
         rules.draw_scaling.output,
-        rules.check_published.input,
+        rules.check_published_scaling.output,
         rules.check_heads.input,

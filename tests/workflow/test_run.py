@@ -70,7 +70,9 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     run = type(project)(grown)
     wider = CONFIG["circuits"] | {"thresholds": [50, 75, 100]}
     stricter = CONFIG["scaling"] | {"classes": {"tau": 0.2, "unit": "base"}}
-    run.config(circuits=wider, scaling=stricter)
+    pruning = CONFIG["sequences"]["pruning"] | {"thresholds": [20, 10]}
+    continued = CONFIG["sequences"] | {"pruning": pruning}
+    run.config(circuits=wider, scaling=stricter, sequences=continued)
     text = run.snakemake()
     assert "score_examples" not in text and "tokenise_examples" not in text
     assert "scan_heads" not in text and "trace_heads" not in text
@@ -81,8 +83,13 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     # the random sets of their makes.
     assert all(int(found[2]) <= 6 for found in counts)
 
+    # The walks to 20 points ask for circuits that were run before, those to 10 points for new ones.
+    logs = [path.read_text() for path in (grown / "logs" / "prune_nodes").rglob("*.log")]
+    counts = [re.search(r"(\d+) circuits run, (\d+) known already", log) for log in logs]
+    assert len(counts) == 2 and all(int(found[1]) < int(found[2]) for found in counts)
+
     clean = copy_project(tmp_path / "clean")
-    clean.config(circuits=wider, scaling=stricter)
+    clean.config(circuits=wider, scaling=stricter, sequences=continued)
     clean.snakemake()
     assert hashes(grown) == hashes(clean.folder)
 

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 from circuit_reuse.scaling import validator
-from workflow_config import CONFIG
+from workflow_config import CONFIG, copied
 
 pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/scaling"
@@ -83,24 +83,19 @@ def test_published_numbers_and_a_users_table_are_checked(project):
     assert "Validation of mine" in page and "does not have" not in page
 
 
-def test_only_heroes_can_be_traced(project):
+def test_only_heroes_can_be_traced(project, tmp_path):
     """Large models: heads are chosen first, the transfer goes by scans alone."""
+    project = copied(project, tmp_path)
     scaling = CONFIG["scaling"] | {"tracing": CONFIG["scaling"]["tracing"] | {"heads": "heroes"}}
-    kept = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}  # fmt: skip
     project.config(scaling=scaling)
-    try:
-        jobs = {rule for rule, _ in project.planned()}
-        assert "trace_heads" in jobs and "scan_heads" not in jobs
-        project.snakemake(f"{TABLES}/findings.md")
-        traced = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/ioi/trace.parquet")
-        heroes = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/heroes.parquet")
-        strong = heroes[~heroes["category"].isin(["weak", "uncertain"])]
-        there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))  # fmt: skip
-        assert there == set(strong[["layer", "head"]].itertuples(index=False, name=None))
-    finally:
-        project.config()
-        project.snakemake()
-    assert all(path.read_bytes() == content for path, content in kept.items() if path.suffix in (".csv", ".parquet"))  # fmt: skip
+    jobs = {rule for rule, _ in project.planned()}
+    assert "trace_heads" in jobs and "scan_heads" not in jobs
+    project.snakemake(f"{TABLES}/findings.md")
+    traced = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/ioi/trace.parquet")
+    heroes = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/heroes.parquet")
+    strong = heroes[~heroes["category"].isin(["weak", "uncertain"])]
+    there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))  # fmt: skip
+    assert there == set(strong[["layer", "head"]].itertuples(index=False, name=None))
 
 
 def test_the_overlay_of_the_public_models_plans_without_network(project):

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from workflow_config import CONFIG
 
-pytestmark = pytest.mark.xdist_group("workflow")
+# Apart from the other tests of the workflow, so that two processes share them.
+pytestmark = pytest.mark.xdist_group("staleness")
 
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
@@ -15,13 +16,24 @@ TABLED = {"summarise_scaling": 1, "draw_scaling": 1}
 CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS}
 TRACED = TABLED | {"trace_heads": PAIRS}
 SCANNED = CLASSED | TRACED | {"scan_heads": PAIRS * SHARDS}
+# The sequence study: one model, digits with IOI as a foreign control.
+LISTED = {"summarise_sequences": 1, "draw_sequences": 1, "draw_circuits": 1}
+CUT = LISTED | {"cut_edges": 1}
+CROSSED = LISTED | {"cross_sequences": 2}
+PATCHED = CUT | {"patch_edges": 1}
+NAMED = PATCHED | CROSSED | {"name_circuits": 1}
+PRUNED = NAMED | {"prune_nodes": 2}
+READ = LISTED | {"read_heads": 1}
+UNASKED = {"describe_heads": 1, "measure_lengths": 1}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
-SCORED = SHARED | {"score_examples": 2 * PAIRS * SHARDS, "compare_methods": MODELS}
+SCORED = SHARED | PRUNED | {"score_examples": 2 * PAIRS * SHARDS + 2, "compare_methods": MODELS}
 # The scan has as many shards of its own.
-ASKED = SCORED | SCANNED | {"tokenise_examples": 2 * PAIRS * SHARDS}
-WRITTEN = ASKED | {"write_prompts": 2 * TASKS * SHARDS, "check_published_scaling": 1}
+ASKED = SCORED | SCANNED | READ | {"tokenise_examples": 2 * PAIRS * SHARDS + 2}
+WRITTEN = (
+    ASKED | UNASKED | {"write_prompts": 2 * TASKS * SHARDS + TASKS, "check_published_scaling": 1}
+)
 
 
 def block(run, name, **changes):
@@ -43,21 +55,28 @@ CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
     "controls": ({"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}}, RUN | {"share_circuits": PAIRS}),
     "permutations": ({"tests": {"permutations": 300}}, TESTED),
-    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | {"cross_tasks": MODELS}),
+    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | {"cross_tasks": MODELS}),
     "draws of the null": ({"reuse": {"draws": 120}}, {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1}),
-    "level of a line": ({"tests": {"alpha": 0.01}}, {"draw_reuse_atp": 1}),
+    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1}),
+    "level of a line": ({"tests": {"alpha": 0.01}}, LISTED | {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
-    "steps that no method uses": ({"attribution": {"steps": 9}}, {"summarise_reuse": 1}),
+    "steps of integrated gradients": ({"attribution": {"steps": 9}}, PATCHED | {"summarise_reuse": 1}),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
-    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED),
+    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED),
     "seed": ({"seed": 1}, WRITTEN),
     "threshold of strong heads": ({"scaling": {"classes": {"tau": 0.1, "unit": "base"}}}, CLASSED),
     "random sets of heads": ({"scaling": {"heroes": {"sizes": [1, 2], "random_sets": 5, "examples": 4}}}, CLASSED),
     "parts traced": ({"scaling": {"tracing": {"parts": ["z"], "by_position": ["z"], "examples": 3}}}, TRACED),
     "draws of the null of transfer": ({"scaling": {"transfer": {"draws": 20}}}, TABLED),
     "replacements of heads": ({"scaling": {"replacements": ["corrupt"]}}, CLASSED | {"scan_heads": PAIRS * SHARDS}),
+    "threshold of pruning": ({"sequences": {"pruning": {"thresholds": [10], "threshold": 10, "random_orders": 2, "draws": 1, "add_back": False}}}, PRUNED),
+    "random circuits": ({"sequences": {"random_sets": 5}}, NAMED),
+    "cut of edges": ({"sequences": {"edges": {"examples": 4, "value": 0.7}}}, CUT),
+    "colours of circuits": ({"sequences": {"diagrams": {"colours": ["#000000", "#111111", "#222222"]}}}, {"draw_sequences": 1, "draw_circuits": 1}),
+    "lengths": ({"sequences": {"lengths": {"values": [3], "examples": 4}}}, LISTED | {"measure_lengths": 1}),
+    "top of a score": ({"sequences": {"functions": {"top": 3}}}, READ),
+    "least motif": ({"sequences": {"functions": {"motif": 0.5}}}, LISTED),
     "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
 }  # fmt: skip
 
@@ -66,14 +85,18 @@ CODE_EDITS = {
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
+    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | LISTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
-    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1}),
+    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1}),
     "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
     "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
     "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
     "findings": (code("scaling/findings", "value >= 0.001", "value >= 0.002"), {"summarise_scaling": 1, "draw_scaling": 1}),
     "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
+    "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED | {"check_published_sequences": 1}),
+    "path patching": (code("sequences/paths", 'for part in "qkv"', 'for part in "qvk"'), PATCHED),
+    "what heads do": (code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"), READ | {"describe_heads": 1}),
+    "the page of circuits": (replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"), {"draw_circuits": 1}),
     "one task's prompts": (code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"), "digits"),
 }  # fmt: skip
 
@@ -131,10 +154,11 @@ def test_an_edit_of_the_code(project, name):
     with project.edited(*edit):
         jobs = project.planned()
     if expected == "digits":
-        # Heroes go by both tasks of the study, so they are looked at on the other one too.
-        per_task = [job for job in jobs if "task" in job[1] and job[0] != "ablate_heroes"]
+        # Heroes go by both tasks of the study, and circuits are tried on the other task too.
+        both = ("ablate_heroes", "cross_sequences")
+        per_task = [job for job in jobs if "task" in job[1] and job[0] not in both]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
-        assert counted(jobs)["write_prompts"] == 2 * SHARDS
+        assert counted(jobs)["write_prompts"] == 2 * SHARDS + 1
     else:
         assert counted(jobs) == expected
 

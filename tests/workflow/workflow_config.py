@@ -35,6 +35,11 @@ CONFIG = {
         "tracing": {"parts": ["z", "v"], "by_position": ["z"], "examples": 3},
         "transfer": {"draws": 19},
     },
+    "sequences": {
+        "models": ["tiny-gpt2-small"], "tasks": ["digits"], "variants": [], "foreign": ["ioi"],
+        "examples": 24, "pruning": {"thresholds": [20], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
+        "random_sets": 4, "edges": {"examples": 4}, "lengths": {"values": [2, 4], "examples": 4},
+    },
     "figures": {"formats": ["png"], "dpi": 50},
     "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
 }  # fmt: skip
@@ -66,7 +71,14 @@ class Run:
             rule = re.match(r"(?:local)?rule (\w+):", block)[1]
             found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
             values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
-            if rule not in ("all", "reuse", "scaling", "check_published", "check_heads"):
+            if rule not in (
+                "all",
+                "reuse",
+                "scaling",
+                "sequences",
+                "check_published",
+                "check_heads",
+            ):
                 jobs.append((rule, values))
         return jobs
 
@@ -85,6 +97,12 @@ class Run:
         finally:
             path.write_bytes(before)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def copied(run, folder):
+    """A finished run with its results, in a folder of its own."""
+    shutil.copytree(run.folder, folder / "copy", symlinks=True)
+    return Run(folder / "copy")
 
 
 def copy_project(folder):

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from circuit_reuse import checks, tables
 from circuit_reuse.scaling import schemas
+from circuit_reuse.sequences import schemas as sequences
 
 PROJECT = Path(__file__).resolve().parents[2]
 WHERE = {
@@ -18,7 +19,8 @@ WHERE = {
     "reuse": "results/<model>/reuse/<method>.parquet",
     "effects": "results/<model>/<task>/effects/<method>.parquet, "
     "results/<model>/cross_task/<method>.effects.parquet, "
-    "results/<model>/heads/<task>/heroes.parquet",
+    "results/<model>/heads/<task>/heroes.parquet, "
+    "results/<model>/sequences/<task>/effects.parquet",
     "tests": "results/<model>/<task>/tests/<method>.parquet",
     "cross_task": "results/<model>/cross_task/<method>.parquet",
     "agreement": "results/<model>/agreement/<method>.parquet",
@@ -35,6 +37,23 @@ WHERE = {
     "sweep": "results/<model>/heads/sweep.parquet",
     "heroes": "results/<model>/heads/heroes.parquet",
     "hero_sets": "results/<model>/heads/hero_sets.parquet",
+    "evaluated": "results/<model>/sequences/<task>/evaluated.parquet",
+    "pruned": "results/<model>/sequences/<task>/pruned.parquet",
+    "pruning_steps": "results/<model>/sequences/<task>/steps.parquet",
+    "node_inclusion": "results/<model>/sequences/<task>/inclusion.parquet",
+    "frontier": "results/<model>/sequences/<task>/frontier.parquet",
+    "named_circuits": "results/<model>/sequences/circuits.parquet",
+    "overlap": "results/<model>/sequences/overlap.parquet",
+    "paths": "results/<model>/sequences/<task>/paths.parquet (every edge), edges.parquet (kept marked)",
+    "cuts": "results/<model>/sequences/<task>/cuts.parquet",
+    "ov_scores": "results/<model>/sequences/<task>/ov.parquet",
+    "attention": "results/<model>/sequences/<task>/attention.parquet",
+    "motifs": "results/<model>/sequences/<task>/motifs.parquet, results/<model>/sequences/motifs.parquet",
+    "lens": "results/<model>/sequences/<task>/lens.parquet",
+    "direct": "results/<model>/sequences/<task>/direct.parquet",
+    "neurons": "results/<model>/sequences/<task>/neurons.parquet",
+    "spectrum": "results/<model>/sequences/spectrum.parquet",
+    "lengths": "results/<model>/sequences/lengths.parquet",
 }
 TABLES = """# Tables
 
@@ -64,6 +83,13 @@ AFTER = """
 Built in: {tasks}. Options of a task (`task_options`) are the parameters of its family in
 `workflow/scripts/circuit_reuse/prompts/`; for example
 `task_options: {{digits: {{corruption: repeat_last, length: 5}}}}`.
+
+A sequence of your own needs no file: `members` is a list of words (or digits, number_words, months,
+days, letters), `frame` is sentence, bare, among, or your own text with `{{item}}`, and `{{word}}` where a
+filler word goes:
+
+    custom_tasks:
+      weekdays_in_french: {{sequence: {{members: [lundi, mardi, mercredi, jeudi, vendredi, samedi], length: 3, language: French}}}}
 
 Your own task is a file with the columns clean, corrupt, answer and distractor, and if you like
 id, split (train or held_out), variant, template and corrupt_answer:
@@ -108,7 +134,7 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    for name, schema in (tables.SCHEMAS | schemas.SCHEMAS).items():
+    for name, schema in (tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS).items():
         text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
         for field in schema:
             about = field.metadata[b"description"].decode().replace("|", "\\|")

@@ -76,6 +76,8 @@ def explain(error):
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in value]
         return f"{where} has no {missing[0]}, which is needed"
+    if error.validator == "oneOf" and "custom_tasks" in where:
+        return f"{where} needs either file or sequence; found: {', '.join(value) or 'none'}"
     if error.validator == "oneOf" and "model_sources" in where:
         return (
             f"{where} needs either path, or hub and revision; found: {', '.join(value) or 'none'}"
@@ -127,25 +129,26 @@ def check_names(config):
     for name in config["custom_tasks"]:
         if name in registry.TASKS:
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
+        if "sequence" in config["custom_tasks"][name]:
+            check_options("sequence", config["custom_tasks"][name]["sequence"], f"custom_tasks.{name}.sequence")  # fmt: skip
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
             raise ConfigError(f"task_options.{name}: a custom task has no options")
-        check_options(name, options)
+        check_options(registry.TASKS[name].family, options, f"task_options.{name}")
 
 
-def check_options(name, options):
-    """Options of a task must be parameters of its family."""
+def check_options(kind, options, where):
+    """Options of a task must be parameters of its family; where: their key in the config."""
     import inspect
 
     from circuit_reuse.prompts.generate import family
 
-    spec = registry.TASKS[name]
-    known = list(inspect.signature(family(spec.family).example).parameters)[2:]
+    known = list(inspect.signature(family(kind).example).parameters)[2:]
     for option in options:
         if option not in known:
             allowed = ", ".join(known) or "none"
             raise ConfigError(
-                f"task_options.{name}.{option} is unknown; allowed: {allowed}{nearest(option, known)}"
+                f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}"
             )
 
 
@@ -205,6 +208,8 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
     from circuit_reuse import examples
     from circuit_reuse.prompts import custom
 
+    if "sequence" in task:
+        return
     key = f"custom_tasks.{name}.file"
     path = inside(task["file"], folders, key)
     if not path.is_file():

@@ -1,0 +1,126 @@
+"""Pruning on the largest embedded model: candidates per second, against the loop one would write down."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from circuit_reuse import batching, examples, interventions, models
+from circuit_reuse.prompts import sources
+from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.sequences import keeping, pruning
+from measure import paired
+from shapes import PROJECT
+
+from workflow import PARTS, timed
+
+MODEL, METRIC, COUNT = "tiny-gpt2-large", "logit_difference", 64
+CFG = {"thresholds": [20], "two_sided": True, "strategies": ["backward_first"], "strategy": "backward_first", "random_orders": 0, "draws": 0}  # fmt: skip
+
+
+def train_examples(task):
+    """The train split of a task under the model's tokenizer."""
+    spec = TASKS[task]
+    about = {"family": spec.family, "options": spec.options}
+    rows = sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, COUNT], "task": about})  # fmt: skip
+    tokenizer, bos = examples.load_tokenizer(PROJECT / "resources" / "models" / MODEL)
+    table = pd.DataFrame([examples.tokenise(tokenizer, bos, row) for row in rows])
+    return table[table["split"] == "train"].reset_index(drop=True)
+
+
+def side_by_side(model, table, cfg):
+    """All walks of a config, as the study makes them; returns candidates and circuits run."""
+    keeper = keeping.Keeper(model, table, table, "mean", METRIC, 2048)
+    names = model.space.of_kinds()
+    walks = pruning.planned(cfg, len(table), ("bench",))
+    generators = [
+        pruning.steps(walk, pruning.passes(walk.strategy, names, {}, ("bench", walk.order)), keeper.full, cfg.get("add_back", False))
+        for walk in walks
+    ]  # fmt: skip
+    keeping.run(walks, generators, keeper, logging.getLogger("bench"))
+    return keeper.asked, keeper.runs
+
+
+def plain(model, table, means_anew):
+    """The same backward-first pruning, one candidate after the other, every run in full.
+
+    means_anew: means are taken again for each candidate, as in the published code
+    """
+    names, removed, asked = model.space.of_kinds(), set(), 0
+    (batch,) = batching.batches(table, 10**6)
+    base = interventions.Base(batch.clean)
+    means = interventions.reference_mean(model, table, 10**6)
+
+    def score(out):
+        nonlocal means
+        if means_anew:
+            # Once for the heads and once for the MLPs.
+            for _ in range(2):
+                means = interventions.reference_mean(model, table, 10**6)
+        instead = keeping.repeated(means[batch.clean.shape[1]], len(batch.rows))
+        last = interventions.replace(model, base, [sorted(out)], instead)
+        return float(models.metric_values(last, batch.answer, batch.distractor, METRIC).mean())
+
+    full, limit = score(set()), pruning.Limit(20)
+    for order in pruning.passes("backward_first", names, {}, ()):
+        before = set(removed)
+        for name in order:
+            if name not in removed:
+                asked += 1
+                if limit.holds(100 * score(removed | {name}) / full):
+                    removed.add(name)
+        if removed == before:
+            return asked
+
+
+def pruning_speed():
+    """One pruning, many at once, and both against the plain loop."""
+    model = models.load(PROJECT / "resources" / "models" / MODEL, "cpu", threads=os.cpu_count())
+    table, found = train_examples("digits"), {}
+    start = time.perf_counter()
+    side_by_side(model, table, CFG)
+    found["pruning_one_seconds"] = (time.perf_counter() - start, "s")
+    for name, anew in (("published_loop", True), ("plain_loop", False)):
+        ratio = paired(lambda anew=anew: plain(model, table, anew), lambda: side_by_side(model, table, CFG), 3)  # fmt: skip
+        found[f"pruning_one_speedup_over_{name}"] = (ratio, "ratio")
+    many = CFG | {"random_orders": 20}
+    rates = {"asked": [], "loop": [], "published": []}
+    for _ in range(3):
+        start = time.perf_counter()
+        asked, _ran = side_by_side(model, table, many)
+        rates["asked"].append(asked / (time.perf_counter() - start))
+        for key, anew in (("loop", False), ("published", True)):
+            start = time.perf_counter()
+            asked = plain(model, table, anew)
+            rates[key].append(asked / (time.perf_counter() - start))
+    ours = np.array(rates["asked"])
+    found["pruning_candidates_per_second"] = (float(np.median(ours)), "candidates/s")
+    found["pruning_many_speedup_over_published_loop"] = (float(np.median(ours / rates["published"])), "ratio")  # fmt: skip
+    found["pruning_many_speedup_over_plain_loop"] = (float(np.median(ours / rates["loop"])), "ratio")  # fmt: skip
+    return found
+
+
+def pruning_orders():
+    """50 random orders of three tasks on the largest model through the workflow, from its examples."""
+    tasks, found = ["digits", "number_words", "months"], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            subprocess.run(["cp", "-r", PROJECT / part, Path(folder) / part], check=True)
+        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count())]
+        outputs = [f"results/{MODEL}/sequences/{task}/pruned.parquet" for task in tasks]
+        for name, more in (("", "false"), ("_with_add_back", "true")):
+            overlay = Path(folder) / "config" / f"orders{name}.yaml"
+            overlay.write_text(
+                f"sequences:\n  models: [{MODEL}]\n  examples: {COUNT}\n  pruning: {{thresholds: [20], threshold: 20, "
+                f"strategies: [backward_first], random_orders: 50, draws: 0, add_back: {more}}}\n"
+            )
+            ready = [path.replace(f"sequences/{task}/pruned", f"{task}/scores/atp/sequences0000") for task, path in zip(tasks, outputs, strict=True)]  # fmt: skip
+            timed([*command, "--configfile", str(overlay), "--", *ready], folder)
+            subprocess.run(["rm", "-rf", f"{folder}/results/{MODEL}/sequences"], check=True)
+            found[f"pruning_50_orders_3_tasks_seconds{name}"] = (timed([*command, "--configfile", str(overlay), "--", *outputs], folder), "s")  # fmt: skip
+    return found
