@@ -1,5 +1,7 @@
 # Which circuit continues a sequence, and how much the circuits of several sequences share.
 SEQUENCES = config["sequences"]
+# A score is a share of this; of a log-probability, which is never positive, there is none.
+METRIC = "logit_difference"
 PRUNED_TASKS = sequence_tasks("tasks", "variants", "foreign")
 SEQUENCE_DATA = sequence_tasks("tasks", "variants", "foreign", "probes")
 READ_TASKS = sequence_tasks("tasks", "probes")
@@ -72,7 +74,7 @@ rule prune_nodes:
     params:
         cfg=lambda wildcards: stage_cfg(
             "seed",
-            metric=config["attribution"]["metric"],
+            metric=METRIC,
             dtype=config["compute"]["dtype"],
             min_valid=config["examples"]["min_valid"],
             bootstrap=config["tests"]["bootstrap"],
@@ -139,7 +141,7 @@ rule cross_sequences:
             "seed",
             kinds=["head", "mlp"],
             replacement=SEQUENCES["replacement"],
-            metric=config["attribution"]["metric"],
+            metric=METRIC,
             dtype=config["compute"]["dtype"],
             min_valid=config["examples"]["min_valid"],
             accuracy=task_cfg(wildcards.task)["accuracy"],
@@ -169,7 +171,7 @@ rule patch_edges:
         gpu=1,
     params:
         cfg=stage_cfg(
-            metric=config["attribution"]["metric"],
+            metric=METRIC,
             steps=config["attribution"]["steps"],
             dtype=config["compute"]["dtype"],
             min_valid=config["examples"]["min_valid"],
@@ -201,7 +203,7 @@ rule cut_edges:
     params:
         cfg=stage_cfg(
             "seed",
-            metric=config["attribution"]["metric"],
+            metric=METRIC,
             dtype=config["compute"]["dtype"],
             min_valid=config["examples"]["min_valid"],
             bootstrap=config["tests"]["bootstrap"],
@@ -234,7 +236,7 @@ rule read_heads:
         gpu=1,
     params:
         cfg=lambda wildcards: stage_cfg(
-            metric=config["attribution"]["metric"],
+            metric=METRIC,
             dtype=config["compute"]["dtype"],
             min_valid=config["examples"]["min_valid"],
             replacement=SEQUENCES["replacement"],
@@ -411,7 +413,7 @@ rule draw_sequences:
     params:
         cfg=stage_cfg(
             "figures",
-            metric=config["attribution"]["metric"],
+            alpha=config["tests"]["alpha"],
             models=SEQUENCES["models"],
             tasks=SEQUENCES["tasks"],
             variants=SEQUENCES["variants"],

@@ -1,13 +1,14 @@
 """What heads do: each reading against a slow, obvious twin."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from circuit_reuse import attribution, interventions, models
 from circuit_reuse.examples import load_tokenizer
 from circuit_reuse.planted import stream, tasks
 from circuit_reuse.planted.plan import Head
-from circuit_reuse.sequences import functions, lengths, reading
+from circuit_reuse.sequences import functions, lengths, reading, schemas
 from support import MODELS, examples_for
 
 close = torch.testing.assert_close
@@ -59,24 +60,37 @@ def test_a_score_through_the_ov_circuit_by_hand(model):
     found = functions.ov_hits(model, torch.tensor(prompts), 5)
     rows = functions.ov_scores(found, targets, names)
     # Head 4 of layer 0 on the second element of the fourth prompt, " 5" of " 4 5 6".
-    kept = {}
-    with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, "blocks.0.hook_resid_post")):  # fmt: skip
+    kept, streams = {}, ("blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")
+    with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *streams)):
         models.logits(model, torch.tensor(prompts[3:4]))
     block = model.bridge.blocks[0]
-    x = model.bridge.blocks[1].ln1.original_component(kept["blocks.0.hook_resid_post"][0, 2])
     linear, width = block.attn.v.original_component, model.space.d_head
-    value = (linear.weight @ x + linear.bias)[4 * width : 5 * width]
-    for sign in (1, -1):
-        logits = functions.final_logits(model, sign * value @ block.attn.W_O[4])
-        assert logits.topk(5).indices.tolist() == found[sign][0][3, 2, 4].tolist()
-    chosen = {(r["component"], r["score"], r["sign"], r["position"]): r for r in rows}
+    # As published every head reads the stream after the first layer; its own heads read the embedding.
+    for seen, name, norm in (("own", streams[0], 0), ("published", streams[1], 1)):
+        x = model.bridge.blocks[norm].ln1.original_component(kept[name][0, 2])
+        value = (linear.weight @ x + linear.bias)[4 * width : 5 * width]
+        for sign in (1, -1):
+            logits = functions.final_logits(model, sign * value @ block.attn.W_O[4])
+            assert logits.topk(5).indices.tolist() == found[seen, sign][0][3, 2, 4].tolist()
+    assert len(found["own", 1]) == 1 and len(found["published", 1]) == 3
+    shown = schemas.seen(pd.DataFrame(rows))
+    assert set(shown[shown["component"] == "a0.h4"]["stream"]) == {"own"}
+    assert set(shown[shown["component"] == "a1.h4"]["stream"]) == {"published"}
+    chosen = {
+        (r["component"], r["score"], r["sign"], r["position"]): r
+        for r in rows
+        if r["stream"] == "published"
+    }
     # The last element of the last prompt has no next one, the first of the first none before.
     assert chosen["a0.h4", "next", 1, 3]["n"] == 9 and chosen["a0.h4", "copy", 1, 3]["n"] == 10
     assert chosen["a0.h4", "previous", 1, 1]["n"] == 9
     every = chosen["a0.h4", "next", 1, None]
     assert every["n"] == sum(chosen["a0.h4", "next", 1, p]["n"] for p in (1, 2, 3))
     assert every["hits"] == sum(chosen["a0.h4", "next", 1, p]["hits"] for p in (1, 2, 3))
-    hit = [set(targets["next"][n][1]) & set(found[1][0][n, 2, 4].tolist()) for n in range(10)]
+    hit = [
+        set(targets["next"][n][1]) & set(found["published", 1][0][n, 2, 4].tolist())
+        for n in range(10)
+    ]
     assert chosen["a0.h4", "next", 1, 2]["hits"] == sum(map(bool, hit))
 
 

@@ -20,12 +20,34 @@ SPACE = Space(2, 3, 8, 4)
 def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     names = SPACE.of_kinds()
     first, second = ["a0.h0", "a0.h1", "m0"], ["a0.h1", "m0", "m1", "a1.h2"]
-    found = named.overlap(first, second, len(names))
-    ways = [len(set(first) & set(draw)) >= 2 for draw in itertools.combinations(names, 4)]
-    assert found["p_value"] == pytest.approx(np.mean(ways))
+    found = named.overlap(first, second, names)
+    draws = [set(draw) for draw in itertools.combinations(names, 4)]
+    counts = [len(set(first) & draw) for draw in draws]
+    assert found["p_value"] == pytest.approx(np.mean([n >= 2 for n in counts]))
     assert found["jaccard"] == 2 / 5 and found["shared"] == 2 and found["common"] == ["a0.h1", "m0"]
-    assert found["expected"] == pytest.approx(np.mean([len(set(first) & set(d)) for d in itertools.combinations(names, 4)]))  # fmt: skip
-    assert named.overlap([], second, 8)["p_value"] == 1
+    assert found["expected"] == pytest.approx(np.mean(counts))
+    # Within layers and kinds: one head of layer 0, one of layer 1, and both MLPs.
+    alike = [n for n, draw in zip(counts, draws, strict=True) if {"m0", "m1"} <= draw and sum(name.startswith("a0") for name in draw) == 1]  # fmt: skip
+    assert found["p_layers"] == pytest.approx(np.mean([n >= 2 for n in alike]))
+    assert found["expected_layers"] == pytest.approx(np.mean(alike))
+    assert named.overlap([], second, names)["p_value"] == 1
+
+
+def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
+    """Sets that fill the first layer, drawn anew within layers: the plain test is fooled, the other not."""
+    space = Space(4, 6, 8, 4)
+    names = space.of_kinds()
+    rng = np.random.default_rng(0)
+    plain, within = [], []
+    for _ in range(200):
+        first, second = (
+            [f"a0.h{n}" for n in rng.choice(6, 4, replace=False)] + [f"a3.h{rng.integers(6)}", "m0", "m1", "m2", "m3"]
+            for _ in range(2)
+        )  # fmt: skip
+        found = named.overlap(first, second, names)
+        plain.append(found["p_value"] <= 0.05)
+        within.append(found["p_layers"] <= 0.05)
+    assert np.mean(plain) > 0.9 and np.mean(within) <= 0.08
 
 
 def pruned(circuits):
@@ -81,10 +103,13 @@ def test_scores_ranks_and_drops_by_hand():
         ("single", 0, "remove"): full - 2, ("single", 1, "remove"): full + 1,
     }  # fmt: skip
     frame = effects_frame(values)
-    cfg = {"bootstrap": 200}
+    cfg = {"bootstrap": 200, "two_sided": False}
     (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
     assert row["percent"] == pytest.approx(90) and row["empty"] == pytest.approx(10)
     assert row["low"] == pytest.approx(90) and row["high"] == pytest.approx(90)
+    # Two-sided, the one that scores 95 is nearer to 100 and the one that scores 10 is not.
+    (both,) = measures.cross_rows(frame, table, "x", cfg | {"two_sided": True}, ("t",))
+    assert both["p_rank"] == pytest.approx(2 / 3)
     # The circuit itself is among the random ones and is left out: of two others one does better.
     assert row["n_random"] == 2 and row["p_rank"] == pytest.approx(2 / 3)
     assert row["random_mean"] == pytest.approx(52.5) and row["removed_percent"] == pytest.approx(20)
@@ -131,7 +156,7 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
         {"model": "gpt2", "task": "digits", "circuit": "published: digits", "component": "a0.h1", "in_circuit_drop": -46.0, "from_full": None},
         {"model": "gpt2", "task": "digits", "circuit": None, "component": "m9", "in_circuit_drop": None, "from_full": -70.0},
     ])  # fmt: skip
-    ov = pd.DataFrame([{"model": "gpt2", "task": "digits", "component": "a9.h1", "score": "next", "sign": 1, "position": None, "share": 0.9}])  # fmt: skip
+    ov = pd.DataFrame([{"model": "gpt2", "task": "digits", "component": "a9.h1", "score": "next", "stream": "published", "sign": 1, "position": None, "share": 0.9}])  # fmt: skip
     table = published.check(circuits, numbers, {"cross": cross, "importance": importance, "ov": ov})
     table = table.set_index("item")
     assert table.loc["score, % of full: circuit digits on digits", "agrees"]

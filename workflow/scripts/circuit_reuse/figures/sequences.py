@@ -28,8 +28,7 @@ class Look:
     titles: dict
     colours: list
     threshold: float
-    unit: str = "logits"
-    alpha: float = 0.05
+    alpha: float
 
     def colour(self, task):
         """The colour of a task, the same in every figure."""
@@ -113,7 +112,7 @@ def overlap(table, look):
             if row["first"] in order and row["second"] in order:
                 places = sorted((order.index(row["first"]), order.index(row["second"])), reverse=True)  # fmt: skip
                 values[tuple(places)] = row["jaccard"]
-                texts[tuple(places)] = f"{row['jaccard']:.2f}{'*' if row['q_value'] <= look.alpha else ''}\n{row['shared']}"  # fmt: skip
+                texts[tuple(places)] = f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= look.alpha else ''}\n{row['shared']}"  # fmt: skip
         names = [look.title(task) for task in order]
         image = heat(ax, values[1:, :-1], names[1:], names[:-1], (0, 1), text=None)
         ax.set_facecolor("white")
@@ -231,7 +230,7 @@ def edge_agreement(edges, look):
             ax.scatter(mine["attribution"], mine["effect"], s=6, color=look.colour(task), lw=0, alpha=0.8)  # fmt: skip
             ax.set_title(f"{look.title(task)}\n{model}" if len(look.models) > 1 else look.title(task))  # fmt: skip
             if row == len(look.models) - 1:
-                ax.set_xlabel(f"edge attribution, {look.unit}")
+                ax.set_xlabel("edge attribution, logits")
             if column == 0:
                 ax.set_ylabel("path patching, points")
     return figure

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from circuit_reuse import components
 from circuit_reuse.figures import style
 from circuit_reuse.figures.sequences import MOST, heat, wide
+from circuit_reuse.sequences.schemas import seen
 
 MOTIFS = {
     "previous_token": "previous token",
@@ -19,7 +20,8 @@ MOTIFS = {
 
 def ov_scores(table, look):
     """Share of tokens whose next, same or previous element a head raises among its top tokens."""
-    rows = table[(table["sign"] == 1) & table["position"].isna()]
+    rows = seen(table)
+    rows = rows[rows["position"].isna()]
     tasks = [task for task in look.tasks if task in set(rows["task"])]
     columns = [(task, score) for task in tasks for score in ("next", "copy", "previous")]
     figure, axes = wide(look, MOST, len(columns), 0.36, 0.17)

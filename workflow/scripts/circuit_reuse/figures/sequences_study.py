@@ -8,8 +8,6 @@ from circuit_reuse import tables
 from circuit_reuse.figures import drawing, sequences, sequences_heads
 from circuit_reuse.sequences import schemas
 
-UNITS = {"logit_difference": "logits", "log_probability": "nats"}
-
 
 def draw(input, output, cfg, threads, log):
     """Draw every figure whose files are among the outputs.
@@ -23,7 +21,7 @@ def draw(input, output, cfg, threads, log):
     patterns = pd.concat(patterns, ignore_index=True)
     look = sequences.Look(
         cfg["models"], cfg["tasks"], [*cfg["variants"], *cfg["foreign"], *cfg["probes"]],
-        cfg["titles"], cfg["colours"], cfg["threshold"], UNITS[cfg["metric"]],
+        cfg["titles"], cfg["colours"], cfg["threshold"], cfg["alpha"],
     )  # fmt: skip
     figures = {
         "cross_task": lambda: sequences.cross_task(found["cross_task"], look),

@@ -8,10 +8,10 @@ def text(found, cfg):
     return "\n\n".join(
         [
             setting(found, cfg),
-            "## The circuits\n\n" + circuits(found["circuits"], cfg),
+            "## The circuits\n\n" + circuits(found["circuits"], found["cross"], cfg),
             "## Does the order decide?\n\n" + stability(found["stability"], cfg),
             "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
-            "## What they share\n\n" + overlap(found["overlap"], found["cross"], cfg),
+            "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
             "## What matters\n\n" + importance(found["importance"], cfg),
             "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
             "## What heads do\n\n" + functions(found["functions"], cfg),
@@ -25,9 +25,8 @@ LIMITS = (
     "A pruned circuit is one of many: its components are those that this order kept, and the "
     "inclusion frequencies, not the list, say what is needed. Scores are ratios of mean metrics, so a "
     "circuit can reach 100 per cent while it fails on some examples; accuracy and KL stand beside them "
-    "in cross_task.csv. The overlap of two circuits is compared with drawing components at random; "
-    "components of early layers are in most circuits of any task, so the circuits of foreign tasks "
-    "are the fairer comparison. A circuit that scores as much on a foreign task is not the "
+    "in cross_task.csv. Circuits of any task fill the first layers and hold the MLPs, so an overlap "
+    "means something only against components of the same layers and kinds. A circuit that scores as much on a foreign task is not the "
     "task's own, however far it is above random circuits of its make. Effects "
     "are those of mean replacement under these prompts: another replacement is another question."
 )
@@ -58,28 +57,44 @@ def setting(found, cfg):
         "# Findings of the sequence study\n\n"
         f"Circuits of {', '.join(title(task, cfg) for task in cfg['tasks'])} in {', '.join(cfg['models'])}, pruned by "
         f"{cfg['strategy'].replace('_', ' ')} to {cfg['threshold']:g} points{' on either side' if cfg['two_sided'] else ' below'} "
-        f"of the full model's score on the train split; every score below is on {n.min()} to {n.max()} held-out examples."
+        f"of the full model's score on the train split; every score below is on {n.min()} to {n.max()} held-out examples, unless it says train."
     )
 
 
-def circuits(table, cfg):
-    """Size and score of the chosen circuits."""
+def circuits(table, cross, cfg):
+    """Size and score of the chosen circuits; the empty circuit and accuracy from the same examples."""
     lines = [
-        "| model | task | heads | MLPs | train % | held-out % | empty circuit % |",
-        "|---|---|---|---|---|---|---|",
+        "| model | task | heads | MLPs | train % | held-out % | new sequences % (n) | empty circuit % | accuracy |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    outside = []
+    outside, easy = [], []
+    own = cross[cross["circuit"] == cross["data"]].set_index(["model", "data"])
     for row in primary(table, cfg).to_dict("records"):
+        there = own.loc[(row["model"], row["task"])]
         lines.append(
             f"| {row['model']} | {title(row['task'], cfg)} | {row['heads']} | {row['mlps']} | {number(row['score_train'])} | "
-            f"{number(row['score'])} [{number(row['low'])}, {number(row['high'])}] | {number(row['empty'])} |"
+            f"{number(row['score'])} [{number(row['low'])}, {number(row['high'])}] | {number(row['score_new'])} ({row['n_new']}) | "
+            f"{number(there['empty'])} | {there['accuracy']:.2f} |"
         )
+        name = f"{title(row['task'], cfg)} in {row['model']}"
         off = 100 - row["score"]
         if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"]:
-            outside.append(f"{title(row['task'], cfg)} in {row['model']} ({number(row['score'])})")
+            outside.append(f"{name} ({number(row['score'])})")
+        if barely(row, cfg):
+            easy.append(
+                f"{name} (train {number(row['score_train'])}, empty {number(row['empty'])})"
+            )
     if outside:
         lines += ["", "Outside the limit on held-out examples, though within it on those they were pruned on: " + "; ".join(outside) + "."]  # fmt: skip
+    if easy:
+        lines += ["", "Hardly a circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: " + "; ".join(easy) + "."]  # fmt: skip
+    lines += ["", "Held-out prompts have fillers, names and a frame that train prompts do not have. Their sequences mostly begin where some train prompt's does; scores on those that do not are under `new sequences`. A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."]  # fmt: skip
     return "\n".join(lines)
+
+
+def barely(row, cfg):
+    """Whether a circuit scores no more than the threshold above the empty one."""
+    return row["score_train"] - row["empty"] < cfg["threshold"]
 
 
 def stability(table, cfg):
@@ -103,11 +118,11 @@ def crossing(cross, cfg):
     tasks = cross[cross["kind"] == "task"]
     for (model, circuit), part in tasks.groupby(["model", "circuit"], sort=False):
         own = part[part["data"] == circuit]
-        if own.empty or circuit not in cfg["tasks"]:
+        if own.empty:
             continue
         own = own.iloc[0]
         others = ", ".join(
-            f"{title(row['data'], cfg)} {number(row['percent'], 0)}"
+            f"{title(row['data'], cfg)} {number(row['percent'], 0)} (empty {number(row['empty'], 0)})"
             for row in part[part["data"] != circuit].to_dict("records")
         )
         rank = (
@@ -122,25 +137,32 @@ def crossing(cross, cfg):
     return "\n".join(lines)
 
 
-def overlap(table, cross, cfg):
-    """Overlap among the tasks, and with the foreign ones."""
+def overlap(table, circuits, cross, cfg):
+    """Overlap among the tasks, and with the foreign ones, beside what layers alone would give."""
     lines, every = [], table[table["kind"] == "all"]
-    for row in every.to_dict("records"):
-        if {row["first"], row["second"]} <= set(cfg["tasks"]):
-            lines.append(
-                f"* {title(row['first'], cfg)} and {title(row['second'], cfg)}, {row['model']}: {row['shared']} shared of "
-                f"{row['n_first']} and {row['n_second']} (by chance {number(row['expected'])}), Jaccard index {number(row['jaccard'], 2)}, "
-                f"q = {row['q_value']:.2g}: {row['common'] or 'none'}"
-            )
+    easy = {(row["model"], row["task"]) for row in primary(circuits, cfg).to_dict("records") if barely(row, cfg)}  # fmt: skip
     groups = {"among the tasks": [], "with foreign tasks": []}
     for row in every.to_dict("records"):
         ends = [row["first"], row["second"]]
+        if any((row["model"], end) in easy for end in ends):
+            continue
         if set(ends) <= set(cfg["tasks"]):
-            groups["among the tasks"].append(row["jaccard"])
+            lines.append(
+                f"* {title(ends[0], cfg)} and {title(ends[1], cfg)}, {row['model']}: {row['shared']} shared of "
+                f"{row['n_first']} and {row['n_second']}, Jaccard index {number(row['jaccard'], 2)}; by chance {number(row['expected'])} for any "
+                f"components (q {equals(row['q_value'])}), {number(row['expected_layers'])} for components of the same layers and kinds "
+                f"(q {equals(row['q_layers'])}): {row['common'] or 'none'}"
+            )
+            groups["among the tasks"].append((row["shared"], row["expected_layers"]))
         elif any(e in cfg["tasks"] for e in ends) and any(e in cfg["foreign"] for e in ends):
-            groups["with foreign tasks"].append(row["jaccard"])
-    if all(groups.values()):
-        lines.append("* mean Jaccard index " + ", ".join(f"{name} {np.mean(values):.2f} ({len(values)} pairs)" for name, values in groups.items()))  # fmt: skip
+            groups["with foreign tasks"].append((row["shared"], row["expected_layers"]))
+    told = [
+        f"{name} {sum(s for s, _ in pairs) / max(1e-9, sum(e for _, e in pairs)):.2f} ({len(pairs)} pairs)"
+        for name, pairs in groups.items()
+        if pairs
+    ]
+    if told:
+        lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(told))  # fmt: skip
     whole = cross[cross["kind"].isin(["union", "intersection"])]
     tasks = set(cfg["tasks"])
     for row in whole.to_dict("records"):
@@ -148,6 +170,11 @@ def overlap(table, cross, cfg):
         if parts == tasks and row["data"] in tasks and len(tasks) > 1:
             lines.append(f"* the {row['kind']} of all ({row['size']} components) scores {number(row['percent'])} [{number(row['low'])}, {number(row['high'])}] on {title(row['data'], cfg)}, {row['model']}")  # fmt: skip
     return "\n".join(lines) or "One task only."
+
+
+def equals(value):
+    """A q after its letter."""
+    return "-" if not np.isfinite(value) else "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
 def importance(table, cfg):
@@ -180,7 +207,7 @@ def edges(table, cuts, cfg):
         lines.append(
             f"* {title(task, cfg)}, {model}: {int(chosen['edges'])} of {int(whole['edges'])} edges keep {number(chosen['score'])} "
             f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent, all edges {number(whole['score'])}; rank correlation of path "
-            f"patching with edge attribution in the full model {number(rho, 2)}"
+            f"patching (train examples) with edge attribution in the full model {number(rho, 2)}"
         )
     return "\n".join(lines) or "No edges were asked for (sequences.edges.tasks)."
 
@@ -193,7 +220,7 @@ def functions(table, cfg):
             if f"next_{task}" not in part:
                 continue
             best = part.sort_values(f"next_{task}", ascending=False).head(3).to_dict("records")
-            told = ", ".join(f"{r['component']} next {100 * r[f'next_{task}']:.0f} %, copy {100 * r[f'copy_{task}']:.0f} %" for r in best)  # fmt: skip
+            told = ", ".join(f"{r['component']} next {100 * r[f'next_{task}']:.0f} %, copy {100 * r[f'copy_{task}']:.0f} %, previous {100 * r[f'previous_{task}']:.0f} %" for r in best)  # fmt: skip
             lines.append(f"* {title(task, cfg)}, {model}: {told}")
         count = part["motif"].value_counts()
         lines.append(f"* motifs in {model}: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in count.items()))  # fmt: skip
@@ -201,9 +228,9 @@ def functions(table, cfg):
 
 
 def lengths(table, cfg):
-    """From which length on the answer is the model's first choice."""
+    """Probability of the answer, and how often it is the first choice, by length."""
     lines = []
     for (model, task), part in table[table["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):  # fmt: skip
-        told = ", ".join(f"{int(r['length'])}: {r['probability']:.2f}" for r in part.to_dict("records"))  # fmt: skip
-        lines.append(f"* {title(task, cfg)}, {model}: mean probability of the answer by elements shown: {told}")  # fmt: skip
+        told = ", ".join(f"{int(r['length'])}: {r['probability']:.2f} ({100 * r['top1']:.0f} %)" for r in part.to_dict("records"))  # fmt: skip
+        lines.append(f"* {title(task, cfg)}, {model}: mean probability of the answer (share of prompts in which it is the first choice) by elements shown: {told}")  # fmt: skip
     return "\n".join(lines) or "No built-in sequence."

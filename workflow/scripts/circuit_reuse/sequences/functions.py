@@ -33,30 +33,38 @@ def ov_hits(model, tokens, top):
     """The tokens that each head raises most, and lowers most, at each position.
 
     tokens:  [prompt, position]
-    returns: {1: found, -1: found}, found a list by layer of [prompt, position, head, top]
+    returns: {(stream, sign): found}, found a list by layer of [prompt, position, head, top];
+             sign -1 is of the negative
     raises:  ValueError for a model of one layer
-    source:  Lan et al. 2023; McDougall et al. 2023 (copy score).  The stream after the first
-             layer, normed as the second layer's heads see it, goes through the values and the
-             output of each head (without the output's bias), the final norm and the unembedding.
+    source:  Lan et al. 2023; McDougall et al. 2023 (copy score).  As published, the stream after
+             the first layer, normed as the second layer's heads see it, goes through the values and
+             the output of each head (without the output's bias), the final norm and the
+             unembedding.  Heads of the first layer never see that stream: `own` gives them, alone,
+             the embedding that they do.
     """
     if model.space.layers < 2:
         raise ValueError("scores through the OV circuit need a model of at least two layers")
     kept = {}
-    hooks = interventions.keepers(kept, "blocks.0.hook_resid_post")
+    blocks = model.bridge.blocks
+    hooks = interventions.keepers(kept, "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")
     with model.bridge.hooks(fwd_hooks=hooks):
         models.logits(model, tokens)
-    normed = model.bridge.blocks[1].ln1.original_component(kept["blocks.0.hook_resid_post"])
-    found = {1: [], -1: []}
-    for block in model.bridge.blocks:
+    after = blocks[1].ln1.original_component(kept["blocks.0.hook_resid_post"])
+    before = blocks[0].ln1.original_component(kept["blocks.0.hook_resid_pre"])
+    found = {(stream, sign): [] for stream in ("published", "own") for sign in (1, -1)}
+    for stream, normed, block in [
+        ("own", before, blocks[0]),
+        *(("published", after, b) for b in blocks),
+    ]:
         linear = block.attn._modules["v"].original_component
         values = torch.nn.functional.linear(normed, linear.weight, linear.bias)
         values = values.unflatten(-1, (-1, model.space.d_head))
         # Heads that share values have one each here.
         values = values.repeat_interleave(model.space.heads // values.shape[2], dim=2)
         written = einsum("nphd,hdm->nphm", values, block.attn.W_O.to(values.dtype))
-        for sign, mine in found.items():
+        for sign in (1, -1):
             parts = [final_logits(model, sign * part).topk(top).indices for part in written.split(8)]  # fmt: skip
-            mine.append(torch.cat(parts))
+            found[stream, sign].append(torch.cat(parts))
     return found
 
 
@@ -70,7 +78,7 @@ def ov_scores(found, targets, names):
     from scipy import stats
 
     rows = []
-    for sign, layers in found.items():
+    for (stream, sign), layers in found.items():
         for layer, tops in enumerate(layers):
             tops = tops.cpu().numpy()
             for score, wanted in targets.items():
@@ -93,7 +101,7 @@ def ov_scores(found, targets, names):
                         bounds = stats.binomtest(count, n).proportion_ci(method="wilson")
                         rows.append(
                             {
-                                "component": name, "score": score, "sign": sign,
+                                "component": name, "score": score, "stream": stream, "sign": sign,
                                 "position": None if position is None else position + 1,
                                 "hits": count, "n": n, "share": count / n,
                                 "low": float(bounds.low), "high": float(bounds.high),

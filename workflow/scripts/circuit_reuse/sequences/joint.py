@@ -71,6 +71,15 @@ def adjusted(table, columns):
     return table
 
 
+def with_q(overlap, tasks):
+    """Benjamini-Hochberg over every two circuits of tasks, heads and MLPs together."""
+    family = (overlap["kind"] == "all") & overlap["first"].isin(tasks) & overlap["second"].isin(tasks)  # fmt: skip
+    for column in ("p_value", "p_layers"):
+        q = statistics.false_discovery(overlap[column].where(family).astype(float))
+        overlap[f"q_{column[2:]}"] = q
+    return overlap
+
+
 def lists(table):
     """Lists of names as text, so that a CSV holds them."""
     for column in table.columns:
@@ -84,7 +93,7 @@ def gather(input, cfg):
     pruned = frames(input.pruned, schemas.PRUNED, 2)
     cross, importance = gather_measures(input, cfg)
     inclusion = frames(input.inclusion, schemas.INCLUSION, 2)
-    overlap = adjusted(frames(input.overlap, schemas.OVERLAP, 1), ["p_value"])
+    overlap = with_q(frames(input.overlap, schemas.OVERLAP, 1), pruned["task"].unique())
     importance = with_pruning(importance, inclusion, frames(input.steps, schemas.STEPS, 2), cfg)
     ov = frames(input.ov, schemas.OV, 2)
     motifs = pd.concat(
@@ -153,26 +162,33 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
             join(heads[heads["task"].isin(cfg["tasks"])], column, column)
     join(direct[direct["task"].isin(cfg["tasks"])], "attribution", "direct")
     for score in ("next", "copy", "previous"):
-        mine = ov[(ov["score"] == score) & (ov["sign"] == 1)]
+        mine = schemas.seen(ov)
+        mine = mine[mine["score"] == score]
         join(mine[mine["position"].isna()], "share", score)
         last = mine.groupby(["model", "task"])["position"].transform("max")
         join(mine[mine["position"] == last], "share", f"{score}_last")
     for motif in RANDOM:
         mine = motifs[(motifs["motif"] == motif) & (motifs["task"] == "random tokens")]
-        table = table.merge(mine[[*keys, "attention"]].rename(columns={"attention": motif}), on=keys, how="left")  # fmt: skip
+        table = table.merge(above(mine, motif, keys), on=keys, how="left")
     for motif in ITEMS:
         mine = motifs[(motifs["motif"] == motif) & motifs["task"].isin(cfg["tasks"])]
-        mean = mine.groupby(keys)["attention"].mean().rename(motif).reset_index()
-        table = table.merge(mean, on=keys, how="left")
+        table = table.merge(above(mine, motif, keys), on=keys, how="left")
     spread = spectrum.groupby(keys)[["members", "chance"]].mean().reset_index()
     table = table.merge(spread.rename(columns={"members": "spectrum_members", "chance": "spectrum_chance"}), on=keys, how="left")  # fmt: skip
     place = table["component"].map(components.place)
     table.insert(2, "layer", [layer for layer, _ in place])
     table.insert(3, "head", [head for _, head in place])
-    values = table[[*RANDOM, *ITEMS]].astype(float).fillna(0)
-    best, size = values.idxmax(axis=1), values.max(axis=1)
+    values = table[[f"{name}_above" for name in (*RANDOM, *ITEMS)]].astype(float).fillna(0)
+    best, size = values.idxmax(axis=1).str.removesuffix("_above"), values.max(axis=1)
     table.insert(4, "motif", best.where(size >= cfg["motif"], "none"))
     return table
+
+
+def above(rows, motif, keys):
+    """Attention on a motif, and how far it is above even attention: 0 even, 1 all."""
+    means = rows.groupby(keys)[["attention", "chance"]].mean().reset_index()
+    more = (means["attention"] - means["chance"]) / (1 - means["chance"])
+    return means[keys].assign(**{motif: means["attention"], f"{motif}_above": more})
 
 
 def lengths_csv(rows):

@@ -16,9 +16,9 @@ def cross_rows(effects, named, data, cfg, stream):
     """Every circuit kept alone on one task, beside random circuits of its make.
 
     effects: the effects table of the task;  named: the named circuits of the model
-    cfg:     bootstrap
-    returns: rows of cross_task.csv; p_rank is one-sided: the share of random circuits, with the
-             circuit, that score as much
+    cfg:     bootstrap, two_sided
+    returns: rows of cross_task.csv; p_rank is the share of random circuits, with the circuit, that
+             come as near to 100 (two-sided limit) or score as much (one-sided)
     """
     outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
@@ -38,14 +38,14 @@ def cross_rows(effects, named, data, cfg, stream):
         }  # fmt: skip
         if outcomes.has(each.name, "remove"):
             row["removed_percent"] = stages.share(outcomes.circuit(each.name, "remove", "metric"), full)  # fmt: skip
-        rows.append(row | against_random(outcomes, each, named, full))
+        rows.append(row | against_random(outcomes, each, named, full, cfg["two_sided"]))
     return rows
 
 
-def against_random(outcomes, each, named, full):
+def against_random(outcomes, each, named, full, two_sided):
     """The columns that random circuits of the same make give; never the circuit itself."""
     random = named[(named["kind"] == "random") & (named["make"] == each.make)]
-    if random.empty or each.kind not in ("task", "frequent", "file"):
+    if random.empty or each.kind not in ("task", "file"):
         return {"n_random": 0}
     own = [set(names) == set(each.components) for names in random["components"]]
     values = outcomes.controls(random["name"].iloc[0], "keep", "metric")[~np.array(own)]
@@ -59,7 +59,9 @@ def against_random(outcomes, each, named, full):
         "random_mean": scores.mean(),
         "random_low": low,
         "random_high": high,
-        "p_rank": statistics.rank_p(kept, scores),
+        "p_rank": statistics.rank_p(-abs(100 - kept), -np.abs(100 - scores))
+        if two_sided
+        else statistics.rank_p(kept, scores),
     }
 
 

@@ -39,7 +39,8 @@ def prune_task(input, output, params, wildcards, threads, log):
 
     test = keeping.Keeper(model, held_out, train, cfg["replacement"], *settings)
     included = pruning.inclusion(walks, names)
-    judge = Judge(keeper, test, names, empty, cfg["bootstrap"], stream)
+    new = ~held_out["variant"].isin(set(train["variant"])).to_numpy()
+    judge = Judge(keeper, test, names, empty, new, cfg["bootstrap"], stream)
     rows = [judge.walk(walk) for walk in walks]
     if included:
         for points in cfg["thresholds"]:
@@ -113,8 +114,10 @@ def check_empty(empty, cfg, task):
 class Judge:
     """Scores circuits on the train examples they were pruned on, and on the held-out ones."""
 
-    def __init__(self, keeper, test, names, empty, resamples, stream):
+    def __init__(self, keeper, test, names, empty, new, resamples, stream):
         self.keeper, self.test, self.names, self.empty = keeper, test, names, empty
+        # Held-out examples whose variant (of a sequence: where it starts) no train example has.
+        self.new = new
         self.resamples, self.stream = resamples, stream
         self.seen, self.tested = {}, {}
 
@@ -125,8 +128,11 @@ class Judge:
             values = self.test([set(self.names) - kept])[0]
             stream = (*self.stream, bits(kept, self.names))
             bounds = stages.share_interval(values, self.test.full, self.resamples, stream)
-            self.tested[kept] = (stages.share(values, self.test.full), *bounds)
-        return dict(zip(("score", "low", "high"), self.tested[kept], strict=True))
+            fresh = None
+            if self.new.sum() > 1:
+                fresh = stages.share(values[self.new], self.test.full[self.new])
+            self.tested[kept] = (stages.share(values, self.test.full), *bounds, fresh)
+        return dict(zip(("score", "low", "high", "score_new"), self.tested[kept], strict=True))
 
     def row(self, strategy, points, kept, score, **more):
         """A row of the pruned table."""
@@ -143,6 +149,7 @@ class Judge:
             "mlps": make.get("mlp", 0),
             "score_train": score,
             "empty": self.empty,
+            "n_new": int(self.new.sum()),
             **self.held_out(kept),
             **more,
         }
@@ -176,9 +183,8 @@ class Judge:
         rows = []
         for size, _, removed, score in pruning.frontier(seen):
             kept = stages.in_order(set(self.names) - removed)
-            rows.append(
-                {"size": size, "score_train": score, "components": kept, **self.held_out(kept)}
-            )
+            row = {"size": size, "score_train": score, "components": kept} | self.held_out(kept)
+            rows.append({key: value for key, value in row.items() if key != "score_new"})
         return rows
 
 

@@ -40,6 +40,10 @@ PRUNED = table(
     passes=optional(pa.int32(), "passes through the components"),
     candidates=optional(pa.int32(), "circuits that the walk asked for"),
     empty=column(pa.float64(), "score of the empty circuit on the train examples, per cent"),
+    n_new=column(
+        pa.int32(), "held-out examples of variants (first elements, for sequences) not in train"
+    ),
+    score_new=optional(pa.float64(), "score on these, per cent; null for fewer than two"),
 )
 STEPS = table(
     strategy=STRATEGY,
@@ -91,9 +95,13 @@ OVERLAP = table(
     n_second=column(pa.int32(), "components of the second"),
     total=column(pa.int32(), "components of the model"),
     shared=column(pa.int32(), "components of both"),
-    expected=column(pa.float64(), "shared if both were drawn at random"),
+    expected=column(pa.float64(), "shared on average if one were drawn at random"),
+    expected_layers=column(pa.float64(), "the same, drawn within layers and kinds"),
     jaccard=column(pa.float64(), "shared / union"),
-    p_value=column(pa.float64(), "hypergeometric P(as many shared or more)"),
+    p_value=column(pa.float64(), "P(as many shared or more) for any sets of these sizes"),
+    p_layers=column(
+        pa.float64(), "the same for sets with as many heads and MLPs in each layer as these"
+    ),
     common=column(NAMES, "the components of both"),
 )
 CUT = table(
@@ -122,6 +130,10 @@ PATHS = table(
 OV = table(
     component=NAME,
     score=column(pa.string(), "next, copy or previous"),
+    stream=column(
+        pa.string(),
+        "published (after the first layer, for every head) or own (first layer: the embedding, as it reads it)",
+    ),
     sign=column(pa.int32(), "1: what the head writes; -1: its negative"),
     position=optional(pa.int32(), "element of the sequence, from 1; null for all together"),
     hits=column(pa.int32(), "tokens whose target is among the top k"),
@@ -213,3 +225,9 @@ SCHEMAS = {
     "spectrum": SPECTRUM,
     "lengths": LENGTHS,
 }
+
+
+def seen(ov):
+    """Scores by what each head reads: the first layer its own input, the others as published."""
+    first = ov["component"].str.startswith("a0.")
+    return ov[(ov["sign"] == 1) & ((ov["stream"] == "own") == first)]
