@@ -300,8 +300,11 @@ rule measure_lengths:
                     key: task_cfg(task)[key] for key in ("family", "options", "bos")
                 }
                 for task in sequence_tasks("tasks", "variants")
-                if task_cfg(task)["family"] == "sequence"
-                and "length" not in task_cfg(task)["options"]
+                if task in SEQUENCES["tasks"]
+                or (
+                    task_cfg(task)["family"] == "sequence"
+                    and "length" not in task_cfg(task)["options"]
+                )
             },
         ),
         code=code_hash("measure_lengths.py"),

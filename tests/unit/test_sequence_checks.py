@@ -42,6 +42,7 @@ def test_the_default_block_is_filled_in():
     [
         (block(tasks=["digit"]), r"sequences\.tasks: unknown task 'digit'.*Did you mean digits"),
         (block(models=["gpt9"]), r"sequences\.models: 'gpt9' is not in model_sources"),
+        (block(tasks=["digits", "boolean"]), r"'boolean' continues no sequence; put it into sequences\.foreign"),
         (block(foreign=["digits"]), r"sequences\.foreign: 'digits' is in sequences\.tasks already"),
         (block(examples=6), r"sequences\.examples: 6 examples give 3"),
         (block(pruning={"thresholds": [10], "threshold": 20}), r"threshold is 20; it must be one of .*: 10"),

@@ -40,10 +40,12 @@ class Look:
         for task in sorted(self.titles, key=len, reverse=True):
             if name == task:
                 return self.titles[task]
-        for sign, word in ((" | ", " or "), (" & ", " and ")):
+        for sign, symbol, word in ((" | ", " ∪ ", "union"), (" & ", " ∩ ", "intersection")):
             if sign in name:
                 parts = name.split(sign)
-                return ("any task" if sign == " | " else "all tasks") if len(parts) > 2 and set(parts) == set(self.tasks) else word.join(map(self.title, parts))  # fmt: skip
+                if len(parts) > 2 and set(parts) == set(self.tasks):
+                    return f"{word} of all"
+                return symbol.join(map(self.title, parts))
         head, _, tail = name.partition(" (")
         return f"{self.titles.get(head, head)} ({tail}" if tail else name
 
@@ -60,7 +62,8 @@ def heat(ax, values, rows, columns, limits, cmap=style.SEQUENTIAL, text="{:.0f}"
         if np.isfinite(value):
             shade = image.cmap(image.norm(value))
             dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
-            ax.text(column, row, text.format(value), ha="center", va="center", fontsize=size, color="white" if dark else "black")  # fmt: skip
+            written = text.format(value).removesuffix("-0") or "0"
+            ax.text(column, row, written, ha="center", va="center", fontsize=size, color="white" if dark else "black")  # fmt: skip
     return image
 
 
@@ -87,7 +90,7 @@ def cross_task(cross, look):
         random = random.set_index("data")["random_mean"].reindex(data).astype(float)
         values = np.vstack([table.to_numpy(float), random.to_numpy(), first.to_numpy(float)])
         names = [look.title(name) for name in order]
-        image = heat(ax, values, [*names, "random of its make", "empty circuit"], [look.title(task) for task in data], (0, 120))  # fmt: skip
+        image = heat(ax, values, [*names, "random circuits", "empty circuit"], [look.title(task) for task in data], (0, 120))  # fmt: skip
         q = mine.pivot(index="circuit", columns="data", values="q_rank").reindex(index=order, columns=data)  # fmt: skip
         for (row, column), value in np.ndenumerate(q.to_numpy(float)):
             if value <= look.alpha:

@@ -30,6 +30,7 @@ matplotlib.rcParams.update(
         "lines.linewidth": 1.2,
         "lines.markersize": 3.5,
         "figure.constrained_layout.use": True,
+        "figure.constrained_layout.w_pad": 0.06,
         # Equal input gives equal files.
         "svg.hashsalt": "circuit-reuse",
         "svg.fonttype": "path",
@@ -52,7 +53,9 @@ def save(figure, path, formats, dpi):
     """Write a figure in every format beside each other."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Laying out takes longest: once is enough for all formats.
+    # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
+    # drawn, or labels at the edge are cut.
+    figure.set_dpi(dpi)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for kind in formats:

@@ -37,6 +37,11 @@ def check(config, folders):
                 checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "sequences.examples")  # fmt: skip
     for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
         check_sequence(task, config)
+    for task in block["tasks"]:
+        if declared(task, config)[1] != "sequence":
+            raise ConfigError(
+                f"sequences.tasks: {task!r} continues no sequence; put it into sequences.foreign"
+            )
     checks.check_examples(config, "sequences.examples", block["examples"])
     check_choices(block)
     check_circuits(config, folders, spaces)
