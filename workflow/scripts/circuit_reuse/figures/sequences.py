@@ -12,6 +12,7 @@ from circuit_reuse.figures import style
 
 MORE = ["#CC79A7", "#D55E00", "#0072B2", "#000000", "#999999", "#8C6D31"]
 MOST = 24
+NO_EDGES = "no edges were asked for\n(sequences.edges.tasks)"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ def wide(look, rows, columns, unit_x=0.36, unit_y=0.2, left=1.9, **options):
     )
 
 
+def nothing(figure, text):
+    """A figure that says why there is nothing to see."""
+    for ax in figure.axes:
+        ax.set_axis_off()
+    style.empty(figure.axes[0], text)
+    return figure
+
+
 def cross_task(cross, look):
     """What each circuit, kept alone, scores on each task's data; own cells framed, stars by q."""
     data = [task for task in [*look.tasks, *look.others] if task in set(cross["data"])]
@@ -134,8 +143,7 @@ def inclusion(table, look):
     lines = [(task, over) for task in tasks for over in ("orders", "draws")]
     figure, axes = wide(look, len(lines), 26, 0.24, 0.2)
     if rows.empty:
-        style.empty(axes[0, 0], "no random orders or draws were asked for")
-        return figure
+        return nothing(figure, "no random orders or draws were asked for")
     image = None
     for ax, model in zip(axes[:, 0], look.models, strict=True):
         mine = rows[rows["model"] == model]
@@ -204,6 +212,8 @@ def importance(table, look):
 def edge_cuts(cuts, look):
     """What edge circuits of several sizes score; the chosen one is filled."""
     figure, axes = style.grid(1, len(look.models), width=3.0, height=2.0, sharey=True)
+    if cuts.empty:
+        return nothing(figure, NO_EDGES)
     for ax, model in zip(axes[0], look.models, strict=True):
         ax.axhline(100, color=style.BASELINE, lw=0.8)
         for task in look.tasks:
@@ -224,6 +234,8 @@ def edge_agreement(edges, look):
     """Effect of each edge by path patching against its score by edge attribution."""
     tasks = [task for task in look.tasks if task in set(edges["task"])]
     figure, axes = style.grid(len(look.models), max(1, len(tasks)), width=1.9, height=1.7)
+    if not tasks:
+        return nothing(figure, NO_EDGES)
     for row, model in enumerate(look.models):
         for column, task in enumerate(tasks):
             ax = axes[row, column]
