@@ -10,14 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from circuit_reuse import batching, examples, interventions, models
-from circuit_reuse.prompts import sources
-from circuit_reuse.prompts.registry import TASKS
-from circuit_reuse.sequences import keeping, pruning
+import torch
 from measure import paired
 from shapes import PROJECT
 
 from workflow import PARTS, timed
+
+sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
+
+from circuit_reuse import batching, examples, interventions, models
+from circuit_reuse.prompts import sources
+from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.sequences import keeping, pruning
 
 MODEL, METRIC, COUNT = "tiny-gpt2-large", "logit_difference", 64
 CFG = {"thresholds": [20], "two_sided": True, "strategies": ["backward_first"], "strategy": "backward_first", "random_orders": 0, "draws": 0}  # fmt: skip
@@ -34,7 +38,7 @@ def train_examples(task):
 
 
 def side_by_side(model, table, cfg):
-    """All walks of a config, as the study makes them; returns candidates and circuits run."""
+    """All walks of a config, as the study makes them; returns candidates and walks."""
     keeper = keeping.Keeper(model, table, table, "mean", METRIC, 2048)
     names = model.space.of_kinds()
     walks = pruning.planned(cfg, len(table), ("bench",))
@@ -43,27 +47,39 @@ def side_by_side(model, table, cfg):
         for walk in walks
     ]  # fmt: skip
     keeping.run(walks, generators, keeper, logging.getLogger("bench"))
-    return keeper.asked, keeper.runs
+    return keeper.asked, walks
 
 
+@torch.no_grad()
 def plain(model, table, means_anew):
-    """The same backward-first pruning, one candidate after the other, every run in full.
+    """The same backward-first pruning as one would write it: candidates one by one, in full.
 
-    means_anew: means are taken again for each candidate, as in the published code
+    A hook for each layer's heads and MLP, logits of all positions, no layer left out.
+    means_anew: means are taken again for each candidate, once for the heads and once for the
+                MLPs, as in the published code
     """
     names, removed, asked = model.space.of_kinds(), set(), 0
     (batch,) = batching.batches(table, 10**6)
-    base = interventions.Base(batch.clean)
-    means = interventions.reference_mean(model, table, 10**6)
+    _, heads, mlps = interventions.hook_names(model)
+
+    def means():
+        kept = {}
+        with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *heads, *mlps)):
+            model.bridge(batch.corrupt, return_type="logits")
+        return {name: tensor.mean(0, keepdim=True) for name, tensor in kept.items()}
+
+    found = means()
 
     def score(out):
-        nonlocal means
-        if means_anew:
-            # Once for the heads and once for the MLPs.
-            for _ in range(2):
-                means = interventions.reference_mean(model, table, 10**6)
-        instead = keeping.repeated(means[batch.clean.shape[1]], len(batch.rows))
-        last = interventions.replace(model, base, [sorted(out)], instead)
+        nonlocal found
+        for _ in range(2 if means_anew else 0):
+            found = means()
+        out_of, hooks = interventions.masks(model.space, [out]), []
+        for layer, (z, mlp) in enumerate(zip(heads, mlps, strict=True)):
+            hooks.append((z, interventions.put(out_of[1][0, layer, :, None], found[z], 1)))
+            hooks.append((mlp, interventions.put(out_of[2][0, layer], found[mlp], 1)))
+        with model.bridge.hooks(fwd_hooks=hooks):
+            last = model.bridge(batch.clean, return_type="logits")[:, -1]
         return float(models.metric_values(last, batch.answer, batch.distractor, METRIC).mean())
 
     full, limit = score(set()), pruning.Limit(20)
@@ -75,7 +91,7 @@ def plain(model, table, means_anew):
                 if limit.holds(100 * score(removed | {name}) / full):
                     removed.add(name)
         if removed == before:
-            return asked
+            return asked, removed
 
 
 def pruning_speed():
@@ -83,8 +99,10 @@ def pruning_speed():
     model = models.load(PROJECT / "resources" / "models" / MODEL, "cpu", threads=os.cpu_count())
     table, found = train_examples("digits"), {}
     start = time.perf_counter()
-    side_by_side(model, table, CFG)
+    _, (walk,) = side_by_side(model, table, CFG)
     found["pruning_one_seconds"] = (time.perf_counter() - start, "s")
+    # Both end with the same circuit.
+    assert plain(model, table, False)[1] == walk.removed
     for name, anew in (("published_loop", True), ("plain_loop", False)):
         ratio = paired(lambda anew=anew: plain(model, table, anew), lambda: side_by_side(model, table, CFG), 3)  # fmt: skip
         found[f"pruning_one_speedup_over_{name}"] = (ratio, "ratio")
@@ -96,7 +114,7 @@ def pruning_speed():
         rates["asked"].append(asked / (time.perf_counter() - start))
         for key, anew in (("loop", False), ("published", True)):
             start = time.perf_counter()
-            asked = plain(model, table, anew)
+            asked, _ = plain(model, table, anew)
             rates[key].append(asked / (time.perf_counter() - start))
     ours = np.array(rates["asked"])
     found["pruning_candidates_per_second"] = (float(np.median(ours)), "candidates/s")

@@ -10,6 +10,8 @@ from support import PROJECT
 HEADLINES = {
     "atp_fraction_of_limit", "ig_fraction_of_limit", "eap_over_atp", "intervention_fraction_of_limit",
     "head_scan_forwards_per_head", "examples_scaling_exponent", "default_run_seconds", "noop_seconds", "head_scan_seconds",
+    "pruning_one_seconds", "pruning_candidates_per_second", "pruning_many_speedup_over_published_loop",
+    "pruning_50_orders_3_tasks_seconds",
 }  # fmt: skip
 
 

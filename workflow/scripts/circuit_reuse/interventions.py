@@ -154,7 +154,7 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, base, removed, instead, begin=None):
+def replace(model, base, removed, instead, begin=None, keep=()):
     """Run with components replaced.
 
     base:    Base of the examples;  layers below the first replaced one are not run again
@@ -162,6 +162,7 @@ def replace(model, base, removed, instead, begin=None):
     instead: Activations of the same examples and positions, put in
     begin:   (layer, its input [set * example, position, d_model]) to start from instead, when
              what happens below is known: each set has its own input
+    keep:    more hooks, which see what passes before anything is replaced
     returns: logits after the last position, [set * example, vocabulary], sets outermost
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
     """
@@ -172,7 +173,12 @@ def replace(model, base, removed, instead, begin=None):
     masked = masks(model.space, removed, base.tokens.device)
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
     embedding, head_hooks, mlp_hooks = hook_names(model)
-    hooks = shortcuts.at_the_end(model)
+    hooks = [*keep, *shortcuts.at_the_end(model)]
+    if begin is None and base.streams is not None and 0 < first < math.inf:
+        begin = first, base.streams[first].repeat(sets, 1, 1)
+    if begin:
+        # All hooks in one go: taking them on costs a small model as much as a layer.
+        hooks.insert(0, shortcuts.entering(*begin))
 
     def hook(name, mask, value):
         if mask.any():
@@ -182,7 +188,7 @@ def replace(model, base, removed, instead, begin=None):
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
-    lower = shortcuts.starting(model, *begin) if begin else from_layer(model, base, first, sets)
+    lower = shortcuts.without(model, begin[0]) if begin else nullcontext()
     with lower, model.bridge.hooks(fwd_hooks=hooks):
         return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
 

@@ -27,7 +27,7 @@ class Model:
     bridge:   the TransformerBridge, weights unprocessed, no parameter gradients
     space:    layers, heads and widths
     parallel: whether an MLP reads the stream before its own layer's attention (GPT-NeoX)
-    shortcuts: which shortcuts give its own logits, as far as checked; see shortcuts.able
+    shortcuts: what was found of it once: which shortcuts give its own logits, its list of layers
     """
 
     bridge: TransformerBridge

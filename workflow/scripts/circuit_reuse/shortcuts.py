@@ -85,21 +85,28 @@ class Through(torch.nn.Module):
 
 @contextmanager
 def starting(model, layer, stream):
-    """Runs inside begin at `layer` with `stream` [row, position, d_model] as its input.
+    """Runs inside begin at `layer` with `stream` [row, position, d_model] as its input."""
+    with without(model, layer), model.bridge.hooks(fwd_hooks=[entering(layer, stream)]):
+        yield
 
-    The layers below are put back whatever happens inside.
-    """
+
+@contextmanager
+def without(model, layer):
+    """Runs inside pass the layers below `layer` by; these are put back whatever happens."""
     stack = layer_list(model)
     kept = list(stack)
-    hook = (f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream)
     try:
         for place in range(layer):
             stack[place] = Through(kept[place])
-        with model.bridge.hooks(fwd_hooks=[hook]):
-            yield
+        yield
     finally:
         for place in range(layer):
             stack[place] = kept[place]
+
+
+def entering(layer, stream):
+    """A hook that puts the input of a layer in."""
+    return f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream
 
 
 def at_the_end(model):
@@ -114,10 +121,13 @@ def at_the_end(model):
 
 
 def layer_list(model):
-    """The list of layers that the underlying model runs through."""
-    last = model.bridge.blocks[len(model.bridge.blocks) - 1]
-    lists = [m for m in model.bridge.original_model.modules() if isinstance(m, torch.nn.ModuleList)]
-    return next(found for found in lists if len(found) and found[len(found) - 1] is last)
+    """The list of layers that the underlying model runs through; looked for once a model."""
+    if "layers" not in model.shortcuts:
+        last = model.bridge.blocks[len(model.bridge.blocks) - 1]
+        modules = model.bridge.original_model.modules()
+        lists = [module for module in modules if isinstance(module, torch.nn.ModuleList)]
+        model.shortcuts["layers"] = next(m for m in lists if len(m) and m[len(m) - 1] is last)
+    return model.shortcuts["layers"]
 
 
 def able(model, what):

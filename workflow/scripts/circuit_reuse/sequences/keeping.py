@@ -127,9 +127,8 @@ class Keeper:
             for layer in range(start + 1, self.model.space.layers)
         }
         kept = {}
-        hooks = interventions.keepers(kept, *names)
-        with self.model.bridge.hooks(fwd_hooks=hooks):
-            last = interventions.replace(self.model, base, removed, instead, (start, streams))
+        keep = interventions.keepers(kept, *names)
+        last = interventions.replace(self.model, base, removed, instead, (start, streams), keep)
         count = len(base.tokens)
         for place, request in enumerate(requests):
             rows = slice(place * count, (place + 1) * count)
