@@ -155,7 +155,12 @@ def test_positions_are_named_by_what_stands_there():
     tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
     labels, items = reading.positions(examples_for("digits", 12), tokenizer)
     assert [labels[place] for place in items] == ["item 1", "item 2", "item 3", "item 4"]
-    assert labels.count("in") == 5 and labels.count(".") == 4 and "word" in labels
+    assert (
+        labels[0] == "BOS"
+        and labels.count("in") == 5
+        and labels.count(".") == 4
+        and "word" in labels
+    )
 
 
 def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out():

@@ -122,7 +122,9 @@ def positions(table, tokenizer):
             labels.append(role.replace("item_", "item "))
             items += [place] if role.startswith("item_") else []
         elif len(set(tokens[:, place])) == 1:
-            labels.append((tokenizer.id_to_token(int(tokens[0, place])) or "?").replace("Ġ", ""))
+            label = (tokenizer.id_to_token(int(tokens[0, place])) or "?").replace("Ġ", "")
+            # Tokens like <|endoftext|> or <s> open a prompt.
+            labels.append("BOS" if place == 0 and label.startswith("<") else label)
         else:
             labels.append("word")
     return labels, items
