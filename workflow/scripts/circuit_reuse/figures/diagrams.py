@@ -92,7 +92,7 @@ def draw(title, edge_sets, members, colours, titles, count):
         width = 0.5 + 3.5 * abs(entry["effect"]) / largest
         parts = "".join(dict.fromkeys(sorted(entry["parts"], key="qkv".index)))
         graph.edge(writer, node, color=colour, penwidth=f"{width:.2f}", headlabel=parts, labeldistance="1.1", fontcolor="#333333")  # fmt: skip
-    graph.node("legend", legend(edge_sets, members, colours, titles, largest), shape="plain", style="")  # fmt: skip
+    graph.node("legend", legend(edge_sets, {n: t for n, t in members.items() if n in nodes}, colours, titles, largest), shape="plain", style="")  # fmt: skip
     with graph.subgraph() as same:
         same.attr(rank="same")
         same.node("input")
@@ -131,7 +131,7 @@ def legend(edge_sets, members, colours, titles, largest):
         for colour, text in ((HELPS, "edge helps"), (HARMS, "edge works against the task")):
             rows.append(f'<TR><TD><FONT COLOR="{colour}">&#8212;</FONT></TD><TD ALIGN="LEFT">{text}</TD></TR>')  # fmt: skip
     else:
-        rows.append('<TR><TD>&#8212;</TD><TD ALIGN="LEFT">edges as nodes</TD></TR>')
+        rows.append('<TR><TD>&#8212;</TD><TD ALIGN="LEFT">edges in the colours of nodes</TD></TR>')
     rows.append(f'<TR><TD>q k v</TD><TD ALIGN="LEFT">read as query, key, value</TD></TR><TR><TD></TD><TD ALIGN="LEFT">thickest line: {largest:.0f} points</TD></TR>')  # fmt: skip
     return f'<<FONT POINT-SIZE="10"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE></FONT>>'  # fmt: skip
 

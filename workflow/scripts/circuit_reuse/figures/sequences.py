@@ -108,7 +108,7 @@ def cross_task(cross, look):
                 ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color="#D55E00", lw=1.4))  # fmt: skip
         ax.axhline(len(order) - 0.5, color="white", lw=2)
         ax.set(xlabel="data", ylabel="circuit", title=model)
-    figure.colorbar(image, ax=axes, label="score, % of the full model", shrink=0.6)
+    figure.colorbar(image, ax=axes, label="score, % of the full model", shrink=0.6, extend="both")
     return figure
 
 
@@ -124,7 +124,7 @@ def overlap(table, look):
             if row["first"] in order and row["second"] in order:
                 places = sorted((order.index(row["first"]), order.index(row["second"])), reverse=True)  # fmt: skip
                 values[tuple(places)] = row["jaccard"]
-                texts[tuple(places)] = f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= look.alpha else ''}\n{row['shared']}"  # fmt: skip
+                texts[tuple(places)] = f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= look.alpha else ''}\n{row['shared']} / {row['expected_layers']:.1f}"  # fmt: skip
         names = [look.title(task) for task in order]
         image = heat(ax, values[1:, :-1], names[1:], names[:-1], (0, 1), text=None)
         ax.set_facecolor("white")

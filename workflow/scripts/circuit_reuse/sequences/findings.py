@@ -9,7 +9,7 @@ def text(found, cfg):
         [
             setting(found, cfg),
             "## The circuits\n\n" + circuits(found["circuits"], found["cross"], cfg),
-            "## Does the order decide?\n\n" + stability(found["stability"], cfg),
+            "## Does the order decide?\n\n" + stability(found["stability"], found, cfg),
             "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
             "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
             "## What matters\n\n" + importance(found["importance"], cfg),
@@ -82,7 +82,7 @@ def circuits(table, cross, cfg):
             outside.append(f"{name} ({number(row['score'])})")
         if barely(row, cfg):
             easy.append(
-                f"{name} (train {number(row['score_train'])}, empty {number(row['empty'])})"
+                f"{name} (train {number(row['score_train'])}, empty {number(row['empty_train'])})"
             )
     if outside:
         lines += ["", "Outside the limit on held-out examples, though within it on those they were pruned on: " + "; ".join(outside) + "."]  # fmt: skip
@@ -94,12 +94,12 @@ def circuits(table, cross, cfg):
 
 def barely(row, cfg):
     """Whether a circuit scores no more than the threshold above the empty one."""
-    return row["score_train"] - row["empty"] < cfg["threshold"]
+    return row["score_train"] - row["empty_train"] < cfg["threshold"]
 
 
-def stability(table, cfg):
-    """How far orders and draws agree."""
-    lines = []
+def stability(table, found, cfg):
+    """How far orders and draws agree, and whether the chosen circuits are theirs."""
+    lines = chosen_among(found["circuits"], found["inclusion"], cfg)
     for row in table[table["threshold"] == cfg["threshold"]].to_dict("records"):
         if row["over"] == "strategies" or row["n"] < 2:
             continue
@@ -110,6 +110,28 @@ def stability(table, cfg):
             f"{row['in_all']} components are in all, {row['in_any']} in any"
         )
     return "\n".join(lines) or "One order only: nothing can be said."
+
+
+def chosen_among(circuits, inclusion, cfg):
+    """Of each chosen circuit, what most walks do not keep, and whether a smaller one was found."""
+    lines = []
+    often = inclusion[inclusion["threshold"] == cfg["threshold"]]
+    often = often.groupby(["model", "task", "component"])["frequency"].mean()
+    for row in primary(circuits, cfg).to_dict("records"):
+        if (row["model"], row["task"]) not in often.index:
+            continue
+        names, kept = row["components"].split(), often[row["model"], row["task"]]
+        rare = [name for name in names if kept[name] < 0.5]
+        missed = [name for name in kept.index if kept[name] >= 0.5 and name not in names]
+        same = circuits[(circuits["model"] == row["model"]) & (circuits["task"] == row["task"])]
+        same = same[(same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])]  # fmt: skip
+        least = int((same["heads"] + same["mlps"]).min())
+        lines.append(
+            f"* {title(row['task'], cfg)}, {row['model']}: the circuit that is compared and drawn has {len(names)} components, the smallest "
+            f"that met the limit {least}; fewer than half of the orders and draws keep {', '.join(rare) or 'none'} of it, at least half keep "
+            f"{', '.join(missed) or 'nothing'} besides"
+        )
+    return lines
 
 
 def crossing(cross, cfg):
@@ -161,6 +183,9 @@ def overlap(table, circuits, cross, cfg):
         for name, pairs in groups.items()
         if pairs
     ]
+    among = every[every["first"].isin(cfg["tasks"]) & every["second"].isin(cfg["tasks"])]
+    if len(among) and not (among["q_layers"] <= cfg["alpha"]).any():
+        lines.append(f"* no two of these circuits share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})")  # fmt: skip
     if told:
         lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(told))  # fmt: skip
     whole = cross[cross["kind"].isin(["union", "intersection"])]
@@ -203,10 +228,12 @@ def edges(table, cuts, cfg):
         whole = part[part["rule"] == "all"].iloc[0]
         chosen = part[part["chosen"]].iloc[0]
         mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])  # fmt: skip
+        off = 100 - chosen["score"]
+        outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""  # fmt: skip
         rho = stats.spearmanr(mine["effect"], mine["attribution"]).statistic if len(mine) > 2 else np.nan  # fmt: skip
         lines.append(
             f"* {title(task, cfg)}, {model}: {int(chosen['edges'])} of {int(whole['edges'])} edges keep {number(chosen['score'])} "
-            f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent, all edges {number(whole['score'])}; rank correlation of path "
+            f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent{outside}, all edges {number(whole['score'])}; rank correlation of path "
             f"patching (train examples) with edge attribution in the full model {number(rho, 2)}"
         )
     return "\n".join(lines) or "No edges were asked for (sequences.edges.tasks)."

@@ -148,7 +148,7 @@ class Judge:
             "heads": make.get("head", 0),
             "mlps": make.get("mlp", 0),
             "score_train": score,
-            "empty": self.empty,
+            "empty_train": self.empty,
             "n_new": int(self.new.sum()),
             **self.held_out(kept),
             **more,

@@ -39,7 +39,7 @@ PRUNED = table(
     score_before=optional(pa.float64(), "score on the train examples then"),
     passes=optional(pa.int32(), "passes through the components"),
     candidates=optional(pa.int32(), "circuits that the walk asked for"),
-    empty=column(pa.float64(), "score of the empty circuit on the train examples, per cent"),
+    empty_train=column(pa.float64(), "score of the empty circuit on the train examples, per cent"),
     n_new=column(
         pa.int32(), "held-out examples of variants (first elements, for sequences) not in train"
     ),
