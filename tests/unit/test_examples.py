@@ -41,3 +41,12 @@ def test_too_few_valid_pairs_is_an_error_that_names_the_commonest_reason():
     rows = [pair(), pair(distractor=" went"), pair(distractor=" went")]
     with pytest.raises(ValueError, match=r"'mine' has 1 valid train pairs and needs 2.*same token"):
         enough(rows, "train", 2, "mine")
+
+
+def test_a_model_that_answers_wrongly_is_the_reason_also_when_read_from_a_table():
+    """A column of reasons without any reads back as nan, which is no reason."""
+    rows = [{"split": "train", "valid": True, "used": False, "reason": float("nan")}] * 3
+    with pytest.raises(
+        ValueError, match=r"most often: the model answers wrongly.*correct_only: false"
+    ):
+        enough(rows, "train", 2, "mine")

@@ -114,8 +114,10 @@ def enough(rows, split, needed, task):
     valid = [row for row in mine if row.get("used", row["valid"])]
     if len(valid) >= needed:
         return
-    wrong = "the model answers wrongly (examples.correct_only)"
-    reasons = [row["reason"] or wrong for row in mine if not row.get("used", row["valid"])]
+    wrong = "the model answers wrongly; examples.correct_only: false keeps such pairs"
+    # A reason that was read from a table is no text where there is none, and not always None.
+    given = [row["reason"] for row in mine if not row.get("used", row["valid"])]
+    reasons = [reason if isinstance(reason, str) and reason else wrong for reason in given]
     common = max(set(reasons), key=reasons.count) if reasons else "there are too few pairs"
     raise ValueError(
         f"task {task!r} has {len(valid)} valid {split} pairs and needs {needed}; most often: {common}"

@@ -159,10 +159,10 @@ def tokens(name, found):
     rows = []
     mine = found["spectrum"][found["spectrum"]["component"] == name]
     for row in mine.head(DIRECTIONS).to_dict("records"):
-        rows.append([f"direction {row['direction']} ({row['value']:.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
+        rows.append([f"direction {row['direction']:.0f} ({row['value']:.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
     neurons = found["neurons"][found["neurons"]["component"] == name]
     for row in neurons[neurons["rank"] <= DIRECTIONS].to_dict("records"):
-        rows.append([f"neuron {row['neuron']}, {row['task']} ({row['attribution']:+.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
+        rows.append([f"neuron {row['neuron']:.0f}, {row['task']} ({row['attribution']:+.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
     return rows
 
 

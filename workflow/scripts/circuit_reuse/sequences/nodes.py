@@ -106,8 +106,8 @@ def check_empty(empty, cfg, task):
     if met:
         raise ValueError(
             f"task {task!r}: with every head and MLP replaced the score is still {empty:.1f} per cent, "
-            f"so the empty circuit meets sequences.thresholds: {', '.join(f'{t:g}' for t in met)}; use "
-            "smaller ones, or another sequences.replacement"
+            f"so the empty circuit meets sequences.pruning.thresholds: {', '.join(f'{t:g}' for t in met)}; use "
+            "smaller ones, another sequences.replacement, or leave the task out of sequences"
         )
 
 
