@@ -57,7 +57,7 @@ def plain_loop(model, examples, orders, limit, weights):
         full = np.empty(len(examples))
         means = interventions.reference_mean(model, examples, 10**6)
         for batch in batching.batches(examples, 10**6):
-            instead = keeping.repeated(means[batch.clean.shape[1]], len(batch.rows))
+            instead = interventions.repeated(means[batch.clean.shape[1]], len(batch.rows))
             base = interventions.Base(batch.clean)
             for sets, found in (([sorted(out)], values), ([[]], full)):
                 last = interventions.replace(model, base, sets, instead)

@@ -54,7 +54,7 @@ def test_layers_below_are_not_run_and_come_back_whatever_happens(model, batch):
         block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
         for layer, block in enumerate(before)
     ]
-    with pytest.raises(KeyError), shortcuts.starting(model, 2, base.streams[2]):
+    with pytest.raises(KeyError), shortcuts.starting(model, (2, base.streams[2])):
         models.logits(model, batch.clean)
         raise KeyError
     for handle in handles:

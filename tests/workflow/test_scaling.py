@@ -86,6 +86,7 @@ def test_published_numbers_and_a_users_table_are_checked(project):
 def test_only_heroes_can_be_traced(project, tmp_path):
     """Large models: heads are chosen first, the transfer goes by scans alone."""
     project = copied(project, tmp_path)
+    kept = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}  # fmt: skip
     scaling = CONFIG["scaling"] | {"tracing": CONFIG["scaling"]["tracing"] | {"heads": "heroes"}}
     project.config(scaling=scaling)
     jobs = {rule for rule, _ in project.planned()}
@@ -96,6 +97,10 @@ def test_only_heroes_can_be_traced(project, tmp_path):
     strong = heroes[~heroes["category"].isin(["weak", "uncertain"])]
     there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))  # fmt: skip
     assert there == set(strong[["layer", "head"]].itertuples(index=False, name=None))
+    # Back to all heads, everything is as it was.
+    project.config()
+    project.snakemake()
+    assert all(path.read_bytes() == content for path, content in kept.items() if path.suffix in (".csv", ".parquet"))  # fmt: skip
 
 
 def test_the_overlay_of_the_public_models_plans_without_network(project):

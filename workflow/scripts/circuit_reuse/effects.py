@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from circuit_reuse import batching, interventions, models
@@ -122,21 +121,10 @@ class Evaluator:
 
     def instead(self, batch, clean, means, donor):
         """Activations that are put in for removed components, with the rows of the batch."""
-        if self.replacement == "zero":
-            return clean.like(torch.zeros_like)
-        if self.replacement == "corrupt":
-            return interventions.run(self.model, batch.corrupt, batch.prefix)[1]
         if self.replacement == "resample":
             other = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
             return interventions.run(self.model, other.clean)[1]
-        length = batch.clean.shape[1]
-        if length not in means:
-            raise ValueError(
-                f"mean ablation: no train example has {length} tokens, so there is no mean for "
-                "the held-out ones; use more examples or another replacement"
-            )
-        count = len(batch.rows)
-        return means[length].like(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+        return interventions.put_in(self.model, batch, clean, self.replacement, means)
 
     def __call__(self, unit):
         """Rows of one unit: a DataFrame, interventions in order and examples in theirs."""

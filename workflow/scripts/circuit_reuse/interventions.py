@@ -5,7 +5,7 @@ layer replaces them all under a row mask, so many interventions share a batch.
 """
 
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -174,11 +174,7 @@ def replace(model, base, removed, instead, begin=None, keep=()):
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
     embedding, head_hooks, mlp_hooks = hook_names(model)
     hooks = [*keep, *shortcuts.at_the_end(model)]
-    if begin is None and base.streams is not None and 0 < first < math.inf:
-        begin = first, base.streams[first].repeat(sets, 1, 1)
-    if begin:
-        # All hooks in one go: taking them on costs a small model as much as a layer.
-        hooks.insert(0, shortcuts.entering(*begin))
+    begin = begin or beginning(base, first, sets)
 
     def hook(name, mask, value):
         if mask.any():
@@ -188,16 +184,15 @@ def replace(model, base, removed, instead, begin=None, keep=()):
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
-    lower = shortcuts.without(model, begin[0]) if begin else nullcontext()
-    with lower, model.bridge.hooks(fwd_hooks=hooks):
+    with shortcuts.starting(model, begin, hooks):
         return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
 
 
-def from_layer(model, base, first, sets):
-    """Runs inside begin at layer `first`, if the streams of the base run are there to begin with."""
+def beginning(base, first, sets):
+    """Where runs can begin that change nothing below layer `first`; None at the very beginning."""
     if base.streams is None or not 0 < first < math.inf:
-        return nullcontext()
-    return shortcuts.starting(model, first, base.streams[first].repeat(sets, 1, 1))
+        return None
+    return first, base.streams[first].repeat(sets, 1, 1)
 
 
 def first_layer(names):
@@ -249,6 +244,31 @@ def reference_mean(model, examples, tokens):
         counts[length] = counts.get(length, 0) + len(batch.rows)
         sums[length] = total if length not in sums else add(sums[length], total)
     return {length: sums[length].like(lambda t, n=counts[length]: t / n) for length in sums}
+
+
+def put_in(model, batch, clean, replacement, means):
+    """Activations that are put in for removed components, with the rows of the batch.
+
+    clean:       Activations of its clean run
+    replacement: zero, mean or corrupt;  means: by length, as from `reference_mean`
+    raises:      ValueError for a length without a mean
+    """
+    if replacement == "zero":
+        return clean.like(torch.zeros_like)
+    if replacement == "corrupt":
+        return run(model, batch.corrupt, batch.prefix)[1]
+    length = batch.clean.shape[1]
+    if length not in means:
+        raise ValueError(
+            f"mean ablation: no train example has {length} tokens, so there is no mean for "
+            "the held-out ones; use more examples or another replacement"
+        )
+    return repeated(means[length], len(batch.rows))
+
+
+def repeated(means, count):
+    """Activations of one row for many examples."""
+    return means.like(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
 
 
 def add(first, second):

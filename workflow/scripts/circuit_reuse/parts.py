@@ -111,7 +111,7 @@ def replace(model, base, sets, source, where=None):
         else:
             put.append((name, interventions.put(shaped(mask, place), source[name], count)))
     first = min((patch.layer for patches in sets for patch in patches), default=0)
-    with interventions.from_layer(model, base, first, count), model.bridge.hooks(fwd_hooks=put):
+    with shortcuts.starting(model, interventions.beginning(base, first, count), put):
         return models.logits(model, base.tokens.repeat(count, 1), base.prefix, count)
 
 

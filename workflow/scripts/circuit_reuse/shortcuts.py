@@ -84,29 +84,23 @@ class Through(torch.nn.Module):
 
 
 @contextmanager
-def starting(model, layer, stream):
-    """Runs inside begin at `layer` with `stream` [row, position, d_model] as its input."""
-    with without(model, layer), model.bridge.hooks(fwd_hooks=[entering(layer, stream)]):
-        yield
+def starting(model, begin, hooks=()):
+    """Runs inside have hooks, and pass the layers below one by; these are put back whatever happens.
 
-
-@contextmanager
-def without(model, layer):
-    """Runs inside pass the layers below `layer` by; these are put back whatever happens."""
-    stack = layer_list(model)
+    begin: (layer, its input [row, position, d_model]), or None to run all layers
+    All hooks are taken on in one go: doing so costs a small model as much as a layer.
+    """
+    stack, (layer, stream) = layer_list(model), begin or (0, None)
     kept = list(stack)
+    entering = [(f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream)] if begin else []
     try:
         for place in range(layer):
             stack[place] = Through(kept[place])
-        yield
+        with model.bridge.hooks(fwd_hooks=[*entering, *hooks]):
+            yield
     finally:
         for place in range(layer):
             stack[place] = kept[place]
-
-
-def entering(layer, stream):
-    """A hook that puts the input of a layer in."""
-    return f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream
 
 
 def at_the_end(model):
@@ -179,7 +173,7 @@ def check_skip(model):
     with model.bridge.hooks(fwd_hooks=[(f"blocks.{layer}.hook_resid_pre", keep)]):
         whole = models.logits(model, tokens)
     # Other tokens, so that a layer that does run, or an embedding that leaks in, is seen.
-    with starting(model, layer, kept["stream"]):
+    with starting(model, (layer, kept["stream"])):
         return same(model, models.logits(model, tokens.flip(1)), whole)
 
 

@@ -4,6 +4,7 @@ Standard library and the tokenizer only.
 """
 
 import shutil
+from functools import cache
 
 from circuit_reuse import checks
 from circuit_reuse.checks import ConfigError
@@ -72,21 +73,27 @@ def check_sequence(task, config):
         )  # fmt: skip
     except (ValueError, TypeError) as problem:
         raise ConfigError(f"{key}: {problem}") from None
-    from circuit_reuse.examples import load_tokenizer
-
     block = config["sequences"]
     studied = [task for kind in KINDS for task in block[kind]]
     for model in block["models"] if task in studied else config["models"]:
         folder = config["model_sources"][model].get("path")
         if folder is None:
             continue
-        wrong = sequence.multi_token(load_tokenizer(folder)[0], members, options.get("largest"))
+        wrong = sequence.multi_token(tokenizer_of(folder), members, options.get("largest"))
         if wrong:
             listed = ", ".join(f"{word!r} ({count} tokens)" for word, count in wrong)
             raise ConfigError(
                 f"{key}: under the tokenizer of {model} these members are not single tokens after a "
                 f"space: {listed}; leave them out, or use `largest`"
             )
+
+
+@cache
+def tokenizer_of(folder):
+    """The tokenizer of a local model, loaded once for all tasks."""
+    from circuit_reuse.examples import load_tokenizer
+
+    return load_tokenizer(folder)[0]
 
 
 def check_choices(block):

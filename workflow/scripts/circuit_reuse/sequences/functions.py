@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse import batching, interventions, models, norms
+from circuit_reuse import interventions, models, norms
 from circuit_reuse.edges import FINAL
 
 OFFSETS = {"next": 1, "copy": 0, "previous": -1}
@@ -266,8 +266,3 @@ def spectrum(model, layer, head, count):
     against = right @ unembedding(model)[0].T
     largest = against.gather(1, against.abs().argmax(1, keepdim=True))
     return size[:count], right * largest.sign()
-
-
-def batches(model, table, tokens):
-    """Batches of a table on the model's device."""
-    return batching.batches(table, tokens, model.device)

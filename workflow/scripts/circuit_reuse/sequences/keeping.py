@@ -17,7 +17,7 @@ from circuit_reuse import batching, components, interventions, models
 
 # What the streams of all walks may take at least; on a GPU a quarter of what is free.
 STREAM_BYTES = 2 * 2**30
-# Tokens of a run on a processor, where larger ones are no faster.
+# Tokens of a run on a processor, where larger ones gain little.
 FIXED_TOKENS = 512
 
 
@@ -43,17 +43,9 @@ class Keeper:
             if replacement == "corrupt":
                 batch = batch.shortened(model)
             base, clean = interventions.base(model, batch.clean, batch.prefix)
-            instead = self.instead(batch, clean, found)
+            instead = interventions.put_in(model, batch, clean, replacement, found)
             self.prepared.append((batch, self.streamed(base, instead), instead))
             self.full[batch.rows] = self.values(base.last, batch, 1)[0]
-
-    def instead(self, batch, clean, found):
-        """What is put in for removed components."""
-        if self.replacement == "zero":
-            return clean.like(torch.zeros_like)
-        if self.replacement == "corrupt":
-            return interventions.run(self.model, batch.corrupt, batch.prefix)[1]
-        return repeated(found[batch.clean.shape[1]], len(batch.rows))
 
     @torch.no_grad()
     def streamed(self, base, instead):
@@ -150,7 +142,7 @@ class Keeper:
         sums, counts = {}, {}
         for batch in batching.batches(self.reference, self.tokens, self.model.device):
             length, kept = batch.corrupt.shape[1], {}
-            means = repeated(plain[length], len(batch.rows))
+            means = interventions.repeated(plain[length], len(batch.rows))
             base = interventions.Base(batch.corrupt)
             with self.model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *mlps)):
                 interventions.replace(self.model, base, [heads], means)
@@ -193,11 +185,6 @@ class Keeper:
     def state(self):
         """Streams of the untouched model as the state of a walk."""
         return State([list(base.streams) for _, base, _ in self.prepared], self.model.space.layers)
-
-
-def repeated(means, count):
-    """Activations of one row for many examples."""
-    return means.like(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
 
 
 class State:

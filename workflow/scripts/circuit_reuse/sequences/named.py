@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from circuit_reuse import circuits, components, fingerprint, tables
-from circuit_reuse.sequences import files, pruning, schemas, stages
+from circuit_reuse.sequences import files, schemas, stages
 
 
 def of_files(chosen, space, task, model=""):
@@ -20,7 +20,7 @@ def of_files(chosen, space, task, model=""):
         read = files.read(file["file"])
         files.check_model(file["file"], read, space, model or "the model")
         if task in read:
-            found[name] = stages.in_order(read[task])
+            found[name] = circuits.sorted_names(read[task])
     return found
 
 
@@ -81,7 +81,7 @@ def combined(mine):
             ("union", " | ", set.union(*sets)),
             ("intersection", " & ", set.intersection(*sets)),
         ):
-            found.append(row(sign.join(group), kind, stages.in_order(members)))
+            found.append(row(sign.join(group), kind, circuits.sorted_names(members)))
     return found
 
 
@@ -135,10 +135,10 @@ def overlap(first, second, names):
         "shared": len(common),
         "expected": float(whole @ np.arange(len(whole))),
         "expected_layers": float(layers @ np.arange(len(layers))),
-        "jaccard": pruning.jaccard(first, second),
+        "jaccard": circuits.jaccard(first, second),
         "p_value": min(1.0, float(whole[len(common) :].sum())),
         "p_layers": min(1.0, float(layers[len(common) :].sum())),
-        "common": stages.in_order(common),
+        "common": circuits.sorted_names(common),
     }
 
 

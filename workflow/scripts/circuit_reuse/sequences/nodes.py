@@ -136,7 +136,7 @@ class Judge:
 
     def row(self, strategy, points, kept, score, **more):
         """A row of the pruned table."""
-        kept = stages.in_order(kept)
+        kept = circuits.sorted_names(kept)
         make = circuits.make_of(kept)
         optional = dict.fromkeys(
             ("order", "draw", "name", "size_before", "score_before", "passes", "candidates")
@@ -182,7 +182,7 @@ class Judge:
         seen = [(size, key[0], removed, score) for size, (key, removed, score) in best.items()]
         rows = []
         for size, _, removed, score in pruning.frontier(seen):
-            kept = stages.in_order(set(self.names) - removed)
+            kept = circuits.sorted_names(set(self.names) - removed)
             row = {"size": size, "score_train": score, "components": kept} | self.held_out(kept)
             rows.append({key: value for key, value in row.items() if key != "score_new"})
         return rows

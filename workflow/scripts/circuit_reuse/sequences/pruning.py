@@ -230,14 +230,8 @@ def stability(sets):
     """Mean Jaccard index of every two sets; None for fewer than two."""
     found = []
     for n, first in enumerate(sets):
-        found += [jaccard(first, second) for second in sets[n + 1 :]]
+        found += [circuits.jaccard(first, second) for second in sets[n + 1 :]]
     return float(np.mean(found)) if found else None
-
-
-def jaccard(first, second):
-    """Shared members of all members; 1 for two empty sets."""
-    first, second = set(first), set(second)
-    return len(first & second) / len(first | second) if first | second else 1.0
 
 
 def frontier(seen):

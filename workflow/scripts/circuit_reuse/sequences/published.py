@@ -9,7 +9,7 @@ import itertools
 
 import pandas as pd
 
-from circuit_reuse.sequences.pruning import jaccard
+from circuit_reuse.circuits import jaccard
 
 COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
 # Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circuit_reuse import circuits, edges, examples, fingerprint, models
+from circuit_reuse import batching, circuits, edges, examples, fingerprint, models
 from circuit_reuse.prompts import sequence
 from circuit_reuse.sequences import functions, schemas, stages
 
@@ -20,7 +20,7 @@ def read_heads(input, output, params, wildcards, threads, log):
     _, held_out = stages.splits(input.examples, cfg, wildcards.task)
     tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
     names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]  # fmt: skip
-    ov, attention, motifs = [], [], []
+    ov = []
     if cfg["family"] == "sequence":
         prompts, targets = bare(tokenizer, bos if cfg["bos"] else None, cfg["options"])
         found = functions.ov_hits(model, torch.tensor(prompts, device=model.device), cfg["top"])
@@ -42,7 +42,7 @@ def bare(tokenizer, bos, options):
 
     returns: token ids [prompt, position], {score: [prompt][element] list of ids}
     """
-    members, length = options["members"], options.get("length", 4)
+    members, length = options.get("members", "digits"), options.get("length", 4)
     listed = sequence.MEMBERS[members] if isinstance(members, str) else list(members)
     elements = listed[: options.get("largest")]
     ids = [tokenizer.encode(f" {word}", add_special_tokens=False).ids for word in elements]
@@ -68,7 +68,7 @@ def attended(model, table, tokenizer, names, tokens):
     table: examples of one length; elements stand at the same positions in all of them
     """
     total, found = None, {}
-    for batch in functions.batches(model, table, tokens):
+    for batch in batching.batches(table, tokens, model.device):
         for layer, pattern in enumerate(functions.patterns(model, batch.clean)):
             found[layer] = found.get(layer, 0) + pattern.sum(0)
         total = (total or 0) + len(batch.rows)
@@ -133,7 +133,7 @@ def positions(table, tokenizer):
 def lens_rows(model, table, tokens):
     """Rows of the lens table."""
     parts = {}
-    for batch in functions.batches(model, table, tokens):
+    for batch in batching.batches(table, tokens, model.device):
         every = torch.arange(len(batch.rows), device=model.device)
         for key, logits in functions.lens(model, batch).items():
             probability, top = logits.softmax(-1), logits.argmax(-1)
@@ -165,7 +165,7 @@ def direct_rows(model, table, tokens, log):
         log.info("no direct attribution: in this model components do not simply add up")
         return []
     parts = []
-    for batch in functions.batches(model, table, tokens):
+    for batch in batching.batches(table, tokens, model.device):
         found, rest = functions.direct(model, batch)
         parts.append(torch.cat([found, rest[:, None]], dim=1).cpu())
     values = torch.cat(parts).double()
@@ -179,7 +179,7 @@ def direct_rows(model, table, tokens, log):
 def neuron_rows(model, table, metric, tokenizer, tokens):
     """Rows of the neurons table: of each MLP the neurons of largest mean attribution."""
     layers = {}
-    for batch in functions.batches(model, table, tokens):
+    for batch in batching.batches(table, tokens, model.device):
         for layer, found in enumerate(functions.neurons(model, batch, metric)):
             layers.setdefault(layer, []).append(found.cpu())
     weight, rows = functions.unembedding(model)[0], []

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from circuit_reuse import circuits, components, examples, fingerprint, statistics, tables
+from circuit_reuse import circuits, examples, fingerprint, statistics, tables
 
 KINDS = ("head", "mlp")
 
@@ -64,11 +64,6 @@ def check_task(full, task, model):
             "mean nothing; leave the task out of sequences for this model, or see what it answers "
             "with examples.correct_only: true"
         )
-
-
-def in_order(names):
-    """Names in the order of the computation."""
-    return sorted(map(str, names), key=components.order)
 
 
 def make(names):
