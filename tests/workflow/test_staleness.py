@@ -93,7 +93,7 @@ CODE_EDITS = {
     "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
     "findings": (code("scaling/findings", "value >= 0.001", "value >= 0.002"), {"summarise_scaling": 1, "draw_scaling": 1}),
     "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
-    "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED | {"check_published_sequences": 1}),
+    "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED),
     "path patching": (code("sequences/paths", 'for part in "qkv"', 'for part in "qvk"'), PATCHED),
     "what heads do": (code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"), READ | {"describe_heads": 1}),
     "the page of circuits": (replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"), {"draw_circuits": 1}),
