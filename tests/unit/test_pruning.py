@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import batching, interventions, models
+from circuit_reuse import batching, interventions, jobs, models
 from circuit_reuse.planted import recover, tasks
 from circuit_reuse.sequences import keeping, nodes, pruning, stages
 from hypothesis import given, settings
@@ -257,6 +257,6 @@ def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score(
 
 def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
     used = pd.DataFrame({"split": ["train", "train", "held_out", "held_out"], "length": [5, 6, 6, 9]})  # fmt: skip
-    train, held_out = stages.two(used, "mean")
+    train, held_out = jobs.two(used, "mean")
     assert len(train) == 2 and list(held_out["length"]) == [6]
-    assert list(stages.two(used, "corrupt")[1]["length"]) == [6, 9]
+    assert list(jobs.two(used, "corrupt")[1]["length"]) == [6, 9]

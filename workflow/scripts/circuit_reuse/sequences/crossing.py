@@ -1,13 +1,13 @@
 """The stage that keeps every circuit alone on one task's held-out examples, and takes parts out."""
 
-from circuit_reuse import ablation, effects, fingerprint, tables
+from circuit_reuse import ablation, effects, fingerprint, jobs, tables
 from circuit_reuse.sequences import schemas, stages
 
 
 def cross_task(input, output, params, wildcards, threads, log):
     """Every circuit of the model on the data of one task; see cross_sequences.py."""
     cfg = params.cfg
-    train, held_out = stages.splits(input.examples, cfg, wildcards.task)
+    train, held_out = jobs.splits(input.examples, cfg, wildcards.task)
     table = tables.read(input.examples, tables.EXAMPLES)
     table["used"] = table["example"].isin([*train["example"], *held_out["example"]])
     named = tables.read(input.circuits, schemas.NAMED)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import edge_circuits, edge_means, edges, models, tables
+from circuit_reuse import edge_circuits, edge_means, edges, jobs, models, tables
 from circuit_reuse.sequences import graphs, keeping, paths, schemas, stages
 
 
@@ -11,7 +11,7 @@ def patch_edges(input, output, params, wildcards, threads, log):
     """The effect of every edge of a task's circuit; see patch_edges.py."""
     cfg, tokens = params.cfg, params.compute["batch_tokens"]
     model = models.of_job(input, params, threads)
-    train, _ = stages.splits(input.examples, cfg, wildcards.task)
+    train, _ = jobs.splits(input.examples, cfg, wildcards.task)
     circuit = circuit_of(input.circuits, wildcards.task)
     # Means over the whole train split, effects over its first examples.
     chosen = train.head(cfg["examples"])
@@ -27,7 +27,7 @@ def patch_edges(input, output, params, wildcards, threads, log):
         on=["writer", "reader"], how="left",
     )  # fmt: skip
     table["kept"] = True
-    stages.write(output.paths, schemas.PATHS, table, cfg, input)
+    jobs.write(output.paths, schemas.PATHS, table, cfg, input)
 
 
 def circuit_of(path, task):
@@ -41,7 +41,7 @@ def cut_edges(input, output, params, wildcards, threads, log):
     """Edge circuits by several cuts, and what they score; see cut_edges.py."""
     cfg, tokens = params.cfg, params.compute["batch_tokens"]
     model = models.of_job(input, params, threads)
-    train, held_out = stages.splits(input.examples, cfg, wildcards.task)
+    train, held_out = jobs.splits(input.examples, cfg, wildcards.task)
     table = tables.read(input.paths, schemas.PATHS)
     sets, rows = [], []
     for rule, value, chosen in graphs.cuts(cfg):
@@ -75,8 +75,8 @@ def cut_edges(input, output, params, wildcards, threads, log):
     if not sets[chosen].any():
         log.warning("no edge of at least %.3g points lies on a way from the input to the logits: lower sequences.edges", rows[chosen]["cut"])  # fmt: skip
     table["kept"] = sets[chosen]
-    stages.write(output.edges, schemas.PATHS, table, cfg, input)
-    stages.write(output.cuts, schemas.CUT, rows, cfg, input)
+    jobs.write(output.edges, schemas.PATHS, table, cfg, input)
+    jobs.write(output.cuts, schemas.CUT, rows, cfg, input)
 
 
 def mask_of(model, table):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import components, fingerprint, pages, statistics, tables
+from circuit_reuse import components, fingerprint, jobs, pages, statistics, tables
 from circuit_reuse.sequences import findings, measures, schemas
 
 RANDOM = ("previous_token", "duplicate_token", "induction")
@@ -24,28 +24,9 @@ def summarise(input, output, params, wildcards, threads, log):
     log.info("%d tables", len(found))
 
 
-def frames(paths, schema, depth):
-    """Rows of one table of all models (and tasks), with model (and task) in front.
-
-    depth: folders between results and the file that name model and task: 2 with a task, else 1
-    """
-    parts = []
-    for path in map(Path, paths):
-        frame = tables.read(path, schema)
-        names = {"model": path.parts[-4 if depth == 2 else -3]}
-        names |= {"task": path.parts[-2]} if depth == 2 else {}
-        for place, (column, value) in enumerate(names.items()):
-            if column not in frame:
-                frame.insert(place, column, value)
-        parts.append(frame)
-    if not parts:
-        return pd.DataFrame(columns=["model", "task", *schema.names])
-    return pd.concat(parts, ignore_index=True)
-
-
 def gather_measures(input, cfg):
     """Cross-task scores and importances, from the effects of each model and task."""
-    named = frames(input.circuits, schemas.NAMED, 1)
+    named = jobs.frames(input.circuits, schemas.NAMED, 1)
     shapes = {Path(path).parts[-2]: fingerprint.read_description(path) for path in input.about}
     cross, importance = [], []
     for path in map(Path, input.effects):
@@ -90,18 +71,20 @@ def lists(table):
 
 def gather(input, cfg):
     """All tables by the names of the outputs."""
-    pruned = frames(input.pruned, schemas.PRUNED, 2)
+    pruned = jobs.frames(input.pruned, schemas.PRUNED, 2)
     cross, importance = gather_measures(input, cfg)
-    inclusion = frames(input.inclusion, schemas.INCLUSION, 2)
-    overlap = with_q(frames(input.overlap, schemas.OVERLAP, 1), pruned["task"].unique())
-    importance = with_pruning(importance, inclusion, frames(input.steps, schemas.STEPS, 2), cfg)
-    ov = frames(input.ov, schemas.OV, 2)
+    inclusion = jobs.frames(input.inclusion, schemas.INCLUSION, 2)
+    overlap = with_q(jobs.frames(input.overlap, schemas.OVERLAP, 1), pruned["task"].unique())
+    importance = with_pruning(
+        importance, inclusion, jobs.frames(input.steps, schemas.STEPS, 2), cfg
+    )
+    ov = jobs.frames(input.ov, schemas.OV, 2)
     motifs = pd.concat(
-        [frames(input.random_motifs, schemas.MOTIFS, 1).assign(task="random tokens"),
-         frames(input.motifs, schemas.MOTIFS, 2)], ignore_index=True,
+        [jobs.frames(input.random_motifs, schemas.MOTIFS, 1).assign(task="random tokens"),
+         jobs.frames(input.motifs, schemas.MOTIFS, 2)], ignore_index=True,
     )  # fmt: skip
-    direct = frames(input.direct, schemas.DIRECT, 2)
-    spectrum = frames(input.spectrum, schemas.SPECTRUM, 1)
+    direct = jobs.frames(input.direct, schemas.DIRECT, 2)
+    spectrum = jobs.frames(input.spectrum, schemas.SPECTRUM, 1)
     stability = [
         {"model": model, "task": task, **row}
         for (model, task), part in pruned.groupby(["model", "task"], sort=False)
@@ -113,18 +96,18 @@ def gather(input, cfg):
         "circuits": lists(pruned),
         "stability": pd.DataFrame(stability),
         "inclusion": inclusion,
-        "frontier": lists(frames(input.frontier, schemas.FRONTIER, 2)),
+        "frontier": lists(jobs.frames(input.frontier, schemas.FRONTIER, 2)),
         "importance": importance,
-        "edges": frames(input.edges, schemas.PATHS, 2),
-        "cuts": frames(input.cuts, schemas.CUT, 2),
+        "edges": jobs.frames(input.edges, schemas.PATHS, 2),
+        "cuts": jobs.frames(input.cuts, schemas.CUT, 2),
         "functions": functions_csv(importance, ov, motifs, direct, spectrum, cfg),
         "ov": ov,
         "motifs": motifs,
-        "lens": frames(input.lens, schemas.LENS, 2),
+        "lens": jobs.frames(input.lens, schemas.LENS, 2),
         "direct": direct,
-        "neurons": lists(frames(input.neurons, schemas.NEURONS, 2)),
+        "neurons": lists(jobs.frames(input.neurons, schemas.NEURONS, 2)),
         "spectrum": lists(spectrum),
-        "lengths": lengths_csv(frames(input.lengths, schemas.LENGTHS, 1)),
+        "lengths": lengths_csv(jobs.frames(input.lengths, schemas.LENGTHS, 1)),
     }
 
 

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from circuit_reuse import batching, examples, fingerprint, models
+from circuit_reuse import batching, examples, fingerprint, jobs, models
 from circuit_reuse.prompts import sources
 from circuit_reuse.prompts.generate import generate
-from circuit_reuse.sequences import schemas, stages
+from circuit_reuse.sequences import schemas
 
 
 def measure(input, output, params, wildcards, threads, log):
@@ -37,7 +37,7 @@ def measure(input, output, params, wildcards, threads, log):
                     )
                 )  # fmt: skip
     frame = pd.concat(rows, ignore_index=True).sort_values(["task", "length", "example"])
-    stages.write(output.lengths, schemas.LENGTHS, frame, cfg, input)
+    jobs.write(output.lengths, schemas.LENGTHS, frame, cfg, input)
 
 
 def prompts(task, spec, length, cfg, tokenizer, bos):

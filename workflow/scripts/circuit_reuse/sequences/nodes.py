@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import circuits, effects, models, sharing, tables
+from circuit_reuse import circuits, effects, jobs, models, sharing, tables
 from circuit_reuse.sequences import keeping, named, pruning, schemas, stages
 
 
@@ -13,7 +13,7 @@ def prune_task(input, output, params, wildcards, threads, log):
     """All walks of one task, and what their circuits score; see prune_nodes.py."""
     cfg = params.cfg
     model = models.of_job(input, params, threads)
-    train, held_out = stages.splits(input.examples, cfg, wildcards.task)
+    train, held_out = jobs.splits(input.examples, cfg, wildcards.task)
     names = model.space.of_kinds(stages.KINDS)
     context = context_of(input, train, cfg, params.rows_code)
     settings = cfg["metric"], params.compute["batch_tokens"], cfg["means"]
@@ -48,22 +48,22 @@ def prune_task(input, output, params, wildcards, threads, log):
             rows.append(judge.circuit("frequent", points, kept))
     for name, circuit in named.of_files(cfg["circuits"], model.space, wildcards.task).items():
         rows.append(judge.circuit("file", cfg["threshold"], circuit, name))
-    stages.write(output.pruned, schemas.PRUNED, rows, cfg, input)
-    stages.write(output.steps, schemas.STEPS, steps_of(walks, names), cfg, input)
-    stages.write(output.inclusion, schemas.INCLUSION, included, cfg, input)
-    stages.write(output.frontier, schemas.FRONTIER, judge.frontier(), cfg, input)
+    jobs.write(output.pruned, schemas.PRUNED, rows, cfg, input)
+    jobs.write(output.steps, schemas.STEPS, steps_of(walks, names), cfg, input)
+    jobs.write(output.inclusion, schemas.INCLUSION, included, cfg, input)
+    jobs.write(output.frontier, schemas.FRONTIER, judge.frontier(), cfg, input)
     found = [
         {"context": context, "removed": bits(removed, names), "metric": keeper.used[removed].tolist()}
         for removed in keeper.used
     ]  # fmt: skip
     found.sort(key=lambda row: row["removed"])
-    stages.write(output.evaluated, schemas.EVALUATED, found, cfg | {"walks": None}, input)
+    jobs.write(output.evaluated, schemas.EVALUATED, found, cfg | {"walks": None}, input)
 
 
 def context_of(input, train, cfg, code):
     """Hash of all that the metric of a circuit depends on."""
     return effects.context_of(
-        stages.about(input), train, train, [cfg["replacement"], cfg["means"], cfg["dtype"]],
+        jobs.about(input), train, train, [cfg["replacement"], cfg["means"], cfg["dtype"]],
         cfg["metric"], [], code, 0,
     )  # fmt: skip
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circuit_reuse import batching, circuits, edges, examples, fingerprint, models
+from circuit_reuse import batching, circuits, edges, examples, fingerprint, jobs, models
 from circuit_reuse.prompts import sequence
-from circuit_reuse.sequences import functions, schemas, stages
+from circuit_reuse.sequences import functions, schemas
 
 TOP_NEURONS, NEURON_TOKENS = 10, 8
 DIRECTIONS, DIRECTION_TOKENS = 15, 20
@@ -17,7 +17,7 @@ def read_heads(input, output, params, wildcards, threads, log):
     """What heads do on one task; see read_heads.py."""
     cfg, tokens = params.cfg, params.compute["batch_tokens"]
     model = models.of_job(input, params, threads)
-    _, held_out = stages.splits(input.examples, cfg, wildcards.task)
+    _, held_out = jobs.splits(input.examples, cfg, wildcards.task)
     tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
     names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]  # fmt: skip
     ov = []
@@ -27,7 +27,7 @@ def read_heads(input, output, params, wildcards, threads, log):
         ov = functions.ov_scores(found, targets, names)
     table = held_out[held_out["length"] == held_out["length"].mode()[0]].reset_index(drop=True)
     attention, motifs = attended(model, table, tokenizer, names, tokens)
-    write = lambda path, schema, rows: stages.write(path, schema, rows, cfg, input)  # noqa: E731
+    write = lambda path, schema, rows: jobs.write(path, schema, rows, cfg, input)  # noqa: E731
     write(output.ov, schemas.OV, ov)
     write(output.attention, schemas.ATTENTION, attention)
     write(output.motifs, schemas.MOTIFS, motifs)
@@ -217,8 +217,8 @@ def describe_heads(input, output, params, wildcards, threads, log):
         names = [f"a{layer}.h{head}" for head in range(model.space.heads)]
         for kind, mask in masks.items():
             motifs += motif_rows(kind, pattern.cpu(), mask.cpu(), names, 1)
-    stages.write(output.motifs, schemas.MOTIFS, motifs, cfg, input)
-    stages.write(output.spectrum, schemas.SPECTRUM, spectra(model, tokenizer, cfg), cfg, input)
+    jobs.write(output.motifs, schemas.MOTIFS, motifs, cfg, input)
+    jobs.write(output.spectrum, schemas.SPECTRUM, spectra(model, tokenizer, cfg), cfg, input)
 
 
 def spectra(model, tokenizer, cfg):

@@ -2,42 +2,9 @@
 
 import numpy as np
 
-from circuit_reuse import circuits, examples, fingerprint, statistics, tables
+from circuit_reuse import circuits, statistics
 
 KINDS = ("head", "mlp")
-
-
-def splits(path, cfg, task):
-    """The used examples of a task: train and held out, those that have a mean to be replaced by.
-
-    raises: ValueError if a split has fewer than cfg["min_valid"]
-    """
-    table = tables.read(path, tables.EXAMPLES)
-    train, held_out = two(table[table["used"]], cfg["replacement"])
-    used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
-    for split in ("train", "held_out"):
-        examples.enough(used.to_dict("records"), split, cfg["min_valid"], task)
-    return train, held_out
-
-
-def two(used, replacement):
-    """Train and held-out examples; under means, held-out ones of a length that train has."""
-    train, held_out = (used[used["split"] == split] for split in ("train", "held_out"))
-    if replacement == "mean":
-        held_out = held_out[held_out["length"].isin(set(train["length"]))]
-    return train.reset_index(drop=True), held_out.reset_index(drop=True)
-
-
-def about(input):
-    """The fingerprint of a job's model."""
-    return fingerprint.read_description(input.about)["fingerprint"]
-
-
-def write(path, schema, rows, cfg, input):
-    """A table with what made it."""
-    if not isinstance(rows, list):
-        rows = rows[schema.names]
-    tables.write(path, schema, rows, cfg=cfg, model=about(input))
 
 
 def share(values, full):

@@ -1,7 +1,8 @@
 """Train an embedded model on the text of the tasks, from a seed.
 
-Two families in three sizes.  The loss is the cross-entropy of the answers plus a tenth of that
-of all tokens, with AdamW and a cosine schedule (Loshchilov & Hutter 2017).
+Two families in three sizes, and one with most weights held at zero.  The loss is the
+cross-entropy of the answers plus a tenth of that of all tokens, with AdamW and a cosine schedule
+(Loshchilov & Hutter 2017).
 """
 
 import math
@@ -21,6 +22,8 @@ SIZES = {
     "small": {"layers": 3, "heads": 4, "width": 64, "steps": 2500},
     "medium": {"layers": 3, "heads": 8, "width": 96, "steps": 2000},
     "large": {"layers": 4, "heads": 8, "width": 128, "steps": 1600},
+    # The shape of medium, with this share of each matrix of attention and MLP not zero.
+    "sparse": {"layers": 3, "heads": 8, "width": 96, "steps": 4000, "density": 0.08},
 }
 CONTEXT = 64
 LENGTHS = (10, 18, 26, CONTEXT)
@@ -121,11 +124,32 @@ def train(tokenizer, family, size, seed=0, lines=128, rate=3e-3, every=250):
         losses.append(backward(model, tokenizer, corpus.lines(seed, step, lines), end, seed, step))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if "density" in SIZES[size]:
+            hold_at_zero(model, density(step, steps, SIZES[size]["density"]))
         if step % every == 0 or step == steps:
             mean = sum(losses) / len(losses)
             curve.append({"step": step, "loss": round(mean, 4), **accuracy(model, tests)})
             losses = []
     return model.eval(), curve
+
+
+def density(step, steps, target):
+    """Share of the weights that are not zero: from 1 to the target over the first half, by powers."""
+    return target ** min(1.0, 2 * step / steps)
+
+
+@torch.no_grad()
+def hold_at_zero(model, share):
+    """Set all but the largest weights of each matrix of attention and MLP to zero.
+
+    Done after every step, so a weight that was zero can come back.
+    source: Gao et al. 2025, weight-sparse transformers
+    """
+    for block in model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers:
+        for weight in (w for w in block.parameters() if w.ndim == 2):
+            size = weight.abs().flatten()
+            least = size.kthvalue(size.numel() - max(1, round(share * size.numel())) + 1).values
+            weight.mul_(weight.abs() >= least)
 
 
 def backward(model, tokenizer, lines, end, seed, step):

@@ -1,0 +1,246 @@
+"""The weights of attention and MLP: which join two nodes, and runs of many copies without some.
+
+Every matrix is seen as [output node, input node], however the model stores it: GPT-2's Conv1D
+transposed, queries, keys and values in one (GPT-2, GPT-NeoX) or apart, keys and values shared by
+groups of heads.  A weight has one number, its place among the weights of all matrices in a row.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from circuit_reuse import fingerprint, models, shortcuts
+from circuit_reuse.weights import nodes, outcomes
+
+# Matrix: where it lies below a block, the nodes that it reads, the nodes that it writes.  The output
+# projection reads what the heads give, whose channels are those of the values.
+MATRICES = {
+    "q": ("attn.q", "attn_in", "q"),
+    "k": ("attn.k", "attn_in", "k"),
+    "v": ("attn.v", "attn_in", "v"),
+    "o": ("attn.o", "v", "attn_out"),
+    "in": ("mlp.in", "mlp_in", "mlp_neuron"),
+    "gate": ("mlp.gate", "mlp_in", "mlp_neuron"),
+    "out": ("mlp.out", "mlp_neuron", "mlp_out"),
+}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of a layer.
+
+    inputs:     places of the nodes that its columns read, [column]
+    outputs:    places of the nodes that its rows write, [row]
+    start:      the number of its first weight
+    linear:     the module that holds it
+    transposed: whether the module stores [input, output]
+    """
+
+    layer: int
+    name: str
+    inputs: np.ndarray
+    outputs: np.ndarray
+    start: int
+    linear: torch.nn.Module
+    transposed: bool
+
+    @property
+    def shape(self):
+        """Rows (output nodes) and columns (input nodes)."""
+        return len(self.outputs), len(self.inputs)
+
+    @property
+    def size(self):
+        """Number of weights."""
+        return len(self.outputs) * len(self.inputs)
+
+    @property
+    def part(self):
+        """The numbers of its weights."""
+        return slice(self.start, self.start + self.size)
+
+    def weight(self):
+        """[row, column], a view of the model's own."""
+        weight = self.linear.weight.detach()
+        return weight.T if self.transposed else weight
+
+
+def matrices(model):
+    """All matrices in order; found and checked once.
+
+    raises: ModelError if one is missing, has another shape than its nodes, or is not run
+    """
+    if "matrices" not in model.shortcuts:
+        places = {(site.layer, site.location): site for site in nodes.sites(model)}
+        found, start = [], 0
+        for layer in range(model.space.layers):
+            for name, (path, reads, writes) in MATRICES.items():
+                linear = linear_at(model.bridge.blocks[layer], path)
+                if linear is None and name == "gate":
+                    continue
+                matrix = described(model, layer, name, linear, places[layer, reads], places[layer, writes], start)  # fmt: skip
+                found.append(matrix)
+                start += matrix.size
+        check_run(model, found)
+        model.shortcuts["matrices"] = found
+    return model.shortcuts["matrices"]
+
+
+def linear_at(block, path):
+    """The module that holds a matrix, or None."""
+    for part in path.split("."):
+        block = getattr(block, part, None)
+    return getattr(block, "original_component", None)
+
+
+def described(model, layer, name, linear, reads, writes, start):
+    """A Matrix with its nodes; see `matrices`."""
+    weight = getattr(linear, "weight", None)
+    kind = type(linear).__name__
+    if weight is None or weight.ndim != 2 or kind not in ("Linear", "Conv1D"):
+        raise unknown(model, f"has no known matrix {name} in layer {layer} (found: {kind})")
+    transposed = kind == "Conv1D"
+    rows, columns = weight.shape[::-1] if transposed else weight.shape
+    inputs = np.arange(reads.start, reads.start + reads.width)
+    if name == "o" and columns > reads.width:
+        # Heads of a group read the same values: channel c of head h is channel c of its group.
+        d_head = model.space.d_head
+        groups = inputs.reshape(-1, d_head)
+        inputs = np.repeat(groups, columns // reads.width, axis=0).reshape(-1)
+    outputs = np.arange(writes.start, writes.start + writes.width)
+    if (rows, columns) != (len(outputs), len(inputs)):
+        raise unknown(model, f"has a matrix {name} of {rows} x {columns} in layer {layer} between "
+                      f"{len(outputs)} and {len(inputs)} nodes")  # fmt: skip
+    return Matrix(layer, name, inputs, outputs, start, linear, transposed)
+
+
+def unknown(model, what):
+    """The error for an architecture whose matrices are not known."""
+    return fingerprint.ModelError(
+        f"{type(model.bridge.original_model).__name__} {what}: its weights cannot be told from "
+        "each other; models with linear projections q, k, v, o and an MLP of in, (gate,) out in "
+        "each layer are known (GPT-2, GPT-NeoX, OPT, GPT-Neo, Llama, Qwen3, Gemma 2, OLMo 2 are "
+        "tested)"
+    )
+
+
+@torch.no_grad()
+def check_run(model, found):
+    """Every matrix must be used in a run: copies of all, untouched, must give the same logits."""
+    tokens = shortcuts.sample(model)
+    whole, used = models.logits(model, tokens), set()
+    stacks = [matrix.weight()[None] for matrix in found]
+    with copied(found, stacks, used):
+        again = models.logits(model, tokens)
+    missing = [matrix for place, matrix in enumerate(found) if place not in used]
+    if missing:
+        raise unknown(model, f"does not run the matrix {missing[0].name} of layer {missing[0].layer}")  # fmt: skip
+    if not shortcuts.same(model, again, whole):
+        raise unknown(model, "gives other logits when its matrices are run one by one")
+
+
+@contextmanager
+def copied(found, stacks, used=None):
+    """Runs inside use copies of the weights; what the model holds is never written to.
+
+    found:  the matrices;  stacks: for each [copy, row, column]; rows of a run are copies of all
+            examples, copies outermost
+    used:   a set that takes the places of the matrices that were run
+    """
+
+    def forward(place, matrix, stack):
+        def run(x):
+            if used is not None:
+                used.add(place)
+            copies, width = len(stack), x.shape[-1]
+            rows = x.reshape(copies, -1, width)
+            bias = matrix.linear.bias
+            if bias is None:
+                found = torch.bmm(rows, stack.mT)
+            else:
+                found = torch.baddbmm(bias, rows, stack.mT)
+            return found.view(*x.shape[:-1], -1)
+
+        return run
+
+    try:
+        for place, (matrix, stack) in enumerate(zip(found, stacks, strict=True)):
+            # The instance's own forward goes before the class's, and is taken off again.
+            matrix.linear.forward = forward(place, matrix, stack)
+        yield
+    finally:
+        for matrix in found:
+            matrix.linear.__dict__.pop("forward", None)
+
+
+def flat(model):
+    """All weights in a row, float32 numpy [weight]."""
+    parts = [matrix.weight().float().cpu().numpy().reshape(-1) for matrix in matrices(model)]
+    return np.concatenate(parts)
+
+
+def joins(found, active):
+    """Which weights join two active nodes, bool [weight], whether zero or not.
+
+    active: bool [node]
+    """
+    return np.concatenate(
+        [np.outer(active[m.outputs], active[m.inputs]).reshape(-1) for m in found]
+    )
+
+
+def matrix_of(found):
+    """The place of the matrix that each weight lies in, int16 [weight]."""
+    return np.repeat(np.arange(len(found), dtype=np.int16), [matrix.size for matrix in found])
+
+
+@torch.no_grad()
+def without(model, removed):
+    """Copies of all matrices, each without some weights: a stack [copy, row, column] a matrix.
+
+    removed: a list of arrays of weight numbers
+    raises:  IndexError for a number that no weight has
+    """
+    found = matrices(model)
+    end = found[-1].start + found[-1].size
+    stacks = [matrix.weight().expand(len(removed), *matrix.shape).contiguous() for matrix in found]
+    starts = np.array([matrix.start for matrix in found] + [end])
+    for copy, numbers in enumerate(removed):
+        numbers = np.sort(np.asarray(numbers, dtype=np.int64))
+        if len(numbers) and (numbers[0] < 0 or numbers[-1] >= end):
+            raise IndexError(f"weight {numbers[-1]} of {end}")
+        bounds = np.searchsorted(numbers, starts)
+        for place, stack in enumerate(stacks):
+            inside = numbers[bounds[place] : bounds[place + 1]] - starts[place]
+            stack[copy].view(-1)[torch.from_numpy(inside).to(stack.device)] = 0
+    return stacks
+
+
+@torch.no_grad()
+def run(model, tokens, removed):
+    """Logits of the model without some weights, [copy, example, vocabulary].
+
+    tokens: [example, position];  removed: a list of arrays of weight numbers, one a copy
+    """
+    copies = len(removed)
+    stacks, shorter = without(model, removed), shortcuts.at_the_end(model)
+    with copied(matrices(model), stacks), model.bridge.hooks(fwd_hooks=shorter):
+        return models.logits(model, tokens.repeat(copies, 1)).unflatten(0, (copies, -1))
+
+
+def gradients(model, batches, kind):
+    """Mean gradient of the loss with respect to every weight, float32 numpy [weight].
+
+    batches: batching.Batch list;  kind: of loss, see outcomes.losses
+    """
+    found, total, count = matrices(model), 0, 0
+    for batch in batches:
+        stacks = [matrix.weight().clone()[None].requires_grad_() for matrix in found]
+        with copied(found, stacks):
+            last = models.logits(model, batch.clean)
+        loss = outcomes.losses(last, batch.answer, batch.distractor, kind).sum()
+        parts = [g.float().cpu().numpy().reshape(-1) for g in torch.autograd.grad(loss, stacks)]
+        total, count = total + np.concatenate(parts), count + len(batch.rows)
+    return total / count

@@ -1,0 +1,104 @@
+"""What runs of many copies give: loss, metric and correctness of each copy on each example."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, softplus
+
+from circuit_reuse import batching, models
+
+# Weights of the copies of one run, bytes, at most, but always one copy.
+ROOM = 2**28
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a task is judged.
+
+    loss:     cross_entropy (of the answer, over the vocabulary) or binary (against the distractor)
+    metric:   see models.metric_values;  accuracy: top1 or preferred
+    """
+
+    loss: str
+    metric: str
+    accuracy: str
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """loss [item, example] in nats, metric [item, example], correct bool [item, example]."""
+
+    loss: np.ndarray
+    metric: np.ndarray
+    correct: np.ndarray
+
+
+def losses(last, answer, distractor, kind):
+    """Loss of each row, nats.
+
+    last: [..., example, vocabulary];  answer, distractor: [example]
+    """
+    rows = last.float().flatten(0, -2)
+    copies = len(rows) // len(answer)
+    answer, distractor = answer.repeat(copies), distractor.repeat(copies)
+    if kind == "cross_entropy":
+        found = cross_entropy(rows, answer, reduction="none")
+    else:
+        found = softplus(rows.gather(1, distractor[:, None]) - rows.gather(1, answer[:, None]))[
+            :, 0
+        ]
+    return found.view(last.shape[:-1])
+
+
+@torch.no_grad()
+def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
+    """Outcomes of all items on all examples, several items in each run.
+
+    batches:    batching.Batch list that together hold every example once
+    run:        function (number of the batch, batch, items) to logits [item, example, vocabulary]
+    tokens:     tokens of one run, at most, but always one item
+    copy_bytes: what the weights of one item take
+    """
+    count = sum(len(batch.rows) for batch in batches)
+    loss, metric = (np.empty((len(items), count), dtype=np.float32) for _ in range(2))
+    correct = np.empty((len(items), count), dtype=bool)
+    for number, batch in enumerate(batches):
+        size = tokens // batch.clean.numel()
+        if copy_bytes:
+            size = min(size, ROOM // copy_bytes)
+        what = f"copies of {len(batch.rows)} examples"
+
+        def work(places, number=number, batch=batch):
+            return run(number, batch, [items[place] for place in places])
+
+        places = range(len(items))
+        for part, last in batching.in_pieces(work, places, size, batch.clean.device, what):
+            rows = np.ix_(list(part), batch.rows)
+            found = judged(last, batch, asked)
+            loss[rows], metric[rows], correct[rows] = found
+    return Outcomes(loss, metric, correct)
+
+
+def judged(last, batch, asked):
+    """Loss, metric and correctness of each copy and example, numpy [copy, example].
+
+    A tie counts against the answer, as in effects.outcomes.
+    """
+    copies, rows = len(last), last.flatten(0, 1)
+    answer, distractor = batch.answer.repeat(copies), batch.distractor.repeat(copies)
+    loss = losses(last, batch.answer, batch.distractor, asked.loss)
+    metric = models.metric_values(rows, answer, distractor, asked.metric).view(copies, -1)
+    chosen = rows.gather(1, answer[:, None])
+    if asked.accuracy == "top1":
+        right = (rows >= chosen).sum(1) == 1
+    else:
+        right = chosen[:, 0] > rows.gather(1, distractor[:, None])[:, 0]
+    return loss.cpu().numpy(), metric.float().cpu().numpy(), right.view(copies, -1).cpu().numpy()
+
+
+def loss_kind(accuracy, asked="auto"):
+    """The loss of a task: where many answers are right, the answer against the distractor."""
+    if asked != "auto":
+        return asked
+    return "cross_entropy" if accuracy == "top1" else "binary"

@@ -1,0 +1,190 @@
+"""Which weights are removed: orders of the circuit's weights, and controls outside it.
+
+Every draw is a whole order of as many different weights as the circuit has; its first n are what
+is removed at n, so 100 per cent of the circuit is the whole circuit, and a control is never drawn
+twice nor from zeros.  Only numpy; no model.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+CONTROLS = ("non_circuit", "quantile", "window", "layer")
+WIDEN = ("matrix", "layer", "model")
+
+
+class PoolTooSmall(ValueError):
+    """There are too few weights outside the circuit for a control as large as it."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a model, and which of them are the circuit's.
+
+    values:  [weight], their values
+    matrix:  [weight], the place of their matrix;  layer: [matrix], its layer
+    circuit: bool [weight], nonzero and joining two active nodes
+    """
+
+    values: np.ndarray
+    matrix: np.ndarray
+    layer: np.ndarray
+    circuit: np.ndarray
+
+    def inside(self):
+        """Numbers of the circuit's weights."""
+        return np.flatnonzero(self.circuit)
+
+    def outside(self):
+        """Numbers of the nonzero weights that are not the circuit's."""
+        return np.flatnonzero(~self.circuit & (self.values != 0))
+
+    def groups(self, numbers, level):
+        """What the weights are matched within: their matrix, their layer, or all of the model."""
+        if level == "matrix":
+            return self.matrix[numbers]
+        return self.layer[self.matrix[numbers]] if level == "layer" else np.zeros(len(numbers), int)
+
+
+def circuit_of(values, joins):
+    """Which weights are the circuit's: nonzero, and between two active nodes."""
+    return joins & (values != 0)
+
+
+def mask_hash(fingerprint, names):
+    """A short hash of a mask: the model and its active nodes."""
+    text = "\n".join([fingerprint, *names])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def shares(points):
+    """Shares of the circuit's weights that are removed: 0 to 1, evenly."""
+    return np.linspace(0, 1, points)
+
+
+def removed(order, share):
+    """The first weights of an order, for a share of it."""
+    return order[: round(share * len(order))]
+
+
+def circuit_order(weights, rng):
+    """The circuit's weights in a random order."""
+    return rng.permutation(weights.inside())
+
+
+def control_order(weights, order, control, rng, quantiles=10, widen=False):
+    """As many weights outside the circuit, the n-th beside the n-th of `order`.
+
+    order:   the circuit's weights in some order
+    control: non_circuit, at random; layer, as many of each layer; window, at random with a size
+             within one deviation of the mean size of the circuit's; quantile, of each matrix, with
+             sizes in the same quantiles of the circuit's sizes there
+    widen:   quantile: take what a matrix lacks from its layer, then from the model, then whatever
+             is nearest in size
+    returns: (numbers, {level: how many were found there})
+    raises:  PoolTooSmall with the numbers
+    """
+    outside = weights.outside()
+    if control == "quantile":
+        return matched(weights, order, outside, rng, quantiles, widen)
+    if control == "layer":
+        # Any size: one bin.
+        return matched(weights, order, outside, rng, 1, False, "layer")
+    if control == "window":
+        sizes = np.abs(weights.values[order].astype(float))
+        low, high = sizes.mean() - sizes.std(), sizes.mean() + sizes.std()
+        within = np.abs(weights.values[outside])
+        outside = outside[(within >= low) & (within <= high)]
+        where = f"with a size from {max(low, 0):.4g} to {high:.4g} "
+    else:
+        where = ""
+    if len(outside) < len(order):
+        raise PoolTooSmall(
+            f"the circuit has {len(order)} weights, and only {len(outside)} nonzero weights {where}"
+            f"lie outside it, too few for a {control} control: a smaller circuit (a higher "
+            "weights.masks.target or coefficient) leaves more"
+        )
+    return rng.choice(outside, len(order), replace=False), {"model": len(order)}
+
+
+def matched(weights, order, outside, rng, quantiles, widen, level="matrix"):
+    """One weight outside for each of `order`, in the same group and bin of size; see above.
+
+    Bins are cut at the quantiles of the circuit's sizes in each group, from its least to its
+    largest.
+    """
+    found = np.full(len(order), -1, dtype=np.int64)
+    free = np.zeros(len(weights.values), dtype=bool)
+    free[outside] = True
+    levels, counts = (WIDEN if widen else (level,)), {}
+    for step in levels:
+        waiting = np.flatnonzero(found < 0)
+        if not len(waiting):
+            break
+        groups = weights.groups(order[waiting], step)
+        pool = np.flatnonzero(free)
+        pool_groups = weights.groups(pool, step)
+        for group in np.unique(groups):
+            places = waiting[groups == group]
+            fill(weights, order, places, pool[pool_groups == group], found, quantiles, rng)
+        taken = waiting[found[waiting] >= 0]
+        free[found[taken]] = False
+        counts[step] = len(taken)
+    if widen:
+        counts["nearest"] = nearest(weights, order, found, free)
+    short = int((found < 0).sum())
+    if short:
+        group = weights.groups(order[found < 0], levels[-1])[0]
+        inside = weights.groups(order, levels[-1]) == group
+        beside = weights.groups(outside, levels[-1]) == group
+        raise PoolTooSmall(
+            f"{short} of {len(order)} weights of the circuit have no counterpart of their size in "
+            f"their {levels[-1]}: {levels[-1]} {group} has {int(inside.sum())} weights of the "
+            f"circuit and {int(beside.sum())} nonzero ones outside it; use fewer "
+            "weights.sweep.quantiles, weights.sweep.pool_too_small: widen, or a smaller circuit"
+        )
+    return found, counts
+
+
+def fill(weights, order, places, pool, found, quantiles, rng):
+    """Draw, in each bin of size, one of the pool for each place; what the pool lacks stays -1."""
+    sizes = np.abs(weights.values[order[places]].astype(float))
+    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
+    bins = np.searchsorted(edges, sizes, side="right")
+    pool_sizes = np.abs(weights.values[pool].astype(float))
+    pool_bins = np.searchsorted(edges, pool_sizes, side="right")
+    if quantiles > 1:
+        # Beyond the range of the circuit's sizes nothing is alike.
+        pool_bins[(pool_sizes < sizes.min()) | (pool_sizes > sizes.max())] = -1
+    for number in np.unique(bins):
+        wanted = places[bins == number]
+        drawn = rng.permutation(pool[pool_bins == number])[: len(wanted)]
+        # Which places go without must not depend on their order in the circuit.
+        found[rng.permutation(wanted)[: len(drawn)]] = drawn
+
+
+def nearest(weights, order, found, free):
+    """Give each place that is still without one the free weight nearest in size; how many."""
+    waiting = np.flatnonzero(found < 0)
+    for place in waiting:
+        pool = np.flatnonzero(free)
+        if not len(pool):
+            break
+        away = np.abs(np.abs(weights.values[pool]) - abs(weights.values[order[place]]))
+        found[place] = pool[away.argmin()]
+        free[found[place]] = False
+    return int((found[waiting] >= 0).sum())
+
+
+def random_mask(active, site_parts, rng):
+    """A mask with as many active nodes at each site, at random.
+
+    active: bool [node];  site_parts: slices of the sites
+    """
+    mask = np.zeros(len(active), dtype=bool)
+    for part in site_parts:
+        width = part.stop - part.start
+        chosen = rng.choice(width, int(active[part].sum()), replace=False)
+        mask[part.start + chosen] = True
+    return mask

@@ -1,0 +1,118 @@
+"""The sweep: weights removed from the unpruned model, 0 to 100 per cent of the circuit's number.
+
+source: Gao et al. 2025; controls without replacement, among nonzero weights, matched by size
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from circuit_reuse.weights import matrices, outcomes, pools
+
+
+class Sweeper:
+    """Outcomes of a model without sets of weights, on fixed examples; each set is run once.
+
+    batches: batching.Batch list;  asked: outcomes.Asked
+    tokens:  tokens of one run, at most, but always one copy
+    """
+
+    def __init__(self, model, batches, asked, tokens):
+        self.model, self.batches, self.asked, self.tokens = model, batches, asked, tokens
+        self.bytes = sum(m.size for m in matrices.matrices(model)) * model.dtype.itemsize
+
+    def __call__(self, sets):
+        """Outcomes of each set, in their order.  sets: a list of arrays of weight numbers."""
+        distinct, place_of = [], []
+        seen = {}
+        for numbers in sets:
+            key = np.sort(numbers).tobytes()
+            if key not in seen:
+                seen[key] = len(distinct)
+                distinct.append(numbers)
+            place_of.append(seen[key])
+
+        def run(number, batch, items):
+            return matrices.run(self.model, batch.clean, items)
+
+        found = outcomes.evaluate(
+            self.batches, distinct, run, self.asked, self.tokens, self.bytes
+        )  # fmt: skip
+        return outcomes.Outcomes(
+            found.loss[place_of], found.metric[place_of], found.correct[place_of]
+        )
+
+
+def planned(weights, controls, shares, trials, draws, quantiles, widen):
+    """What the sweep removes: [(condition, trial, share, numbers)], and how controls were found.
+
+    controls: of pools.CONTROLS;  draws: function of names to a numpy Generator
+    returns:  also {control: {level: weights found there, over all trials}} and the orders drawn
+    """
+    rows, levels, orders = [], {}, {}
+    for trial in range(trials):
+        order = pools.circuit_order(weights, draws("circuit", trial))
+        drawn = {"circuit": order}
+        for control in controls:
+            numbers, found = pools.control_order(
+                weights, order, control, draws(control, trial), quantiles, widen
+            )
+            drawn[control] = numbers
+            for level, count in found.items():
+                counted = levels.setdefault(control, {})
+                counted[level] = counted.get(level, 0) + count
+        for condition, numbers in drawn.items():
+            rows += [(condition, trial, share, pools.removed(numbers, share)) for share in shares]
+            orders.setdefault(condition, []).append(numbers)
+    return rows, levels, orders
+
+
+def by_importance(weights, gains, shares):
+    """The same for orders by importance: of the circuit's weights, and of as many outside it.
+
+    gains: [weight], what removing each alone would add to the loss, to first order, nats
+    """
+    rows = []
+    pairs = (("circuit_importance", weights.inside()), ("outside_importance", weights.outside()))
+    for condition, numbers in pairs:
+        order = numbers[np.argsort(-gains[numbers], kind="stable")][: int(weights.circuit.sum())]
+        rows += [(condition, 0, share, pools.removed(order, share)) for share in shares]
+    return rows
+
+
+def random_circuits(values, found, active, parts, count, draws):
+    """Circuits of random masks with as many active nodes at each site: [pools.Weights].
+
+    active: bool [node];  parts: slices of the sites
+    """
+    matrix, layer = matrices.matrix_of(found), np.array([m.layer for m in found])
+    for number in range(count):
+        mask = pools.random_mask(active, parts, draws("mask", number))
+        circuit = pools.circuit_of(values, matrices.joins(found, mask))
+        yield pools.Weights(values, matrix, layer, circuit)
+
+
+def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
+    """Mean loss of random circuits and of their controls, computed as for the circuit itself.
+
+    returns: [{number, condition, trial, share, count, loss}]
+    """
+    rows = []
+    for number, weights in enumerate(tqdm(circuits, desc="random circuits", disable=None)):
+
+        def named(*names, number=number):
+            return draws("random", number, *names)
+
+        plan, _, _ = planned(weights, controls, shares, trials, named, quantiles, True)
+        found = sweeper([numbers for *_, numbers in plan]).loss.mean(1)
+        rows += [
+            {
+                "number": number,
+                "condition": condition,
+                "trial": trial,
+                "share": float(share),
+                "count": len(numbers),
+                "loss": float(loss),
+            }
+            for (condition, trial, share, numbers), loss in zip(plan, found, strict=True)
+        ]
+    return rows
