@@ -17,7 +17,7 @@ wildcard_constraints:
     model=one_of(config["model_sources"]),
     task=one_of([*registry.TASKS, *config["custom_tasks"]]),
     method=one_of(METHODS),
-    shard=r"(scan|sequences)?\d{4}",
+    shard=r"(scan|sequences|weights)?\d{4}",
 
 
 include: "rules/models.smk"
@@ -28,6 +28,7 @@ include: "rules/ablation.smk"
 include: "rules/report.smk"
 include: "rules/scaling.smk"
 include: "rules/sequences.smk"
+include: "rules/weights.smk"
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 
@@ -47,3 +48,4 @@ rule all:
         rules.reuse.input,
         rules.scaling.input,
         rules.sequences.input,
+        rules.weights.input,

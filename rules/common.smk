@@ -13,12 +13,14 @@ from circuit_reuse.prompts import registry, sequence
 from circuit_reuse.scaling import checks as scaling_checks
 from circuit_reuse.sequences import checks as sequence_checks
 from circuit_reuse.staleness import code_hash
+from circuit_reuse.weights import checks as weight_checks
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
 checks.check(config, PROJECT, Path.cwd())
 scaling_checks.check(config, (PROJECT, Path.cwd()))
 sequence_checks.check(config, (PROJECT, Path.cwd()))
+weight_checks.check(config, (PROJECT, Path.cwd()))
 
 
 def one_of(names):
@@ -95,8 +97,9 @@ def shard_range(shard):
     size, count = config["examples"]["shard_size"], config["examples"]["count"]
     if shard.startswith("scan"):
         size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
-    if shard.startswith("sequences"):
-        size = count = config["sequences"]["examples"]
+    for study in ("sequences", "weights"):
+        if shard.startswith(study):
+            size = count = config[study]["examples"]
     number = int(shard[-4:])
     return [number * size, min((number + 1) * size, count)]
 
@@ -258,3 +261,23 @@ def circuit_files(model=None):
 def scaling_models(path, **more):
     """A file of every model of the scaling study."""
     return expand(path, model=config["scaling"]["models"], **more)
+
+
+def weight_models(path, **more):
+    """A file of every model and task of the weight study."""
+    block = config["weights"]
+    return expand(path, model=block["models"], task=block["tasks"], **more)
+
+
+def weight_table(file, title):
+    """A table of the weight study, with its caption in the report if it has a title."""
+    path = f"<results>/tables/weights/{file}"
+    if not title:
+        return path
+    return shown(path, "weights_table", "Weights", shows=f"{title} (table)")
+
+
+def mask_file(wildcards):
+    """The mask that is given for a model and task, or none."""
+    files = config["weights"]["masks"]["files"]
+    return files.get(wildcards.model, {}).get(wildcards.task, [])

@@ -55,7 +55,7 @@ rule train_model:
         "<logs>/train_model/tiny-{family}-{size}.log",
     wildcard_constraints:
         family="gpt2|neox",
-        size="small|medium|large",
+        size="small|medium|large|sparse",
     conda:
         "../envs/torch.yaml"
     resources:
@@ -74,3 +74,4 @@ rule train_models:
             family=["gpt2", "neox"],
             size=["small", "medium", "large"],
         ),
+        "<results>/trained/tiny-gpt2-sparse/model.safetensors",

@@ -1,6 +1,7 @@
 """Write a trained model with its card: what it is, what it can do, how it learned."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,16 @@ answers, that it has a higher one than the distractor.
 seed 0, one processor thread.  Half of the lines begin with `<|endoftext|>`.  The tokenizer is a
 byte-level BPE of {vocabulary} tokens in which every word of the tasks is one token.
 """
+SPARSE = """
+## Weights held at zero
+
+After every step all but the largest weights of each matrix of attention and MLP are set to zero
+(Gao et al. 2025): {share:.0%} of them are left at the end, {nonzero:,} of {inner:,}, the share falling from 1
+by powers over the first half of training.  Embeddings, biases and norms are not sparse.  Width,
+layers, heads and text are those of tiny-{family}-medium, so the two differ in this alone and in
+the number of steps.  The weights are stored as float16, whose values are the ones measured above;
+they load as float32.
+"""
 TITLES = {"gpt2": "GPT-2", "neox": "GPT-NeoX"}
 
 
@@ -55,7 +66,13 @@ def save(model, curve, family, size, tokenizer, folder, count=100):
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sparse = "density" in SIZES[size]
+    if sparse:
+        model.half()
     model.save_pretrained(folder, safe_serialization=True)
+    if sparse:
+        model.float()
+        load_as_float32(folder / "config.json")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(Path(tokenizer) / name, folder / name)
     with (folder / "training.csv").open("w", newline="") as stream:
@@ -74,7 +91,26 @@ def save(model, curve, family, size, tokenizer, folder, count=100):
             vocabulary=model.config.vocab_size, layers=shape["layers"], heads=shape["heads"],
             width=shape["width"], steps=shape["steps"],
         )
+        + (sparsity(model, family, shape["density"]) if sparse else "")
     )  # fmt: skip
+
+
+def sparsity(model, family, share):
+    """The card's paragraph about weights at zero, counted in the model itself."""
+    from circuit_reuse.training.train import sparse_weights
+
+    weights = list(sparse_weights(model))
+    return SPARSE.format(
+        share=share, nonzero=sum(int((w != 0).sum()) for w in weights),
+        inner=sum(w.numel() for w in weights), family=family,
+    )  # fmt: skip
+
+
+def load_as_float32(path):
+    """Let a model stored in half precision be run in single."""
+    about = json.loads(path.read_text())
+    key = "dtype" if "dtype" in about else "torch_dtype"
+    path.write_text(json.dumps(about | {key: "float32"}, indent=2) + "\n")
 
 
 def draw(curve, title, path):

@@ -23,7 +23,7 @@ SIZES = {
     "medium": {"layers": 3, "heads": 8, "width": 96, "steps": 2000},
     "large": {"layers": 4, "heads": 8, "width": 128, "steps": 1600},
     # The shape of medium, with this share of each matrix of attention and MLP not zero.
-    "sparse": {"layers": 3, "heads": 8, "width": 96, "steps": 4000, "density": 0.08},
+    "sparse": {"layers": 3, "heads": 8, "width": 96, "steps": 6000, "density": 0.06},
 }
 CONTEXT = 64
 LENGTHS = (10, 18, 26, CONTEXT)
@@ -126,6 +126,9 @@ def train(tokenizer, family, size, seed=0, lines=128, rate=3e-3, every=250):
         optimizer.step()
         if "density" in SIZES[size]:
             hold_at_zero(model, density(step, steps, SIZES[size]["density"]))
+        if step == steps and "density" in SIZES[size]:
+            # Stored in half the room, so what is reported is what is stored.
+            model.half().float()
         if step % every == 0 or step == steps:
             mean = sum(losses) / len(losses)
             curve.append({"step": step, "loss": round(mean, 4), **accuracy(model, tests)})
@@ -138,6 +141,13 @@ def density(step, steps, target):
     return target ** min(1.0, 2 * step / steps)
 
 
+def sparse_weights(model):
+    """The matrices of attention and MLP."""
+    base = model.base_model
+    for block in base.h if hasattr(base, "h") else base.layers:
+        yield from (weight for weight in block.parameters() if weight.ndim == 2)
+
+
 @torch.no_grad()
 def hold_at_zero(model, share):
     """Set all but the largest weights of each matrix of attention and MLP to zero.
@@ -145,11 +155,10 @@ def hold_at_zero(model, share):
     Done after every step, so a weight that was zero can come back.
     source: Gao et al. 2025, weight-sparse transformers
     """
-    for block in model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers:
-        for weight in (w for w in block.parameters() if w.ndim == 2):
-            size = weight.abs().flatten()
-            least = size.kthvalue(size.numel() - max(1, round(share * size.numel())) + 1).values
-            weight.mul_(weight.abs() >= least)
+    for weight in sparse_weights(model):
+        size = weight.abs().flatten()
+        least = size.kthvalue(size.numel() - max(1, round(share * size.numel())) + 1).values
+        weight.mul_(weight.abs() >= least)
 
 
 def backward(model, tokenizer, lines, end, seed, step):

@@ -1,0 +1,77 @@
+"""Mistakes in the block `weights` of a config, told before any job; no torch."""
+
+from circuit_reuse import checks, fingerprint
+from circuit_reuse.checks import ConfigError
+
+
+def check(config, folders):
+    """Check the block and fill in what it leaves open, in place; after checks.check.
+
+    folders: those in which models and files must lie
+    raises:  ConfigError with the first mistake
+    """
+    block = config["weights"]
+    block["models"] = block["models"] or list(config["models"])
+    checks.known_models("weights.models", block["models"], config)
+    for name in block["models"]:
+        checks.check_model(name, config, folders)
+    checks.known_tasks("weights.tasks", block["tasks"], config)
+    for task in block["tasks"]:
+        custom = config["custom_tasks"].get(task)
+        if custom:
+            checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "weights.examples")  # fmt: skip
+    checks.check_examples(config, "weights.examples", block["examples"])
+    check_sweep(block)
+    check_files(config, folders)
+
+
+def check_sweep(block):
+    """Settings that must fit together."""
+    sweep, points = block["sweep"], block["sweep"]["points"]
+    for control in ("non_circuit", sweep["matched"]):
+        if control not in sweep["controls"]:
+            raise ConfigError(
+                f"weights.sweep.controls is {', '.join(sweep['controls'])}; the results are read by "
+                f"{control}, which must be among them (weights.sweep.matched is {sweep['matched']})"
+            )
+    every = block["random"]["every"]
+    if (points - 1) % every:
+        raise ConfigError(
+            f"weights.random.every is {every}; with weights.sweep.points: {points} it must divide "
+            f"{points - 1}, so that the last point is all of a circuit"
+        )
+
+
+def check_files(config, folders):
+    """Masks from files must be of the models that they are for."""
+    block = config["weights"]
+    for model, tasks in block["masks"]["files"].items():
+        key = f"weights.masks.files.{model}"
+        if model not in block["models"]:
+            raise ConfigError(
+                f"{key}: {model!r} is not in weights.models ({', '.join(block['models'])})"
+                + checks.nearest(model, block["models"])
+            )
+        for task, file in tasks.items():
+            if task not in block["tasks"]:
+                raise ConfigError(
+                    f"{key}.{task}: {task!r} is not in weights.tasks ({', '.join(block['tasks'])})"
+                    + checks.nearest(task, block["tasks"])
+                )
+            path = checks.inside(file, folders, f"{key}.{task}")
+            if not path.is_file():
+                raise ConfigError(f"{key}.{task}: there is no file {file}")
+            folder = config["model_sources"][model].get("path")
+            if folder:
+                check_file(f"{key}.{task}", path, fingerprint.fingerprint(folder))
+
+
+def check_file(key, path, made_for):
+    """A mask must have been made for the very weights."""
+    # Only where a file is given: the Snakefile is read often, and pyarrow takes a while.
+    from circuit_reuse.weights import files
+
+    try:
+        files.read_table(path, made_for)
+    except files.MaskFileError as problem:
+        raise ConfigError(f"{key}: {problem}") from None

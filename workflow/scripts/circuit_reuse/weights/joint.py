@@ -1,0 +1,163 @@
+"""The tables of the weight study over all models and tasks."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from circuit_reuse import circuits, jobs, pages, statistics
+from circuit_reuse.weights import files, findings, measures, schemas
+
+# Tables that only gain model and task: output name and schema.
+PLAIN = {
+    "circuits": schemas.WEIGHT_CIRCUITS,
+    "frontier": schemas.FRONTIER,
+    "history": schemas.HISTORY,
+    "edges": schemas.WEIGHT_EDGES,
+    "matches": schemas.MATCHES,
+    "sizes": schemas.SIZES,
+    "fvu": schemas.FVU,
+    "importance": schemas.NODE_IMPORTANCE,
+    "node_random": schemas.NODE_RANDOM,
+    "random": schemas.RANDOM_SWEEP,
+}
+
+
+def summarise(input, output, params, wildcards, threads, log):
+    """Write every table of the study, its JSON, and the findings; see summarise_weights.py."""
+    cfg = params.cfg
+    found = gather(input, cfg)
+    for name, table in found.items():
+        table.to_csv(getattr(output, name), index=False)
+    sweep = jobs.frames(input.sweep, schemas.SWEEP, 2)
+    Path(output.results).write_text(json.dumps(as_json(sweep, found, cfg), indent=1) + "\n")
+    Path(output.edges_json).write_text(json.dumps(files.edges_in_words(found["edges"])) + "\n")
+    text = findings.text(found, cfg)
+    Path(output.findings).write_text(text)
+    Path(output.page).write_text(pages.page(text))
+    log.info("%d tables", len(found))
+
+
+def gather(input, cfg):
+    """All tables by name."""
+    found = {name: jobs.frames(getattr(input, name), schema, 2) for name, schema in PLAIN.items()}
+    sweep = jobs.frames(input.sweep, schemas.SWEEP, 2)
+    runs = jobs.frames(input.runs, schemas.NODE_RUNS, 2)
+    tests, readings = tested(sweep, found["random"], cfg)
+    return found | {
+        "sweep": curves(sweep, ["model", "task", "condition", "share", "count"], cfg),
+        "tests": tests,
+        "readings": readings,
+        "nodes": curves(runs, ["model", "task", "condition", "layer", "share", "count"], cfg),
+        "node_tests": node_tests(runs, found["node_random"], cfg),
+        "composition": composition(found["edges"], jobs.frames(input.masks, schemas.MASKS, 2)),
+    }
+
+
+def curves(rows, keys, cfg):
+    """Means of loss, metric and accuracy, spread over trials, interval over examples, by point."""
+    kept = []
+    for names, group in rows.groupby(keys, sort=False, dropna=False):
+        row = dict(zip(keys, names, strict=True))
+        by_trial = group.groupby("trial")[["loss", "metric", "correct"]].mean()
+        by_example = group.groupby("example")["loss"].mean().to_numpy(float)
+        seed = int(circuits.generator(cfg["seed"], *names).integers(2**31))
+        low, high = statistics.mean_interval(by_example, cfg["tests"]["bootstrap"], seed)
+        kept.append(
+            row
+            | {
+                "trials": len(by_trial),
+                "n": len(by_example),
+                "loss": by_trial["loss"].mean(),
+                "loss_std": by_trial["loss"].std(ddof=0),
+                "loss_min": by_trial["loss"].min(),
+                "loss_low": low,
+                "loss_high": high,
+                "metric": by_trial["metric"].mean(),
+                "metric_std": by_trial["metric"].std(ddof=0),
+                "accuracy": by_trial["correct"].mean(),
+                "accuracy_std": by_trial["correct"].std(ddof=0),
+            }
+        )
+    return pd.DataFrame(kept)
+
+
+def tested(sweep, random, cfg):
+    """The tests with q over all of them, and the reading of each model and task."""
+    rows, sizes = [], {}
+    for (model, task), mine in sweep.groupby(["model", "task"], sort=False):
+        stream = (cfg["seed"], model, task, "weights")
+        others = random[(random["model"] == model) & (random["task"] == task)]
+        there = set(mine["condition"])
+        found = [
+            measures.compare(mine, others, c, cfg["tests"], stream)
+            for c in cfg["controls"]
+            if c in there
+        ]
+        if len(others):
+            found.append(measures.against_random(mine, others, cfg["tests"], stream))
+        rows += [{"model": model, "task": task} | row for row in found]
+        sizes[model, task] = measures.size_effect(mine, cfg["tests"], stream, cfg["matched"])
+    tests = pd.DataFrame(rows)
+    tests["q_circuit"] = statistics.false_discovery(tests["p_circuit"].astype(float))
+    readings = []
+    for (model, task), mine in tests.groupby(["model", "task"], sort=False):
+        named = {
+            row["control"]: row | {"q": row["q_circuit"]} for row in mine.to_dict("records")
+        }  # fmt: skip
+        size = sizes[model, task]
+        key = measures.reading(named, size, cfg["tests"]["alpha"], cfg["matched"])
+        readings.append(
+            {"model": model, "task": task, "reading": key, "in_words": measures.READINGS[key]}
+            | {f"size_{name}": value for name, value in size.items()}
+        )
+    return tests, pd.DataFrame(readings)
+
+
+def node_tests(runs, random, cfg):
+    """Necessity and sufficiency of the nodes, with their ranks among random masks."""
+    rows = []
+    for (model, task), mine in runs.groupby(["model", "task"], sort=False):
+        others = random[(random["model"] == model) & (random["task"] == task)]
+        clean = mine[mine["condition"] == "clean"].set_index("example")["loss"]
+        for direction in ("sufficiency", "necessity"):
+            group = mine[mine["condition"] == direction].set_index("example")
+            added = (group["loss"] - clean).to_numpy(float)
+            seed = int(circuits.generator(cfg["seed"], model, task, direction).integers(2**31))
+            low, high = statistics.mean_interval(added, cfg["tests"]["bootstrap"], seed)
+            loss = float(group["loss"].mean())
+            null = others[direction].to_numpy(float)
+            p = statistics.rank_p(loss, null, larger=direction == "necessity") if len(null) else None  # fmt: skip
+            rows.append({
+                "model": model, "task": task, "direction": direction, "loss": loss,
+                "loss_added": added.mean(), "low": low, "high": high,
+                "accuracy": group["correct"].mean(),
+                "random_loss": null.mean() if len(null) else None,
+                "n_random": len(null), "p_rank": p,
+            })  # fmt: skip
+    found = pd.DataFrame(rows)
+    found["q_rank"] = statistics.false_discovery(found["p_rank"].astype(float))
+    return found
+
+
+def composition(edges, masks):
+    """Active nodes by layer and location, and weights by layer and matrix, of the chosen masks."""
+    chosen = masks[masks["chosen"]]
+    by_site = chosen.groupby(["model", "task", "layer", "location"], sort=False)["active"]
+    nodes = by_site.agg(["sum", "size"]).reset_index()
+    nodes = nodes.rename(columns={"location": "place", "sum": "active", "size": "total"})
+    counted = edges.groupby(["model", "task", "layer", "matrix"], sort=False).size()
+    weights = counted.rename("active").reset_index().rename(columns={"matrix": "place"})
+    return pd.concat(
+        [nodes.assign(kind="nodes"), weights.assign(kind="weights", total=None)], ignore_index=True
+    )
+
+
+def as_json(sweep, found, cfg):
+    """The results in the study's keys, for each model and task."""
+    circuit = found["circuits"][found["circuits"]["chosen"]].set_index(["model", "task"])
+    nested = {}
+    for (model, task), mine in sweep.groupby(["model", "task"], sort=False):
+        row = circuit.loc[(model, task)]
+        nested.setdefault(model, {})[task] = files.results(mine, row, cfg["matched"])
+    return nested

@@ -1,0 +1,160 @@
+"""The stage that learns the masks of one task, or reads a mask that the user gives."""
+
+import numpy as np
+import torch
+
+from circuit_reuse import batching, circuits, jobs, models
+from circuit_reuse.weights import files, masks, matrices, nodes, outcomes, pools, schemas
+
+# Of the train examples, the share on which the size of a mask is chosen, and at most so many.
+CHOOSING, MOST = 0.25, 64
+
+
+def learn(input, output, params, wildcards, threads, log):
+    """Masks, their history, and how size and loss trade off; see learn_masks.py."""
+    cfg = params.cfg
+    model = models.of_job(input, params, threads)
+    job = Task(model, input, cfg, params.compute["batch_tokens"], wildcards.task)
+    kind = job.asked.loss
+    if cfg["file"]:
+        active = files.read_mask(cfg["file"], jobs.about(input), nodes.names(model), wildcards.task)
+        found, history, curves = [(None, None, torch.from_numpy(active))], [], []
+        target = job.target()
+    else:
+        rng = circuits.generator(cfg["seed"], wildcards.model, wildcards.task, "masks")
+        settings = masks.Settings(*(cfg[key] for key in ("coefficients", "steps", "batch", "rate", "temperature")))  # fmt: skip
+        tau, history = masks.train(model, job.fitting, job.replacement, kind, settings, rng)
+        target, found, curves = job.target(), [], []
+        for price, row in zip(cfg["coefficients"], tau, strict=True):
+            mask, curve = masks.discretise(row, job.losses, target)
+            found.append((price, row, mask))
+            curves += job.frontier(price, row, curve)
+            log.info("price %g: %d nodes, target loss %.3f", price, int(mask.sum()), target)
+    rows = [job.circuit(*each, target) for each in found]
+    chosen = min(range(len(rows)), key=lambda place: (rows[place]["nodes"], rows[place]["loss"]))
+    for place, row in enumerate(rows):
+        row["chosen"] = place == chosen
+        row["mask"] = pools.mask_hash(jobs.about(input), job.names_of(found[place][2]))
+    listed = [row for place, each in enumerate(found) for row in job.listed(*each, rows[place])]
+    jobs.write(output.masks, schemas.MASKS, listed, cfg, input)
+    jobs.write(output.history, schemas.HISTORY, history, cfg, input)
+    jobs.write(output.frontier, schemas.FRONTIER, curves, cfg, input)
+    jobs.write(output.circuits, schemas.WEIGHT_CIRCUITS, rows, cfg, input)
+
+
+class Task:
+    """A model on the examples of one task: what masks are trained, chosen and judged on.
+
+    cfg: replacement, loss, metric, accuracy, target, held_out
+    """
+
+    def __init__(self, model, input, cfg, tokens, task):
+        self.model, self.cfg, self.tokens = model, cfg, tokens
+        self.asked = outcomes.Asked(
+            outcomes.loss_kind(cfg["accuracy"], cfg["loss"]), cfg["metric"], cfg["accuracy"]
+        )
+        # A node has one mean for all positions, so no example lacks one.
+        train, held_out = jobs.splits(input.examples, cfg | {"replacement": "zero"}, task)
+        count = min(MOST, max(1, int(CHOOSING * len(train))))
+        self.held_out = held_out.head(cfg["held_out"]).reset_index(drop=True)
+        self.fitting, self.choosing, self.testing = (
+            list(batching.batches(part.reset_index(drop=True), tokens, model.device))
+            for part in (train.iloc[:-count], train.iloc[-count:], self.held_out)
+        )
+        self.replacement = torch.zeros(nodes.total(model), device=model.device)
+        if cfg["replacement"] == "mean":
+            self.replacement = nodes.means(model, [batch.clean for batch in self.fitting])
+
+    def runs(self, states, batches, unpruned=None):
+        """Outcomes of runs with nodes in some states on batches.
+
+        states: [copy, node];  unpruned: node values for each batch, see nodes.run
+        """
+
+        def run(number, batch, items):
+            put_in = unpruned and unpruned[number]
+            return nodes.run(self.model, batch.clean, torch.stack(items), self.replacement, put_in)
+
+        return outcomes.evaluate(batches, list(states), run, self.asked, self.tokens)
+
+    def losses(self, kept, held_out=False):
+        """Mean loss of masks, a list.  kept: bool [mask, node]."""
+        states = torch.where(kept, nodes.OWN, nodes.REPLACED)
+        found = self.runs(states, self.testing if held_out else self.choosing)
+        return found.loss.mean(1).astype(float).tolist()
+
+    def target(self):
+        """The loss that masks must reach, nats."""
+        if self.cfg["target"].get("loss") is not None:
+            return float(self.cfg["target"]["loss"])
+        return self.losses(self.all_nodes())[0] + float(self.cfg["target"]["excess"])
+
+    def all_nodes(self):
+        """The mask that keeps everything, [1, node]."""
+        return torch.ones(1, len(self.replacement), dtype=torch.bool, device=self.model.device)
+
+    def weights_of(self, mask):
+        """Which weights a mask's circuit has, bool [weight].  mask: bool [node]."""
+        joins = matrices.joins(matrices.matrices(self.model), mask.cpu().numpy())
+        return pools.circuit_of(matrices.flat(self.model), joins)
+
+    def frontier(self, price, tau, curve):
+        """Rows of the frontier of one mask."""
+        kept = torch.stack([masks.largest(tau, row["nodes"]) for row in curve])
+        losses = self.losses(kept, held_out=True)
+        return [
+            row | {"coefficient": price, "weights": int(self.weights_of(mask).sum()), "loss_held_out": loss}
+            for row, mask, loss in zip(curve, kept, losses, strict=True)
+        ]  # fmt: skip
+
+    def circuit(self, price, tau, mask, target):
+        """A row of the circuits table, but for the hash and the choice."""
+        both = torch.stack([mask.to(self.model.device), self.all_nodes()[0]])
+        states = torch.where(both, nodes.OWN, nodes.REPLACED)
+        tested, (loss, full) = self.runs(states, self.testing), self.losses(both)
+        values = matrices.flat(self.model)
+        sizes = np.abs(values[self.weights_of(mask)].astype(float))
+        return {
+            "coefficient": price,
+            "nodes": int(mask.sum()),
+            "nodes_total": len(mask),
+            "weights": len(sizes),
+            "weights_total": int((values != 0).sum()),
+            "size_mean": float(sizes.mean()) if len(sizes) else None,
+            "size_std": float(sizes.std()) if len(sizes) else None,
+            "target": target,
+            "loss": loss,
+            "loss_full": full,
+            "loss_held_out": float(tested.loss[0].mean()),
+            "loss_full_held_out": float(tested.loss[1].mean()),
+            "accuracy_held_out": float(tested.correct[0].mean()),
+            "replacement": self.cfg["replacement"],
+            "loss_kind": self.asked.loss,
+        }
+
+    def names_of(self, mask):
+        """Names of the nodes of a mask."""
+        return [name for name, kept in zip(nodes.names(self.model), mask.tolist(), strict=True) if kept]  # fmt: skip
+
+    def listed(self, price, tau, mask, row):
+        """Rows of the masks table."""
+        places = [
+            (site, channel) for site in nodes.sites(self.model) for channel in range(site.width)
+        ]
+        taus = [None] * len(mask) if tau is None else tau.tolist()
+        return [
+            {
+                "coefficient": price, "layer": site.layer, "location": site.location,
+                "channel": channel, "node": f"{site.layer}.{site.location}.{channel}", "tau": t,
+                "active": bool(kept), "chosen": row["chosen"], "mask": row["mask"],
+            }
+            for (site, channel), t, kept in zip(places, taus, mask.tolist(), strict=True)
+        ]  # fmt: skip
+
+
+def read_chosen(path, input, model):
+    """The mask that is evaluated: (bool [node], its hash).
+
+    raises: ValueError if the file is of another model than the one that is loaded
+    """
+    return files.chosen(path, jobs.about(input), nodes.names(model))

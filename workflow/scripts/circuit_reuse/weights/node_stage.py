@@ -1,0 +1,206 @@
+"""The stage that evaluates the nodes of one circuit: interchange, sweeps, relaxation, variance."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from circuit_reuse import circuits, jobs, models
+from circuit_reuse.weights import mask_stage, nodes, outcomes, pools, schemas
+
+OWN, REPLACED, UNPRUNED = nodes.OWN, nodes.REPLACED, nodes.UNPRUNED
+
+
+def run(input, output, params, wildcards, threads, log):
+    """All evaluations of nodes; see evaluate_nodes.py."""
+    cfg = params.cfg
+    model = models.of_job(input, params, threads)
+    job = mask_stage.Task(model, input, cfg, params.compute["batch_tokens"], wildcards.task)
+    active, mask = mask_stage.read_chosen(input.masks, input, model)
+
+    def draws(*names):
+        return circuits.generator(cfg["seed"], wildcards.model, wildcards.task, mask, *names)
+
+    layer = np.concatenate([np.full(site.width, site.layer) for site in nodes.sites(model)])
+    plan = [*fixed(active), *interchanges(active, layer, cfg, draws), *sweeps(active, cfg, draws)]
+    unpruned = [nodes.values(model, batch.clean) for batch in job.testing]
+    states = torch.tensor(np.stack([each[-1] for each in plan]), device=model.device)
+    result = job.runs(states, job.testing, unpruned)
+    rows = rows_of(plan, result, mask, job.held_out["example"].to_numpy())
+    jobs.write(output.runs, schemas.NODE_RUNS, rows, cfg, input)
+    random = random_masks(job, active, cfg["random_circuits"], draws)
+    jobs.write(output.random, schemas.NODE_RANDOM, random, cfg, input)
+    jobs.write(output.fvu, schemas.FVU, unexplained(job, active), cfg, input)
+    jobs.write(output.importance, schemas.NODE_IMPORTANCE, importance(job, active, cfg["steps"]), cfg, input)  # fmt: skip
+    log.info("%d runs of nodes, %d random masks", len(plan), len(random))
+
+
+def state(own, put_in=None, otherwise=REPLACED):
+    """States of all nodes: OWN where `own`, UNPRUNED where `put_in`, else `otherwise`."""
+    found = np.where(own, OWN, otherwise).astype(np.uint8)
+    if put_in is not None:
+        found[put_in] = UNPRUNED
+    return found
+
+
+def fixed(active):
+    """What needs no draw: [(condition, layer, trial, share, count, states)]."""
+    every, none = np.ones_like(active), np.zeros_like(active)
+    return [
+        ("clean", None, 0, 0.0, 0, state(every)),
+        ("sufficiency", None, 0, 1.0, int((~active).sum()), state(active)),
+        ("necessity", None, 0, 1.0, int(active.sum()), state(~active)),
+        ("none", None, 0, 1.0, len(active), state(none)),
+    ]
+
+
+def interchanges(active, layer, cfg, draws):
+    """In the pruned run, shares of the active nodes unpruned: of all layers, and of each.
+
+    A draw belongs to a trial, not to a batch, and larger shares hold the smaller ones.
+    """
+    for where in (None, *range(int(layer.max()) + 1)):
+        pool = np.flatnonzero(active if where is None else active & (layer == where))
+        for trial in range(cfg["node_trials"]):
+            order = draws("interchange", where, trial).permutation(pool)
+            for share in cfg["fractions"]:
+                chosen = pools.removed(order, share)
+                yield "interchange", where, trial, share, len(chosen), state(active, chosen)
+
+
+def sweeps(active, cfg, draws):
+    """Nodes replaced in the unpruned run, and masked nodes left on in the pruned one."""
+    size, shares = int(active.sum()), pools.shares(cfg["points"])
+    places = {
+        "nodes_circuit": np.flatnonzero(active),
+        "nodes_all": np.arange(len(active)),
+        "nodes_outside": np.flatnonzero(~active),
+        "relaxation": np.flatnonzero(~active),
+    }
+    for condition, pool in places.items():
+        for trial in range(cfg["trials"]):
+            order = draws(condition, trial).permutation(pool)
+            if condition != "relaxation":
+                # As many as the circuit has; outside it there may be fewer, and then the curve ends there.
+                order = order[:size]
+            for share in shares:
+                chosen = pools.removed(order, share)
+                own = active.copy() if condition == "relaxation" else np.ones_like(active)
+                own[chosen] = condition == "relaxation"
+                told = share if condition == "relaxation" else len(chosen) / size
+                yield condition, None, trial, float(told), len(chosen), state(own)
+
+
+def rows_of(plan, result, mask, examples):
+    """Rows of the node runs as a frame."""
+    condition, layer, trial, share, counts, _ = zip(*plan, strict=True)
+    times = len(examples)
+    return pd.DataFrame(
+        {
+            "mask": mask,
+            "condition": np.repeat(condition, times),
+            "layer": pd.array(layer, dtype="Int32").repeat(times),
+            "trial": np.repeat(np.array(trial, dtype=np.int32), times),
+            "share": np.repeat(np.array(share, dtype=float), times),
+            "count": np.repeat(counts, times),
+            "example": np.tile(examples, len(plan)),
+            "loss": result.loss.reshape(-1),
+            "metric": result.metric.reshape(-1),
+            "correct": result.correct.reshape(-1),
+        }
+    )
+
+
+def random_masks(job, active, count, draws):
+    """Loss of random masks with as many active nodes at each site, in both directions."""
+    parts = [site.part for site in nodes.sites(job.model)]
+    drawn = [pools.random_mask(active, parts, draws("nodes", number)) for number in range(count)]
+    states = [state(own) for mask in drawn for own in (mask, ~mask)]
+    if not states:
+        return []
+    loss = job.runs(torch.tensor(np.stack(states)), job.testing).loss.mean(1).reshape(-1, 2)
+    return [
+        {"number": number, "sufficiency": float(kept), "necessity": float(gone)}
+        for number, (kept, gone) in enumerate(loss)
+    ]
+
+
+def unexplained(job, active):
+    """Fraction of the active nodes' variance that the pruned run does not explain.
+
+    Over all positions but those of which the first layers know nothing else: each node's squared
+    difference is divided by its own variance, then nodes are averaged; nodes that do not vary at all
+    are left out.
+    """
+    model = job.model
+    states = torch.tensor(state(active), device=model.device)
+    sums = 0
+    for batch in job.testing:
+        full = nodes.values(model, batch.clean, whole=True)
+        pruned = nodes.values(model, batch.clean, states, job.replacement, whole=True)
+        full, pruned = (torch.cat([v.flatten(0, 1) for v in found], 1).double() for found in (full, pruned))  # fmt: skip
+        parts = ((full - pruned).square(), full, full.square(), torch.ones_like(full))
+        sums = sums + torch.stack([part.sum(0) for part in parts])
+    error, total, squares, count = sums.cpu().numpy()
+    variance = squares - total**2 / count
+    rows = [fvu_row(error, variance, active, None, None)]
+    where = np.zeros_like(active)
+    for layer in range(model.space.layers):
+        mine = [site for site in nodes.sites(model) if site.layer == layer]
+        where[:] = False
+        for site in mine:
+            where[site.part] = True
+        rows.append(fvu_row(error, variance, active & where, layer, None))
+        for site in mine:
+            where[:] = False
+            where[site.part] = True
+            rows.append(fvu_row(error, variance, active & where, layer, site.location))
+    return rows
+
+
+def fvu_row(error, variance, chosen, layer, location):
+    """A row of the table; see schemas.FVU."""
+    varies = chosen & (variance > 1e-12)
+    known = bool(varies.any())
+    return {
+        "layer": layer,
+        "location": location,
+        "nodes": int(chosen.sum()),
+        "fvu": float((error[varies] / variance[varies]).mean()) if known else None,
+        "pooled": float(error[varies].sum() / variance[varies].sum()) if known else None,
+    }
+
+
+def importance(job, active, steps):
+    """What replacing each active node alone adds to the loss of the pruned run, held out.
+
+    Exactly, one run a node, and by integrated gradients along the line on which all active nodes
+    go from replaced to kept together (Sundararajan et al. 2017).
+    """
+    places = np.flatnonzero(active)
+    states = np.stack([state(active), *(state(active) for _ in places)])
+    states[np.arange(len(places)) + 1, places] = REPLACED
+    loss = job.runs(torch.tensor(states), job.testing).loss.mean(1)
+    gains = integrated(job, active, steps)
+    names = nodes.names(job.model)
+    rows = []
+    for number, place in enumerate(places):
+        layer, location, _ = names[place].split(".")
+        rows.append({
+            "node": names[place], "layer": int(layer), "location": location,
+            "importance": float(loss[number + 1] - loss[0]), "attribution": float(gains[place]),
+        })  # fmt: skip
+    return rows
+
+
+def integrated(job, active, steps):
+    """Loss that each node saves, by the midpoint rule, [node]; they sum to what all save."""
+    full = torch.tensor(active, dtype=torch.float32, device=job.model.device)
+    total, count = torch.zeros_like(full), 0
+    for batch in job.testing:
+        for step in range(steps):
+            mask = (full * (step + 0.5) / steps)[None].requires_grad_()
+            last = nodes.masked(job.model, batch.clean, mask, job.replacement)
+            loss = outcomes.losses(last, batch.answer, batch.distractor, job.asked.loss).sum()
+            total -= torch.autograd.grad(loss, mask)[0][0] * full / steps
+        count += len(batch.rows)
+    return (total / count).cpu().numpy()

@@ -1,0 +1,140 @@
+"""The stage that removes weights of one circuit and of its controls."""
+
+import numpy as np
+from scipy import stats
+
+from circuit_reuse import circuits, jobs, models
+from circuit_reuse.weights import mask_stage, matrices, nodes, pools, schemas, sweep
+
+BINS = 40
+
+
+def run(input, output, params, wildcards, threads, log):
+    """The sweep, its random circuits, the circuit's edges and sizes; see sweep_weights.py."""
+    cfg = params.cfg
+    model = models.of_job(input, params, threads)
+    job = mask_stage.Task(model, input, cfg, params.compute["batch_tokens"], wildcards.task)
+    active, mask = mask_stage.read_chosen(input.masks, input, model)
+    found, values = matrices.matrices(model), matrices.flat(model)
+    weights = pools.Weights(
+        values, matrices.matrix_of(found), np.array([m.layer for m in found]),
+        pools.circuit_of(values, matrices.joins(found, active)),
+    )  # fmt: skip
+    check(weights, wildcards)
+
+    def draws(*names):
+        return circuits.generator(cfg["seed"], wildcards.model, wildcards.task, mask, *names)
+
+    sweeper = sweep.Sweeper(model, job.testing, job.asked, params.compute["batch_tokens"])
+    # First-order gains from the train split: the orders must not know the held-out examples.
+    gains = -values * matrices.gradients(model, job.fitting, job.asked.loss)
+    plan, levels, orders = sweep.planned(
+        weights, cfg["controls"], pools.shares(cfg["points"]), cfg["trials"], draws,
+        cfg["quantiles"], cfg["pool_too_small"] == "widen",
+    )  # fmt: skip
+    plan += sweep.by_importance(weights, gains, pools.shares(cfg["points"]))
+    plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
+    result = sweeper([numbers for *_, numbers in plan])
+    rows = rows_of(plan, result, mask, job.held_out["example"].to_numpy())
+    jobs.write(output.sweep, schemas.SWEEP, rows, cfg, input)
+
+    parts = [site.part for site in nodes.sites(model)]
+    others = sweep.random_circuits(values, found, active, parts, cfg["random_circuits"], draws)
+    shares = pools.shares(cfg["points"])[:: cfg["every"]][1:]
+    controls = [control for control in cfg["controls"] if control != "window"]
+    random = sweep.sweep_random(
+        sweeper, others, controls, shares, cfg["random_trials"], draws, cfg["quantiles"]
+    )
+    jobs.write(output.random, schemas.RANDOM_SWEEP, random, cfg, input)
+    jobs.write(output.matches, schemas.MATCHES, matches(orders, levels, values), cfg, input)
+    jobs.write(output.sizes, schemas.SIZES, sizes(orders, values, found), cfg, input)
+    jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
+    log.info("%d weights of %d; %d sets of the sweep, %d of random circuits",
+             len(weights.inside()), int((values != 0).sum()), len(plan), len(random))  # fmt: skip
+
+
+def check(weights, wildcards):
+    """A circuit without weights has nothing to remove.
+
+    raises: ValueError
+    """
+    if not len(weights.inside()):
+        raise ValueError(
+            f"the circuit of {wildcards.task} in {wildcards.model} joins no two active nodes, so it "
+            "has no weights; lower weights.masks.target or weights.masks.coefficients"
+        )
+
+
+def rows_of(plan, result, mask, examples):
+    """Rows of the sweep table as a frame."""
+    import pandas as pd
+
+    count = len(examples)
+    condition, trial, share, numbers = zip(*plan, strict=True)
+    return pd.DataFrame(
+        {
+            "mask": mask,
+            "condition": np.repeat(condition, count),
+            "trial": np.repeat(np.array(trial, dtype=np.int32), count),
+            "share": np.repeat(np.array(share, dtype=float), count),
+            "count": np.repeat([len(each) for each in numbers], count),
+            "example": np.tile(examples, len(plan)),
+            "loss": result.loss.reshape(-1),
+            "metric": result.metric.reshape(-1),
+            "correct": result.correct.reshape(-1),
+        }
+    )
+
+
+def matches(orders, levels, values):
+    """Rows of the matches table: how like the circuit's weights each control's are."""
+    rows = []
+    for control in levels:
+        distances = [
+            stats.ks_2samp(np.abs(values[own]), np.abs(values[other])).statistic
+            for own, other in zip(orders["circuit"], orders[control], strict=True)
+        ]
+        total = sum(levels[control].values())
+        shares = {
+            f"from_{step}": levels[control].get(step, 0) / total
+            for step in (*pools.WIDEN, "nearest")
+        }
+        rows.append({"control": control, "distance": float(np.mean(distances)), **shares})
+    return rows
+
+
+def sizes(orders, values, found):
+    """Rows of the sizes table: histograms of |w| in the first trial, with common bins."""
+    every = np.abs(values[values != 0])
+    edges = np.geomspace(max(np.quantile(every, 0.001), 1e-9), every.max(), BINS + 1)
+    edges[0] = 0.0
+    matrix, rows = matrices.matrix_of(found), []
+    for condition, drawn in orders.items():
+        numbers = drawn[0]
+        for place, each in enumerate(found):
+            mine = np.abs(values[numbers[matrix[numbers] == place]])
+            for bin_, count in enumerate(np.histogram(mine, edges)[0]):
+                if count:
+                    rows.append({
+                        "condition": condition, "matrix": f"{each.layer}.{each.name}",
+                        "low": float(edges[bin_]), "high": float(edges[bin_ + 1]),
+                        "count": int(count),
+                    })  # fmt: skip
+    return rows
+
+
+def edges(weights, found, gains, names, mask):
+    """The circuit's weights one by one, as a frame in the order of the table."""
+    import pandas as pd
+
+    names, parts = np.array(names), []
+    for each in found:
+        inside = np.flatnonzero(weights.circuit[each.part])
+        rows, columns = np.divmod(inside, each.shape[1])
+        parts.append(pd.DataFrame({
+            "mask": mask, "layer": each.layer, "matrix": each.name, "row": rows, "column": columns,
+            "source": names[each.inputs[columns]], "target": names[each.outputs[rows]],
+            "weight": weights.values[each.part][inside],
+            "importance": gains[each.part][inside].astype(np.float32),
+        }))  # fmt: skip
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
