@@ -97,9 +97,8 @@ def readings(found, cfg):
             f"these in turn cost {number(row['size_difference'])} [{number(row['size_low'])}, {number(row['size_high'])}] "
             "more than weights of any size."
         )  # fmt: skip
-    others = [
-        text for key, text in READINGS.items() if key not in set(found["readings"]["reading"])
-    ]
+    seen = {*found["readings"]["reading"], "unclear"}
+    others = [text for key, text in READINGS.items() if key not in seen]
     return (
         "\n".join(lines)
         + "\n\nNot supported here: "

@@ -81,8 +81,8 @@ def train(model, batches, replacement, kind, settings, rng):
         if step % 25 == 0 or step == settings.steps - 1:
             active = (tau >= 0).sum(1)
             history += [
-                {"step": step, "coefficient": float(c), "loss": float(value), "active": int(n)}
-                for c, value, n in zip(prices, loss.detach(), active, strict=True)
+                {"step": step, "coefficient": c, "loss": float(value), "active": int(n)}
+                for c, value, n in zip(settings.coefficients, loss.detach(), active, strict=True)
             ]
     return tau.detach(), history
 

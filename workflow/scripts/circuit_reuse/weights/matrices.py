@@ -205,7 +205,8 @@ def without(model, removed):
     """
     found = matrices(model)
     end = found[-1].start + found[-1].size
-    stacks = [matrix.weight().expand(len(removed), *matrix.shape).contiguous() for matrix in found]
+    # repeat always copies, where expand would give one copy as the model's own memory.
+    stacks = [matrix.weight().repeat(len(removed), 1, 1) for matrix in found]
     starts = np.array([matrix.start for matrix in found] + [end])
     for copy, numbers in enumerate(removed):
         numbers = np.sort(np.asarray(numbers, dtype=np.int64))

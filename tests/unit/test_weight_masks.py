@@ -1,0 +1,293 @@
+"""Node masks: the gradient, what is replaced, the target, and runs with nodes in three states."""
+
+import numpy as np
+import planted_weights
+import pytest
+import torch
+from circuit_reuse import batching, fingerprint, interventions, models, tables
+from circuit_reuse.weights import (
+    files,
+    mask_stage,
+    masks,
+    node_stage,
+    nodes,
+    outcomes,
+    pools,
+    schemas,
+)
+from support import MODELS, examples_for
+
+ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
+
+
+def test_the_threshold_has_the_slope_of_a_sigmoid():
+    tau = torch.tensor([-0.5, 0.0, 0.7], dtype=torch.float64, requires_grad=True)
+    out = masks.Threshold.apply(tau, 0.5)
+    assert out.tolist() == [0, 1, 1]
+    (out * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    twin = torch.tensor([-0.5, 0.0, 0.7], dtype=torch.float64, requires_grad=True)
+    (torch.sigmoid(twin / 0.5) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    torch.testing.assert_close(tau.grad, twin.grad)
+
+
+def test_losses_are_those_of_the_definition():
+    last = torch.tensor([[[1.0, 2.0, 0.5], [0.0, 0.0, 3.0]]]).repeat(2, 1, 1)
+    answer, distractor = torch.tensor([1, 2]), torch.tensor([0, 1])
+    found = outcomes.losses(last, answer, distractor, "cross_entropy")
+    assert found.shape == (2, 2)
+    assert found[1, 0].item() == pytest.approx(-np.log(np.exp(2) / np.exp([1, 2, 0.5]).sum()))
+    binary = outcomes.losses(last, answer, distractor, "binary")
+    assert binary[0, 1].item() == pytest.approx(np.log1p(np.exp(-3)))
+    assert (
+        outcomes.loss_kind("preferred") == "binary"
+        and outcomes.loss_kind("top1") == "cross_entropy"
+    )
+
+
+def test_sites_are_masked_where_they_say(model, batch):
+    """A silent MLP output is an MLP ablated; the bias of attention alone is its heads ablated."""
+    everything = torch.ones(1, nodes.total(model))
+    zeros = torch.zeros(nodes.total(model))
+    whole = models.logits(model, batch.clean)
+    torch.testing.assert_close(nodes.masked(model, batch.clean, everything, zeros)[0], whole, rtol=1e-4, atol=1e-4)  # fmt: skip
+    _, clean = interventions.run(model, batch.clean)
+    instead = clean.like(torch.zeros_like)
+    sites = {(site.layer, site.location): site for site in nodes.sites(model)}
+    for layer in range(model.space.layers):
+        out, attended = sites[layer, "mlp_out"], sites[layer, "attn_out"]
+        mask = everything.clone()
+        mask[:, out.part] = 0
+        expected = interventions.replace(model, interventions.Base(batch.clean), [[f"m{layer}"]], instead)  # fmt: skip
+        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, zeros)[0], expected, rtol=1e-4, atol=1e-4)  # fmt: skip
+        mask, bias = everything.clone(), zeros.clone()
+        mask[:, attended.part] = 0
+        bias[attended.part] = model.bridge.blocks[layer].attn.o.original_component.bias
+        heads = [f"a{layer}.h{head}" for head in range(model.space.heads)]
+        expected = interventions.replace(model, interventions.Base(batch.clean), [heads], instead)
+        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, bias)[0], expected, rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+def test_every_site_reaches_the_logits(model, batch):
+    whole, zeros = models.logits(model, batch.clean), torch.zeros(nodes.total(model))
+    states = torch.zeros(len(nodes.sites(model)), nodes.total(model), dtype=torch.uint8)
+    for place, site in enumerate(nodes.sites(model)):
+        states[place, site.part] = nodes.REPLACED
+    moved = (nodes.run(model, batch.clean, states, zeros) - whole).abs().amax((1, 2))
+    assert (moved > 1e-3).all()
+    assert len({site.width for site in nodes.sites(model)}) == 2
+
+
+def test_states_are_masks_and_unpruned_values_are_the_untouched_run(model, batch):
+    rng = torch.Generator().manual_seed(0)
+    kept = torch.rand(3, nodes.total(model), generator=rng) < 0.7
+    mean = nodes.means(model, [batch.clean])
+    soft = nodes.masked(model, batch.clean, kept.float(), mean)
+    states = torch.where(kept, nodes.OWN, nodes.REPLACED)
+    torch.testing.assert_close(nodes.run(model, batch.clean, states, mean), soft, rtol=1e-4, atol=1e-4)  # fmt: skip
+    unpruned = nodes.values(model, batch.clean)
+    put_in = torch.full((1, nodes.total(model)), nodes.UNPRUNED)
+    last = nodes.run(model, batch.clean, put_in, mean, unpruned)[0]
+    torch.testing.assert_close(last, models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
+    # Of a site that is unpruned at the end, nothing before it matters.
+    states = torch.full((1, nodes.total(model)), nodes.REPLACED)
+    final = [s for s in nodes.sites(model) if s.layer == model.space.layers - 1]
+    for site in final:
+        states[:, site.part] = nodes.UNPRUNED
+    assert not torch.allclose(nodes.run(model, batch.clean, states, mean, unpruned)[0], models.logits(model, batch.clean), atol=1e-2)  # fmt: skip
+
+
+def test_means_are_over_all_positions(model, batch):
+    site = nodes.sites(model)[3]
+    kept = {}
+    with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, site.hook)):
+        models.logits(model, batch.clean)
+    expected = kept[site.hook].flatten(2).mean((0, 1))
+    torch.testing.assert_close(nodes.means(model, [batch.clean])[site.part], expected, rtol=1e-4, atol=1e-5)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The planted model and its prompts."""
+    model = planted_weights.build(tmp_path_factory.mktemp("planted_masks"))
+    return model, planted_weights.batch(model, 64)
+
+
+def test_a_planted_mask_is_learned(planted):
+    """All that is kept is of the planted circuit, it does the task, masks side by side do not matter."""
+    model, batch = planted
+    mean = nodes.means(model, [batch.clean])
+
+    def train(*prices):
+        settings = masks.Settings(prices, 300, 64, 0.02)
+        return masks.train(model, [batch], mean, "cross_entropy", settings, np.random.default_rng(0))  # fmt: skip
+
+    tau, history = train(3e-3, 1e-2)
+    assert ((train(1e-2)[0][0] >= 0) == (tau[1] >= 0)).float().mean() > 0.99
+    assert {row["coefficient"] for row in history} == {3e-3, 1e-2}
+    job, truth = Planted(model, batch), planted_weights.truth(model)
+    everything, none = np.ones_like(truth), np.zeros_like(truth)
+    kept = [(row >= 0).numpy() for row in tau]
+    states = np.stack([node_stage.state(own) for own in (everything, none, truth, *kept)])
+    full, empty, planted_loss, *losses = job.runs(torch.tensor(states), job.testing).loss.mean(1)
+    assert planted_loss < full + 0.1 and empty > full + 0.5
+    for mask, loss in zip(kept, losses, strict=True):
+        assert not (mask & ~truth).any()
+        assert 8 <= mask.sum() < truth.sum() and loss < full + 0.25
+
+
+def test_a_mask_is_the_smallest_on_its_curve_that_reaches_the_target():
+    tau = torch.linspace(1, -1, 400)
+    loss = {}
+
+    def loss_of(kept):
+        found = [max(0.0, 1 - int(mask.sum()) / 100) + 0.001 for mask in kept]
+        loss.update({int(mask.sum()): value for mask, value in zip(kept, found, strict=True)})
+        return found
+
+    mask, curve = masks.discretise(tau, loss_of, 0.25)
+    assert loss[int(mask.sum())] <= 0.25 and 76 <= mask.sum() <= 80
+    assert mask[: int(mask.sum())].all()
+    assert all(row["loss"] > 0.25 for row in curve if row["nodes"] < mask.sum())
+    with pytest.raises(ValueError, match=r"no mask reaches the target loss of 0.000.*weights.masks.target"):  # fmt: skip
+        masks.discretise(tau, loss_of, 0.0001)
+
+
+class Planted:
+    """What the stages ask of a task, for the planted model."""
+
+    def __init__(self, model, batch):
+        self.model, self.testing, self.asked, self.tokens = model, [batch], ASKED, 2048
+        self.replacement = nodes.means(model, [batch.clean])
+
+    runs = mask_stage.Task.runs
+
+
+def run_plan(job, plan):
+    """Mean loss of each intervention of a plan."""
+    unpruned = [nodes.values(job.model, batch.clean) for batch in job.testing]
+    states = torch.tensor(np.stack([each[-1] for each in plan]))
+    return job.runs(states, job.testing, unpruned).loss.mean(1)
+
+
+def test_ends_of_the_node_curves_meet(planted):
+    """Nothing interchanged is the pruned run, all masked nodes on is the full one, and so on."""
+    job, active = Planted(*planted), planted_weights.truth(planted[0])
+    active[::7] = True
+    cfg = {"points": 3, "trials": 2, "fractions": [0, 0.5, 1], "node_trials": 2}
+    draws = lambda *names: np.random.default_rng(len(str(names)))  # noqa: E731
+    layer = np.zeros(len(active), dtype=int)
+    plan = [*node_stage.fixed(active), *node_stage.interchanges(active, layer, cfg, draws), *node_stage.sweeps(active, cfg, draws)]  # fmt: skip
+    loss = run_plan(job, plan)
+    named = {}
+    for (condition, where, trial, share, _, _), value in zip(plan, loss, strict=True):
+        named[condition, where, trial, share] = value
+    fixed = {name: named[name, None, 0, 1.0] for name in ("sufficiency", "necessity", "none")}
+    clean = named["clean", None, 0, 0.0]
+    for trial in range(2):
+        assert named["interchange", None, trial, 0] == pytest.approx(fixed["sufficiency"], abs=1e-5)
+        assert named["interchange", 0, trial, 1] == pytest.approx(named["interchange", None, trial, 1], abs=1e-5)  # fmt: skip
+        assert named["relaxation", None, trial, 0.0] == pytest.approx(fixed["sufficiency"], abs=1e-5)  # fmt: skip
+        assert named["relaxation", None, trial, 1.0] == pytest.approx(clean, abs=1e-5)
+        assert named["nodes_circuit", None, trial, 1.0] == pytest.approx(fixed["necessity"], abs=1e-5)  # fmt: skip
+        assert named["nodes_all", None, trial, 0.0] == pytest.approx(clean, abs=1e-5)
+    counts = {(c, s): n for c, _, _, s, n, _ in plan if c.startswith("nodes_")}
+    assert counts["nodes_circuit", 1.0] == counts["nodes_all", 1.0] == active.sum()
+
+
+def test_importance_is_exact_alone_and_integrated_gradients_sum_to_all(planted):
+    job, active = Planted(*planted), planted_weights.truth(planted[0])
+    rows = node_stage.importance(job, active, 60)
+    both = np.stack([node_stage.state(active), node_stage.state(np.zeros_like(active))])
+    kept, none = job.runs(torch.tensor(both), job.testing).loss.mean(1)
+    assert sum(row["attribution"] for row in rows) == pytest.approx(none - kept, rel=0.03)
+    assert len(rows) == active.sum()
+    first = np.flatnonzero(active)[5]
+    without = active.copy()
+    without[first] = False
+    alone = job.runs(torch.tensor(node_stage.state(without))[None], job.testing).loss.mean()
+    assert rows[5]["importance"] == pytest.approx(alone - kept, abs=1e-5)
+
+
+def test_unexplained_variance(planted):
+    """None with everything kept; of a circuit that misses what its nodes read, the definition."""
+    job = Planted(*planted)
+    everything = np.ones(nodes.total(job.model), dtype=bool)
+    rows = node_stage.unexplained(job, everything)
+    assert all(row["fvu"] == pytest.approx(0, abs=1e-9) for row in rows if row["fvu"] is not None)
+    active = everything.copy()
+    sites = {site.location: site for site in nodes.sites(job.model)}
+    active[sites["mlp_in"].part] = False
+    rows = {
+        row["location"]: row for row in node_stage.unexplained(job, active) if row["layer"] == 0
+    }
+    assert rows["mlp_in"]["fvu"] is None and rows["mlp_in"]["nodes"] == 0
+    full = torch.cat(nodes.values(job.model, job.testing[0].clean, whole=True), -1)
+    states = torch.tensor(node_stage.state(active))
+    pruned = torch.cat(
+        nodes.values(job.model, job.testing[0].clean, states, job.replacement, True), -1
+    )
+    part = sites["mlp_neuron"].part
+    error = (full - pruned)[..., part].flatten(0, 1).double().square().mean(0)
+    variance = full[..., part].flatten(0, 1).double().var(0, unbiased=False)
+    varies = variance > 1e-9
+    error, variance = error[varies], variance[varies]
+    assert rows["mlp_neuron"]["fvu"] == pytest.approx(float((error / variance).mean()), rel=1e-4)
+    assert rows["mlp_neuron"]["pooled"] == pytest.approx(
+        float(error.sum() / variance.sum()), rel=1e-4
+    )
+
+
+def saved_mask(path, names, active, made_for, told=None):
+    """A masks table."""
+    kept = [name for name, on in zip(names, active, strict=True) if on]
+    rows = [
+        {"coefficient": None, "layer": 0, "location": "q", "channel": 0, "node": name, "tau": None,
+         "active": bool(on), "chosen": True, "mask": told or pools.mask_hash(made_for, kept)}
+        for name, on in zip(names, active, strict=True)
+    ]  # fmt: skip
+    tables.write(path, schemas.MASKS, rows, model=made_for)
+
+
+def test_a_mask_of_another_model_is_refused(tmp_path):
+    names, path = ["0.q.0", "0.q.1", "0.k.0"], tmp_path / "masks.parquet"
+    saved_mask(path, names, [True, False, True], "here")
+    active, _ = files.chosen(path, "here", names)
+    assert list(active) == [True, False, True]
+    with pytest.raises(files.MaskFileError, match="made for the model with fingerprint here, not there"):  # fmt: skip
+        files.chosen(path, "there", names)
+    with pytest.raises(files.MaskFileError, match=r"has 3 nodes, from 0.q.0; the model has 2"):
+        files.chosen(path, "here", names[1:])
+    saved_mask(path, names, [True, False, True], "here", told="changed")
+    with pytest.raises(files.MaskFileError, match="it was changed"):
+        files.chosen(path, "here", names)
+    saved_mask(path, names, [False] * 3, "here")
+    with pytest.raises(files.MaskFileError, match="no node is active"):
+        files.read_mask(path, "here", names, "digits")
+    path.write_text("no table")
+    with pytest.raises(files.MaskFileError, match="is no masks table"):
+        files.chosen(path, "here", names)
+
+
+def test_outcomes_do_not_depend_on_how_many_run_at_once(model):
+    examples = examples_for("digits", 12)
+    batches = list(batching.batches(examples, 100))
+    rng = torch.Generator().manual_seed(0)
+    kept = torch.rand(5, nodes.total(model), generator=rng) < 0.9
+    mean = nodes.means(model, [batch.clean for batch in batches])
+    run = lambda n, batch, items: nodes.run(model, batch.clean, torch.stack(items), mean)  # noqa: E731
+    states = list(torch.where(kept, nodes.OWN, nodes.REPLACED))
+    few, many = (outcomes.evaluate(batches, states, run, ASKED, tokens) for tokens in (1, 4096))
+    np.testing.assert_allclose(few.loss, many.loss, atol=1e-4)
+    np.testing.assert_allclose(few.metric, many.metric, atol=1e-4)
+    assert (few.correct == many.correct).all() and few.loss.shape == (5, 12)
+
+
+def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
+    from circuit_reuse.training.train import SIZES
+    from circuit_reuse.weights import matrices
+
+    for name, share in (("tiny-gpt2-sparse", SIZES["sparse"]["density"]), ("tiny-gpt2-medium", 1.0)):  # fmt: skip
+        model = models.load(MODELS / name, "cpu", threads=1)
+        values = matrices.flat(model)
+        assert (values != 0).mean() == pytest.approx(share, abs=0.005)
+    assert fingerprint.parameters(MODELS / "tiny-gpt2-sparse") == fingerprint.parameters(MODELS / "tiny-gpt2-medium")  # fmt: skip

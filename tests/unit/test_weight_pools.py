@@ -1,0 +1,166 @@
+"""Which weights are drawn, how they match, and what a curve's area says."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse.weights import files, measures, pools
+
+
+def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
+    """Three matrices in two layers; a share of the nonzero weights is the circuit's."""
+    rng = np.random.default_rng(seed)
+    count = (400, 300, 500)
+    values = rng.normal(size=sum(count)) if sizes is None else sizes(rng, sum(count))
+    values[rng.random(len(values)) < zeros] = 0
+    matrix = np.repeat(np.arange(3), count)
+    joins = rng.random(len(values)) < share
+    return pools.Weights(values, matrix, np.array([0, 0, 1]), pools.circuit_of(values, joins))
+
+
+@pytest.mark.parametrize("control", pools.CONTROLS)
+def test_a_control_has_as_many_different_weights_outside_and_none_is_zero(control):
+    w = weights()
+    rng = np.random.default_rng(1)
+    order = pools.circuit_order(w, rng)
+    assert sorted(order) == list(np.flatnonzero(w.circuit)) and (w.values[order] != 0).all()
+    numbers, levels = pools.control_order(w, order, control, rng, 5)
+    assert len(set(numbers)) == len(numbers) == len(order) == sum(levels.values())
+    assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
+
+
+def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
+    w = weights()
+    order = pools.circuit_order(w, np.random.default_rng(1))
+    numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
+    assert levels == {"matrix": len(order)}
+    assert (w.matrix[numbers] == w.matrix[order]).all()
+    own, other = np.abs(w.values[order]), np.abs(w.values[numbers])
+    for matrix in range(3):
+        mine = w.matrix[order] == matrix
+        edges = np.quantile(own[mine], np.linspace(0, 1, 6)[1:-1])
+        assert (np.searchsorted(edges, own[mine], "right") == np.searchsorted(edges, other[mine], "right")).all()  # fmt: skip
+        assert other[mine].min() >= own[mine].min() and other[mine].max() <= own[mine].max()
+
+
+def test_layers_and_windows_match_as_they_say():
+    w = weights()
+    order = pools.circuit_order(w, np.random.default_rng(1))
+    layers, _ = pools.control_order(w, order, "layer", np.random.default_rng(2))
+    assert (w.layer[w.matrix[layers]] == w.layer[w.matrix[order]]).all()
+    window, _ = pools.control_order(w, order, "window", np.random.default_rng(2))
+    own, sizes = np.abs(w.values[order]), np.abs(w.values[window])
+    assert sizes.min() >= own.mean() - own.std() and sizes.max() <= own.mean() + own.std()
+
+
+def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted():
+    def large_circuit(rng, count):
+        return rng.normal(size=count)
+
+    w = weights(share=0.45, sizes=large_circuit)
+    # The circuit takes the largest of the first matrix: there are no others of their size.
+    first = np.flatnonzero((w.matrix == 0) & (w.values != 0))
+    w.circuit[first] = False
+    w.circuit[first[np.argsort(-np.abs(w.values[first]))[:40]]] = True
+    order = pools.circuit_order(w, np.random.default_rng(1))
+    with pytest.raises(pools.PoolTooSmall, match=r"\d+ of \d+ weights .* matrix 0 has 40 weights"):
+        pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
+    numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5, True)
+    assert len(set(numbers)) == len(order) == sum(levels.values()) and levels["matrix"] < len(order)
+    assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
+    everything = weights(share=0.7)
+    order = pools.circuit_order(everything, np.random.default_rng(1))
+    outside = len(everything.outside())
+    for control in ("non_circuit", "window", "quantile"):
+        with pytest.raises(pools.PoolTooSmall, match=f"{len(order)} weights|{outside}"):
+            pools.control_order(everything, order, control, np.random.default_rng(2), 5, True)
+
+
+def test_shares_are_exact_and_nested():
+    order = np.random.default_rng(0).permutation(237)
+    shares = pools.shares(11)
+    assert shares[0] == 0 and shares[-1] == 1 and len(shares) == 11
+    sets = [set(pools.removed(order, share)) for share in shares]
+    assert len(sets[0]) == 0 and len(sets[-1]) == 237
+    assert all(small < large for small, large in pairwise(sets))
+
+
+def test_a_random_mask_has_as_many_nodes_at_each_site():
+    active = np.random.default_rng(0).random(100) < 0.3
+    parts = [slice(0, 40), slice(40, 50), slice(50, 100)]
+    masks = [pools.random_mask(active, parts, np.random.default_rng(seed)) for seed in range(200)]
+    for part in parts:
+        assert {int(mask[part].sum()) for mask in masks} == {int(active[part].sum())}
+    assert np.ptp(np.mean(masks, axis=0)[50:]) < 0.25
+
+
+def test_a_hash_tells_masks_and_models_apart():
+    assert len({pools.mask_hash("a", ["0.q.1"]), pools.mask_hash("b", ["0.q.1"]), pools.mask_hash("a", ["0.q.2"])}) == 3  # fmt: skip
+
+
+def rows(condition, losses):
+    """Rows of the sweep table: losses [trial][share], equal for three examples."""
+    return pd.DataFrame(
+        [
+            {"condition": condition, "trial": trial, "share": share / max(1, len(curve) - 1), "count": 10 * share,
+             "example": example, "loss": loss + 0.01 * example, "metric": 0.0, "correct": True}
+            for trial, curve in enumerate(losses) for share, loss in enumerate(curve) for example in range(3)
+        ]
+    )  # fmt: skip
+
+
+def test_an_area_is_the_mean_loss_over_the_shares():
+    assert measures.area([0, 0.5, 1], np.array([0.0, 1.0, 2.0])) == pytest.approx(1)
+    assert measures.area([0.2, 0.6, 1.0], np.array([3.0, 3.0, 3.0])) == pytest.approx(3)
+
+
+def test_areas_are_compared_by_exchanging_trials():
+    assert measures.trials_p([5, 6, 7, 8], [1, 2, 3, 4], 9999, 0) == pytest.approx(2 / 70)
+    assert measures.trials_p([1, 2, 3, 4], [1, 2, 3, 4], 9999, 0) == 1
+    assert measures.trials_p([1], [2], 9999, 0) is None
+
+
+def reads(any_, matched, size):
+    """The reading for differences that are shown (True) or not."""
+
+    def row(shown):
+        return {"q": 0.01 if shown else 0.5, "low": 0.1 if shown else -0.1}
+
+    told = {"low": 0.1 if size else -0.1, "p_trials": 0.001 if size else 0.5}
+    return measures.reading({"non_circuit": row(any_), "quantile": row(matched)}, told, 0.05, "quantile")  # fmt: skip
+
+
+def test_a_reading_follows_from_the_tests():
+    assert reads(True, True, True) == reads(True, True, False) == "weights"
+    assert reads(True, False, True) == "size"
+    assert reads(False, False, False) == "nothing"
+    assert reads(True, False, False) == reads(False, True, False) == "unclear"
+
+
+def test_the_results_have_the_keys_of_the_study_and_its_numbers():
+    sweep = pd.concat([
+        rows("circuit", [[0.1, 1, 2], [0.1, 3, 2]]), rows("non_circuit", [[0.1, 0.2, 0.3]] * 2),
+        rows("quantile", [[0.1, 0.4, 0.5], [0.1, 0.4, 0.7]]),
+        rows("all_non_circuit", [[0.9]]).assign(share=1.0),
+    ])  # fmt: skip
+    circuit = {
+        "weights": 20,
+        "weights_total": 100,
+        "size_mean": 0.5,
+        "size_std": 0.1,
+        "mask": "abc",
+    }
+    found = json.loads(json.dumps(files.results(sweep, circuit, "quantile")))
+    assert set(found["baselines"]) == {"clean_loss", "non_circuit_weights_ablated_loss", "circuit_weights_ablated_loss"}  # fmt: skip
+    assert found["baselines"]["clean_loss"] == pytest.approx(0.11)
+    assert found["baselines"]["circuit_weights_ablated_loss"] == pytest.approx(2.01)
+    assert found["baselines"]["non_circuit_weights_ablated_loss"] == pytest.approx(0.91)
+    assert found["random_circuit_results"]["10"] == pytest.approx({"mean": 2.01, "std": 1.0})
+    assert found["random_size_matched_results"]["20"] == pytest.approx({"mean": 0.61, "std": 0.1})
+    assert set(found["random_all_results"]) == {"0", "10", "20"}
+    assert found["metadata"] | {"mask": 0} == {
+        "circuit_weight_count": 20, "total_weight_count": 100, "num_trials": 2, "num_examples": 3,
+        "circuit_weight_mean": 0.5, "circuit_weight_std": 0.1, "mask": 0, "random_size_matched": "quantile",
+    }  # fmt: skip

@@ -1,0 +1,272 @@
+"""Weights removed: the right ones, never written to, a planted circuit told from its controls."""
+
+import copy
+import shutil
+
+import numpy as np
+import pandas as pd
+import planted_weights
+import pytest
+import torch
+from circuit_reuse import circuits, fingerprint, models
+from circuit_reuse.weights import matrices, measures, nodes, outcomes, pools, sweep, sweep_stage
+from scipy import stats
+from support import MODELS
+from test_families import FAMILIES
+from transformers import AutoModelForCausalLM
+
+ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
+CFG = {"permutations": 999, "bootstrap": 200}
+
+
+def draws(*names):
+    return circuits.generator("test", *names)
+
+
+@pytest.fixture(scope="module", params=["gpt2", "gpt_neox", "llama"])
+def architecture(request, tmp_path_factory):
+    """A model of random weights, the plain Hugging Face model of the same, and tokens."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp(request.param)
+    made = FAMILIES[request.param]()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    made.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MODELS / "tiny-gpt2-medium" / name, folder / name)
+    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokens = torch.randint(1600, (3, 6), generator=torch.Generator().manual_seed(2))
+    return request.param, models.load(folder, "cpu", threads=1), plain, tokens
+
+
+def stored(family, plain, matrix):
+    """The tensor of the plain model that holds a matrix, and the place there of (row, column)."""
+    layer, name = matrix.layer, matrix.name
+    part = {"q": 0, "k": 1, "v": 2}.get(name)
+    if family == "gpt2":
+        block = plain.transformer.h[layer]
+        module = {"o": block.attn.c_proj, "in": block.mlp.c_fc, "out": block.mlp.c_proj}
+        if part is not None:
+            return block.attn.c_attn.weight, lambda row, column: (column, 32 * part + row)
+        return module[name].weight, lambda row, column: (column, row)
+    if family == "gpt_neox":
+        block = plain.gpt_neox.layers[layer]
+        module = {"o": block.attention.dense, "in": block.mlp.dense_h_to_4h, "out": block.mlp.dense_4h_to_h}  # fmt: skip
+        if part is not None:
+            # By head: its queries, its keys, its values; a head is 8 wide.
+            return block.attention.query_key_value.weight, lambda row, column: (24 * (row // 8) + 8 * part + row % 8, column)  # fmt: skip
+        return module[name].weight, lambda row, column: (row, column)
+    block = plain.model.layers[layer]
+    holder = block.self_attn if name in "qkvo" else block.mlp
+    long = {"in": "up_proj", "gate": "gate_proj", "out": "down_proj"}.get(name, f"{name}_proj")
+    return getattr(holder, long).weight, lambda row, column: (row, column)
+
+
+def test_a_removed_weight_is_that_of_the_plain_model(architecture):
+    family, model, plain, tokens = architecture
+    rng = np.random.default_rng(0)
+    for matrix in matrices.matrices(model):
+        places = rng.choice(matrix.size, 5, replace=False)
+        last = matrices.run(model, tokens, [matrix.start + places])[0]
+        changed = copy.deepcopy(plain)
+        weight, place = stored(family, changed, matrix)
+        with torch.no_grad():
+            for row, column in zip(*np.divmod(places, matrix.shape[1]), strict=True):
+                assert weight[place(row, column)] == matrix.weight()[row, column]
+                weight[place(row, column)] = 0
+            expected = changed(tokens).logits[:, -1]
+            assert (expected - plain(tokens).logits[:, -1]).abs().max() > 1e-4
+        torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_joins_the_nodes_that_it_is_said_to_join(architecture):
+    """At the end that it writes only its node changes; a silent node at the end it reads makes it idle."""
+    _, model, _, tokens = architecture
+    for matrix in matrices.matrices(model):
+        row, column = matrix.shape[0] // 3, matrix.shape[1] - 2
+        number = matrix.start + row * matrix.shape[1] + column
+        source, target = matrix.inputs[column], matrix.outputs[row]
+        whole = torch.cat(nodes.values(model, tokens, whole=True), -1)
+        stacks = matrices.without(model, [np.array([number])])
+        with matrices.copied(matrices.matrices(model), stacks):
+            without = torch.cat(nodes.values(model, tokens, whole=True), -1)
+        site = next(s for s in nodes.sites(model) if s.part.start <= target < s.part.stop)
+        moved = (without - whole)[..., site.part].abs().amax((0, 1)) > 1e-7
+        writers = [int(n) + site.start for n in torch.nonzero(moved).flatten()]
+        if matrix.name == "gate":
+            # Gate and in meet in one neuron.
+            assert site.location == "mlp_neuron"
+        assert writers == [target]
+        if matrix.name != "o" and matrix.name != "gate" and site.location != "mlp_neuron":
+            change = -matrix.weight()[row, column] * whole[..., source]
+            torch.testing.assert_close((without - whole)[..., target], change, rtol=1e-3, atol=1e-5)
+        state = torch.zeros(1, nodes.total(model), dtype=torch.uint8)
+        state[0, source] = nodes.REPLACED
+        zeros = torch.zeros(nodes.total(model))
+        silent = nodes.run(model, tokens, state, zeros)
+        with matrices.copied(matrices.matrices(model), stacks):
+            same = nodes.run(model, tokens, state, zeros)
+        torch.testing.assert_close(silent, same, rtol=1e-5, atol=1e-5)
+
+
+def test_a_circuit_weight_needs_both_ends(architecture):
+    _, model, _, _ = architecture
+    found = matrices.matrices(model)
+    for matrix in found:
+        active = np.zeros(nodes.total(model), dtype=bool)
+        active[[matrix.inputs[1], matrix.outputs[2]]] = True
+        joined = np.flatnonzero(matrices.joins(found, active)[matrix.part])
+        shared = np.flatnonzero(matrix.inputs == matrix.inputs[1])
+        # Heads of a group read the same value: then one node feeds several columns.
+        assert list(joined) == [2 * matrix.shape[1] + column for column in shared]
+        active[matrix.inputs[1]] = False
+        assert not matrices.joins(found, active)[matrix.part].any()
+
+
+def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
+    _, model, _, tokens = architecture
+    before = {name: p.clone() for name, p in model.bridge.original_model.named_parameters()}
+    logits = models.logits(model, tokens)
+
+    def crash(tensor, hook):
+        raise KeyboardInterrupt
+
+    removed = [np.arange(matrices.matrices(model)[-1].start)]
+    with pytest.raises(KeyboardInterrupt), model.bridge.hooks(fwd_hooks=[("blocks.1.mlp.hook_in", crash)]):  # fmt: skip
+        matrices.run(model, tokens, removed)
+    after = dict(model.bridge.original_model.named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any("forward" in m.linear.__dict__ for m in matrices.matrices(model))
+    assert torch.equal(models.logits(model, tokens), logits)
+
+
+def test_copies_beside_each_other_do_not_matter(architecture):
+    _, model, _, tokens = architecture
+    rng = np.random.default_rng(0)
+    total = matrices.matrices(model)[-1].part.stop
+    sets = [rng.choice(total, size, replace=False) for size in (0, 10, 200, 1000, total)]
+    together = matrices.run(model, tokens, sets)
+    for place, numbers in enumerate(sets):
+        alone = matrices.run(model, tokens, [numbers])[0]
+        torch.testing.assert_close(together[place], alone, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together[0], models.logits(model, tokens), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_are_those_of_the_weights(architecture):
+    """First-order importance is the limit of small changes."""
+    _, model, _, tokens = architecture
+    batch = planted_weights.batching.Batch([0, 1, 2], tokens, tokens, tokens[:, 0], tokens[:, 1])
+    found = matrices.gradients(model, [batch], "cross_entropy")
+    for matrix in matrices.matrices(model)[::3]:
+        number = matrix.start + 7
+        stacks = [m.weight().contiguous()[None] for m in matrices.matrices(model)]
+        losses = []
+        for step in (-1e-2, 1e-2):
+            moved = [stack.clone() for stack in stacks]
+            moved[matrices.matrices(model).index(matrix)].view(1, -1)[0, 7] += step
+            with matrices.copied(matrices.matrices(model), moved):
+                last = models.logits(model, tokens)
+            losses.append(outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy").mean())  # fmt: skip
+        slope = float(losses[1] - losses[0]) / 2e-2
+        assert found[number] == pytest.approx(slope, rel=0.1, abs=2e-3)
+
+
+def test_an_architecture_whose_matrices_are_not_known_is_refused(architecture):
+    _, model, _, _ = architecture
+    known = model.shortcuts.pop("matrices")
+    bridge = model.bridge.blocks[1].mlp.out
+    kept = bridge.original_component
+    bridge._modules["_original_component"] = torch.nn.Embedding(4, 4)
+    try:
+        with pytest.raises(
+            fingerprint.ModelError, match=r"matrix out in layer 1 .found: Embedding"
+        ):
+            matrices.matrices(model)
+    finally:
+        bridge._modules["_original_component"] = kept
+        model.shortcuts["matrices"] = known
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The planted model, its prompts, and a sweeper."""
+    model = planted_weights.build(tmp_path_factory.mktemp("planted_weights"))
+    batch = planted_weights.batch(model)
+    return model, sweep.Sweeper(model, [batch], ASKED, 4096)
+
+
+def swept(model, sweeper, active, shares, trials, name):
+    """Rows of the sweep table of a mask."""
+    weights = planted_weights.weights_of(model, active)
+    plan, _, _ = sweep.planned(
+        weights, ["non_circuit", "quantile"], shares, trials, lambda *n: draws(name, *n), 4, True
+    )
+    found = sweeper([numbers for *_, numbers in plan])
+    return sweep_stage.rows_of(plan, found, "mask", np.arange(found.loss.shape[1]))
+
+
+@pytest.fixture(scope="module")
+def null(planted):
+    """Random masks with as many nodes at each site as the planted one, and their sweeps."""
+    model, sweeper = planted
+    found, values = matrices.matrices(model), matrices.flat(model)
+    parts = [site.part for site in nodes.sites(model)]
+    masks = sweep.random_circuits(values, found, planted_weights.truth(model), parts, 199, draws)
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6)[1:], 1, draws, 4)  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_planted_circuit_is_told_from_weights_of_equal_size(planted, null):
+    model, sweeper = planted
+    rows = swept(model, sweeper, planted_weights.truth(model), pools.shares(6), 10, "planted")
+    for control in ("non_circuit", "quantile"):
+        test = measures.compare(rows, null, control, CFG, ("planted",))
+        assert test["p_circuit"] < 0.01 and test["p_trials"] < 0.01 and test["low"] > 0
+        assert test["loss_circuit"] > 3 and test["loss_control"] < test["loss_circuit"] / 2
+    assert measures.against_random(rows, null, CFG, ("planted",))["p_circuit"] < 0.01
+
+
+def test_random_masks_are_not(planted, null):
+    """p_circuit is uniform for random masks; p_trials, which is about one circuit, is not."""
+    model, sweeper = planted
+    parts = [site.part for site in nodes.sites(model)]
+    truth, found = planted_weights.truth(model), {"p_circuit": [], "p_trials": []}
+    for number in range(60):
+        mask = pools.random_mask(truth, parts, draws("under the null", number))
+        rows = swept(model, sweeper, mask, pools.shares(6), 3, f"null {number}")
+        test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))  # fmt: skip
+        for name in found:
+            found[name].append(test[name])
+    p = np.array(found["p_circuit"])
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert (p <= 0.05).mean() <= 0.15 and (p >= 0.95).mean() <= 0.15
+    # Three trials against three: the least p is 0.1, and a random mask reaches it far too often.
+    assert (np.array(found["p_trials"]) <= 0.1).mean() > 0.25
+
+
+def test_at_the_end_every_weight_of_the_circuit_is_gone_and_no_other(planted):
+    model, _ = planted
+    weights = planted_weights.weights_of(model, planted_weights.truth(model))
+    plan, _, _ = sweep.planned(weights, ["non_circuit"], pools.shares(11), 3, draws, 4, True)
+    values = matrices.flat(model)
+    for condition, _, share, numbers in plan:
+        assert len(numbers) == len(set(numbers)) == round(share * weights.circuit.sum())
+        stacks = matrices.without(model, [numbers])
+        left = np.concatenate([stack[0].numpy().reshape(-1) for stack in stacks])
+        gone = np.flatnonzero(left != values)
+        assert sorted(gone) == sorted(numbers)
+        if condition == "circuit" and share == 1:
+            assert (left[weights.circuit] == 0).all()
+            assert (left[~weights.circuit] == values[~weights.circuit]).all()
+
+
+def test_orders_by_importance_hurt_more_than_random_ones(planted):
+    model, sweeper = planted
+    weights = planted_weights.weights_of(model, planted_weights.truth(model))
+    gains = -weights.values * matrices.gradients(model, sweeper.batches, "cross_entropy")
+    shares = [0.0, 0.1]
+    best = sweep.by_importance(weights, gains, shares)
+    plan, _, _ = sweep.planned(weights, ["non_circuit"], shares, 8, draws, 4, True)
+    greedy = sweeper([best[1][-1]]).loss.mean()
+    random = sweeper([n for c, _, s, n in plan if c == "circuit" and s == 0.1]).loss.mean()
+    assert greedy > 2 * random
