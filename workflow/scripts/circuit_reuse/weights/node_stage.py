@@ -127,9 +127,8 @@ def random_masks(job, active, count, draws):
 def unexplained(job, active):
     """Fraction of the active nodes' variance that the pruned run does not explain.
 
-    Over all positions but those of which the first layers know nothing else: each node's squared
-    difference is divided by its own variance, then nodes are averaged; nodes that do not vary at all
-    are left out.
+    Over all positions and examples each node's squared difference is divided by its own variance,
+    then nodes are averaged; nodes that do not vary are left out.
     """
     model = job.model
     states = torch.tensor(state(active), device=model.device)
@@ -142,6 +141,8 @@ def unexplained(job, active):
         sums = sums + torch.stack([part.sum(0) for part in parts])
     error, total, squares, count = sums.cpu().numpy()
     variance = squares - total**2 / count
+    # What is left of a constant by rounding is no variance.
+    variance[variance <= 1e-9 * squares] = 0
     rows = [fvu_row(error, variance, active, None, None)]
     where = np.zeros_like(active)
     for layer in range(model.space.layers):
@@ -159,7 +160,7 @@ def unexplained(job, active):
 
 def fvu_row(error, variance, chosen, layer, location):
     """A row of the table; see schemas.FVU."""
-    varies = chosen & (variance > 1e-12)
+    varies = chosen & (variance > 0)
     known = bool(varies.any())
     return {
         "layer": layer,
