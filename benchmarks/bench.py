@@ -13,7 +13,7 @@ import torch
 from measure import peak_megabytes
 from shapes import PROJECT
 
-NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
+NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "weight_sweep", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
 # Those that start processes.
 WHOLE = ("imports", "head_scan", "default_run", "pruning_orders")
 RESULTS = PROJECT / "benchmarks" / "results.json"
@@ -36,6 +36,8 @@ def run_one(name):
     """Run a benchmark here and print its figures as JSON."""
     if name.startswith("pruning"):
         import pruning as module
+    elif name == "weight_sweep":
+        import weights as module
     elif name in WHOLE:
         import workflow as module
     else:

@@ -111,7 +111,7 @@ rule sweep_weights:
             **{
                 key: value
                 for key, value in WEIGHTS["sweep"].items()
-                if key != "matched"
+                if key != "margin"
             },
         ),
         code=code_hash("sweep_weights.py"),
@@ -197,6 +197,7 @@ rule summarise_weights:
             titles={task: task_title(task) for task in WEIGHTS["tasks"]},
             controls=WEIGHTS["sweep"]["controls"],
             matched=WEIGHTS["sweep"]["matched"],
+            margin=WEIGHTS["sweep"]["margin"],
         ),
         code=code_hash("summarise_weights.py"),
     script:

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import torch
 from circuit_reuse import batching, models
-from circuit_reuse.weights import matrices, nodes, pools
+from circuit_reuse.weights import matrices, nodes, sweep
 from support import MODELS
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -38,10 +38,10 @@ def build(folder):
         model.lm_head.weight.normal_(std=6)
         model.lm_head.weight[:, :8] = 0
         model.lm_head.weight[:, 16:] = 0
-        # [input, output]: nothing else reaches the circuit's neurons and outputs.
-        block.mlp.c_fc.weight[8:, :32] = 0
-        block.mlp.c_proj.weight[32:, 8:16] = 0
-        block.attn.c_proj.weight[:, :16] = 0
+        # [input, output]: next to nothing else reaches the circuit's neurons and outputs.  Not zero, or
+        # its nodes would be known by their number of weights.
+        for part in (block.mlp.c_fc.weight[8:, :32], block.mlp.c_proj.weight[32:, 8:16], block.attn.c_proj.weight[:, :16]):  # fmt: skip
+            part.normal_(std=1e-4)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(MODELS / "tiny-gpt2-small" / name, folder / name)
@@ -68,6 +68,4 @@ def truth(model):
 
 def weights_of(model, active):
     """pools.Weights of a mask."""
-    found, values = matrices.matrices(model), matrices.flat(model)
-    circuit = pools.circuit_of(values, matrices.joins(found, active))
-    return pools.Weights(values, matrices.matrix_of(found), np.array([m.layer for m in found]), circuit)  # fmt: skip
+    return sweep.circuit(matrices.flat(model), matrices.matrices(model), active)

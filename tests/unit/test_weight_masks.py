@@ -80,7 +80,7 @@ def test_every_site_reaches_the_logits(model, batch):
 def test_states_are_masks_and_unpruned_values_are_the_untouched_run(model, batch):
     rng = torch.Generator().manual_seed(0)
     kept = torch.rand(3, nodes.total(model), generator=rng) < 0.7
-    mean = nodes.means(model, [batch.clean])
+    mean = nodes.moments(model, [batch.clean])[0]
     soft = nodes.masked(model, batch.clean, kept.float(), mean)
     states = torch.where(kept, nodes.OWN, nodes.REPLACED)
     torch.testing.assert_close(nodes.run(model, batch.clean, states, mean), soft, rtol=1e-4, atol=1e-4)  # fmt: skip
@@ -102,7 +102,7 @@ def test_means_are_over_all_positions(model, batch):
     with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, site.hook)):
         models.logits(model, batch.clean)
     expected = kept[site.hook].flatten(2).mean((0, 1))
-    torch.testing.assert_close(nodes.means(model, [batch.clean])[site.part], expected, rtol=1e-4, atol=1e-5)  # fmt: skip
+    torch.testing.assert_close(nodes.moments(model, [batch.clean])[0][site.part], expected, rtol=1e-4, atol=1e-5)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def planted(tmp_path_factory):
 def test_a_planted_mask_is_learned(planted):
     """All that is kept is of the planted circuit, it does the task, masks side by side do not matter."""
     model, batch = planted
-    mean = nodes.means(model, [batch.clean])
+    mean = nodes.moments(model, [batch.clean])[0]
 
     def train(*prices):
         settings = masks.Settings(prices, 300, 64, 0.02)
@@ -157,7 +157,7 @@ class Planted:
 
     def __init__(self, model, batch):
         self.model, self.testing, self.asked, self.tokens = model, [batch], ASKED, 2048
-        self.replacement = nodes.means(model, [batch.clean])
+        self.replacement = nodes.moments(model, [batch.clean])[0]
 
     runs = mask_stage.Task.runs
 
@@ -273,7 +273,7 @@ def test_outcomes_do_not_depend_on_how_many_run_at_once(model):
     batches = list(batching.batches(examples, 100))
     rng = torch.Generator().manual_seed(0)
     kept = torch.rand(5, nodes.total(model), generator=rng) < 0.9
-    mean = nodes.means(model, [batch.clean for batch in batches])
+    mean = nodes.moments(model, [batch.clean for batch in batches])[0]
     run = lambda n, batch, items: nodes.run(model, batch.clean, torch.stack(items), mean)  # noqa: E731
     states = list(torch.where(kept, nodes.OWN, nodes.REPLACED))
     few, many = (outcomes.evaluate(batches, states, run, ASKED, tokens) for tokens in (1, 4096))

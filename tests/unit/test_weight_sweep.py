@@ -212,7 +212,7 @@ def null(planted):
     found, values = matrices.matrices(model), matrices.flat(model)
     parts = [site.part for site in nodes.sites(model)]
     masks = sweep.random_circuits(values, found, planted_weights.truth(model), parts, 199, draws)
-    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6)[1:], 1, draws, 4)  # fmt: skip
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6), 3, draws, 4)  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -231,8 +231,10 @@ def test_random_masks_are_not(planted, null):
     model, sweeper = planted
     parts = [site.part for site in nodes.sites(model)]
     truth, found = planted_weights.truth(model), {"p_circuit": [], "p_trials": []}
+    degrees = matrices.degrees(matrices.matrices(model), matrices.flat(model), len(truth))
+    stratum = pools.strata(parts, degrees)
     for number in range(60):
-        mask = pools.random_mask(truth, parts, draws("under the null", number))
+        mask = pools.random_mask(truth, stratum, draws("under the null", number))
         rows = swept(model, sweeper, mask, pools.shares(6), 3, f"null {number}")
         test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))  # fmt: skip
         for name in found:

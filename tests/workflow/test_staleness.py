@@ -25,14 +25,21 @@ NAMED = PATCHED | CROSSED | {"name_circuits": 1}
 PRUNED = NAMED | {"prune_nodes": 2}
 READ = LISTED | {"read_heads": 1}
 UNASKED = {"describe_heads": 1, "measure_lengths": 1}
+# The weight study: one model, digits.
+WEIGHED = {"summarise_weights": 1, "draw_weights": 1}
+SWEPT = WEIGHED | {"sweep_weights": 1}
+EVALUATED = WEIGHED | {"evaluate_nodes": 1}
+MASKED = SWEPT | EVALUATED | {"learn_masks": 1}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
 SCORED = SHARED | PRUNED | {"score_examples": 2 * PAIRS * SHARDS + 2, "compare_methods": MODELS}
 # The scan has as many shards of its own.
-ASKED = SCORED | SCANNED | READ | {"tokenise_examples": 2 * PAIRS * SHARDS + 2}
+ASKED = SCORED | SCANNED | READ | MASKED | {"tokenise_examples": 2 * PAIRS * SHARDS + 3}
 WRITTEN = (
-    ASKED | UNASKED | {"write_prompts": 2 * TASKS * SHARDS + TASKS, "check_published_scaling": 1}
+    ASKED
+    | UNASKED
+    | {"write_prompts": 2 * TASKS * SHARDS + TASKS + 1, "check_published_scaling": 1}
 )
 
 
@@ -54,11 +61,11 @@ def code(module, old, new):
 CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
     "controls": ({"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}}, RUN | {"share_circuits": PAIRS}),
-    "permutations": ({"tests": {"permutations": 300}}, TESTED),
-    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | {"cross_tasks": MODELS}),
+    "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED),
+    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | WEIGHED | {"cross_tasks": MODELS}),
     "draws of the null": ({"reuse": {"draws": 120}}, {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1}),
-    "level of a line": ({"tests": {"alpha": 0.01}}, LISTED | {"draw_reuse_atp": 1}),
+    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1}),
+    "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps of integrated gradients": ({"attribution": {"steps": 9}}, PATCHED | {"summarise_reuse": 1}),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
@@ -77,6 +84,12 @@ CONFIG_EDITS = {
     "lengths": ({"sequences": {"lengths": {"values": [3], "examples": 4}}}, LISTED | {"measure_lengths": 1}),
     "top of a score": ({"sequences": {"functions": {"top": 3}}}, READ),
     "least motif": ({"sequences": {"functions": {"motif": 0.5}}}, LISTED),
+    "steps of masks": ({"weights": {"masks": CONFIG["weights"]["masks"] | {"steps": 41}}}, MASKED),
+    "trials of the sweep": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"trials": 3}}}, SWEPT | EVALUATED),
+    "quantiles of sizes": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"quantiles": 2}}}, SWEPT),
+    "the control that is read by": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"matched": "window"}}}, SWEPT),
+    "margin": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"margin": 0.2}}}, WEIGHED),
+    "interchange": ({"weights": {"nodes": {"fractions": [0, 0.5, 1], "trials": 1, "steps": 4}}}, EVALUATED),
     "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
 }  # fmt: skip
 
@@ -87,7 +100,7 @@ CODE_EDITS = {
     "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
     "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | LISTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
-    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1}),
+    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1}),
     "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
     "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
     "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
@@ -96,6 +109,10 @@ CODE_EDITS = {
     "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED),
     "path patching": (code("sequences/paths", 'for part in "qkv"', 'for part in "qvk"'), PATCHED),
     "what heads do": (code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"), READ | {"describe_heads": 1}),
+    "pools": (code("weights/pools", "low, high = sizes.mean() - sizes.std(), sizes", "low, high = -sizes.std() + sizes.mean(), sizes"), MASKED),
+    "areas": (code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"), WEIGHED),
+    "findings of weights": (code("weights/findings", "# Findings of the weight study", "# What was found"), WEIGHED),
+    "interchange of nodes": (code("weights/node_stage", "size, shares = int(active.sum())", "size, shares = int(sum(active))"), EVALUATED),
     "the page of circuits": (replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"), {"draw_circuits": 1}),
     "one task's prompts": (code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"), "digits"),
 }  # fmt: skip
@@ -158,7 +175,8 @@ def test_an_edit_of_the_code(project, name):
         both = ("ablate_heroes", "cross_sequences")
         per_task = [job for job in jobs if "task" in job[1] and job[0] not in both]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
-        assert counted(jobs)["write_prompts"] == 2 * SHARDS + 1
+        # Shards, as many of the scan, one of the sequence study, one of the weight study.
+        assert counted(jobs)["write_prompts"] == 2 * SHARDS + 2
     else:
         assert counted(jobs) == expected
 

@@ -40,6 +40,12 @@ CONFIG = {
         "examples": 24, "pruning": {"thresholds": [20], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
         "random_sets": 4, "edges": {"examples": 4}, "lengths": {"values": [2, 4], "examples": 4},
     },
+    "weights": {
+        "models": ["tiny-gpt2-small"], "tasks": ["digits"], "examples": 24, "held_out": 8,
+        "masks": {"coefficients": [0.0005, 0.002], "steps": 40, "batch": 8, "rate": 0.05, "target": {"excess": 3}},
+        "sweep": {"points": 5, "trials": 2, "quantiles": 3, "pool_too_small": "widen", "controls": ["non_circuit", "matrix", "quantile", "touching", "window", "layer"]},
+        "random": {"circuits": 19, "trials": 1, "every": 2}, "nodes": {"fractions": [0, 1], "trials": 1, "steps": 4},
+    },
     "figures": {"formats": ["png"], "dpi": 50},
     "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
 }  # fmt: skip
@@ -76,6 +82,7 @@ class Run:
                 "reuse",
                 "scaling",
                 "sequences",
+                "weights",
                 "check_published",
                 "check_heads",
             ):

@@ -6,6 +6,7 @@ import yaml
 from circuit_reuse import checks, tables
 from circuit_reuse.scaling import schemas
 from circuit_reuse.sequences import schemas as sequences
+from circuit_reuse.weights import schemas as weights
 
 PROJECT = Path(__file__).resolve().parents[2]
 WHERE = {
@@ -54,6 +55,19 @@ WHERE = {
     "neurons": "results/<model>/sequences/<task>/neurons.parquet",
     "spectrum": "results/<model>/sequences/spectrum.parquet",
     "lengths": "results/<model>/sequences/lengths.parquet",
+    "masks": "results/<model>/weights/<task>/masks.parquet",
+    "mask_history": "results/<model>/weights/<task>/history.parquet",
+    "mask_frontier": "results/<model>/weights/<task>/frontier.parquet",
+    "weight_circuits": "results/<model>/weights/<task>/circuits.parquet",
+    "weight_edges": "results/<model>/weights/<task>/edges.parquet",
+    "weight_sweep": "results/<model>/weights/<task>/sweep.parquet",
+    "random_sweep": "results/<model>/weights/<task>/random.parquet",
+    "weight_sizes": "results/<model>/weights/<task>/sizes.parquet",
+    "weight_matches": "results/<model>/weights/<task>/matches.parquet",
+    "node_runs": "results/<model>/weights/<task>/node_runs.parquet",
+    "node_random": "results/<model>/weights/<task>/node_random.parquet",
+    "unexplained": "results/<model>/weights/<task>/unexplained.parquet",
+    "node_importance": "results/<model>/weights/<task>/node_importance.parquet",
 }
 TABLES = """# Tables
 
@@ -135,7 +149,8 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    for name, schema in (tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS).items():
+    every = tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS
+    for name, schema in every.items():
         text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
         for field in schema:
             about = field.metadata[b"description"].decode().replace("|", "\\|")

@@ -10,10 +10,13 @@ from circuit_reuse.figures import style
 CONDITIONS = {
     "circuit": ("circuit", style.CIRCUIT, "-"),
     "non_circuit": ("outside, any size", style.CONTROL, "-"),
+    "matrix": ("outside, same matrices", "#8C6D31", "-"),
     "quantile": ("outside, equal sizes", "#009E73", "-"),
+    "touching": ("outside, equal sizes, one end in", "#F0E442", "-"),
     "window": ("outside, about its mean size", "#56B4E9", "-"),
     "layer": ("outside, same layers", style.OTHER, "-"),
 }
+ACTIVE = {"active": ("most active nodes", "#000000", "-.")}
 GREEDY = {
     "circuit_importance": ("circuit, most important first", style.CIRCUIT, ":"),
     "outside_importance": ("outside, most important first", style.CONTROL, ":"),
@@ -90,7 +93,9 @@ def weight_ablation_sweep(sweep, random, look):
         band(ax, of(random, model, task), circuit)
         for name in there:
             curve(ax, mine[mine["condition"] == name], "count", *CONDITIONS[name][1:])
-        for name, (_, colour, line) in GREEDY.items():
+        for name, (_, colour, line) in (GREEDY | ACTIVE).items():
+            if name not in set(mine["condition"]):
+                continue
             curve(ax, mine[mine["condition"] == name], "count", colour, line, band=False)
         rest = mine[mine["condition"] == "all_non_circuit"]["loss"].iloc[0]
         clean = circuit[circuit["share"] == 0]["loss"].iloc[0]
@@ -101,7 +106,7 @@ def weight_ablation_sweep(sweep, random, look):
         ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4), useMathText=True)
         if column == 0:
             ax.set_ylabel("loss (nats)")
-    handles = lines([CONDITIONS[name] for name in there]) + lines(GREEDY.values())
+    handles = lines([CONDITIONS[name] for name in there]) + lines((GREEDY | ACTIVE).values())
     handles += [
         Line2D([], [], color="#bbbbbb", linewidth=5, label="random masks (90 %)"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="nothing removed"),
@@ -112,17 +117,12 @@ def weight_ablation_sweep(sweep, random, look):
 
 
 def band(ax, random, circuit):
-    """Where the curves of random masks lie; their shares are drawn as shares of the circuit."""
+    """Where the curves of random masks lie, at their own mean numbers of weights."""
     rows = random[random["condition"] == "circuit"]
-    if rows.empty:
-        return
-    quantiles = rows.groupby("share")["loss"].quantile([0.05, 0.95]).unstack()
-    # Nothing removed is the same for all.
-    quantiles.loc[0.0] = circuit[circuit["share"] == 0]["loss"].iloc[0]
-    quantiles = quantiles.sort_index()
+    quantiles = rows.groupby("share")["loss"].quantile([0.05, 0.95]).unstack().clip(lower=LEAST)
     ax.fill_between(
-        quantiles.index * circuit["count"].max(), quantiles[0.05].clip(lower=LEAST), quantiles[0.95].clip(lower=LEAST),
-        color="#bbbbbb", alpha=0.5, linewidth=0,
+        rows.groupby("share")["count"].mean(), quantiles[0.05], quantiles[0.95], color="#bbbbbb",
+        alpha=0.5, linewidth=0,
     )  # fmt: skip
 
 
@@ -140,11 +140,11 @@ def tests(tests, random, differences, look):
                 ax.plot(null, place + shift, ".", color=style.NULL, markersize=2)
             test = mine.loc[name]
             ax.errorbar(
-                test["difference"], place, fmt="o", color=style.CIRCUIT, capsize=2,
-                xerr=[[test["difference"] - test["low"]], [test["high"] - test["difference"]]],
+                test["ranked"], place, fmt="o", color=style.CIRCUIT, capsize=2,
+                xerr=[[test["ranked"] - test["ranked_low"]], [test["ranked_high"] - test["ranked"]]],
             )  # fmt: skip
             if np.isfinite(test["q_circuit"]):
-                ax.annotate(f"q = {test['q_circuit']:.2g}", (test["difference"], place), (0, 6),
+                ax.annotate(f"q = {test['q_circuit']:.2g}", (test["ranked"], place), (0, 6),
                             textcoords="offset points", ha="center", fontsize=6)  # fmt: skip
         ax.axvline(0, color="black", linewidth=0.6)
         ax.set_yticks(range(len(order)), [CONDITIONS[name][0] for name in order] if column == 0 else [])  # fmt: skip
@@ -192,10 +192,11 @@ def frontier(frontier, circuits, look):
             for model in look.models:
                 mine, chosen = of(frontier, model, task), of(circuits, model, task)
                 colour = look.colour(model)
-                best = mine.groupby(size)[["loss", "loss_held_out"]].min().sort_index()
-                best = best[best.index > 0]
-                ax.plot(best.index, best["loss"].clip(lower=LEAST), color=colour)
-                ax.plot(best.index, best["loss_held_out"].clip(lower=LEAST), color=colour, linestyle=":")  # fmt: skip
+                best = smallest(mine, size)
+                ax.plot(
+                    best[size], best["loss"].clip(lower=LEAST), color=colour, drawstyle="steps-post"
+                )
+                ax.plot(best[size], best["loss_held_out"].clip(lower=LEAST), color=colour, linestyle=":", drawstyle="steps-post")  # fmt: skip
                 point = chosen[chosen["chosen"]].iloc[0]
                 ax.plot(point[size], max(point["loss"], LEAST), "o", color=colour, markersize=5)
                 ax.axhline(point["target"], color=colour, linewidth=0.6, linestyle="--")
@@ -210,6 +211,12 @@ def frontier(frontier, circuits, look):
     ]
     below(figure, handles)
     return figure
+
+
+def smallest(frontier, size):
+    """The masks that no smaller one is as good as, on the prompts that sizes are chosen on."""
+    rows = frontier[frontier[size] > 0].sort_values([size, "loss"])
+    return rows[rows["loss"] < rows["loss"].cummin().shift(fill_value=np.inf)]
 
 
 def composition(composition, look):
@@ -301,7 +308,13 @@ def unexplained(fvu, look):
         ax.spines[:].set_visible(False)
         if column == 0:
             ax.set_ylabel("layer")
-    figure.colorbar(image, ax=axes, label="variance unexplained", fraction=0.03, extend="max")
+    figure.colorbar(
+        image,
+        ax=axes,
+        label="variance unexplained\n(1: no better than the mean)",
+        fraction=0.03,
+        extend="max",
+    )
     return figure
 
 

@@ -21,24 +21,36 @@ def check(config, folders):
         if custom:
             checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "weights.examples")  # fmt: skip
     checks.check_examples(config, "weights.examples", block["examples"])
-    check_sweep(block)
+    check_sweep(config)
     check_files(config, folders)
 
 
-def check_sweep(block):
+def check_sweep(config):
     """Settings that must fit together."""
+    block = config["weights"]
     sweep, points = block["sweep"], block["sweep"]["points"]
-    for control in ("non_circuit", sweep["matched"]):
+    for control in ("non_circuit", "matrix", sweep["matched"]):
         if control not in sweep["controls"]:
             raise ConfigError(
                 f"weights.sweep.controls is {', '.join(sweep['controls'])}; the results are read by "
                 f"{control}, which must be among them (weights.sweep.matched is {sweep['matched']})"
             )
-    every = block["random"]["every"]
+    every, count = block["random"]["every"], block["random"]["circuits"]
     if (points - 1) % every:
         raise ConfigError(
             f"weights.random.every is {every}; with weights.sweep.points: {points} it must divide "
             f"{points - 1}, so that the last point is all of a circuit"
+        )
+    if block["random"]["trials"] > sweep["trials"]:
+        raise ConfigError(
+            f"weights.random.trials is {block['random']['trials']}, more than weights.sweep.trials "
+            f"({sweep['trials']}): the circuit is compared by as many of its own"
+        )
+    least, alpha = 1 / (count + 1), config["tests"]["alpha"]
+    if least > alpha:
+        raise ConfigError(
+            f"weights.random.circuits is {count}: p_circuit is never below {least:.3f}, so nothing could "
+            f"be shown at tests.alpha: {alpha:g}; use at least {int(1 / alpha)}"
         )
 
 

@@ -6,7 +6,9 @@ from circuit_reuse.weights.measures import READINGS
 
 NAMES = {
     "non_circuit": "as many weights outside it, at random",
+    "matrix": "as many of the same matrices",
     "quantile": "as many of equal size in the same matrices",
+    "touching": "as many of equal size with one end in it",
     "window": "as many of about its mean size",
     "layer": "as many of the same layers",
     "random_circuit": "the weights of random masks",
@@ -28,20 +30,28 @@ def text(found, cfg):
 
 
 LIMITS = (
-    "A mask is one of many that reach the target: another seed keeps other nodes, and which of them are "
-    "kept says less than that so few suffice. Weights of embeddings, unembedding, norms and biases are in "
-    "no circuit. Removing a weight means setting it to zero in the unpruned model, where the nodes "
-    "outside the circuit run on and can make up for it; a circuit that suffices need not be necessary. "
-    "`p_circuit` asks whether this circuit's weights matter more than those of random masks of the same "
-    "make, each against controls of its own; `p_trials` only whether two curves differ, which is so "
-    "for many random masks too. Intervals are over examples, spreads over draws of weights. That a "
-    "difference was not shown is no proof that there is none."
+    "A mask is one of many that reach the target: another seed keeps other nodes. Weights of embeddings, "
+    "unembedding, norms and biases are in no circuit. Removing a weight means setting it to zero in the "
+    "unpruned model, where the nodes outside the circuit run on and can make up for it. `p_circuit` asks "
+    "whether this circuit's weights matter more than those of random masks with as many nodes at each site "
+    "and a like number of weights, each against controls of its own; it does not ask whether the nodes "
+    "are this task's, and masks of busy channels rank high in it, too: the comparison with the most "
+    "active nodes says how much of the difference that can be. `p_trials` only asks whether two curves "
+    "differ, which is so for many random masks. Intervals are over prompts, several of which have the "
+    "same answer, and not over masks or draws of weights. A loss above the logarithm of the vocabulary is one "
+    "of confident errors. Models are single trained networks."
 )
 
 
 def number(value, digits=2):
     """A number as text, a dash where there is none."""
     return "-" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def interval(row, prefix=""):
+    """A difference with its interval."""
+    low, high = number(row[f"{prefix}low"]), number(row[f"{prefix}high"])
+    return f"{number(row[f'{prefix}difference'])} [{low}, {high}]"
 
 
 def p_text(value):
@@ -89,14 +99,25 @@ def readings(found, cfg):
         row = of(found["readings"], model, task).iloc[0]
         tests = of(found["tests"], model, task).set_index("control")
         any_, size = tests.loc["non_circuit"], tests.loc[cfg["matched"]]
-        lines.append(
-            f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Removing the circuit's weights adds "
-            f"{number(any_['difference'])} nats [{number(any_['low'])}, {number(any_['high'])}] more than removing "
-            f"{NAMES['non_circuit']} (q = {p_text(any_['q_circuit'])}), and {number(size['difference'])} "
-            f"[{number(size['low'])}, {number(size['high'])}] more than {NAMES[cfg['matched']]} (q = {p_text(size['q_circuit'])}); "
-            f"these in turn cost {number(row['size_difference'])} [{number(row['size_low'])}, {number(row['size_high'])}] "
-            "more than weights of any size."
-        )  # fmt: skip
+        line = (
+            f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Over the sweep, removing the circuit's weights costs "
+            f"{interval(any_)} nats more than removing {NAMES['non_circuit']} (q = {p_text(any_['q_circuit'])}), and "
+            f"{interval(size)} more than {NAMES[cfg['matched']]} (q = {p_text(size['q_circuit'])}). Equal size in the same "
+            f"matrices costs {interval(row, 'size_')} more than any size there (p = {p_text(row['size_p_trials'])}, over draws)."
+        )
+        if np.isfinite(row["active_difference"]):
+            told = (
+                "more"
+                if row["active_low"] > 0
+                else "less"
+                if row["active_high"] < 0
+                else "not shown to be more"
+            )
+            line += (
+                f" Beside the weights of as many of the most active nodes, each against its own equal ones, the circuit costs "
+                f"{interval(row, 'active_')} nats: {told}."
+            )
+        lines.append(line)
     seen = {*found["readings"]["reading"], "unclear"}
     others = [text for key, text in READINGS.items() if key not in seen]
     return (
@@ -104,7 +125,8 @@ def readings(found, cfg):
         + "\n\nNot supported here: "
         + ("; ".join(others) or "none")
         + f". A difference counts as shown with q <= {cfg['tests']['alpha']:g} (rank among random masks, "
-        "Benjamini-Hochberg over all models, tasks and controls) and an interval above 0."
+        "Benjamini-Hochberg over all models, tasks and controls) and an interval above 0; none counts as shown "
+        f"with an interval within {cfg['margin']:g} nats of 0."
     )
 
 
@@ -122,41 +144,76 @@ def circuits(found, cfg):
     header = ["model", "task", "nodes", "weights that are not zero", "loss chosen on", "loss held out",
               "full model", "accuracy held out"]  # fmt: skip
     text = table(header, rows)
-    worse = [
-        f"{row['model']}, {cfg['titles'][row['task']]}"
-        for _, row in found["circuits"].query("chosen").iterrows()
-        if row["loss_held_out"] > 2 * row["target"]
-    ]
-    if worse:
-        text += (
-            f"\n\nOn held-out prompts these masks lose far more than the target that they met on train prompts: {'; '.join(worse)}. "
-            "They rest on channels for what the train prompts have in them (names, members), so what follows is about a circuit of those prompts."
-        )  # fmt: skip
+    for _, row in found["circuits"].query("chosen").iterrows():
+        name = f"{row['model']}, {cfg['titles'][row['task']]}"
+        prices = of(found["circuits"], row["model"], row["task"])["coefficient"]
+        if len(prices) > 1 and row["coefficient"] == prices.max():
+            text += f"\n\n{name}: the highest price gave the smallest mask; a higher one may give a smaller one still."
+        if row["loss_held_out"] > 2 * row["target"]:
+            text += (
+                f"\n\n{name}: on held-out prompts the mask loses far more ({number(row['loss_held_out'])}) than the target that it met "
+                f"on train prompts ({number(row['target'])}). It rests on channels for what the train prompts have in them, so what "
+                "follows is about a circuit of those prompts."
+            )
+        elif row["loss_held_out"] > row["target"]:
+            text += f"\n\n{name}: on held-out prompts the mask misses its target of {number(row['target'])} by a little."
     return text
 
 
 def sweep(found, cfg):
-    """Losses at the ends of the curves, and the tests."""
+    """Losses at the ends of the curves, the tests, and what speaks against the circuit."""
     rows = []
     for _, row in found["tests"].iterrows():
-        p = "-" if np.isnan(row["p_trials"]) else p_text(row["p_trials"])
         rows.append([
             row["model"], cfg["titles"][row["task"]], NAMES[row["control"]], number(row["loss_circuit"]),
-            number(row["loss_control"]),
-            f"{number(row['difference'])} [{number(row['low'])}, {number(row['high'])}]",
-            number(row["random_difference"]) if row["control"] != "random_circuit" else "-",
-            p, p_text(row["p_circuit"]), p_text(row["q_circuit"]),
+            number(row["loss_control"]), interval(row), number(row["ranked"]),
+            number(row["random_difference"]), p_text(row["p_trials"]), p_text(row["p_circuit"]),
+            p_text(row["q_circuit"]),
         ])  # fmt: skip
     header = ["model", "task", "control", "loss, circuit gone", "loss, control gone", "difference of areas",
-              "the same, random masks", "p_trials", "p_circuit", "q"]  # fmt: skip
+              "difference that is ranked", "the same, random masks", "p_trials", "p_circuit", "q"]  # fmt: skip
     text = table(header, rows)
-    matches = found["matches"]
-    far = matches[(matches["control"] == cfg["matched"]) & (matches["from_matrix"] < 1)]
-    for _, row in far.iterrows():
+    text += (
+        "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks; "
+        "for random_circuit it is the area itself."
+    )
+    return text + "".join(beside(found, cfg, model, task) for model, task in pairs(found, cfg))
+
+
+def beside(found, cfg, model, task):
+    """What the sweep says beyond the tests, for one circuit."""
+    name = f"{model}, {cfg['titles'][task]}"
+    curves = of(found["sweep"], model, task)
+    ends = curves[curves["share"] == 1].set_index("condition")
+    rest, clean = ends.loc["all_non_circuit"], curves[curves["share"] == 0].iloc[0]
+    text = (
+        f"\n\n{name}: with all weights but the circuit's removed the loss is {number(rest['loss'])} and the accuracy "
+        f"{number(rest['accuracy'])} (untouched {number(clean['loss'], 3)} and {number(clean['accuracy'])}): its weights alone "
+        f"{'do the task' if rest['accuracy'] >= 0.9 * clean['accuracy'] else 'do not do the task'}."
+    )  # fmt: skip
+    own, other = ends.loc["circuit_importance", "loss"], ends.loc["outside_importance", "loss"]
+    first = curves[curves["share"] > 0].groupby("condition")["loss"].first()
+    text += (
+        f" As many weights outside it, most important first, cost {number(other)} (the circuit {number(own)}); the first "
+        f"{curves[curves['share'] > 0]['share'].min():.0%} of them {number(first['outside_importance'])} "
+        f"(of the circuit {number(first['circuit_importance'])}): "
+        + ("important weights lie outside it, too." if other > own / 2 else "few important weights lie outside it.")
+    )  # fmt: skip
+    test, circuit = (
+        of(found["tests"], model, task).iloc[0],
+        of(found["circuits"], model, task).query("chosen").iloc[0],
+    )
+    if abs(test["weights_random"] / circuit["weights"] - 1) > 0.02:
         text += (
-            f"\n\nIn {row['model']}, {cfg['titles'][row['task']]}, {1 - row['from_matrix']:.2%} of the matched weights come from outside the "
-            f"matrix of their counterpart, for want of weights of that size (distance of the sizes: {row['distance']:.3f})."
-        )  # fmt: skip
+            f" Random masks have {test['weights_random']:,.0f} weights on average, the circuit {circuit['weights']:,}: its nodes are "
+            "joined more than their numbers of weights say."
+        )
+    match = of(found["matches"], model, task).set_index("control").loc[cfg["matched"]]
+    if match["from_matrix"] < 1:
+        text += (
+            f" {1 - match['from_matrix']:.2%} of the matched weights come from outside the matrix of their counterpart, where no "
+            f"weight of about that size was left (distance of the sizes {match['distance']:.3f}, in the worst matrix {match['worst_distance']:.3f})."
+        )
     return text
 
 
@@ -173,9 +230,23 @@ def nodes(found, cfg):
     ]  # fmt: skip
     header = ["model", "task", "run", "loss added", "accuracy", "loss, random masks", "q (rank)"]
     text = table(header, rows)
-    whole = found["fvu"][found["fvu"]["layer"].isna()]
-    told = ", ".join(f"{row['model']}, {cfg['titles'][row['task']]}: {number(row['fvu'])}" for _, row in whole.iterrows())  # fmt: skip
-    return text + f"\n\nVariance of the active nodes that the pruned run does not explain: {told}."
+    for model, task in pairs(found, cfg):
+        rows = of(found["node_tests"], model, task).set_index("direction")
+        if not rows.loc["necessity", "q_rank"] <= cfg["tests"]["alpha"]:
+            text += (
+                f"\n\n{model}, {cfg['titles'][task]}: replacing the circuit's nodes is not shown to cost more than replacing random ones "
+                "of the same sites."
+            )
+        fvu = of(found["fvu"], model, task)
+        fvu = fvu[fvu["location"].isna() & fvu["layer"].notna()]
+        told = ", ".join(
+            f"{number(row['fvu'])} ({number(row['fvu_last'])})" for _, row in fvu.iterrows()
+        )
+        text += (
+            f"\n\n{model}, {cfg['titles'][task]}: variance of the active nodes that the pruned run does not explain, by layer, over all "
+            f"positions (at the last): {told}. Above 1 the mean would be nearer."
+        )
+    return text
 
 
 def models(found, cfg):

@@ -84,32 +84,31 @@ def curves(rows, keys, cfg):
 
 def tested(sweep, random, cfg):
     """The tests with q over all of them, and the reading of each model and task."""
-    rows, sizes = [], {}
+    rows, others, chosen = [], {}, cfg["tests"]
     for (model, task), mine in sweep.groupby(["model", "task"], sort=False):
         stream = (cfg["seed"], model, task, "weights")
-        others = random[(random["model"] == model) & (random["task"] == task)]
-        there = set(mine["condition"])
-        found = [
-            measures.compare(mine, others, c, cfg["tests"], stream)
-            for c in cfg["controls"]
-            if c in there
-        ]
-        if len(others):
-            found.append(measures.against_random(mine, others, cfg["tests"], stream))
-        rows += [{"model": model, "task": task} | row for row in found]
-        sizes[model, task] = measures.size_effect(mine, cfg["tests"], stream, cfg["matched"])
+        null = random[(random["model"] == model) & (random["task"] == task)]
+        found = [measures.compare(mine, null, c, chosen, stream) for c in cfg["controls"]]
+        found.append(measures.against_random(mine, null, chosen, stream))
+        ends = null[null["share"] == 1].query("condition == 'circuit'")
+        about = {"model": model, "task": task}
+        rows += [about | row | {"weights_random": ends["count"].mean()} for row in found]
+        others[model, task] = {
+            "size": measures.between(mine, cfg["matched"], "matrix", chosen, stream),
+            "active": measures.beyond_active(mine, cfg["matched"], chosen, stream),
+        }
     tests = pd.DataFrame(rows)
     tests["q_circuit"] = statistics.false_discovery(tests["p_circuit"].astype(float))
     readings = []
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
-        named = {
-            row["control"]: row | {"q": row["q_circuit"]} for row in mine.to_dict("records")
-        }  # fmt: skip
-        size = sizes[model, task]
-        key = measures.reading(named, size, cfg["tests"]["alpha"], cfg["matched"])
+        named = {row["control"]: row | {"q": row["q_circuit"]} for row in mine.to_dict("records")}
+        beside = others[model, task]
+        key = measures.reading(
+            named, beside["size"], chosen["alpha"], cfg["matched"], cfg["margin"]
+        )
         readings.append(
             {"model": model, "task": task, "reading": key, "in_words": measures.READINGS[key]}
-            | {f"size_{name}": value for name, value in size.items()}
+            | {f"{what}_{name}": v for what, row in beside.items() for name, v in row.items()}
         )
     return tests, pd.DataFrame(readings)
 

@@ -61,9 +61,8 @@ class Task:
             list(batching.batches(part.reset_index(drop=True), tokens, model.device))
             for part in (train.iloc[:-count], train.iloc[-count:], self.held_out)
         )
-        self.replacement = torch.zeros(nodes.total(model), device=model.device)
-        if cfg["replacement"] == "mean":
-            self.replacement = nodes.means(model, [batch.clean for batch in self.fitting])
+        mean, self.activity = nodes.moments(model, [batch.clean for batch in self.fitting])
+        self.replacement = mean if cfg["replacement"] == "mean" else torch.zeros_like(mean)
 
     def runs(self, states, batches, unpruned=None):
         """Outcomes of runs with nodes in some states on batches.

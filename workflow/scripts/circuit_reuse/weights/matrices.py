@@ -191,6 +191,22 @@ def joins(found, active):
     )
 
 
+def ends(found, active):
+    """How many of the two nodes of each weight are active, int8 [weight].  active: bool [node]."""
+    on = active.astype(np.int8)
+    return np.concatenate([np.add.outer(on[m.outputs], on[m.inputs]).reshape(-1) for m in found])
+
+
+def degrees(found, values, count):
+    """Nonzero weights at each node, [node].  values: [weight];  count: nodes"""
+    total = np.zeros(count, dtype=int)
+    for matrix in found:
+        there = values[matrix.part].reshape(matrix.shape) != 0
+        np.add.at(total, matrix.outputs, there.sum(1))
+        np.add.at(total, matrix.inputs, there.sum(0))
+    return total
+
+
 def matrix_of(found):
     """The place of the matrix that each weight lies in, int16 [weight]."""
     return np.repeat(np.arange(len(found), dtype=np.int16), [matrix.size for matrix in found])

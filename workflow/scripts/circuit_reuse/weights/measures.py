@@ -1,11 +1,13 @@
 """Areas between curves, their tests, and which reading of a circuit they support; no torch.
 
-Two p-values are given.  `p_trials` asks whether the curves of this circuit and of this control
-differ beyond what the draws of weights do.  It is about these sets: even a random mask holds,
-by chance, weights that matter more or less than others, and joins nodes as a block, so its curve
-differs too.  `p_circuit` asks the question of the study: is the difference larger than that of
-random masks with as many active nodes at each site, each against a control of its own?  Were the
-mask drawn at random, its difference would be one of these, so its rank is uniform.
+Two p-values are given.  `p_trials` asks whether two curves differ beyond what the draws of weights
+do.  Between two controls that is a test, for every trial is a new set.  Between the circuit and a
+control it is about this circuit alone: even a random mask holds, by chance, weights that matter more
+or less than others, and joins nodes as a block, so its curve differs too.  `p_circuit` asks whether
+the difference is larger than those of random masks with as many active nodes at each site and of a
+like number of weights, each against a control of its own.  Were the mask drawn so, its difference
+would be one of these, and its rank uniform.  It does not ask whether the nodes are the task's: masks
+of busy channels rank high, too, which is why the most active nodes are swept beside the circuit.
 """
 
 import numpy as np
@@ -18,7 +20,8 @@ READINGS = {
     "weights": "the circuit's weights matter, beyond their size",
     "size": "large weights matter, whether the circuit's or not",
     "nothing": "nothing special about the circuit's weights",
-    "unclear": "the tests fit none of the three readings",
+    "less": "the circuit's weights matter less than others",
+    "unclear": "not decided: differences are neither shown nor shown to be absent",
 }
 
 
@@ -63,7 +66,8 @@ def random_differences(random, control, shares):
 
     random: rows of the random circuits;  control: a condition, or None for the area alone
     """
-    table = random.pivot_table(
+    rows = random[random["condition"].isin(["circuit", control])]
+    table = rows.pivot_table(
         index=["number", "trial"], columns=["condition", "share"], values="loss"
     )
     own = area(shares, table["circuit"][shares].to_numpy(float))
@@ -72,14 +76,25 @@ def random_differences(random, control, shares):
     return pd.Series(own, table.index).groupby("number").mean().to_numpy()
 
 
+def losses(sweep, condition, shares=None, trials=None):
+    """Loss of a condition, [trial, example, share], and its shares.
+
+    shares, trials: only these shares, and only so many trials
+    """
+    rows = sweep[sweep["condition"] == condition]
+    if trials is not None:
+        rows = rows[(rows["trial"] < trials) & rows["share"].isin(shares)]
+    return curves(rows)
+
+
 def compare(sweep, random, control, cfg, stream):
     """One row of the tests: the circuit against a control.
 
     sweep:  rows of the sweep table;  random: those of the random circuits
     cfg:    permutations, bootstrap
     """
-    shares, circuit = curves(sweep[sweep["condition"] == "circuit"])
-    _, other = curves(sweep[sweep["condition"] == control])
+    shares, circuit = losses(sweep, "circuit")
+    _, other = losses(sweep, control)
     seeds = circuits.generator(*stream, control).integers(2**31, size=2)
     areas, others = area(shares, circuit.mean(1)), area(shares, other.mean(1))
     by_example = area(shares, circuit.mean(0)) - area(shares, other.mean(0))
@@ -97,87 +112,110 @@ def compare(sweep, random, control, cfg, stream):
         "loss_circuit": circuit[:, :, -1].mean(),
         "loss_control": other[:, :, -1].mean(),
     }
-    return row | ranked(sweep, random, control)
+    return row | ranked(sweep, random, control, cfg, stream)
 
 
-def ranked(sweep, random, control):
+def ranked(sweep, random, control, cfg, stream):
     """Where the circuit's difference lies among those of random circuits.
 
     Of the circuit as many trials and the same shares are used as of each random one: only then
-    would a random mask in its place be one among them.
+    would a random mask in its place be one among them.  `ranked` is that difference, with its
+    interval over examples.
     """
-    none = {"n_random": 0, "random_difference": None, "p_circuit": None}
-    if random.empty or (control is not None and control not in set(random["condition"])):
-        return none
-    shares = np.sort(random["share"].unique())
-    trials = random["trial"].nunique()
-    rows = sweep[(sweep["trial"] < trials) & sweep["share"].isin(shares)]
-    _, circuit = curves(rows[rows["condition"] == "circuit"])
-    observed = area(shares, circuit.mean((0, 1)))
+    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
+    _, circuit = losses(sweep, "circuit", shares, trials)
+    by_example = area(shares, circuit.mean(0))
     if control is not None:
-        observed -= area(shares, curves(rows[rows["condition"] == control])[1].mean((0, 1)))
+        by_example = by_example - area(shares, losses(sweep, control, shares, trials)[1].mean(0))
+    seed = int(circuits.generator(*stream, control, "ranked").integers(2**31))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
     null = random_differences(random, control, shares)
     return {
+        "ranked": by_example.mean(),
+        "ranked_low": low,
+        "ranked_high": high,
         "n_random": len(null),
         "random_difference": float(null.mean()),
-        "p_circuit": statistics.rank_p(observed, null),
+        "p_circuit": statistics.rank_p(by_example.mean(), null),
     }
 
 
 def against_random(sweep, random, cfg, stream):
-    """The circuit's own curve against those of random circuits: nodes matched, not weights."""
-    shares, circuit = curves(sweep[sweep["condition"] == "circuit"])
-    areas = area(shares, circuit.mean(1))
-    coarse = np.sort(random["share"].unique())
-    null = random_differences(random, None, coarse)
-    by_example = area(coarse, circuit.mean(0)[:, np.isin(shares, coarse)]) - null.mean()
-    seed = int(circuits.generator(*stream, "random_circuit").integers(2**31))
-    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
-    last = random[(random["condition"] == "circuit") & (random["share"] == coarse[-1])]
-    return {
+    """The circuit's own curve against those of random circuits: nodes matched, not weights.
+
+    All on the shares and the number of trials of the random circuits, whose mean is taken as given.
+    """
+    row = ranked(sweep, random, None, cfg, stream)
+    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
+    _, circuit = losses(sweep, "circuit", shares, trials)
+    null, own = random_differences(random, None, shares), row["ranked"]
+    last = random[(random["condition"] == "circuit") & (random["share"] == shares[-1])]
+    return row | {
         "control": "random_circuit",
-        "area_circuit": areas.mean(),
+        "area_circuit": own,
         "area_control": null.mean(),
-        "spread_circuit": areas.std(),
+        "spread_circuit": area(shares, circuit.mean(1)).std(),
         "spread_control": null.std(),
-        "difference": by_example.mean(),
-        "low": low,
-        "high": high,
+        "difference": own - null.mean(),
+        "low": row["ranked_low"] - null.mean(),
+        "high": row["ranked_high"] - null.mean(),
         "p_trials": None,
         "loss_circuit": circuit[:, :, -1].mean(),
         "loss_control": last["loss"].mean(),
-    } | ranked(sweep, random, None)
+    }
 
 
-def size_effect(sweep, cfg, stream, matched):
-    """Whether removing weights of the circuit's sizes does more than removing any: a row as above."""
-    shares, first = curves(sweep[sweep["condition"] == matched])
-    _, second = curves(sweep[sweep["condition"] == "non_circuit"])
-    seeds = circuits.generator(*stream, "size").integers(2**31, size=2)
-    by_example = area(shares, first.mean(0)) - area(shares, second.mean(0))
+def between(sweep, first, second, cfg, stream):
+    """Difference of the areas of two controls, with interval over examples and p over trials."""
+    shares, one = losses(sweep, first)
+    _, other = losses(sweep, second)
+    seeds = circuits.generator(*stream, first, second).integers(2**31, size=2)
+    by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
     p = trials_p(
-        area(shares, first.mean(1)), area(shares, second.mean(1)), cfg["permutations"], int(seeds[1])
-    )  # fmt: skip
+        area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1])
+    )
     return {"difference": by_example.mean(), "low": low, "high": high, "p_trials": p}
 
 
-def reading(tests, size, alpha, matched):
-    """Which of the three readings the tests support: a key of READINGS.
+def beyond_active(sweep, matched, cfg, stream):
+    """How much more the circuit exceeds its matched control than the most active nodes do theirs.
 
-    tests: {control: row with difference, low and q};  size: as from `size_effect`
-    More is shown only where q <= alpha and the interval over examples lies above 0.
+    returns: difference of the differences with its interval over examples; None without such a mask
     """
+    if not (sweep["condition"] == "active").any():
+        return dict.fromkeys(("difference", "low", "high"))
+    found = {}
+    for condition in ("circuit", matched, "active", "active_matched"):
+        shares, values = losses(sweep, condition)
+        found[condition] = area(shares, values.mean(0))
+    by_example = found["circuit"] - found[matched] - (found["active"] - found["active_matched"])
+    seed = int(circuits.generator(*stream, "active").integers(2**31))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
+    return {"difference": by_example.mean(), "low": low, "high": high}
+
+
+def reading(tests, size, alpha, matched, margin):
+    """Which reading the tests support: a key of READINGS.
+
+    tests:  {control: row with difference, low, high and q};  size: from `between` matched and matrix
+    margin: nats; a difference whose interval lies within it counts as none
+    More is shown only where q <= alpha and the interval over examples lies above 0; that there is
+    no difference only by an interval within the margin.
+    """
+    any_, equal = tests["non_circuit"], tests[matched]
 
     def more(row):
         return row["q"] is not None and row["q"] <= alpha and row["low"] > 0
 
-    beyond_any, beyond_size = more(tests["non_circuit"]), more(tests[matched])
-    if beyond_any and beyond_size:
+    def none(row):
+        return row["low"] >= -margin and row["high"] <= margin
+
+    if more(any_) and more(equal):
         return "weights"
+    if any_["high"] < 0 and equal["high"] < 0:
+        return "less"
     by_size = size["low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
-    if beyond_any and by_size:
+    if more(any_) and none(equal) and by_size:
         return "size"
-    if not beyond_any and not beyond_size and not by_size:
-        return "nothing"
-    return "unclear"
+    return "nothing" if none(any_) and none(equal) else "unclear"

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from circuit_reuse import circuits, jobs, models
-from circuit_reuse.weights import mask_stage, nodes, outcomes, pools, schemas
+from circuit_reuse.weights import mask_stage, matrices, nodes, outcomes, pools, schemas
 
 OWN, REPLACED, UNPRUNED = nodes.OWN, nodes.REPLACED, nodes.UNPRUNED
 
@@ -111,9 +111,11 @@ def rows_of(plan, result, mask, examples):
 
 
 def random_masks(job, active, count, draws):
-    """Loss of random masks with as many active nodes at each site, in both directions."""
-    parts = [site.part for site in nodes.sites(job.model)]
-    drawn = [pools.random_mask(active, parts, draws("nodes", number)) for number in range(count)]
+    """Loss of random masks with as many active nodes of each site and degree, in both directions."""
+    found, values = matrices.matrices(job.model), matrices.flat(job.model)
+    degrees = matrices.degrees(found, values, len(active))
+    stratum = pools.strata([site.part for site in nodes.sites(job.model)], degrees)
+    drawn = [pools.random_mask(active, stratum, draws("nodes", number)) for number in range(count)]
     states = [state(own) for mask in drawn for own in (mask, ~mask)]
     if not states:
         return []
@@ -125,42 +127,55 @@ def random_masks(job, active, count, draws):
 
 
 def unexplained(job, active):
-    """Fraction of the active nodes' variance that the pruned run does not explain.
+    """Variance of the active nodes that the pruned run does not explain; see schemas.FVU.
 
-    Over all positions and examples each node's squared difference is divided by its own variance,
-    then nodes are averaged; nodes that do not vary are left out.
+    Each node's squared difference is divided by its own variance, over all positions and examples (or
+    the last position), then nodes are averaged; nodes that do not vary are left out.  What the first
+    layer's attention reads is the embedding in both runs, so it is left out of sums over locations.
     """
-    model = job.model
+    model, listed = job.model, nodes.sites(job.model)
     states = torch.tensor(state(active), device=model.device)
-    sums = 0
+    sums, last = 0, 0
     for batch in job.testing:
         full = nodes.values(model, batch.clean, whole=True)
         pruned = nodes.values(model, batch.clean, states, job.replacement, whole=True)
-        full, pruned = (torch.cat([v.flatten(0, 1) for v in found], 1).double() for found in (full, pruned))  # fmt: skip
-        parts = ((full - pruned).square(), full, full.square(), torch.ones_like(full))
-        sums = sums + torch.stack([part.sum(0) for part in parts])
-    error, total, squares, count = sums.cpu().numpy()
-    variance = squares - total**2 / count
-    # What is left of a constant by rounding is no variance.
-    variance[variance <= 1e-9 * squares] = 0
-    rows = [fvu_row(error, variance, active, None, None)]
-    where = np.zeros_like(active)
-    for layer in range(model.space.layers):
-        mine = [site for site in nodes.sites(model) if site.layer == layer]
-        where[:] = False
-        for site in mine:
-            where[site.part] = True
-        rows.append(fvu_row(error, variance, active & where, layer, None))
-        for site in mine:
-            where[:] = False
-            where[site.part] = True
-            rows.append(fvu_row(error, variance, active & where, layer, site.location))
+        full, pruned = (torch.cat(found, -1).double() for found in (full, pruned))
+        sums = sums + moments(full, pruned)
+        last = last + moments(full[:, -1:], pruned[:, -1:])
+    every, final = (parts(found.cpu().numpy()) for found in (sums, last))
+    rows = []
+    for site in listed:
+        where = np.zeros_like(active)
+        where[site.part] = True
+        rows.append(fvu_row(every, final, active & where, site.layer, site.location))
+    later = active.copy()
+    later[listed[0].part] = False
+    layers = np.concatenate([np.full(site.width, site.layer) for site in listed])
+    for layer in (None, *range(model.space.layers)):
+        chosen = later if layer is None else later & (layers == layer)
+        rows.append(fvu_row(every, final, chosen, layer, None))
     return rows
 
 
-def fvu_row(error, variance, chosen, layer, location):
-    """A row of the table; see schemas.FVU."""
-    varies = chosen & (variance > 0)
+def moments(full, pruned):
+    """Sums over positions and examples: squared difference, value, its square, number, [4, node]."""
+    parts = ((full - pruned).square(), full, full.square(), torch.ones_like(full))
+    return torch.stack([part.sum((0, 1)) for part in parts])
+
+
+def parts(sums):
+    """Squared differences and variances of the nodes, as sums, from `moments`."""
+    error, total, squares, count = sums
+    variance = squares - total**2 / count
+    # What is left of a constant by rounding is no variance.
+    variance[variance <= 1e-9 * squares] = 0
+    return error, variance
+
+
+def fvu_row(every, final, chosen, layer, location):
+    """A row of the table.  every, final: (squared differences, variances), all and last positions."""
+    (error, variance), (error_last, variance_last) = every, final
+    varies, varies_last = chosen & (variance > 0), chosen & (variance_last > 0)
     known = bool(varies.any())
     return {
         "layer": layer,
@@ -168,6 +183,9 @@ def fvu_row(error, variance, chosen, layer, location):
         "nodes": int(chosen.sum()),
         "fvu": float((error[varies] / variance[varies]).mean()) if known else None,
         "pooled": float(error[varies].sum() / variance[varies].sum()) if known else None,
+        "fvu_last": float((error_last[varies_last] / variance_last[varies_last]).mean())
+        if varies_last.any()
+        else None,
     }
 
 

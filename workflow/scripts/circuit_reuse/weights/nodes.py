@@ -188,16 +188,19 @@ def in_order(model, kept):
     return [kept[order.index(place)] for place in range(len(order))]
 
 
-def means(model, batches):
-    """Mean of every node over all positions of some prompts, [node], float32.
+def moments(model, batches):
+    """Mean and standard deviation of every node over all positions of some prompts, float32 [node].
 
     batches: token tensors [example, position]
     """
-    sums, count = 0, 0
+    sums, squares, count = 0, 0, 0
     for tokens in batches:
-        found = [value.float().sum((0, 1)) for value in values(model, tokens, whole=True)]
-        sums, count = sums + torch.cat(found), count + tokens.numel()
-    return sums / count
+        found = [value.double() for value in values(model, tokens, whole=True)]
+        sums = sums + torch.cat([value.sum((0, 1)) for value in found])
+        squares = squares + torch.cat([value.square().sum((0, 1)) for value in found])
+        count += tokens.numel()
+    mean = sums / count
+    return mean.float(), (squares / count - mean.square()).clamp_min(0).sqrt().float()
 
 
 def names(model):

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CONTROLS = ("non_circuit", "quantile", "window", "layer")
+CONTROLS = ("non_circuit", "matrix", "quantile", "touching", "window", "layer")
+# How far beyond the range of the circuit's sizes in a group a match may lie.
+BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
 
 
@@ -25,12 +27,14 @@ class Weights:
     values:  [weight], their values
     matrix:  [weight], the place of their matrix;  layer: [matrix], its layer
     circuit: bool [weight], nonzero and joining two active nodes
+    ends:    [weight], how many of its two nodes are active
     """
 
     values: np.ndarray
     matrix: np.ndarray
     layer: np.ndarray
     circuit: np.ndarray
+    ends: np.ndarray
 
     def inside(self):
         """Numbers of the circuit's weights."""
@@ -77,20 +81,24 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     """As many weights outside the circuit, the n-th beside the n-th of `order`.
 
     order:   the circuit's weights in some order
-    control: non_circuit, at random; layer, as many of each layer; window, at random with a size
-             within one deviation of the mean size of the circuit's; quantile, of each matrix, with
-             sizes in the same quantiles of the circuit's sizes there
-    widen:   quantile: take what a matrix lacks from its layer, then from the model, then whatever
-             is nearest in size
+    control: non_circuit, at random; layer or matrix, as many of each; quantile, as many of each
+             matrix with sizes in the same quantiles of the circuit's sizes there; touching, the same
+             among weights with one active end; window, at random with a size within one deviation
+             of the mean size of the circuit's
+    widen:   take what a matrix lacks from its layer, then from the model, then whatever is nearest
+             in size
     returns: (numbers, {level: how many were found there})
     raises:  PoolTooSmall with the numbers
     """
     outside = weights.outside()
-    if control == "quantile":
-        return matched(weights, order, outside, rng, quantiles, widen)
-    if control == "layer":
+    if control == "touching":
+        outside = outside[weights.ends[outside] == 1]
+    if control in ("quantile", "touching"):
+        return matched(weights, order, outside, rng, quantiles, WIDEN if widen else WIDEN[:1])
+    if control in ("layer", "matrix"):
         # Any size: one bin.
-        return matched(weights, order, outside, rng, 1, False, "layer")
+        levels = WIDEN[WIDEN.index(control) :]
+        return matched(weights, order, outside, rng, 1, levels if widen else levels[:1])
     if control == "window":
         sizes = np.abs(weights.values[order].astype(float))
         low, high = sizes.mean() - sizes.std(), sizes.mean() + sizes.std()
@@ -108,7 +116,7 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     return rng.choice(outside, len(order), replace=False), {"model": len(order)}
 
 
-def matched(weights, order, outside, rng, quantiles, widen, level="matrix"):
+def matched(weights, order, outside, rng, quantiles, levels):
     """One weight outside for each of `order`, in the same group and bin of size; see above.
 
     Bins are cut at the quantiles of the circuit's sizes in each group, from its least to its
@@ -117,7 +125,7 @@ def matched(weights, order, outside, rng, quantiles, widen, level="matrix"):
     found = np.full(len(order), -1, dtype=np.int64)
     free = np.zeros(len(weights.values), dtype=bool)
     free[outside] = True
-    levels, counts = (WIDEN if widen else (level,)), {}
+    counts = {}
     for step in levels:
         waiting = np.flatnonzero(found < 0)
         if not len(waiting):
@@ -131,7 +139,7 @@ def matched(weights, order, outside, rng, quantiles, widen, level="matrix"):
         taken = waiting[found[waiting] >= 0]
         free[found[taken]] = False
         counts[step] = len(taken)
-    if widen:
+    if len(levels) > 1:
         counts["nearest"] = nearest(weights, order, found, free)
     short = int((found < 0).sum())
     if short:
@@ -155,8 +163,9 @@ def fill(weights, order, places, pool, found, quantiles, rng):
     pool_sizes = np.abs(weights.values[pool].astype(float))
     pool_bins = np.searchsorted(edges, pool_sizes, side="right")
     if quantiles > 1:
-        # Beyond the range of the circuit's sizes nothing is alike.
-        pool_bins[(pool_sizes < sizes.min()) | (pool_sizes > sizes.max())] = -1
+        # Far beyond the range of the circuit's sizes nothing is alike.
+        low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
+        pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
     for number in np.unique(bins):
         wanted = places[bins == number]
         drawn = rng.permutation(pool[pool_bins == number])[: len(wanted)]
@@ -177,14 +186,39 @@ def nearest(weights, order, found, free):
     return int((found[waiting] >= 0).sum())
 
 
-def random_mask(active, site_parts, rng):
-    """A mask with as many active nodes at each site, at random.
+def strata(sites, degrees, bins=4):
+    """Which nodes a random mask may exchange: those of a site with a like number of weights.
 
-    active: bool [node];  site_parts: slices of the sites
+    sites:   slices of the sites;  degrees: [node], nonzero weights at each node
+    returns: [node], a number for each site and bin; in a dense model each site is one
+    """
+    found, start = np.zeros(len(degrees), dtype=int), 0
+    for part in sites:
+        edges = np.unique(np.quantile(degrees[part], np.linspace(0, 1, bins + 1)[1:-1]))
+        found[part] = start + np.searchsorted(edges, degrees[part], side="right")
+        start = found[part].max() + 1
+    return found
+
+
+def random_mask(active, stratum, rng):
+    """A mask with as many active nodes of each stratum, at random.
+
+    active: bool [node];  stratum: [node], as from `strata`
     """
     mask = np.zeros(len(active), dtype=bool)
-    for part in site_parts:
-        width = part.stop - part.start
-        chosen = rng.choice(width, int(active[part].sum()), replace=False)
-        mask[part.start + chosen] = True
+    for number in np.unique(stratum):
+        places = np.flatnonzero(stratum == number)
+        mask[rng.choice(places, int(active[places].sum()), replace=False)] = True
+    return mask
+
+
+def most_active(active, sites, activity):
+    """The mask of as many nodes at each site as `active` has, those of largest activity.
+
+    activity: [node], standard deviation over the train prompts
+    """
+    mask = np.zeros(len(active), dtype=bool)
+    for part in sites:
+        order = np.argsort(-activity[part], kind="stable")
+        mask[part.start + order[: int(active[part].sum())]] = True
     return mask

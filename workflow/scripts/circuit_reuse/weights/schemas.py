@@ -12,8 +12,9 @@ LOCATION = column(
 )
 CONDITION = column(
     pa.string(),
-    "whose weights are removed: circuit; controls non_circuit, quantile, window, layer; "
-    "circuit_importance and outside_importance (largest first-order loss first); all_non_circuit",
+    "whose weights are removed: circuit; controls non_circuit, matrix, quantile, touching, window, "
+    "layer; circuit_importance, outside_importance (largest first-order loss first); "
+    "all_non_circuit; active, active_matched (mask of the most active nodes, its control)",
 )
 TRIAL = column(pa.int32(), "number of the random order, from 0")
 SHARE = column(pa.float64(), "share of the circuit's number of weights that is removed")
@@ -88,7 +89,9 @@ SWEEP = table(
     correct=CORRECT,
 )
 RANDOM_SWEEP = table(
-    number=column(pa.int32(), "number of the random mask: as many active nodes at each site"),
+    number=column(
+        pa.int32(), "number of the random mask: as many active nodes of each site and degree"
+    ),
     condition=column(pa.string(), "circuit (of the random mask), or a control of it"),
     trial=TRIAL,
     share=SHARE,
@@ -108,6 +111,8 @@ MATCHES = table(
         pa.float64(),
         "Kolmogorov-Smirnov distance of its sizes from the circuit's, mean over trials",
     ),
+    worst_distance=column(pa.float64(), "the same within the matrix where it is largest"),
+    power=column(pa.float64(), "its sum of squares over the circuit's, mean over trials"),
     from_matrix=column(
         pa.float64(), "share of its weights from the same matrix as their counterpart"
     ),
@@ -149,6 +154,7 @@ FVU = table(
         "the variance of the unpruned ones, both over positions and examples",
     ),
     pooled=optional(pa.float64(), "the same with sums over the nodes divided: the study's own"),
+    fvu_last=optional(pa.float64(), "fvu at the last position alone, where the answer is read"),
 )
 NODE_IMPORTANCE = table(
     node=column(pa.string(), "active node"),
@@ -157,28 +163,6 @@ NODE_IMPORTANCE = table(
     importance=column(pa.float64(), "loss that replacing it alone adds to the pruned run, nats"),
     attribution=column(
         pa.float64(), "the same by integrated gradients from replaced to kept, all nodes at once"
-    ),
-)
-WEIGHT_TESTS = table(
-    control=column(
-        pa.string(), "non_circuit, quantile, window, layer; random_circuit (of random masks)"
-    ),
-    area_circuit=column(pa.float64(), "mean loss over the shares removed, circuit, nats"),
-    area_control=column(pa.float64(), "the same, control"),
-    spread_circuit=column(pa.float64(), "population standard deviation over trials"),
-    spread_control=column(pa.float64(), "the same, control (random_circuit: over masks)"),
-    difference=column(pa.float64(), "area_circuit - area_control, nats"),
-    low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
-    p_trials=optional(
-        pa.float64(), "permutation p that these two curves differ, over the draws of weights"
-    ),
-    loss_circuit=column(pa.float64(), "loss with all the circuit's weights removed, nats"),
-    loss_control=column(pa.float64(), "loss with as many of the control's removed, nats"),
-    n_random=column(pa.int32(), "random masks"),
-    random_difference=optional(pa.float64(), "their mean difference, nats"),
-    p_circuit=optional(
-        pa.float64(), "(1 + random masks whose difference is as large) / (masks + 1)"
     ),
 )
 
@@ -192,7 +176,6 @@ SCHEMAS = {
     "random_sweep": RANDOM_SWEEP,
     "weight_sizes": SIZES,
     "weight_matches": MATCHES,
-    "weight_tests": WEIGHT_TESTS,
     "node_runs": NODE_RUNS,
     "node_random": NODE_RANDOM,
     "unexplained": FVU,

@@ -79,16 +79,24 @@ def by_importance(weights, gains, shares):
     return rows
 
 
-def random_circuits(values, found, active, parts, count, draws):
-    """Circuits of random masks with as many active nodes at each site: [pools.Weights].
+def circuit(values, found, mask):
+    """pools.Weights of a mask.
 
-    active: bool [node];  parts: slices of the sites
+    values: [weight];  found: matrices.matrices;  mask: bool [node]
     """
-    matrix, layer = matrices.matrix_of(found), np.array([m.layer for m in found])
+    at = matrices.ends(found, mask)
+    layers = np.array([matrix.layer for matrix in found])
+    return pools.Weights(values, matrices.matrix_of(found), layers, pools.circuit_of(values, at == 2), at)  # fmt: skip
+
+
+def random_circuits(values, found, active, sites, count, draws):
+    """Circuits of random masks with as many active nodes at each site, of a like number of weights.
+
+    active: bool [node];  sites: slices of the sites;  yields: pools.Weights
+    """
+    stratum = pools.strata(sites, matrices.degrees(found, values, len(active)))
     for number in range(count):
-        mask = pools.random_mask(active, parts, draws("mask", number))
-        circuit = pools.circuit_of(values, matrices.joins(found, mask))
-        yield pools.Weights(values, matrix, layer, circuit)
+        yield circuit(values, found, pools.random_mask(active, stratum, draws("mask", number)))
 
 
 def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):

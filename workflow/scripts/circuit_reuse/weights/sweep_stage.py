@@ -16,10 +16,7 @@ def run(input, output, params, wildcards, threads, log):
     job = mask_stage.Task(model, input, cfg, params.compute["batch_tokens"], wildcards.task)
     active, mask = mask_stage.read_chosen(input.masks, input, model)
     found, values = matrices.matrices(model), matrices.flat(model)
-    weights = pools.Weights(
-        values, matrices.matrix_of(found), np.array([m.layer for m in found]),
-        pools.circuit_of(values, matrices.joins(found, active)),
-    )  # fmt: skip
+    weights = sweep.circuit(values, found, active)
     check(weights, wildcards)
 
     def draws(*names):
@@ -34,23 +31,38 @@ def run(input, output, params, wildcards, threads, log):
     )  # fmt: skip
     plan += sweep.by_importance(weights, gains, pools.shares(cfg["points"]))
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
+    sites = [site.part for site in nodes.sites(model)]
+    busiest = pools.most_active(active, sites, job.activity.cpu().numpy())
+    plan += of_busiest(sweep.circuit(values, found, busiest), cfg, draws)
     result = sweeper([numbers for *_, numbers in plan])
     rows = rows_of(plan, result, mask, job.held_out["example"].to_numpy())
     jobs.write(output.sweep, schemas.SWEEP, rows, cfg, input)
 
-    parts = [site.part for site in nodes.sites(model)]
-    others = sweep.random_circuits(values, found, active, parts, cfg["random_circuits"], draws)
-    shares = pools.shares(cfg["points"])[:: cfg["every"]][1:]
-    controls = [control for control in cfg["controls"] if control != "window"]
+    others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
+    shares = pools.shares(cfg["points"])[:: cfg["every"]]
     random = sweep.sweep_random(
-        sweeper, others, controls, shares, cfg["random_trials"], draws, cfg["quantiles"]
+        sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"]
     )
     jobs.write(output.random, schemas.RANDOM_SWEEP, random, cfg, input)
-    jobs.write(output.matches, schemas.MATCHES, matches(orders, levels, values), cfg, input)
+    jobs.write(
+        output.matches, schemas.MATCHES, matches(orders, levels, values, weights.matrix), cfg, input
+    )
     jobs.write(output.sizes, schemas.SIZES, sizes(orders, values, found), cfg, input)
     jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
     log.info("%d weights of %d; %d sets of the sweep, %d of random circuits",
              len(weights.inside()), int((values != 0).sum()), len(plan), len(random))  # fmt: skip
+
+
+def of_busiest(weights, cfg, draws):
+    """The sweep of the mask of the most active nodes, under names of its own."""
+    if not len(weights.inside()):
+        return []
+    rows, _, _ = sweep.planned(
+        weights, [cfg["matched"]], pools.shares(cfg["points"]), cfg["trials"],
+        lambda *names: draws("active", *names), cfg["quantiles"], True,
+    )  # fmt: skip
+    named = {"circuit": "active", cfg["matched"]: "active_matched"}
+    return [(named[condition], *more) for condition, *more in rows]
 
 
 def check(weights, wildcards):
@@ -86,20 +98,31 @@ def rows_of(plan, result, mask, examples):
     )
 
 
-def matches(orders, levels, values):
-    """Rows of the matches table: how like the circuit's weights each control's are."""
+def matches(orders, levels, values, matrix):
+    """Rows of the matches table: how like the circuit's weights each control's are.
+
+    matrix: [weight], the place of each weight's matrix
+    """
     rows = []
     for control in levels:
-        distances = [
-            stats.ks_2samp(np.abs(values[own]), np.abs(values[other])).statistic
-            for own, other in zip(orders["circuit"], orders[control], strict=True)
-        ]
+        distances, worst, powers = [], [], []
+        for own, other in zip(orders["circuit"], orders[control], strict=True):
+            first, second = np.abs(values[own].astype(float)), np.abs(values[other].astype(float))
+            distances.append(stats.ks_2samp(first, second).statistic)
+            powers.append(np.square(second).sum() / np.square(first).sum())
+            both = set(matrix[own]) & set(matrix[other])
+            worst.append(max((
+                stats.ks_2samp(first[matrix[own] == m], second[matrix[other] == m]).statistic
+                for m in both), default=1.0))  # fmt: skip
         total = sum(levels[control].values())
         shares = {
             f"from_{step}": levels[control].get(step, 0) / total
             for step in (*pools.WIDEN, "nearest")
         }
-        rows.append({"control": control, "distance": float(np.mean(distances)), **shares})
+        means = {"distance": distances, "worst_distance": worst, "power": powers}
+        rows.append(
+            {"control": control, **{k: float(np.mean(v)) for k, v in means.items()}, **shares}
+        )
     return rows
 
 

@@ -1,0 +1,73 @@
+"""Mistakes in the block `weights` of a config: one clear message each, before any job."""
+
+import copy
+
+import pytest
+import yaml
+from circuit_reuse import checks, tables
+from circuit_reuse.weights import checks as weight_checks
+from circuit_reuse.weights import pools, schemas
+from support import PROJECT
+
+CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+
+
+def check(monkeypatch, **changes):
+    """The config with keys of the block changed, by dotted name, checked."""
+    monkeypatch.chdir(PROJECT)
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        block = config["weights"]
+        for part in path:
+            block = block.setdefault(part, {})
+        block[last] = value
+    checks.check(config, PROJECT, PROJECT)
+    weight_checks.check(config, (PROJECT, PROJECT))
+    return config["weights"]
+
+
+def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch):
+    block = check(monkeypatch, models=[])
+    assert block["models"] == CONFIG["models"] and block["masks"]["target"]["excess"] == 0.15
+    assert block["sweep"]["trials"] >= 10 and block["sweep"]["points"] == 11
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"models": ["tiny-gpt2-spars"]}, ["weights.models", "Did you mean tiny-gpt2-sparse?"]),
+        ({"tasks": ["digit"]}, ["weights.tasks", "'digit'", "Did you mean digits?"]),
+        ({"sweep__trials": 1}, ["weights.sweep.trials is 1", "at least 2"]),
+        ({"sweep__controls": ["quantile", "matrix", "layer"]}, ["weights.sweep.controls", "non_circuit"]),
+        ({"sweep__controls": ["non_circuit", "matrix", "layer"]}, ["quantile", "weights.sweep.matched"]),
+        ({"random__circuits": 10}, ["weights.random.circuits is 10", "never below 0.091", "at least 20"]),
+        ({"random__trials": 11}, ["weights.random.trials is 11", "weights.sweep.trials (10)"]),
+        ({"sweep__matched": "windows"}, ["weights.sweep.matched", "Did you mean window?"]),
+        ({"random__every": 3}, ["weights.random.every is 3", "must divide 10"]),
+        ({"masks__temperature": 0}, ["weights.masks.temperature is 0", "more than 0"]),
+        ({"masks__taus": 1}, ["unknown key weights.masks.taus"]),
+        ({"replacement": "corrupt"}, ["weights.replacement", "mean, zero"]),
+        ({"masks__files": {"gpt2": {"digits": "a.parquet"}}}, ["weights.masks.files.gpt2", "not in weights.models"]),
+        ({"masks__files": {"tiny-gpt2-medium": {"ioi": "a.parquet"}}}, ["'ioi' is not in weights.tasks"]),
+        ({"masks__files": {"tiny-gpt2-medium": {"digits": "a.parquet"}}}, ["there is no file a.parquet"]),
+        ({"masks__files": {"tiny-gpt2-medium": {"digits": "../../a.parquet"}}}, ["leads out of the project", "a.parquet"]),
+        ({"examples": 8}, ["weights.examples"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told(monkeypatch, changes, words):
+    with pytest.raises(checks.ConfigError) as problem:
+        check(monkeypatch, **changes)
+    assert all(word in str(problem.value) for word in words), problem.value
+
+
+def test_a_mask_of_other_weights_is_told(monkeypatch, tmp_path):
+    file = PROJECT / "config" / "of_another_model.parquet"
+    row = {"coefficient": None, "layer": 0, "location": "q", "channel": 0, "node": "0.q.0", "tau": None,
+           "active": True, "chosen": True, "mask": pools.mask_hash("other", ["0.q.0"])}  # fmt: skip
+    tables.write(file, schemas.MASKS, [row], model="other")
+    try:
+        with pytest.raises(checks.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"):  # fmt: skip
+            check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": "config/of_another_model.parquet"}})  # fmt: skip
+    finally:
+        file.unlink()

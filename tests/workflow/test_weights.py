@@ -1,0 +1,137 @@
+"""The weight study end to end, on one small model."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse import fingerprint, tables
+from circuit_reuse.weights import measures, schemas
+from workflow_config import CONFIG, copied
+
+pytestmark = pytest.mark.xdist_group("workflow")
+TABLES = "results/tables/weights"
+MODEL = "tiny-gpt2-small"
+FOLDER = f"results/{MODEL}/weights/digits"
+
+
+@pytest.fixture(scope="module")
+def found(project):
+    return {path.stem: pd.read_csv(path) for path in (project.folder / TABLES).glob("*.csv")}
+
+
+def test_one_mask_is_learned_evaluated_and_saved(project, found):
+    """The mask that the sweep and the nodes are evaluated on is the one in the file, to the hash."""
+    folder = project.folder / FOLDER
+    masks = tables.read(folder / "masks.parquet", schemas.MASKS)
+    hashes = set(masks[masks["chosen"]]["mask"])
+    assert len(hashes) == 1 and masks["coefficient"].nunique() == 2
+    for name, schema in (("sweep", schemas.SWEEP), ("edges", schemas.WEIGHT_EDGES), ("node_runs", schemas.NODE_RUNS)):  # fmt: skip
+        assert set(tables.read(folder / f"{name}.parquet", schema)["mask"]) == hashes
+    circuits = found["circuits"]
+    chosen = circuits[circuits["chosen"]].iloc[0]
+    assert chosen["mask"] in hashes and chosen["nodes"] == circuits["nodes"].min()
+    assert (circuits["loss"] <= circuits["target"]).all()
+    assert chosen["nodes"] == masks[masks["chosen"]]["active"].sum()
+    curve = found["frontier"]
+    curve = curve[
+        (curve["coefficient"] == chosen["coefficient"]) & (curve["nodes"] == chosen["nodes"])
+    ]
+    assert curve["loss"].iloc[0] == pytest.approx(chosen["loss"], abs=1e-5)
+    # What the node stage measures anew is what was saved with the mask.
+    kept = found["node_tests"].set_index("direction").loc["sufficiency", "loss"]
+    assert kept == pytest.approx(chosen["loss_held_out"], abs=1e-4)
+
+
+def test_edges_are_the_circuits_weights(project, found):
+    edges, chosen = found["edges"], found["circuits"].query("chosen").iloc[0]
+    masks = tables.read(project.folder / FOLDER / "masks.parquet", schemas.MASKS)
+    active = set(masks[masks["chosen"] & masks["active"]]["node"])
+    assert len(edges) == chosen["weights"] and (edges["weight"] != 0).all()
+    assert {*edges["source"], *edges["target"]} <= active
+    ends = {"q": ("attn_in", "q"), "k": ("attn_in", "k"), "v": ("attn_in", "v"), "o": ("v", "attn_out"),
+            "in": ("mlp_in", "mlp_neuron"), "out": ("mlp_neuron", "mlp_out")}  # fmt: skip
+    for matrix, rows in edges.groupby("matrix"):
+        for column, location in zip(("source", "target"), ends[matrix], strict=True):
+            parts = rows[column].str.split(".", expand=True)
+            assert set(parts[1]) == {location} and (parts[0].astype(int) == rows["layer"]).all()
+    assert np.abs(edges["weight"]).mean() == pytest.approx(chosen["size_mean"], rel=1e-4)
+    told = json.loads((project.folder / TABLES / "edges.json").read_text())
+    assert len(told) == len(edges) and told[0]["source"] == edges["source"].iloc[0]
+
+
+def test_the_sweep_and_its_results_agree(project, found):
+    sweep, chosen = found["sweep"], found["circuits"].query("chosen").iloc[0]
+    circuit = sweep[sweep["condition"] == "circuit"]
+    assert list(circuit["count"]) == [round(share * chosen["weights"]) for share in (0, 0.25, 0.5, 0.75, 1)]  # fmt: skip
+    # All of the circuit is one set, and nothing is another, in every order.
+    assert circuit["loss_std"].iloc[[0, -1]].max() == pytest.approx(0, abs=1e-6)
+    ends = sweep[sweep["share"] == 1].set_index("condition")["loss"]
+    assert ends["circuit_importance"] == pytest.approx(ends["circuit"], abs=1e-4)
+    clean = sweep[sweep["share"] == 0]["loss"]
+    assert clean.max() - clean.min() < 1e-4
+    results = json.loads((project.folder / TABLES / "weight_ablation_sweep_results.json").read_text())  # fmt: skip
+    results = results[MODEL]["digits"]
+    assert results["metadata"]["circuit_weight_count"] == chosen["weights"]
+    assert results["metadata"]["num_trials"] == 2 and results["metadata"]["num_examples"] == 8
+    for _, row in circuit.iterrows():
+        told = results["random_circuit_results"][str(int(row["count"]))]
+        assert told == pytest.approx({"mean": row["loss"], "std": row["loss_std"]}, abs=1e-5)
+    assert (sweep["loss_low"] <= sweep["loss"] + 1e-6).all() and (sweep["loss"] <= sweep["loss_high"] + 1e-6).all()  # fmt: skip
+    matches = found["matches"].set_index("control")
+    sums = matches[["from_matrix", "from_layer", "from_model", "from_nearest"]].sum(axis=1)
+    np.testing.assert_allclose(sums, 1)
+    assert matches.loc["quantile", "distance"] < matches.loc["window", "distance"]
+
+
+def test_tests_and_findings(project, found):
+    tests = found["tests"]
+    assert set(tests["control"]) == {
+        "non_circuit",
+        "matrix",
+        "quantile",
+        "touching",
+        "window",
+        "layer",
+        "random_circuit",
+    }
+    ranked = tests.dropna(subset=["p_circuit"])
+    assert len(ranked) == 7 and (ranked["p_circuit"] >= 1 / 20 - 1e-9).all() and (ranked["q_circuit"] >= ranked["p_circuit"] - 1e-9).all()  # fmt: skip
+    assert (tests["low"] <= tests["difference"]).all() and (tests["difference"] <= tests["high"]).all()  # fmt: skip
+    same = tests[tests["control"] != "random_circuit"]
+    np.testing.assert_allclose(same["area_circuit"] - same["area_control"], same["difference"], rtol=1e-5)  # fmt: skip
+    text = (project.folder / TABLES / "findings.md").read_text()
+    assert MODEL in text and "What this page cannot say" in text and "nan" not in text
+    assert set(found["readings"]["reading"]) <= set(measures.READINGS)
+    np.testing.assert_allclose(tests["ranked"], tests["ranked"].clip(tests["ranked_low"], tests["ranked_high"]))  # fmt: skip
+    # Of the random masks nothing is removed first, which is the untouched model.
+    random, sweep = found["random_circuits"], found["sweep"]
+    clean = sweep[sweep["share"] == 0]["loss"].iloc[0]
+    np.testing.assert_allclose(random[random["share"] == 0]["loss"], clean, atol=1e-4)
+
+
+def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
+    """A mask of an earlier run takes the place of learning; of another model it is refused before any job."""
+    run = copied(project, tmp_path)
+    kept = run.folder / "config" / "mine.parquet"
+    kept.write_bytes((run.folder / FOLDER / "masks.parquet").read_bytes())
+    before = tables.read(run.folder / FOLDER / "masks.parquet", schemas.MASKS)
+    sweep = tables.read(run.folder / FOLDER / "sweep.parquet", schemas.SWEEP)
+
+    def ask(model):
+        block = CONFIG["weights"] | {"models": [model]}
+        block["masks"] = block["masks"] | {"files": {model: {"digits": "config/mine.parquet"}}}
+        run.config(weights=block)
+
+    ask("tiny-neox-small")
+    told = run.snakemake("--dry-run", check=False)
+    made_for = fingerprint.fingerprint(run.folder / "resources/models" / MODEL)
+    assert (
+        "weights.masks.files.tiny-neox-small.digits" in told and f"fingerprint {made_for}" in told
+    )
+    ask(MODEL)
+    target = f"{FOLDER}/sweep.parquet"
+    run.snakemake("--", target)
+    after = tables.read(run.folder / FOLDER / "masks.parquet", schemas.MASKS)
+    assert set(after["mask"]) == set(before[before["chosen"]]["mask"]) and after["tau"].isna().all()
+    pd.testing.assert_frame_equal(tables.read(run.folder / target, schemas.SWEEP), sweep)
