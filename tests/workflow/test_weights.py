@@ -1,6 +1,7 @@
 """The weight study end to end, on one small model."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -135,3 +136,8 @@ def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
     after = tables.read(run.folder / FOLDER / "masks.parquet", schemas.MASKS)
     assert set(after["mask"]) == set(before[before["chosen"]]["mask"]) and after["tau"].isna().all()
     pd.testing.assert_frame_equal(tables.read(run.folder / target, schemas.SWEEP), sweep)
+
+
+def test_the_overlay_of_public_models_plans_without_network(project):
+    text = project.snakemake("--dry-run", "weights", "--configfile", "config/weights.yaml")
+    assert re.search(r"^sweep_weights +10$", text, re.MULTILINE), text[-3000:]

@@ -160,7 +160,7 @@ def tests(tests, random, differences, look):
 
 def sizes(sizes, look):
     """Histograms of |w| of the circuit and of what it is compared with."""
-    figure, axes = look.grid(width=2.5, height=1.8, sharex=True)
+    figure, axes = look.grid(width=2.5, height=1.8)
     there = [name for name in CONDITIONS if name in set(sizes["condition"])]
     for row, column, model, task in look.pairs():
         ax, mine = axes[row, column], of(sizes, model, task)
