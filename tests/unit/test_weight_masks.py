@@ -152,6 +152,23 @@ def test_a_mask_is_the_smallest_on_its_curve_that_reaches_the_target():
         masks.discretise(tau, loss_of, 0.0001)
 
 
+def test_an_answer_is_right_where_it_is_first_or_before_the_distractor(batch):
+    rng = torch.Generator().manual_seed(0)
+    last = torch.rand(2, len(batch.rows), 1463, generator=rng)
+    rows = torch.arange(len(batch.rows))
+    last[0, rows, batch.answer] = 2.0
+    last[1, rows, batch.answer] = 0.9
+    last[1, rows, batch.distractor] = 0.1
+    _, metric, right = outcomes.judged(last, batch, ASKED)
+    assert right[0].all() and not right[1].any()
+    np.testing.assert_allclose(metric[1], 0.8, atol=1e-6)
+    preferred = outcomes.Asked("binary", "logit_difference", "preferred")
+    assert outcomes.judged(last, batch, preferred)[2].all()
+    # A tie counts against the answer.
+    last[0, rows, (batch.answer + 1) % 1463] = 2.0
+    assert not outcomes.judged(last, batch, ASKED)[2][0].any()
+
+
 class Planted:
     """What the stages ask of a task, for the planted model."""
 

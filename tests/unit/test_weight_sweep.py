@@ -269,6 +269,9 @@ def test_orders_by_importance_hurt_more_than_random_ones(planted):
     shares = [0.0, 0.1]
     best = sweep.by_importance(weights, gains, shares)
     plan, _, _ = sweep.planned(weights, ["non_circuit"], shares, 8, draws, 4, True)
+    whole = sweep.by_importance(weights, gains, [1.0])
+    for (_, _, _, order), pool in zip(whole, (weights.inside(), weights.outside()), strict=True):
+        assert (np.diff(gains[order]) <= 0).all() and gains[order].max() == gains[pool].max()
     greedy = sweeper([best[1][-1]]).loss.mean()
     random = sweeper([n for c, _, s, n in plan if c == "circuit" and s == 0.1]).loss.mean()
     assert greedy > 2 * random
