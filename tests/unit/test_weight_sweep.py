@@ -109,6 +109,20 @@ def test_a_weight_joins_the_nodes_that_it_is_said_to_join(architecture):
         torch.testing.assert_close(silent, same, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_matrices_of_every_architecture_are_known(family, tmp_path):
+    """All parameters of the layers but norms and biases are in them, once."""
+    torch.manual_seed(0)
+    made = FAMILIES[family]()
+    made.save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MODELS / "tiny-gpt2-medium" / name, tmp_path / name)
+    model = models.load(tmp_path, "cpu", threads=1)
+    layers = [p for name, p in made.named_parameters() if ".0." in name or ".1." in name]
+    assert matrices.matrices(model)[-1].part.stop == sum(p.numel() for p in layers if p.ndim == 2)
+    assert len(nodes.sites(model)) == 16
+
+
 def test_a_circuit_weight_needs_both_ends(architecture):
     _, model, _, _ = architecture
     found = matrices.matrices(model)

@@ -181,20 +181,15 @@ def flat(model):
     return np.concatenate(parts)
 
 
-def joins(found, active):
-    """Which weights join two active nodes, bool [weight], whether zero or not.
-
-    active: bool [node]
-    """
-    return np.concatenate(
-        [np.outer(active[m.outputs], active[m.inputs]).reshape(-1) for m in found]
-    )
-
-
 def ends(found, active):
     """How many of the two nodes of each weight are active, int8 [weight].  active: bool [node]."""
     on = active.astype(np.int8)
     return np.concatenate([np.add.outer(on[m.outputs], on[m.inputs]).reshape(-1) for m in found])
+
+
+def joins(found, active):
+    """Which weights join two active nodes, bool [weight], whether zero or not."""
+    return ends(found, active) == 2
 
 
 def degrees(found, values, count):
