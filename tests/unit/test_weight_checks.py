@@ -41,7 +41,7 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
         ({"sweep__trials": 1}, ["weights.sweep.trials is 1", "at least 2"]),
         ({"sweep__controls": ["quantile", "matrix", "layer"]}, ["weights.sweep.controls", "non_circuit"]),
         ({"sweep__controls": ["non_circuit", "matrix", "layer"]}, ["quantile", "weights.sweep.matched"]),
-        ({"random__circuits": 10}, ["weights.random.circuits is 10", "never below 0.091", "at least 20"]),
+        ({"random__circuits": 10}, ["weights.random.circuits is 10", "never below 0.091", "at least 19"]),
         ({"random__trials": 11}, ["weights.random.trials is 11", "weights.sweep.trials (10)"]),
         ({"sweep__matched": "windows"}, ["weights.sweep.matched", "Did you mean window?"]),
         ({"random__every": 3}, ["weights.random.every is 3", "must divide 10"]),
@@ -52,6 +52,8 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
         ({"masks__files": {"tiny-gpt2-medium": {"ioi": "a.parquet"}}}, ["'ioi' is not in weights.tasks"]),
         ({"masks__files": {"tiny-gpt2-medium": {"digits": "a.parquet"}}}, ["there is no file a.parquet"]),
         ({"masks__files": {"tiny-gpt2-medium": {"digits": "../../a.parquet"}}}, ["leads out of the project", "a.parquet"]),
+        ({"masks__files": {"tiny-gpt2-medium": {"digits": "results/tiny-gpt2-medium/weights/digits/masks.parquet"}}}, ["copy it elsewhere"]),
+        ({"sweep__controls": ["random", "quantile"]}, ["'random'", "non_circuit, matrix, quantile"]),
         ({"examples": 8}, ["weights.examples"]),
     ],
 )  # fmt: skip

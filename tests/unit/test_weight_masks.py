@@ -176,7 +176,21 @@ class Planted:
         self.model, self.testing, self.asked, self.tokens = model, [batch], ASKED, 2048
         self.replacement = nodes.moments(model, [batch.clean])[0]
 
-    runs = mask_stage.Task.runs
+        self.choosing = self.testing
+
+    runs, losses, all_nodes = (
+        mask_stage.Task.runs,
+        mask_stage.Task.losses,
+        mask_stage.Task.all_nodes,
+    )
+
+
+def test_a_target_that_nothing_meets_asks_for_nothing(planted):
+    job = Planted(*planted)
+    empty = job.losses(~job.all_nodes())[0]
+    mask_stage.check_empty(job, empty - 0.01, "digits")
+    with pytest.raises(ValueError, match=rf"'digits'.*{empty:.3f} nats.*weights.masks.target"):
+        mask_stage.check_empty(job, empty + 0.01, "digits")
 
 
 def run_plan(job, plan):

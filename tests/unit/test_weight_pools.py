@@ -18,7 +18,14 @@ def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
     matrix = np.repeat(np.arange(3), count)
     joins = rng.random(len(values)) < share
     ends = np.where(joins, 2, rng.integers(0, 2, len(values)))
-    return pools.Weights(values, matrix, np.array([0, 0, 1]), pools.circuit_of(values, joins), ends)
+    return pools.Weights(
+        values,
+        matrix,
+        np.array([0, 0, 1]),
+        pools.circuit_of(values, joins),
+        ends,
+        ("0.q", "0.k", "1.q"),
+    )
 
 
 @pytest.mark.parametrize("control", pools.CONTROLS)
@@ -70,7 +77,10 @@ def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted
     w.circuit[first] = False
     w.circuit[first[np.argsort(-np.abs(w.values[first]))[:40]]] = True
     order = pools.circuit_order(w, np.random.default_rng(1))
-    with pytest.raises(pools.PoolTooSmall, match=r"\d+ of \d+ weights .* matrix 0 has 40 weights"):
+    with pytest.raises(
+        pools.PoolTooSmall,
+        match=r"\d+ of \d+ weights .* matrix 0\.q has 40 weights .*use fewer weights.sweep.quantiles",
+    ):
         pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
     numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5, True)
     assert len(set(numbers)) == len(order) == sum(levels.values()) and levels["matrix"] < len(order)

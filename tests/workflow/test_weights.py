@@ -138,6 +138,26 @@ def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
     pd.testing.assert_frame_equal(tables.read(run.folder / target, schemas.SWEEP), sweep)
 
 
+def test_legends_and_labels_lie_inside_figures_of_one_panel(project):
+    from circuit_reuse.figures import weights_study
+
+    cfg = {
+        "models": [MODEL],
+        "tasks": ["digits"],
+        "titles": {"digits": "Digits"},
+        "matched": "quantile",
+    }
+    drawn = weights_study.figures((project.folder / TABLES).glob("*.csv"), cfg)
+    assert {path.stem for path in (project.folder / "results/figures/weights").glob("*.png")} == set(drawn)  # fmt: skip
+    for name, make in drawn.items():
+        figure = make()
+        figure.draw_without_rendering()
+        labels = [ax.xaxis.label for ax in figure.axes] + [ax.yaxis.label for ax in figure.axes]
+        for part in (*figure.legends, *(label for label in labels if label.get_text())):
+            box, whole = part.get_window_extent(), figure.bbox
+            assert box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1, (name, part)  # fmt: skip
+
+
 def test_the_overlay_of_public_models_plans_without_network(project):
     text = project.snakemake("--dry-run", "weights", "--configfile", "config/weights.yaml")
-    assert re.search(r"^sweep_weights +10$", text, re.MULTILINE), text[-3000:]
+    assert re.search(r"^sweep_weights +8$", text, re.MULTILINE), text[-3000:]

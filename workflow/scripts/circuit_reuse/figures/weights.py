@@ -25,6 +25,8 @@ LOCATIONS = ["attn_in", "q", "k", "v", "attn_out", "mlp_in", "mlp_neuron", "mlp_
 MATRICES = ["q", "k", "v", "o", "in", "gate", "out"]
 # A loss below this is drawn at it: a logarithm has no 0.
 LEAST = 1e-4
+# Inches that a legend of three columns takes.
+WIDE = 5.2
 BY_MODEL = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000"]
 
 
@@ -49,12 +51,17 @@ class Look:
             for column, model in enumerate(self.models)
         ]
 
-    def grid(self, **options):
+    def grid(self, width, height):
         """A panel for each model and task, titled."""
-        figure, axes = style.grid(len(self.tasks), len(self.models), **options)
+        figure, axes = panels(len(self.tasks), len(self.models), width, height)
         for row, column, model, task in self.pairs():
             axes[row, column].set_title(f"{model}\n{self.titles[task]}")
         return figure, axes
+
+
+def panels(rows, columns, width, height, **options):
+    """A grid that is wide enough for its legend, however few its columns are."""
+    return style.grid(rows, columns, width=max(width, WIDE / columns), height=height, **options)
 
 
 def of(frame, model, task):
@@ -111,6 +118,7 @@ def weight_ablation_sweep(sweep, random, look):
         Line2D([], [], color="#bbbbbb", linewidth=5, label="random masks (90 %)"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="nothing removed"),
         Line2D([], [], color=style.BASELINE, linestyle="--", linewidth=0.8, label="all but the circuit removed"),
+        Line2D([], [], color="black", linestyle=":", linewidth=0.8, label="size of the circuit"),
     ]  # fmt: skip
     below(figure, handles)
     return figure
@@ -203,7 +211,12 @@ def frontier(frontier, circuits, look):
             ax.set(xscale="log", yscale="log", xlabel=label, title=look.titles[task])
             if column == 0:
                 ax.set_ylabel("loss of the pruned model (nats)")
-    handles = [Line2D([], [], color=look.colour(model), label=model) for model in look.models]
+    if frontier.empty:
+        style.empty(axes[0, 0], "masks from files:\nno other sizes were tried")
+    handles = [
+        Line2D([], [], color=look.colour(model), marker="o", markersize=3, label=model)
+        for model in look.models
+    ]
     handles += [
         Line2D([], [], color="black", linestyle=":", label="held out"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.6, label="target"),
@@ -221,7 +234,7 @@ def smallest(frontier, size):
 
 def composition(composition, look):
     """Active nodes by layer and place, and weights by layer and matrix."""
-    figure, axes = style.grid(2 * len(look.tasks), len(look.models), width=2.5, height=1.6)
+    figure, axes = panels(2 * len(look.tasks), len(look.models), width=2.5, height=1.6)
     for row, column, model, task in look.pairs():
         mine = of(composition, model, task)
         for offset, kind, places, label in ((0, "nodes", LOCATIONS, "active nodes (%)"), (1, "weights", MATRICES, "weights")):  # fmt: skip
@@ -268,7 +281,7 @@ def interchange(nodes, look):
     return figure
 
 
-def node_sweep(nodes, node_random, look):
+def node_sweep(nodes, look):
     """Nodes replaced in the unpruned model, and masked nodes left on in the pruned one."""
     figure, axes = look.grid(width=2.6, height=2.0)
     told = {
@@ -348,25 +361,29 @@ def importance(importance, look):
 
 def training(history, look):
     """Active nodes and loss while masks were learned."""
-    figure, axes = style.grid(2 * len(look.tasks), len(look.models), width=2.3, height=1.3, sharex=True)  # fmt: skip
+    figure, axes = panels(2 * len(look.tasks), len(look.models), width=2.3, height=1.3)  # fmt: skip
     prices = sorted(history["coefficient"].unique())
     for row, column, model, task in look.pairs():
         mine = of(history, model, task)
         for offset, value, label in ((0, "active", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
             if mine.empty:
-                style.empty(ax, "mask from a file")
+                style.empty(ax, "mask from a file: nothing was learned here" if offset == 0 else "")
+                ax.set_axis_off()
                 continue
             for number, price in enumerate(prices):
                 rows = mine[mine["coefficient"] == price]
                 ax.plot(rows["step"], rows[value], color=style.BY_K[number % len(style.BY_K)])
-            ax.set_yscale("log")
-            ax.yaxis.set_minor_formatter(style.matplotlib.ticker.NullFormatter())
+            if offset:
+                ax.set_yscale("log")
+            else:
+                ax.set_ylim(bottom=0)
             ax.set_title(f"{model}\n{look.titles[task]}" if offset == 0 else "")
             if column == 0:
                 ax.set_ylabel(label)
             if offset:
                 ax.set_xlabel("step")
     handles = [Line2D([], [], color=style.BY_K[n % len(style.BY_K)], label=f"{price:g} nats a node") for n, price in enumerate(prices)]  # fmt: skip
-    below(figure, handles, 3)
+    if handles:
+        below(figure, handles, 3)
     return figure

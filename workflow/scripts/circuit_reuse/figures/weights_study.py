@@ -14,10 +14,15 @@ def draw(input, output, cfg, threads, log):
 
     cfg: models, tasks, titles, matched, figures
     """
-    found = {Path(path).stem: pd.read_csv(path, keep_default_na=True) for path in input.tables}
+    drawing.draw(figures(input.tables, cfg), output.figures, cfg["figures"], threads, log)
+
+
+def figures(paths, cfg):
+    """{file name without ending: function that returns a figure}; paths: the study's CSV tables."""
+    found = {Path(path).stem: pd.read_csv(path) for path in paths}
     look = weights.Look(cfg["models"], cfg["tasks"], cfg["titles"], cfg["matched"])
     random = found["random_circuits"]
-    figures = {
+    return {
         "weight_ablation_sweep": lambda: weights.weight_ablation_sweep(
             found["sweep"], random, look
         ),
@@ -26,12 +31,11 @@ def draw(input, output, cfg, threads, log):
         "frontier": lambda: weights.frontier(found["frontier"], found["circuits"], look),
         "composition": lambda: weights.composition(found["composition"], look),
         "interchange": lambda: weights.interchange(found["nodes"], look),
-        "node_sweep": lambda: weights.node_sweep(found["nodes"], found["random_masks"], look),
+        "node_sweep": lambda: weights.node_sweep(found["nodes"], look),
         "unexplained": lambda: weights.unexplained(found["unexplained"], look),
         "importance": lambda: weights.importance(found["importance"], look),
         "training": lambda: weights.training(found["training"], look),
     }
-    drawing.draw(figures, output.figures, cfg["figures"], threads, log)
 
 
 def differences(random):

@@ -1,5 +1,7 @@
 """Mistakes in the block `weights` of a config, told before any job; no torch."""
 
+import math
+
 from circuit_reuse import checks, fingerprint
 from circuit_reuse.checks import ConfigError
 
@@ -50,7 +52,7 @@ def check_sweep(config):
     if least > alpha:
         raise ConfigError(
             f"weights.random.circuits is {count}: p_circuit is never below {least:.3f}, so nothing could "
-            f"be shown at tests.alpha: {alpha:g}; use at least {int(1 / alpha)}"
+            f"be shown at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
         )
 
 
@@ -71,6 +73,11 @@ def check_files(config, folders):
                     + checks.nearest(task, block["tasks"])
                 )
             path = checks.inside(file, folders, f"{key}.{task}")
+            if path.name == "masks.parquet" and path.parts[-3:-2] == ("weights",):
+                raise ConfigError(
+                    f"{key}.{task}: {file} is where this study writes its masks, so it would be "
+                    "deleted before it is read; copy it elsewhere and name the copy"
+                )
             if not path.is_file():
                 raise ConfigError(f"{key}.{task}: there is no file {file}")
             folder = config["model_sources"][model].get("path")

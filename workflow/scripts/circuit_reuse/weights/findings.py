@@ -81,11 +81,15 @@ def setting(found, cfg):
     """What was run."""
     row = found["circuits"].iloc[0]
     points = found["sweep"]
+    given = found["circuits"]["coefficient"].isna()
+    origin = "learned on the train split"
+    if given.any():
+        origin = "taken from a file (what it was learned on is not known here)" + ("" if given.all() else f" or {origin}")  # fmt: skip
     n, trials = points["n"].min(), points[points["condition"] == "circuit"]["trials"].max()
     return (
         "# Findings of the weight study\n\n"
         f"For {', '.join(cfg['titles'][task] for task in cfg['tasks'])} in {', '.join(cfg['models'])} a mask over single "
-        f"channels was learned on the train split, masked nodes replaced by {'their means' if row['replacement'] == 'mean' else 'zero'}. "
+        f"channels was {origin}, masked nodes replaced by {'their means' if row['replacement'] == 'mean' else 'zero'}. "
         "A weight belongs to the circuit if it is not zero and joins two nodes that the mask keeps. Weights were then removed "
         f"from the unpruned model: {trials} random orders each, loss ({row['loss_kind'].replace('_', ' ')}, nats) on {n} held-out "
         "examples. The area of a curve is the mean loss over all shares removed."
@@ -177,6 +181,9 @@ def sweep(found, cfg):
         "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks; "
         "for random_circuit it is the area itself."
     )
+    least = 1 / (found["tests"]["n_random"].min() + 1)
+    if (found["tests"]["p_circuit"] <= least + 1e-9).any():
+        text += f" A p_circuit of {least:.3f} is the smallest that so many random masks can give."
     return text + "".join(beside(found, cfg, model, task) for model, task in pairs(found, cfg))
 
 

@@ -25,6 +25,7 @@ def learn(input, output, params, wildcards, threads, log):
         settings = masks.Settings(*(cfg[key] for key in ("coefficients", "steps", "batch", "rate", "temperature")))  # fmt: skip
         tau, history = masks.train(model, job.fitting, job.replacement, kind, settings, rng)
         target, found, curves = job.target(), [], []
+        check_empty(job, target, wildcards.task)
         for price, row in zip(cfg["coefficients"], tau, strict=True):
             mask, curve = masks.discretise(row, job.losses, target)
             found.append((price, row, mask))
@@ -40,6 +41,20 @@ def learn(input, output, params, wildcards, threads, log):
     jobs.write(output.history, schemas.HISTORY, history, cfg, input)
     jobs.write(output.frontier, schemas.FRONTIER, curves, cfg, input)
     jobs.write(output.circuits, schemas.WEIGHT_CIRCUITS, rows, cfg, input)
+
+
+def check_empty(job, target, task):
+    """A target that the empty mask meets asks for nothing.
+
+    raises: ValueError with the numbers
+    """
+    empty = job.losses(~job.all_nodes())[0]
+    if empty <= target:
+        raise ValueError(
+            f"task {task!r}: with every node replaced the loss is {empty:.3f} nats, within the target of "
+            f"{target:.3f}, so no circuit is needed; use a smaller weights.masks.target, another "
+            "weights.replacement, or leave the task out of weights.tasks"
+        )
 
 
 class Task:

@@ -28,6 +28,7 @@ class Weights:
     matrix:  [weight], the place of their matrix;  layer: [matrix], its layer
     circuit: bool [weight], nonzero and joining two active nodes
     ends:    [weight], how many of its two nodes are active
+    names:   [matrix], layer and name: 0.q
     """
 
     values: np.ndarray
@@ -35,6 +36,7 @@ class Weights:
     layer: np.ndarray
     circuit: np.ndarray
     ends: np.ndarray
+    names: tuple
 
     def inside(self):
         """Numbers of the circuit's weights."""
@@ -110,8 +112,9 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     if len(outside) < len(order):
         raise PoolTooSmall(
             f"the circuit has {len(order)} weights, and only {len(outside)} nonzero weights {where}"
-            f"lie outside it, too few for a {control} control: a smaller circuit (a higher "
-            "weights.masks.target or coefficient) leaves more"
+            f"lie outside it, too few for a {control} control: a smaller circuit leaves "
+            "more; try other weights.masks.coefficients (lower ones, where training at a high price broke "
+            "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
     return rng.choice(outside, len(order), replace=False), {"model": len(order)}
 
@@ -144,13 +147,17 @@ def matched(weights, order, outside, rng, quantiles, levels):
     short = int((found < 0).sum())
     if short:
         group = weights.groups(order[found < 0], levels[-1])[0]
-        inside = weights.groups(order, levels[-1]) == group
-        beside = weights.groups(outside, levels[-1]) == group
+        inside = int((weights.groups(order, levels[-1]) == group).sum())
+        beside = int((weights.groups(outside, levels[-1]) == group).sum())
+        name = (
+            f"matrix {weights.names[group]}" if levels[-1] == "matrix" else f"{levels[-1]} {group}"
+        )
+        advice = "fewer weights.sweep.quantiles, " if beside >= inside and quantiles > 1 else ""
         raise PoolTooSmall(
             f"{short} of {len(order)} weights of the circuit have no counterpart of their size in "
-            f"their {levels[-1]}: {levels[-1]} {group} has {int(inside.sum())} weights of the "
-            f"circuit and {int(beside.sum())} nonzero ones outside it; use fewer "
-            "weights.sweep.quantiles, weights.sweep.pool_too_small: widen, or a smaller circuit"
+            f"their {levels[-1]}: {name} has {inside} weights of the circuit and {beside} nonzero ones "
+            f"outside it; use {advice}weights.sweep.pool_too_small: widen, or a smaller circuit (other "
+            "weights.masks.coefficients, a higher weights.masks.target)"
         )
     return found, counts
 

@@ -86,7 +86,9 @@ def circuit(values, found, mask):
     """
     at = matrices.ends(found, mask)
     layers = np.array([matrix.layer for matrix in found])
-    return pools.Weights(values, matrices.matrix_of(found), layers, pools.circuit_of(values, at == 2), at)  # fmt: skip
+    names = tuple(f"{matrix.layer}.{matrix.name}" for matrix in found)
+    inside = pools.circuit_of(values, at == 2)
+    return pools.Weights(values, matrices.matrix_of(found), layers, inside, at, names)
 
 
 def random_circuits(values, found, active, sites, count, draws):
