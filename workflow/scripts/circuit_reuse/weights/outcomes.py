@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, softplus
+from tqdm import tqdm
 
 from circuit_reuse import batching, models
 
 # Weights of the copies of one run, bytes, at most, but always one copy.
 ROOM = 2**28
+# From so many copies on one wants to see how far they are.
+MANY = 100
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
     count = sum(len(batch.rows) for batch in batches)
     loss, metric = (np.empty((len(items), count), dtype=np.float32) for _ in range(2))
     correct = np.empty((len(items), count), dtype=bool)
+    bar = tqdm(
+        total=len(batches) * len(items), desc="runs", disable=None if len(items) > MANY else True
+    )
     for number, batch in enumerate(batches):
         size = tokens // batch.clean.numel()
         if copy_bytes:
@@ -77,6 +83,8 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
             rows = np.ix_(list(part), batch.rows)
             found = judged(last, batch, asked)
             loss[rows], metric[rows], correct[rows] = found
+            bar.update(len(part))
+    bar.close()
     return Outcomes(loss, metric, correct)
 
 
