@@ -17,7 +17,7 @@ from scipy import stats
 from circuit_reuse import circuits, statistics
 
 READINGS = {
-    "weights": "the circuit's weights matter, beyond their size",
+    "weights": "the circuit's weights matter beyond their size, more than those of random masks",
     "size": "large weights matter, whether the circuit's or not",
     "nothing": "nothing special about the circuit's weights",
     "less": "the circuit's weights matter less than others",
