@@ -121,6 +121,24 @@ def known_tasks(key, names, config):
             )
 
 
+def study_models(study, config, folders):
+    """Models of a study's own block, those of the run if it names none; returns {model: Space or None}."""
+    block = config[study]
+    block["models"] = block["models"] or list(config["models"])
+    known_models(f"{study}.models", block["models"], config)
+    return {name: check_model(name, config, folders) for name in block["models"]}
+
+
+def study_tasks(study, key, config, folders):
+    """Tasks under a key of a study's block must be known, and custom ones usable with its examples."""
+    block = config[study]
+    known_tasks(f"{study}.{key}", block[key], config)
+    for name in block[key]:
+        task = config["custom_tasks"].get(name)
+        if task:
+            check_custom(name, task, config, folders, block["models"], block["examples"], f"{study}.examples")  # fmt: skip
+
+
 def check_names(config):
     """Models and tasks must be known."""
     known_models("models", config["models"], config)

@@ -168,15 +168,21 @@ def outcomes(last, clean, answer, distractor, metric, accuracy):
     accuracy: top1 or preferred, see prompts.registry.Task
     """
     values = models.metric_values(last, answer, distractor, metric)
-    chosen = last.gather(1, answer[:, None])
-    # A tie counts against the answer.
-    rank = (last >= chosen).sum(1)
-    preferred = chosen[:, 0] > last.gather(1, distractor[:, None])[:, 0]
+    correct, rank = answered(last, answer, distractor, accuracy)
     log_probabilities = last.log_softmax(-1)
     kl = (clean.exp() * (clean - log_probabilities)).sum(1)
     return {
         "metric": values.float().cpu().numpy(),
-        "correct": (rank == 1 if accuracy == "top1" else preferred).cpu().numpy(),
+        "correct": correct.cpu().numpy(),
         "rank": rank.int().cpu().numpy(),
         "kl": kl.clamp_min(0).float().cpu().numpy(),
     }
+
+
+def answered(last, answer, distractor, accuracy):
+    """Whether each row answers correctly, and the rank of its answer; see `outcomes`."""
+    chosen = last.gather(1, answer[:, None])
+    # A tie counts against the answer.
+    rank = (last >= chosen).sum(1)
+    preferred = chosen[:, 0] > last.gather(1, distractor[:, None])[:, 0]
+    return (rank == 1 if accuracy == "top1" else preferred), rank

@@ -14,16 +14,8 @@ def check(config, folders):
     raises:  ConfigError with the first mistake
     """
     block = config["scaling"]
-    block["models"] = block["models"] or list(config["models"])
-    checks.known_models("scaling.models", block["models"], config)
-    checks.known_tasks("scaling.tasks", block["tasks"], config)
-    for name in block["models"]:
-        if name not in config["models"]:
-            checks.check_model(name, config, folders)
-    for name in block["tasks"]:
-        task = config["custom_tasks"].get(name)
-        if task:
-            checks.check_custom(name, task, config, folders, block["models"], block["examples"], "scaling.examples")  # fmt: skip
+    checks.study_models("scaling", config, folders)
+    checks.study_tasks("scaling", "tasks", config, folders)
     checks.check_examples(config, "scaling.examples", block["examples"])
     if block["shard_size"] < block["examples"]:
         checks.check_examples(config, "scaling.shard_size", block["shard_size"])

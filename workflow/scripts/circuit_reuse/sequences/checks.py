@@ -21,21 +21,16 @@ def check(config, folders):
     raises:  ConfigError with the first mistake
     """
     block = config["sequences"]
-    block["models"] = block["models"] or list(config["models"])
-    checks.known_models("sequences.models", block["models"], config)
-    spaces = {name: checks.check_model(name, config, folders) for name in block["models"]}
+    spaces = checks.study_models("sequences", config, folders)
     seen = {}
     for kind in KINDS:
-        checks.known_tasks(f"sequences.{kind}", block[kind], config)
+        checks.study_tasks("sequences", kind, config, folders)
         for task in block[kind]:
             if task in seen:
                 raise ConfigError(
                     f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already"
                 )
             seen[task] = kind
-            custom = config["custom_tasks"].get(task)
-            if custom:
-                checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "sequences.examples")  # fmt: skip
     for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
         check_sequence(task, config)
     for task in block["tasks"]:

@@ -12,17 +12,9 @@ def check(config, folders):
     folders: those in which models and files must lie
     raises:  ConfigError with the first mistake
     """
-    block = config["weights"]
-    block["models"] = block["models"] or list(config["models"])
-    checks.known_models("weights.models", block["models"], config)
-    for name in block["models"]:
-        checks.check_model(name, config, folders)
-    checks.known_tasks("weights.tasks", block["tasks"], config)
-    for task in block["tasks"]:
-        custom = config["custom_tasks"].get(task)
-        if custom:
-            checks.check_custom(task, custom, config, folders, block["models"], block["examples"], "weights.examples")  # fmt: skip
-    checks.check_examples(config, "weights.examples", block["examples"])
+    checks.study_models("weights", config, folders)
+    checks.study_tasks("weights", "tasks", config, folders)
+    checks.check_examples(config, "weights.examples", config["weights"]["examples"])
     check_sweep(config)
     check_files(config, folders)
 

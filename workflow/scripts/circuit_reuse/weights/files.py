@@ -1,7 +1,5 @@
 """Masks in files, and the sweep's results as one JSON; no torch."""
 
-import numpy as np
-
 from circuit_reuse import tables
 from circuit_reuse.weights import pools, schemas
 
@@ -112,14 +110,3 @@ def results(sweep, circuit, matched):
             "random_size_matched": matched,
         },
     }
-
-
-def edges_in_words(edges):
-    """The edges table as records for JSON: numpy values as Python's."""
-    return [
-        {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in row.items()
-        }
-        for row in edges.to_dict("records")
-    ]

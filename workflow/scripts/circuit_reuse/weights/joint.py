@@ -31,7 +31,7 @@ def summarise(input, output, params, wildcards, threads, log):
         table.to_csv(getattr(output, name), index=False)
     sweep = jobs.frames(input.sweep, schemas.SWEEP, 2)
     Path(output.results).write_text(json.dumps(as_json(sweep, found, cfg), indent=1) + "\n")
-    Path(output.edges_json).write_text(json.dumps(files.edges_in_words(found["edges"])) + "\n")
+    found["edges"].to_json(output.edges_json, orient="records")
     text = findings.text(found, cfg)
     Path(output.findings).write_text(text)
     Path(output.page).write_text(pages.page(text))
@@ -126,12 +126,12 @@ def node_tests(runs, random, cfg):
             low, high = statistics.mean_interval(added, cfg["tests"]["bootstrap"], seed)
             loss = float(group["loss"].mean())
             null = others[direction].to_numpy(float)
-            p = statistics.rank_p(loss, null, larger=direction == "necessity") if len(null) else None  # fmt: skip
+            p = statistics.rank_p(loss, null, larger=direction == "necessity")
             rows.append({
                 "model": model, "task": task, "direction": direction, "loss": loss,
                 "loss_added": added.mean(), "low": low, "high": high,
                 "accuracy": group["correct"].mean(),
-                "random_loss": null.mean() if len(null) else None,
+                "random_loss": null.mean(),
                 "n_random": len(null), "p_rank": p,
             })  # fmt: skip
     found = pd.DataFrame(rows)

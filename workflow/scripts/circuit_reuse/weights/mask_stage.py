@@ -1,5 +1,7 @@
 """The stage that learns the masks of one task, or reads a mask that the user gives."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -110,7 +112,12 @@ class Task:
     def weights_of(self, mask):
         """Which weights a mask's circuit has, bool [weight].  mask: bool [node]."""
         joins = matrices.joins(matrices.matrices(self.model), mask.cpu().numpy())
-        return pools.circuit_of(matrices.flat(self.model), joins)
+        return pools.circuit_of(self.weights, joins)
+
+    @cached_property
+    def weights(self):
+        """All weights in a row, [weight]."""
+        return matrices.flat(self.model)
 
     def frontier(self, price, tau, curve):
         """Rows of the frontier of one mask."""
@@ -126,14 +133,13 @@ class Task:
         both = torch.stack([mask.to(self.model.device), self.all_nodes()[0]])
         states = torch.where(both, nodes.OWN, nodes.REPLACED)
         tested, (loss, full) = self.runs(states, self.testing), self.losses(both)
-        values = matrices.flat(self.model)
-        sizes = np.abs(values[self.weights_of(mask)].astype(float))
+        sizes = np.abs(self.weights[self.weights_of(mask)].astype(float))
         return {
             "coefficient": price,
             "nodes": int(mask.sum()),
             "nodes_total": len(mask),
             "weights": len(sizes),
-            "weights_total": int((values != 0).sum()),
+            "weights_total": int((self.weights != 0).sum()),
             "size_mean": float(sizes.mean()) if len(sizes) else None,
             "size_std": float(sizes.std()) if len(sizes) else None,
             "target": target,

@@ -23,9 +23,9 @@ class Settings:
     """
 
     coefficients: tuple
-    steps: int = 300
-    batch: int = 16
-    rate: float = 0.01
+    steps: int
+    batch: int
+    rate: float
     temperature: float = 1.0
 
 

@@ -34,9 +34,9 @@ def run(input, output, params, wildcards, threads, log):
     log.info("%d runs of nodes, %d random masks", len(plan), len(random))
 
 
-def state(own, put_in=None, otherwise=REPLACED):
-    """States of all nodes: OWN where `own`, UNPRUNED where `put_in`, else `otherwise`."""
-    found = np.where(own, OWN, otherwise).astype(np.uint8)
+def state(own, put_in=None):
+    """States of all nodes: OWN where `own`, UNPRUNED where `put_in`, else REPLACED."""
+    found = np.where(own, OWN, REPLACED).astype(np.uint8)
     if put_in is not None:
         found[put_in] = UNPRUNED
     return found
@@ -93,20 +93,15 @@ def sweeps(active, cfg, draws):
 def rows_of(plan, result, mask, examples):
     """Rows of the node runs as a frame."""
     condition, layer, trial, share, counts, _ = zip(*plan, strict=True)
-    times = len(examples)
-    return pd.DataFrame(
-        {
-            "mask": mask,
-            "condition": np.repeat(condition, times),
-            "layer": pd.array(layer, dtype="Int32").repeat(times),
-            "trial": np.repeat(np.array(trial, dtype=np.int32), times),
-            "share": np.repeat(np.array(share, dtype=float), times),
-            "count": np.repeat(counts, times),
-            "example": np.tile(examples, len(plan)),
-            "loss": result.loss.reshape(-1),
-            "metric": result.metric.reshape(-1),
-            "correct": result.correct.reshape(-1),
-        }
+    layers = pd.array(layer, dtype="Int32")
+    return result.frame(
+        examples,
+        mask=mask,
+        condition=condition,
+        layer=layers,
+        trial=trial,
+        share=share,
+        count=counts,
     )
 
 
@@ -117,8 +112,6 @@ def random_masks(job, active, count, draws):
     stratum = pools.strata([site.part for site in nodes.sites(job.model)], degrees)
     drawn = [pools.random_mask(active, stratum, draws("nodes", number)) for number in range(count)]
     states = [state(own) for mask in drawn for own in (mask, ~mask)]
-    if not states:
-        return []
     loss = job.runs(torch.tensor(np.stack(states)), job.testing).loss.mean(1).reshape(-1, 2)
     return [
         {"number": number, "sufficiency": float(kept), "necessity": float(gone)}

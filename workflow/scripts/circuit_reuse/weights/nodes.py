@@ -136,13 +136,12 @@ def run(model, tokens, state, replacement, unpruned=None):
               replacement, UNPRUNED its value in the untouched run
     unpruned: values of the untouched run, a list by site of [example, position, node]
     """
+    put_in = {} if unpruned is None else dict(zip(sites(model), unpruned, strict=True))
 
     def change(site, x):
         s = state[:, None, None, site.part].to(x.device)
         x = torch.where(s == REPLACED, replacement[site.part].to(x.dtype), x)
-        if unpruned is None:
-            return x
-        return torch.where(s == UNPRUNED, unpruned[sites(model).index(site)], x)
+        return torch.where(s == UNPRUNED, put_in[site], x) if put_in else x
 
     copies = len(state)
     with changed(model, copies, change):
@@ -156,36 +155,18 @@ def values(model, tokens, state=None, replacement=None, whole=False):
     state: [node] as in `run`, or None for the untouched run; what it replaces reads as replaced
     whole: the last MLP too at every position, not at the last one alone
     """
-    kept = []
+    kept = {}
 
     def change(site, x):
         if state is not None:
             x = torch.where(state[site.part] == REPLACED, replacement[site.part].to(x.dtype), x)
-        kept.append(x[0])
+        kept[site] = x[0]
         return x
 
     with changed(model, 1, change, whole):
         models.logits(model, tokens)
-    return in_order(model, kept)
-
-
-def in_order(model, kept):
-    """Values by site, whatever the order in which the layers computed them.
-
-    A layer with parallel attention and MLP may run either first.
-    """
-    order = model.shortcuts.get("node_order")
-    if order is None:
-        order = []
-
-        def see(site, x):
-            order.append(sites(model).index(site))
-            return x
-
-        with torch.no_grad(), changed(model, 1, see):
-            models.logits(model, shortcuts.sample(model))
-        model.shortcuts["node_order"] = order
-    return [kept[order.index(place)] for place in range(len(order))]
+    # Parallel attention and MLP may run either first.
+    return [kept[site] for site in sites(model)]
 
 
 def moments(model, batches):

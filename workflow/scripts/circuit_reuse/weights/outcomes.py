@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy, softplus
 from tqdm import tqdm
 
-from circuit_reuse import batching, models
+from circuit_reuse import batching, effects, models
 
 # Weights of the copies of one run, bytes, at most, but always one copy.
 ROOM = 2**28
@@ -35,6 +36,20 @@ class Outcomes:
     loss: np.ndarray
     metric: np.ndarray
     correct: np.ndarray
+
+    def frame(self, examples, **columns):
+        """A row an item and example, items outermost.
+
+        examples: numbers of the examples;  columns: one value for all, or one for each item
+        """
+        count = len(examples)
+        frame = pd.DataFrame({"example": np.tile(examples, len(self.loss))})
+        for name, value in columns.items():
+            one = np.isscalar(value) or value is None
+            frame[name] = value if one else pd.Series(value).repeat(count).to_numpy()
+        for name in ("loss", "metric", "correct"):
+            frame[name] = getattr(self, name).reshape(-1)
+        return frame
 
 
 def losses(last, answer, distractor, kind):
@@ -89,19 +104,12 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
 
 
 def judged(last, batch, asked):
-    """Loss, metric and correctness of each copy and example, numpy [copy, example].
-
-    A tie counts against the answer, as in effects.outcomes.
-    """
+    """Loss, metric and correctness of each copy and example, numpy [copy, example]."""
     copies, rows = len(last), last.flatten(0, 1)
     answer, distractor = batch.answer.repeat(copies), batch.distractor.repeat(copies)
     loss = losses(last, batch.answer, batch.distractor, asked.loss)
     metric = models.metric_values(rows, answer, distractor, asked.metric).view(copies, -1)
-    chosen = rows.gather(1, answer[:, None])
-    if asked.accuracy == "top1":
-        right = (rows >= chosen).sum(1) == 1
-    else:
-        right = chosen[:, 0] > rows.gather(1, distractor[:, None])[:, 0]
+    right, _ = effects.answered(rows, answer, distractor, asked.accuracy)
     return loss.cpu().numpy(), metric.float().cpu().numpy(), right.view(copies, -1).cpu().numpy()
 
 

@@ -138,7 +138,9 @@ def matched(weights, order, outside, rng, quantiles, levels):
         pool_groups = weights.groups(pool, step)
         for group in np.unique(groups):
             places = waiting[groups == group]
-            fill(weights, order, places, pool[pool_groups == group], found, quantiles, rng)
+            # Weights are numbered by layer and matrix, so a group's lie side by side.
+            start, stop = np.searchsorted(pool_groups, [group, group + 1])
+            fill(weights, order, places, pool[start:stop], found, quantiles, rng)
         taken = waiting[found[waiting] >= 0]
         free[found[taken]] = False
         counts[step] = len(taken)
@@ -183,13 +185,21 @@ def fill(weights, order, places, pool, found, quantiles, rng):
 def nearest(weights, order, found, free):
     """Give each place that is still without one the free weight nearest in size; how many."""
     waiting = np.flatnonzero(found < 0)
+    if not len(waiting):
+        return 0
+    pool = np.flatnonzero(free)
+    pool = pool[np.argsort(np.abs(weights.values[pool]), kind="stable")]
+    sizes, left = np.abs(weights.values[pool]), np.ones(len(pool), dtype=bool)
     for place in waiting:
-        pool = np.flatnonzero(free)
-        if not len(pool):
+        size = abs(weights.values[order[place]])
+        at = np.searchsorted(sizes, size)
+        # Fewer than len(waiting) are taken, so on either side one of so many is left.
+        beside = np.arange(max(0, at - len(waiting)), min(len(pool), at + len(waiting)))
+        beside = beside[left[beside]]
+        if not len(beside):
             break
-        away = np.abs(np.abs(weights.values[pool]) - abs(weights.values[order[place]]))
-        found[place] = pool[away.argmin()]
-        free[found[place]] = False
+        best = beside[np.abs(sizes[beside] - size).argmin()]
+        found[place], left[best] = pool[best], False
     return int((found[waiting] >= 0).sum())
 
 

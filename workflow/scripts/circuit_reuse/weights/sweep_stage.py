@@ -1,6 +1,7 @@
 """The stage that removes weights of one circuit and of its controls."""
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from circuit_reuse import circuits, jobs, models
@@ -79,22 +80,10 @@ def check(weights, wildcards):
 
 def rows_of(plan, result, mask, examples):
     """Rows of the sweep table as a frame."""
-    import pandas as pd
-
-    count = len(examples)
     condition, trial, share, numbers = zip(*plan, strict=True)
-    return pd.DataFrame(
-        {
-            "mask": mask,
-            "condition": np.repeat(condition, count),
-            "trial": np.repeat(np.array(trial, dtype=np.int32), count),
-            "share": np.repeat(np.array(share, dtype=float), count),
-            "count": np.repeat([len(each) for each in numbers], count),
-            "example": np.tile(examples, len(plan)),
-            "loss": result.loss.reshape(-1),
-            "metric": result.metric.reshape(-1),
-            "correct": result.correct.reshape(-1),
-        }
+    counts = [len(each) for each in numbers]
+    return result.frame(
+        examples, mask=mask, condition=condition, trial=trial, share=share, count=counts
     )
 
 
@@ -148,8 +137,6 @@ def sizes(orders, values, found):
 
 def edges(weights, found, gains, names, mask):
     """The circuit's weights one by one, as a frame in the order of the table."""
-    import pandas as pd
-
     names, parts = np.array(names), []
     for each in found:
         inside = np.flatnonzero(weights.circuit[each.part])
