@@ -17,7 +17,7 @@ wildcard_constraints:
     model=one_of(config["model_sources"]),
     task=one_of([*registry.TASKS, *config["custom_tasks"]]),
     method=one_of(METHODS),
-    shard=r"(scan|sequences|weights)?\d{4}",
+    shard=r"(scan|sequences|weights|contrast)?\d{4}",
 
 
 include: "rules/models.smk"
@@ -29,6 +29,7 @@ include: "rules/report.smk"
 include: "rules/scaling.smk"
 include: "rules/sequences.smk"
 include: "rules/weights.smk"
+include: "rules/contrast.smk"
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 
@@ -49,3 +50,4 @@ rule all:
         rules.scaling.input,
         rules.sequences.input,
         rules.weights.input,
+        rules.contrast.input,

@@ -13,9 +13,9 @@ import torch
 from measure import peak_megabytes
 from shapes import PROJECT
 
-NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "weight_sweep", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
+NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "weight_sweep", "contrast_speed", "contrast_study", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
 # Those that start processes.
-WHOLE = ("imports", "head_scan", "default_run", "pruning_orders")
+WHOLE = ("imports", "head_scan", "default_run", "pruning_orders", "contrast_study")
 RESULTS = PROJECT / "benchmarks" / "results.json"
 PAGE = """# Benchmarks
 
@@ -38,6 +38,8 @@ def run_one(name):
         import pruning as module
     elif name == "weight_sweep":
         import weights as module
+    elif name == "contrast_speed":
+        import contrast as module
     elif name in WHOLE:
         import workflow as module
     else:

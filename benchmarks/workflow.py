@@ -48,6 +48,17 @@ def head_scan():
         return {"head_scan_seconds": (timed([*command, "--", *scans], folder), "s")}
 
 
+def contrast_study():
+    """The target `contrast` with 200 train pairs on one embedded model, from nothing, all cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            subprocess.run(["cp", "-r", PROJECT / part, Path(folder) / part], check=True)
+        overlay = Path(folder) / "config" / "contrast200.yaml"
+        overlay.write_text("contrast: {examples: 400}\n")
+        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "contrast"]
+        return {"contrast_study_seconds": (timed([*command, "--configfile", str(overlay)], folder), "s")}  # fmt: skip
+
+
 def imports():
     """What a job pays before it starts: torch alone, the model library, and figures."""
     code = "import sys; sys.path.insert(0, 'workflow/scripts'); "

@@ -8,6 +8,8 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 import warm
 from circuit_reuse import checks
+from circuit_reuse.circuit_files import ENDINGS
+from circuit_reuse.contrast import checks as contrast_checks
 from circuit_reuse.fingerprint import files as model_folder_files
 from circuit_reuse.prompts import registry, sequence
 from circuit_reuse.scaling import checks as scaling_checks
@@ -21,6 +23,7 @@ checks.check(config, PROJECT, Path.cwd())
 scaling_checks.check(config, (PROJECT, Path.cwd()))
 sequence_checks.check(config, (PROJECT, Path.cwd()))
 weight_checks.check(config, (PROJECT, Path.cwd()))
+contrast_checks.check(config, (PROJECT, Path.cwd()))
 
 
 def one_of(names):
@@ -97,7 +100,7 @@ def shard_range(shard):
     size, count = config["examples"]["shard_size"], config["examples"]["count"]
     if shard.startswith("scan"):
         size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
-    for study in ("sequences", "weights"):
+    for study in ("sequences", "weights", "contrast"):
         if shard.startswith(study):
             size = count = config[study]["examples"]
     number = int(shard[-4:])
@@ -281,3 +284,81 @@ def mask_file(wildcards):
     """The mask that is given for a model and task, or none."""
     files = config["weights"]["masks"]["files"]
     return files.get(wildcards.model, {}).get(wildcards.task, [])
+
+
+CONTRAST_EXAMPLES = "<results>/{model}/{task}/examples/contrast0000.parquet"
+CONTRAST_SCORES = "<results>/{model}/{task}/scores/{method}/contrast0000.parquet"
+
+
+def contrast_models(path, **more):
+    """A file of every model of the contrast study."""
+    return expand(path, model=config["contrast"]["models"], **more)
+
+
+def contrast_sets(path, sets=None):
+    """A file of every model and set of the contrast study, or of some sets."""
+    return contrast_models(
+        path, set=sorted(config["contrast"]["sets"] if sets is None else sets)
+    )
+
+
+def contrast_task(name, key):
+    """The task of a set whose prompts are the texts (task), or on which circuits are tested."""
+    each = config["contrast"]["sets"][name]
+    return each.get("task") if key == "task" else contrast_checks.behaviour(each)
+
+
+def contrast_examples(wildcards, key):
+    """The examples of the task of a set, or none."""
+    task = contrast_task(wildcards.set, key)
+    return CONTRAST_EXAMPLES.format(model=wildcards.model, task=task) if task else []
+
+
+def contrast_scores(wildcards, method):
+    """Attribution scores of the task on which the circuits of a set are tested, or none."""
+    task = contrast_task(wildcards.set, "behaviour")
+    return (
+        CONTRAST_SCORES.format(model=wildcards.model, task=task, method=method)
+        if task
+        else []
+    )
+
+
+def contrast_bos(name):
+    """Whether the texts of a set begin with the BOS token."""
+    each = config["contrast"]["sets"][name]
+    return task_cfg(each["task"])["bos"] if "task" in each else each["bos"]
+
+
+def contrast_circuits(model):
+    """Circuits from files that are tested on a model."""
+    return {
+        name: each
+        for name, each in config["contrast"]["circuits"].items()
+        if model in each["models"]
+    }
+
+
+def exported_circuits():
+    """Files of the tested circuits in every format asked for."""
+    block, found = config["contrast"], []
+    for name, each in block["sets"].items():
+        rules = {source: recipe["rules"] for source, recipe in block["recipes"].items()}
+        if contrast_checks.behaviour(each):
+            rules[block["attribution"]] = ["ratio", "knapsack"]
+        found += [
+            f"{name}.{source}.{rule}" for source in rules for rule in rules[source]
+        ]
+    return contrast_models(
+        "<results>/tables/contrast/circuits/{model}.{circuit}{ending}",
+        circuit=sorted(found),
+        ending=sorted(ENDINGS[form] for form in block["export"]),
+    )
+
+
+def contrast_table(file, title):
+    """A table of the contrast study, with its caption in the report if it has a title."""
+    path = f"<results>/tables/contrast/{file}"
+    if not title:
+        return path
+    return shown(path, "contrast_table", "Contrast", shows=f"{title} (table)")

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from circuit_reuse import comparison
 from circuit_reuse.components import Space
 from circuit_reuse.figures import circuit_page, diagrams
 from circuit_reuse.sequences import crossing, files, measures, named, published, stages
@@ -20,7 +21,7 @@ SPACE = Space(2, 3, 8, 4)
 def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     names = SPACE.of_kinds()
     first, second = ["a0.h0", "a0.h1", "m0"], ["a0.h1", "m0", "m1", "a1.h2"]
-    found = named.overlap(first, second, names)
+    found = comparison.overlap(first, second, names)
     draws = [set(draw) for draw in itertools.combinations(names, 4)]
     counts = [len(set(first) & draw) for draw in draws]
     assert found["p_value"] == pytest.approx(np.mean([n >= 2 for n in counts]))
@@ -30,7 +31,7 @@ def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     alike = [n for n, draw in zip(counts, draws, strict=True) if {"m0", "m1"} <= draw and sum(name.startswith("a0") for name in draw) == 1]  # fmt: skip
     assert found["p_layers"] == pytest.approx(np.mean([n >= 2 for n in alike]))
     assert found["expected_layers"] == pytest.approx(np.mean(alike))
-    assert named.overlap([], second, names)["p_value"] == 1
+    assert comparison.overlap([], second, names)["p_value"] == 1
 
 
 def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
@@ -44,7 +45,7 @@ def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
             [f"a0.h{n}" for n in rng.choice(6, 4, replace=False)] + [f"a3.h{rng.integers(6)}", "m0", "m1", "m2", "m3"]
             for _ in range(2)
         )  # fmt: skip
-        found = named.overlap(first, second, names)
+        found = comparison.overlap(first, second, names)
         plain.append(found["p_value"] <= 0.05)
         within.append(found["p_layers"] <= 0.05)
     assert np.mean(plain) > 0.9 and np.mean(within) <= 0.08

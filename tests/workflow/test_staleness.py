@@ -30,16 +30,34 @@ WEIGHED = {"summarise_weights": 1, "draw_weights": 1}
 SWEPT = WEIGHED | {"sweep_weights": 1}
 EVALUATED = WEIGHED | {"evaluate_nodes": 1}
 MASKED = SWEPT | EVALUATED | {"learn_masks": 1}
+# The contrast study: one model, IOI's prompts and unpaired texts of a file, tested on IOI and digits.
+COMPARED = {"replicate_circuits": 1, "draw_replicate": 1}
+CONTRASTED = {"summarise_contrast": 1, "draw_contrast": 1}
+CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2}
+MEASURED = CHOSEN | {"measure_differences": 2}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
-SCORED = SHARED | PRUNED | {"score_examples": 2 * PAIRS * SHARDS + 2, "compare_methods": MODELS}
+SCORED = (
+    SHARED
+    | PRUNED
+    | CHOSEN
+    | {"score_examples": 2 * PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS}
+)
 # The scan has as many shards of its own.
-ASKED = SCORED | SCANNED | READ | MASKED | {"tokenise_examples": 2 * PAIRS * SHARDS + 3}
+# Texts of a file are not asked for the metric.
+ASKED = (
+    SCORED
+    | SCANNED
+    | READ
+    | MASKED
+    | {"tokenise_examples": 2 * PAIRS * SHARDS + 5, "measure_differences": 1}
+)
 WRITTEN = (
     ASKED
     | UNASKED
-    | {"write_prompts": 2 * TASKS * SHARDS + TASKS + 1, "check_published_scaling": 1}
+    | {"write_prompts": 2 * TASKS * SHARDS + TASKS + 3, "check_published_scaling": 1}
+    | MEASURED
 )
 
 
@@ -61,16 +79,16 @@ def code(module, old, new):
 CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
     "controls": ({"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}}, RUN | {"share_circuits": PAIRS}),
-    "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED),
-    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | WEIGHED | {"cross_tasks": MODELS}),
+    "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED | CONTRASTED),
+    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | {"cross_tasks": MODELS}),
     "draws of the null": ({"reuse": {"draws": 120}}, {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1}),
-    "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | {"draw_reuse_atp": 1}),
+    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1, "draw_contrast": 1, "draw_replicate": 1}),
+    "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | CONTRASTED | COMPARED | {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps of integrated gradients": ({"attribution": {"steps": 9}}, PATCHED | {"summarise_reuse": 1}),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
-    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED),
+    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED | MEASURED),
     "seed": ({"seed": 1}, WRITTEN),
     "threshold of strong heads": ({"scaling": {"classes": {"tau": 0.1, "unit": "base"}}}, CLASSED),
     "random sets of heads": ({"scaling": {"heroes": {"sizes": [1, 2], "random_sets": 5, "examples": 4}}}, CLASSED),
@@ -90,6 +108,12 @@ CONFIG_EDITS = {
     "the control that is read by": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"matched": "window"}}}, SWEPT),
     "margin": ({"weights": {"sweep": CONFIG["weights"]["sweep"] | {"margin": 0.2}}}, WEIGHED),
     "interchange": ({"weights": {"nodes": {"fractions": [0, 0.5, 1], "trials": 1, "steps": 4}}}, EVALUATED),
+    "sign flips": ({"contrast": {"flips": 29}}, MEASURED),
+    "budgets": ({"contrast": {"budgets": [0.3, 0.7]}}, CHOSEN),
+    "random circuits of equal cost": ({"contrast": {"random_sets": 109}}, CONTRASTED | COMPARED | {"evaluate_circuits": 2}),
+    "margin of effects": ({"contrast": {"margin": 0.05}}, CONTRASTED),
+    "thresholds of comparisons": ({"contrast": {"replicate": CONFIG["contrast"]["replicate"] | {"thresholds": {"jaccard": 0.5}}}}, COMPARED),
+    "order of recipes": ({"contrast": {"recipes": dict(reversed(CONFIG["contrast"]["recipes"].items()))}}, {}),
     "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
 }  # fmt: skip
 
@@ -98,9 +122,9 @@ CODE_EDITS = {
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | LISTED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
+    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
-    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1}),
+    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1, "draw_contrast": 1, "draw_replicate": 1}),
     "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
     "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
     "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
@@ -113,6 +137,10 @@ CODE_EDITS = {
     "areas": (code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"), WEIGHED),
     "findings of weights": (code("weights/findings", "# Findings of the weight study", "# What was found"), WEIGHED),
     "interchange of nodes": (code("weights/node_stage", "size, shares = int(active.sum())", "size, shares = int(sum(active))"), EVALUATED),
+    "knapsack": (code("contrast/budget", "best, found = -1.0, (0, 0)", "best, found = -2.0, (0, 0)"), CHOSEN),
+    "sums of texts": (code("contrast/streaming", "slack = 1e-6", "slack = 2e-6"), MEASURED),
+    "findings of contrast": (code("contrast/findings", "# Findings: contrast", "# What was found"), CONTRASTED),
+    "how circuits are compared": (code("comparison", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"), PRUNED | COMPARED),
     "the page of circuits": (replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"), {"draw_circuits": 1}),
     "one task's prompts": (code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"), "digits"),
 }  # fmt: skip
@@ -175,8 +203,8 @@ def test_an_edit_of_the_code(project, name):
         both = ("ablate_heroes", "cross_sequences")
         per_task = [job for job in jobs if "task" in job[1] and job[0] not in both]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
-        # Shards, as many of the scan, one of the sequence study, one of the weight study.
-        assert counted(jobs)["write_prompts"] == 2 * SHARDS + 2
+        # Shards, as many of the scan, one each of the sequence, weight and contrast study.
+        assert counted(jobs)["write_prompts"] == 2 * SHARDS + 3
     else:
         assert counted(jobs) == expected
 

@@ -1,5 +1,6 @@
 """One tiny run of the workflow, in a copy of the project that tests may edit."""
 
+import json
 import os
 import re
 import shutil
@@ -46,8 +47,55 @@ CONFIG = {
         "sweep": {"points": 5, "trials": 2, "quantiles": 3, "pool_too_small": "widen", "controls": ["non_circuit", "matrix", "quantile", "touching", "window", "layer"]},
         "random": {"circuits": 19, "trials": 1, "every": 2}, "nodes": {"fractions": [0, 1], "trials": 1, "steps": 4},
     },
+    "contrast": {
+        "models": ["tiny-gpt2-small"], "examples": 24, "held_out": 8, "flips": 19, "draws": 20, "random_sets": 99,
+        "sets": {"names": {"task": "ioi"}, "own": {"file": "config/texts.csv", "paired": False, "first": "sarcastic", "second": "sincere", "behaviour": "digits"}},
+        "recipes": {"published": {"positions": "all", "score": "mean_of_norms", "scale": "none", "rules": ["published"], "mlp_threshold": 0.5}, "aligned": {"rules": ["knapsack", "ratio"]}},
+        "budget": 0.5, "budgets": [0.3, 0.9], "attribution": "atp",
+        "circuits": {"mine": {"file": "config/circuit.json", "models": ["tiny-gpt2-small"]}},
+        "export": ["circuit", "budget", "graph", "edges"],
+        "replicate": {"pairs": {"mine_and_published": {"first": "mine", "second": {"set": "names"}}}},
+    },
     "figures": {"formats": ["png"], "dpi": 50},
     "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
+}  # fmt: skip
+
+# Texts of unequal length, unpaired, and a circuit under a write budget.
+TEXTS = "text,set\n" + "".join(
+    f'"Oh {feeling}, the {thing} failed again",sarcastic\n"The {thing} worked",sincere\n'
+    for feeling, thing in zip(
+        [
+            "great",
+            "perfect",
+            "wonderful",
+            "lovely",
+            "great",
+            "perfect",
+            "lovely",
+            "great",
+            "perfect",
+            "wonderful",
+        ]
+        * 2,
+        [
+            "printer",
+            "phone",
+            "camera",
+            "radio",
+            "engine",
+            "lamp",
+            "clock",
+            "server",
+            "heater",
+            "screen",
+        ]
+        * 2,
+        strict=True,
+    )
+)
+CIRCUIT = {
+    "nodes": ["input", "m0", "a0.h1", "a2.h3"],
+    "metadata": {"total_components": 4, "write_budget_used": 160, "write_budget_max": 200, "num_mlps": 1, "num_attention_heads": 2},
 }  # fmt: skip
 
 
@@ -83,6 +131,8 @@ class Run:
                 "scaling",
                 "sequences",
                 "weights",
+                "contrast",
+                "replicate",
                 "check_published",
                 "check_heads",
             ):
@@ -128,7 +178,10 @@ def copy_project(folder):
     shutil.copytree(
         folder / "resources" / "models" / MODELS[0], folder / "resources" / "models" / "third"
     )
-    shutil.copytree(PROJECT / "resources" / "published", folder / "resources" / "published")
+    for name in ("published", "texts"):
+        shutil.copytree(PROJECT / "resources" / name, folder / "resources" / name)
+    (folder / "config" / "texts.csv").write_text(TEXTS)
+    (folder / "config" / "circuit.json").write_text(json.dumps(CIRCUIT))
     run = Run(folder)
     run.config()
     return run

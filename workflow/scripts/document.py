@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 from circuit_reuse import checks, tables
+from circuit_reuse.contrast import schemas as contrast
 from circuit_reuse.scaling import schemas
 from circuit_reuse.sequences import schemas as sequences
 from circuit_reuse.weights import schemas as weights
@@ -21,7 +22,8 @@ WHERE = {
     "effects": "results/<model>/<task>/effects/<method>.parquet, "
     "results/<model>/cross_task/<method>.effects.parquet, "
     "results/<model>/heads/<task>/heroes.parquet, "
-    "results/<model>/sequences/<task>/effects.parquet",
+    "results/<model>/sequences/<task>/effects.parquet, "
+    "results/<model>/contrast/<set>/effects.parquet",
     "tests": "results/<model>/<task>/tests/<method>.parquet",
     "cross_task": "results/<model>/cross_task/<method>.parquet",
     "agreement": "results/<model>/agreement/<method>.parquet",
@@ -68,6 +70,11 @@ WHERE = {
     "node_random": "results/<model>/weights/<task>/node_random.parquet",
     "unexplained": "results/<model>/weights/<task>/unexplained.parquet",
     "node_importance": "results/<model>/weights/<task>/node_importance.parquet",
+    "differences": "results/<model>/contrast/<set>/differences.parquet",
+    "pairs": "results/<model>/contrast/<set>/pairs.parquet",
+    "draws": "results/<model>/contrast/<set>/draws.parquet, scores.parquet (with attribution)",
+    "contrast_circuits": "results/<model>/contrast/<set>/circuits.parquet",
+    "inclusion_draws": "results/<model>/contrast/<set>/inclusion.parquet",
 }
 TABLES = """# Tables
 
@@ -130,7 +137,8 @@ def allowed(part):
         return ", ".join(map(str, part["enum"]))
     if part.get("type") == "array":
         return f"list of {allowed(part['items'])}"
-    words = [part.get("type", "map")]
+    kind = part.get("type", "map")
+    words = [kind if isinstance(kind, str) else " or ".join(kind).replace("null", "none")]
     for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")):  # fmt: skip
         if key in part:
             words.append(f"{word} {part[key]:g}")
@@ -154,7 +162,9 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    every = tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS
+    every = (
+        tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS | contrast.SCHEMAS
+    )
     for name, schema in every.items():
         text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
         for field in schema:

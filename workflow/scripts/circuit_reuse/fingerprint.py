@@ -85,6 +85,13 @@ def shape(folder):
     return Space(d_head=int(d_head), **values)
 
 
+def positions(folder):
+    """Most tokens of a text of a model, from its config.json; None if it does not say."""
+    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config.get("text_config", config)
+    return config.get("n_positions") or config.get("max_position_embeddings")
+
+
 # Causal masks and rotary frequencies, which older files of GPT-2, GPT-Neo and GPT-NeoX hold beside
 # the weights; in GPT-2 small they would count for 13 million parameters.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".inv_freq")

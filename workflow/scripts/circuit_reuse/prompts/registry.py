@@ -63,5 +63,8 @@ TASKS = {
     "boolean": Task("boolean", "Boolean"),
     "pronouns": Task("pronouns", "Pronouns"),
     "sarcasm": Task("sarcasm", "Sarcasm"),
+    "sarcasm_balanced": Task(
+        "sarcasm", "Sarcasm, balanced", options={"praise_share": 0.5, "paired_events": True}
+    ),
 }
 FAMILIES = sorted({task.family for task in TASKS.values()})

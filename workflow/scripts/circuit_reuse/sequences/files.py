@@ -1,17 +1,13 @@
-"""Circuits from files: a user's own, or published ones.  Standard library only.
+"""Circuits from files: a user's own, or published ones.
 
-A file is JSON: {"circuits": {task: [component, ...]}}; other keys are left alone.
+A file is JSON: {"circuits": {task: [component, ...]}}; other keys are left alone.  Or it is a file of one
+circuit (circuit_files) that says for which task it is.
 """
 
 import difflib
-import json
-from pathlib import Path
 
-from circuit_reuse import components
-
-
-class CircuitFileError(ValueError):
-    """A circuit file that cannot be used."""
+from circuit_reuse import circuit_files, components
+from circuit_reuse.circuit_files import CircuitFileError
 
 
 def read(path, known=None):
@@ -22,9 +18,12 @@ def read(path, known=None):
             component
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))["circuits"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise CircuitFileError(f"{path} must be JSON with the key circuits: {{task: [a5.h1, m3]}}") from None  # fmt: skip
+        content = circuit_files.load(path)
+        found = content["circuits"] if "circuits" in content else of_one(content)
+    except CircuitFileError as problem:
+        raise CircuitFileError(
+            f"{path} must be JSON with the key circuits: {{task: [a5.h1, m3]}}, or a circuit file: {problem}"
+        ) from None
     if not isinstance(found, dict):
         raise CircuitFileError(f"{path}: circuits must map tasks to lists of components")
     for task, names in found.items():
@@ -41,6 +40,14 @@ def read(path, known=None):
         if twice:
             raise CircuitFileError(f"{path}, {task}: {', '.join(twice)} is listed twice")
     return found
+
+
+def of_one(content):
+    """{task: [component]} of a file of one circuit, without the input, which is in all."""
+    circuit = circuit_files.parse(content)
+    if not circuit.about.get("task"):
+        raise CircuitFileError("it does not say for which task it is")
+    return {circuit.about["task"]: [name for name in circuit.nodes if name != "input"]}
 
 
 def is_component(name):

@@ -2,10 +2,7 @@
 
 import itertools
 
-import numpy as np
-from scipy import stats
-
-from circuit_reuse import circuits, components, fingerprint, tables
+from circuit_reuse import circuits, comparison, components, fingerprint, tables
 from circuit_reuse.sequences import files, schemas, stages
 
 
@@ -111,47 +108,6 @@ def overlaps(rows, space):
                 [name for name in each["components"] if components.kind(name) in kinds]
                 for each in (first, second)
             )
-            there = overlap(a, b, space.of_kinds(kinds))
+            there = comparison.overlap(a, b, space.of_kinds(kinds))
             found.append({"first": first["name"], "second": second["name"], "kind": kind} | there)
-    return found
-
-
-def overlap(first, second, names):
-    """How much two sets of components share, against drawing them at random from `names`.
-
-    p_value: P(as many shared or more) if the second set were any of its size (hypergeometric)
-    p_layers: the same if it had as many heads, and as many MLPs, in each layer as it has.  Circuits
-    of any task fill the first layers and hold the MLPs, so that only this one speaks of more than
-    where circuits lie.
-    """
-    common = set(first) & set(second)
-    whole, layers = shared_at_random(first, second, names, lambda name: 0), shared_at_random(
-        first, second, names, lambda name: (components.place(name)[0], components.kind(name))
-    )  # fmt: skip
-    return {
-        "n_first": len(first),
-        "n_second": len(second),
-        "total": len(names),
-        "shared": len(common),
-        "expected": float(whole @ np.arange(len(whole))),
-        "expected_layers": float(layers @ np.arange(len(layers))),
-        "jaccard": circuits.jaccard(first, second),
-        "p_value": min(1.0, float(whole[len(common) :].sum())),
-        "p_layers": min(1.0, float(layers[len(common) :].sum())),
-        "common": circuits.sorted_names(common),
-    }
-
-
-def shared_at_random(first, second, names, stratum):
-    """Probabilities of 0, 1, 2, ... shared components if the second set is drawn within strata.
-
-    stratum: function of a name; in each, as many are drawn as the second set has there
-    """
-    found = np.ones(1)
-    for group in sorted({stratum(name) for name in names}):
-        there, marked, drawn = (
-            sum(stratum(name) == group for name in listed) for listed in (names, first, second)
-        )
-        counts = np.arange(min(marked, drawn) + 1)
-        found = np.convolve(found, stats.hypergeom(there, marked, drawn).pmf(counts))
     return found

@@ -1,0 +1,122 @@
+"""Mistakes in the block `contrast` of a config: one clear message each, before any job."""
+
+import copy
+import json
+
+import pytest
+import yaml
+from circuit_reuse import checks
+from circuit_reuse.contrast import checks as contrast_checks
+from support import PROJECT
+
+CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+SHAPE = {"layers": 12, "heads": 12, "d_model": 768, "d_head": 64}
+PUBLISHED = "resources/published/sarcasm-circuits/original.json"
+
+
+def check(monkeypatch, folder=PROJECT, **changes):
+    """The config with keys of the block changed, by dotted name, checked."""
+    monkeypatch.chdir(PROJECT)
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        block = config["contrast"]
+        for part in path:
+            block = block.setdefault(part, {})
+        block[last] = value
+    checks.check(config, PROJECT, PROJECT)
+    contrast_checks.check(config, (PROJECT, folder))
+    return config["contrast"]
+
+
+def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeypatch):
+    block = check(monkeypatch, models=[])
+    assert block["models"] == CONFIG["models"]
+    assert block["sets"]["sarcasm"]["paired"] is True and block["replicate"]["persistence"] == 0.95
+    assert block["recipes"]["aligned"]["mlp_threshold"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"models": ["tiny-gpt2-mediun"]}, ["contrast.models", "Did you mean tiny-gpt2-medium?"]),
+        ({"sets__sarcasm": {"task": "sarcasme"}}, ["contrast.sets.sarcasm.task", "Did you mean sarcasm?"]),
+        ({"sets__sarcasm": {}}, ["contrast.sets.sarcasm needs either task or file", "none"]),
+        ({"sets__sarcasm": {"task": "ioi", "file": "a.csv"}}, ["either task or file", "task, file"]),
+        ({"sets__sarcasm": {"task": "sarcasm", "paired": False}}, ["paired is false", "prompts of a task are pairs"]),
+        ({"sets__sarcasm": {"task": "sarcasm", "behaviour": "io"}}, ["contrast.sets.sarcasm.behaviour", "'io'"]),
+        ({"sets__Own Texts": {"task": "ioi"}}, ["Own Texts"]),
+        ({"sets__own": {"file": "none.csv"}}, ["contrast.sets.own.file: there is no file none.csv"]),
+        ({"sets__own": {"file": "../../etc/passwd"}}, ["leads out of the project"]),
+        ({"budget": 0.05}, ["contrast.budget, model tiny-gpt2-medium", "costs 96", "at least 96 or 0.143"]),
+        ({"budget": 95}, ["contrast.budget", "95 of 672 dimensions"]),
+        ({"budgets": [0.5, 0.1]}, ["contrast.budgets", "0.1", "costs 96"]),
+        ({"budget": 9999}, ["contrast.budget: 9999 is more than the 672 dimensions"]),
+        ({"flips": 10}, ["contrast.flips is 10", "never below 0.091", "at least 19"]),
+        ({"random_sets": 10}, ["contrast.random_sets is 10", "at least 19"]),
+        ({"random_sets": 98}, ["contrast.random_sets is 98", "of 5 circuits", "at least 99"]),
+        ({"sets__own": {"file": PUBLISHED, "cluster": "words"}}, ["cluster is 'words'", "a column cluster"]),
+        ({"recipes__file": {}}, ["contrast.recipes.file", "taken"]),
+        ({"recipes__aligned__mlp_threshold": 7}, ["contrast.recipes.aligned.mlp_threshold is 7", "knapsack, ratio"]),
+        ({"recipes__aligned__positions": "begin"}, ["contrast.recipes.aligned.positions is 'begin'", "start, end"]),
+        ({"reference": "publishd"}, ["contrast.reference", "Did you mean published?"]),
+        ({"attribution": "eapig"}, ["contrast.attribution", "Did you mean eap-ig?"]),
+        ({"circuits__c": {"file": "none.json", "shape": SHAPE}}, ["contrast.circuits.c.file", "no such file"]),
+        ({"circuits__c": {"file": PUBLISHED}}, ["contrast.circuits.c.file", "give its shape", "contrast.circuits.c.models"]),
+        ({"circuits__c": {"file": PUBLISHED, "models": ["tiny-gpt2-medium"]}}, ["3 layers of 8 heads and so no", "m11", "a11.h8", "a9.h10"]),
+        ({"circuits__c": {"file": PUBLISHED, "models": ["tiny-gpt2-large"]}}, ["not in contrast.models"]),
+        ({"circuits__c": {"file": PUBLISHED, "shape": SHAPE | {"d_head": 32}}}, ["states a write cost of 11200", "make 9824"]),
+        ({"circuits__c": {"file": "circuit.pt", "shape": SHAPE}}, ["contrast.circuits.c.file", "json"]),
+        ({"replicate__pairs__p": {"first": "sarcasm_45", "second": "sarcasm_54"}}, ["contrast.replicate.pairs.p.first", "Did you mean sarcasm_54?"]),
+        ({"replicate__pairs__p": {"first": {"sets": "x"}, "second": "sarcasm_54"}}, ["unknown key sets", "model, set, recipe"]),
+        ({"replicate__pairs__p": {"first": {"recipe": "align"}, "second": "sarcasm_54"}}, ["first.recipe is 'align'", "Did you mean aligned?"]),
+        ({"replicate__pairs__p": {"first": {"recipe": "aligned", "rule": "published"}, "second": "sarcasm_54"}}, ["first.rule is 'published'", "knapsack, ratio"]),
+        ({"replicate__pairs__p": {"first": {"recipe": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}}, ["of real texts only"]),
+        ({"replicate__thresholds__jacard": 0.5}, ["unknown key contrast.replicate.thresholds.jacard", "Did you mean jaccard?"]),
+        ({"longest": 0}, ["contrast.longest is 0", "at least 1"]),
+        ({"examples": 10}, ["contrast.examples"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told(monkeypatch, changes, words):
+    with pytest.raises(checks.ConfigError) as error:
+        check(monkeypatch, **changes)
+    for word in words:
+        assert word in str(error.value), str(error.value)
+
+
+PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n" for n in range(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "words"),
+    [
+        ("first,other\na,b\n", {}, ["no column second", "found: first, other"]),
+        (PAIRS.replace("3,great the phone 3,the phone 3", "3,great the phone 3,"), {}, ["id '3': second is empty", "paired: false"]),
+        (PAIRS + "4,again,again\n", {}, ["the id '4' twice"]),
+        ("first,second\na,b\nc,d\n", {}, ["train pairs; use at least 6"]),
+        (PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","), {}, ["id '4': first has", "4 of padding", "64 positions"]),
+        ("text,set\n" + "a,x\n" * 20, {"paired": False, "first": "x", "second": "y"}, ["0 train texts of a set"]),
+        ("text,set\na,z\n", {"paired": False, "first": "x", "second": "y"}, ["set is 'z'", "x or y"]),
+        ("text,set\na,z\n", {"paired": False, "first": "x"}, ["has no second"]),
+        ("split,first,second\ntrial,a,b\n", {}, ["split is 'trial'", "train or held_out"]),
+    ],
+)  # fmt: skip
+def test_texts_that_cannot_be_compared_are_told(monkeypatch, tmp_path, text, more, words):
+    (tmp_path / "texts.csv").write_text(text)
+    own = {"file": str(tmp_path / "texts.csv")} | more
+    with pytest.raises(checks.ConfigError) as error:
+        check(monkeypatch, tmp_path, sets={"own": own})
+    for word in ("contrast.sets.own", *words):
+        assert word in str(error.value), str(error.value)
+
+
+def test_a_file_of_texts_and_a_circuit_that_fit_are_taken(monkeypatch, tmp_path):
+    (tmp_path / "texts.csv").write_text(PAIRS)
+    circuit = {"nodes": ["input", "m2", "a0.h7"], "metadata": {"write_budget_used": 204}}
+    (tmp_path / "c.json").write_text(json.dumps(circuit))
+    block = check(
+        monkeypatch, tmp_path, sets={"own": {"file": str(tmp_path / "texts.csv")}},
+        circuits__mine={"file": str(tmp_path / "c.json"), "models": ["tiny-gpt2-medium"]},
+        replicate__pairs__p={"first": "mine", "second": {"recipe": "aligned", "condition": "half_1"}},
+    )  # fmt: skip
+    assert contrast_checks.behaviour(block["sets"]["own"]) is None

@@ -1,0 +1,60 @@
+"""Convert a circuit file: python convert_circuit.py circuit.json --to graph --model resources/models/tiny-gpt2-medium
+
+Reads any format of circuit_files (this project's, a list under a write budget, a graph of EAP-IG or MIB,
+AutoCircuit's edges), checks it against the model, and writes another beside it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from circuit_reuse import circuit_files, fingerprint
+from circuit_reuse.components import Space
+
+
+def main(arguments=None):
+    """Convert one file; returns the path written."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", help="JSON or CSV")
+    parser.add_argument("--to", choices=circuit_files.FORMATS, default="circuit")
+    parser.add_argument("--model", help="folder of the model, for its shape")
+    parser.add_argument(
+        "--shape", help="layers,heads,d_model,d_head in place of --model, as 12,12,768,64"
+    )
+    parser.add_argument(
+        "--keep", type=float, help="share of scored edges or nodes, for a file of scores"
+    )
+    parser.add_argument(
+        "--parallel", action="store_true", help="MLPs beside attention, as in GPT-NeoX"
+    )
+    parser.add_argument("--output", help="where to; beside the file without it")
+    chosen = parser.parse_args(arguments)
+    shape = Space(*map(int, chosen.shape.split(","))) if chosen.shape else None
+    if chosen.model:
+        shape = fingerprint.shape(chosen.model)
+        config = json.loads((Path(chosen.model) / "config.json").read_text())
+        chosen.parallel |= config["model_type"] == "gpt_neox" and config.get(
+            "use_parallel_residual", True
+        )
+    circuit = circuit_files.read(chosen.file, shape, chosen.keep)
+    if chosen.parallel:
+        circuit.about["parallel"] = True
+    stem = Path(chosen.file).name.split(".")[0]
+    output = Path(
+        chosen.output or Path(chosen.file).parent / (stem + circuit_files.ENDINGS[chosen.to])
+    )
+    if output.resolve() == Path(chosen.file).resolve():
+        raise circuit_files.CircuitFileError(
+            f"{output} is the file itself; name another with --output"
+        )
+    circuit_files.write(output, circuit, chosen.to)
+    print(f"{output}: {len(circuit.nodes)} components, write cost {circuit_files.cost(circuit.nodes, circuit.shape)}")  # fmt: skip
+    return output
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (circuit_files.CircuitFileError, fingerprint.ModelError, ValueError) as problem:
+        sys.exit(str(problem))
