@@ -1,6 +1,7 @@
 """Circuits under a write budget: how components are chosen, and how surely."""
 
-import numpy as np
+import math
+from itertools import accumulate
 
 from circuit_reuse import components
 from circuit_reuse.circuit_files import cost, total_cost
@@ -69,11 +70,13 @@ def knapsack(ranked, scores, space, room, threshold):
     """
     positive = [name for name in ranked if scores[name] > 0]
     mlps, heads = ([n for n in positive if components.kind(n) == kind] for kind in ("mlp", "head"))
-    value = {n: np.concatenate([[0.0], np.cumsum([scores[x] for x in each])]) for n, each in (("m", mlps), ("h", heads))}  # fmt: skip
+    mlp_value, head_value = (
+        list(accumulate((scores[name] for name in each), initial=0.0)) for each in (mlps, heads)
+    )
     best, found = -1.0, (0, 0)
     for count in range(min(len(mlps), room // space.d_model) + 1):
         more = min(len(heads), (room - count * space.d_model) // space.d_head)
-        total = value["m"][count] + value["h"][more]
+        total = mlp_value[count] + head_value[more]
         if total > best * (1 + 1e-12):
             best, found = total, (count, more)
     chosen = {*mlps[: found[0]], *heads[: found[1]]}
@@ -85,7 +88,7 @@ def in_draws(draws, names, rule, space, budget, threshold=None):
 
     draws: [draw, component] scores;  names: of the columns
     """
-    known = draws[~np.isnan(draws).any(axis=1)]
+    known = [row for row in draws.tolist() if not any(map(math.isnan, row))]
     return [
         set(select(rule, dict(zip(names, row, strict=True)), space, budget, threshold))
         for row in known
@@ -93,6 +96,6 @@ def in_draws(draws, names, rule, space, budget, threshold=None):
 
 
 def inclusion(draws, names, rule, space, budget, threshold=None):
-    """Share of bootstrap draws whose circuit holds each component, [component]; see `in_draws`."""
+    """Share of bootstrap draws whose circuit holds each component, a list; see `in_draws`."""
     chosen = in_draws(draws, names, rule, space, budget, threshold)
-    return np.array([sum(name in each for each in chosen) for name in names]) / max(len(chosen), 1)
+    return [sum(name in each for each in chosen) / max(len(chosen), 1) for name in names]

@@ -5,7 +5,7 @@ import math
 from circuit_reuse import checks, circuit_files, fingerprint
 from circuit_reuse.checks import ConfigError
 from circuit_reuse.components import Space
-from circuit_reuse.contrast import budget, texts
+from circuit_reuse.contrast import budget
 
 # Names of sources that are no recipes.
 TAKEN = ("file", "gradient", "atp", "ig", "eap", "eap-ig", "patching")
@@ -66,7 +66,9 @@ def check_set(name, each, config, folders):
 
 def check_texts(key, path, each, config):
     """The texts of a file must be readable, enough, and fit into every local model."""
+    # Only where a file is given: the Snakefile is read often, and numpy takes a while.
     from circuit_reuse import examples
+    from circuit_reuse.contrast import texts
 
     block, share = config["contrast"], config["examples"]["held_out_share"]
     sides = None if each["paired"] else (each["first"], each["second"])
