@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse import circuit_files, edge_circuits
+from circuit_reuse import circuit_files, circuit_formats, components, edge_circuits
 from circuit_reuse.circuit_files import Circuit, CircuitFileError
 from circuit_reuse.components import Space
 from support import MODELS, PROJECT
@@ -39,8 +39,8 @@ def test_the_published_circuits_are_read_and_cost_what_they_state():
         circuit = circuit_files.read(PUBLISHED / f"{name}.json", GPT2)
         names = list(circuit.nodes)
         assert (len(names), sum(n[0] == "m" for n in names), sum(n[0] == "a" for n in names)) == (nodes, mlps, heads)  # fmt: skip
-        assert circuit_files.cost(names, GPT2) == 11_200 and names[:2] == ["input", "m2"]
-    assert circuit_files.total_cost(GPT2) == 19_200
+        assert components.cost(names, GPT2) == 11_200 and names[:2] == ["input", "m2"]
+    assert components.total_cost(GPT2) == 19_200
     again = circuit_files.read(PUBLISHED / "replication_54.json", GPT2)
     assert not again.ranked and again.scores["m2"] == 31.51 and again.outside["a3.h6"] == 0.8009
 
@@ -83,7 +83,7 @@ def test_weights_come_back(tmp_path):
 @pytest.mark.parametrize("parallel", [False, True])
 def test_a_graph_holds_the_edges_that_eap_ig_has(parallel):
     """Names and numbers as EAP-IG makes them from a config: it fails on any other name."""
-    graph = circuit_files.as_graph(Circuit(NODES.nodes, shape=TINY, about={"parallel": parallel}))
+    graph = circuit_formats.as_graph(Circuit(NODES.nodes, shape=TINY, about={"parallel": parallel}))
     cfg = graph["cfg"]
     assert cfg == {"n_layers": 2, "n_heads": 2, "parallel_attn_mlp": parallel, "d_model": 8}
     expected, stream = [], ["input"]
@@ -99,8 +99,8 @@ def test_a_graph_holds_the_edges_that_eap_ig_has(parallel):
 
 
 def test_gpt2_has_32491_edges_and_they_are_those_of_the_engine(model):
-    assert len(circuit_files.every_edge(GPT2)) == 32_491
-    assert len(circuit_files.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()  # fmt: skip
+    assert len(circuit_formats.every_edge(GPT2)) == 32_491
+    assert len(circuit_formats.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()  # fmt: skip
 
 
 def test_older_graphs_and_graphs_of_scores(tmp_path):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from circuit_reuse import circuit_files
+from circuit_reuse import circuit_files, components
 from circuit_reuse.components import Space
 from circuit_reuse.contrast import budget
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -28,7 +28,7 @@ def test_the_published_rule_gives_the_published_list():
         name: 7.0 + 1 / rank if name[0] == "m" else 1 / rank for rank, name in enumerate(order, 1)
     }
     chosen = budget.select("published", scores, GPT2, 11_200, threshold=7.0)
-    assert chosen == list(known.nodes) and circuit_files.cost(chosen, GPT2) == 11_200
+    assert chosen == list(known.nodes) and components.cost(chosen, GPT2) == 11_200
     # One MLP more, as in the first reproduction, and 12 heads less.
     lower = budget.select("published", scores, GPT2, 11_200, threshold=6.5)
     assert len(lower) == 43 and "m4" in lower
@@ -36,7 +36,7 @@ def test_the_published_rule_gives_the_published_list():
 
 def test_a_threshold_that_lets_too_much_in_stays_within_the_budget():
     chosen = budget.select("published", random_scores(GPT2, 0), GPT2, 2_000, threshold=0)
-    assert circuit_files.cost(chosen, GPT2) <= 2_000 and sum(name[0] == "m" for name in chosen) == 1
+    assert components.cost(chosen, GPT2) <= 2_000 and sum(name[0] == "m" for name in chosen) == 1
 
 
 def best(scores, space, room):
@@ -44,7 +44,7 @@ def best(scores, space, room):
     names, most = list(scores), 0.0
     for size in range(len(names) + 1):
         for chosen in itertools.combinations(names, size):
-            if circuit_files.cost(chosen, space) <= room:
+            if components.cost(chosen, space) <= room:
                 most = max(most, sum(scores[name] for name in chosen))
     return most
 
@@ -55,7 +55,7 @@ def test_the_knapsack_is_exact(seed):
     for room in (0, 2, 3, 8, 13, 20, 29, 40):
         chosen = budget.select("knapsack", scores, TINY, TINY.d_model + room)[1:]
         assert sum(scores[name] for name in chosen) == pytest.approx(best(scores, TINY, room))
-        assert circuit_files.cost(chosen, TINY) <= room
+        assert components.cost(chosen, TINY) <= room
 
 
 def test_the_knapsack_is_that_of_an_integer_programme():
@@ -78,7 +78,7 @@ def test_no_rule_takes_more_than_fits_and_ratio_takes_the_best_per_cost_first():
         dimensions = budget.resolve(share, TINY)
         for rule in budget.RULES:
             chosen = budget.select(rule, scores, TINY, dimensions)
-            assert chosen[0] == "input" and circuit_files.cost(chosen, TINY) <= dimensions
+            assert chosen[0] == "input" and components.cost(chosen, TINY) <= dimensions
     ratio = budget.select("ratio", scores, TINY, 48)[1:]
     rates = [scores[name] / TINY.write_cost(name) for name in ratio]
     assert rates == sorted(rates, reverse=True)

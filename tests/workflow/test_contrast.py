@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 import pytest
-from circuit_reuse import circuit_files, fingerprint, tables
+from circuit_reuse import circuit_files, components, fingerprint, tables
 from circuit_reuse.sequences import files as sequence_files
 from workflow_config import CIRCUIT, CONFIG, TEXTS, copied
 
@@ -75,7 +75,7 @@ def test_circuits_cost_what_they_may(found, space):
     rows = found["circuits"]
     for row in rows.to_dict("records"):
         names = row["components"].split()
-        assert names[0] == "input" and circuit_files.cost(names, space) == row["cost"]
+        assert names[0] == "input" and components.cost(names, space) == row["cost"]
         assert row["cost"] <= row["dimensions"]
     real = rows[(rows["condition"] == "real") & (rows["source"] != "file")]
     assert (

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from circuit_reuse import circuit_files, fingerprint
+from circuit_reuse import circuit_files, components, fingerprint
 from circuit_reuse.components import Space
 
 
@@ -49,7 +49,7 @@ def main(arguments=None):
             f"{output} is the file itself; name another with --output"
         )
     circuit_files.write(output, circuit, chosen.to)
-    print(f"{output}: {len(circuit.nodes)} components, write cost {circuit_files.cost(circuit.nodes, circuit.shape)}")  # fmt: skip
+    print(f"{output}: {len(circuit.nodes)} components, write cost {components.cost(circuit.nodes, circuit.shape)}")  # fmt: skip
     return output
 
 

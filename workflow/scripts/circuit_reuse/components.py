@@ -64,3 +64,13 @@ def order(name):
     if layer is None:
         return (-1, 0)
     return (layer, 10**6 if head is None else head)
+
+
+def cost(names, space):
+    """Write cost of a set of components: d_model for the input and an MLP, d_head for a head."""
+    return sum(space.write_cost(name) for name in names)
+
+
+def total_cost(space):
+    """Write cost of all components of a model."""
+    return cost(space.names, space)

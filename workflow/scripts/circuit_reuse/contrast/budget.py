@@ -4,7 +4,7 @@ import math
 from itertools import accumulate
 
 from circuit_reuse import components
-from circuit_reuse.circuit_files import cost, total_cost
+from circuit_reuse.components import cost, total_cost
 
 RULES = ("published", "ratio", "knapsack")
 

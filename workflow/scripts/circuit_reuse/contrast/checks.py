@@ -2,7 +2,7 @@
 
 import math
 
-from circuit_reuse import checks, circuit_files, fingerprint
+from circuit_reuse import checks, circuit_files, components, fingerprint
 from circuit_reuse.checks import ConfigError
 from circuit_reuse.components import Space
 from circuit_reuse.contrast import budget
@@ -143,7 +143,7 @@ def check_budgets(block, spaces):
                     found = budget.resolve(value, space) if space else 0
                 except budget.BudgetError as problem:
                     raise ConfigError(f"contrast.{key}, model {model}: {problem}") from None
-                total = circuit_files.total_cost(space) if space else 0
+                total = components.total_cost(space) if space else 0
                 if found > total:
                     raise ConfigError(f"contrast.{key}: {value:g} is more than the {total} dimensions that all of {model} costs")  # fmt: skip
 

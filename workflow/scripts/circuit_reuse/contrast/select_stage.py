@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import circuit_files, circuits, fingerprint, jobs, sharing, tables
+from circuit_reuse import circuit_files, circuits, components, fingerprint, jobs, sharing, tables
 from circuit_reuse.components import Space
 from circuit_reuse.contrast import budget, schemas
 
@@ -43,7 +43,7 @@ def choose(input, output, params, wildcards, threads, log):
         )
     for name, file in cfg["circuits"].items():
         read = circuit_files.read(file["file"], space, file.get("keep"))
-        used = float(circuit_files.cost(read.nodes, space))
+        used = float(components.cost(read.nodes, space))
         rows.append(row(list(read.nodes), "real", "file", name, used, used, space))
     listed = [draws, *(frame_of(*key, scores, drawn, space) for key in scores if key[1] == cfg["attribution"])]  # fmt: skip
     jobs.write(output.scores, schemas.DRAWS, pd.concat(listed), cfg, input)
@@ -86,7 +86,7 @@ def row(chosen, condition, source, rule, each, main, space):
         "rule": rule,
         "budget": float(each),
         "dimensions": int(each) if source == "file" else budget.resolve(each, space),
-        "cost": circuit_files.cost(chosen, space),
+        "cost": components.cost(chosen, space),
         "main": each == main,
         "circuit": circuits.circuit_id([name for name in chosen if name != "input"]),
         "components": list(chosen),

@@ -6,7 +6,7 @@ circuit (circuit_files) that says for which task it is.
 
 import difflib
 
-from circuit_reuse import circuit_files, components
+from circuit_reuse import circuit_files, circuit_formats, components
 from circuit_reuse.circuit_files import CircuitFileError
 
 
@@ -44,7 +44,7 @@ def read(path, known=None):
 
 def of_one(content):
     """{task: [component]} of a file of one circuit, without the input, which is in all."""
-    circuit = circuit_files.parse(content)
+    circuit = circuit_formats.parse(content)
     if not circuit.about.get("task"):
         raise CircuitFileError("it does not say for which task it is")
     return {circuit.about["task"]: [name for name in circuit.nodes if name != "input"]}
