@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from circuit_reuse import fingerprint, tables
+from circuit_reuse import fingerprint, jobs
 from circuit_reuse.components import Space
 
 
@@ -16,13 +14,7 @@ def space_of(about):
 
 def of_sets(paths, schema):
     """Rows of one table of all models and sets, with model and set in front."""
-    parts = []
-    for path in map(Path, paths):
-        frame = tables.read(path, schema)
-        frame.insert(0, "set", path.parts[-2])
-        frame.insert(0, "model", path.parts[-4])
-        parts.append(frame)
-    return pd.concat(parts, ignore_index=True)
+    return jobs.frames(paths, schema, 2).rename(columns={"task": "set"})
 
 
 def by_set(paths):

@@ -86,22 +86,10 @@ def rows_of_file(file, held_out_share, sides=None):
              unpaired texts (column text) are told apart
     returns: [{"id", "split", "cluster", "first", "second"}], or [{"id", "split", "cluster", "text", "set"}]
              the cluster is that of the column of this name, None without it
-    raises:  TextError for missing columns, empty cells, equal ids, unknown splits or labels
+    raises:  ValueError for missing columns, empty cells, equal ids, unknown splits or labels
     """
     needed = ("first", "second") if sides is None else ("text", "set")
-    frame = custom.read(file)
-    missing = [name for name in needed if name not in frame.columns]
-    if missing:
-        raise TextError(
-            f"{file} has no column {' or '.join(missing)}; needed: {', '.join(needed)}; found: "
-            f"{', '.join(map(str, frame.columns))}"
-        )
-    if "id" not in frame.columns:
-        frame["id"] = [f"{index:06d}" for index in range(len(frame))]
-    frame["id"] = frame["id"].astype(str)
-    twice = frame["id"][frame["id"].duplicated()]
-    if len(twice):
-        raise TextError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
+    frame = custom.checked(file, needed)
     found, counts = [], {}
     for record in frame.to_dict("records"):
         # Each set is split by its own count, so that both splits hold both sets in any order.

@@ -17,19 +17,7 @@ def rows(file, held_out_share):
 
     raises: ValueError for missing columns, empty cells, duplicated ids or unknown splits
     """
-    frame = read(file)
-    missing = [name for name in NEEDED if name not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns))
-        raise ValueError(
-            f"{file} has no column {' or '.join(missing)}; needed: {', '.join(NEEDED)}; found: {found}"
-        )
-    if "id" not in frame.columns:
-        frame["id"] = [f"{index:06d}" for index in range(len(frame))]
-    frame["id"] = frame["id"].astype(str)
-    twice = frame["id"][frame["id"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
+    frame = checked(file, NEEDED)
     result, seen = [], {}
     for index, record in enumerate(frame.to_dict("records")):
         empty = [name for name in NEEDED if not isinstance(record[name], str) or not record[name]]
@@ -59,6 +47,27 @@ def rows(file, held_out_share):
             }
         )
     return result
+
+
+def checked(file, needed):
+    """The file as a DataFrame with a column id.
+
+    raises: ValueError for missing columns or duplicated ids
+    """
+    frame = read(file)
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns))
+        raise ValueError(
+            f"{file} has no column {' or '.join(missing)}; needed: {', '.join(needed)}; found: {found}"
+        )
+    if "id" not in frame.columns:
+        frame["id"] = [f"{index:06d}" for index in range(len(frame))]
+    frame["id"] = frame["id"].astype(str)
+    twice = frame["id"][frame["id"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
+    return frame
 
 
 def text(value):
