@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from circuit_reuse import circuit_files, components, fingerprint, tables
 from circuit_reuse.sequences import files as sequence_files
-from workflow_config import CIRCUIT, CONFIG, TEXTS, copied
+from workflow_config import CIRCUIT, CONFIG, PROJECT, TEXTS, copied
 
 pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/contrast"
@@ -186,6 +186,8 @@ def numbers(log):
 
 def test_the_overlay_of_public_models_plans_without_network(project):
     """Texts of a file, the published recipe and budget, and the published circuits tested on the model."""
-    text = project.snakemake("--dry-run", "contrast", "--configfile", "config/contrast.yaml")
+    shipped = (PROJECT / "config" / "config.yaml").read_bytes()
+    with project.edited("config/config.yaml", lambda _: shipped):
+        text = project.snakemake("--dry-run", "contrast", "--configfile", "config/contrast.yaml")
     assert re.search(r"fetch_model\s+1\n", text) and re.search(r"measure_differences\s+2\n", text)
     assert "remarks.csv" in text and "sarcasm-circuits/original.json" in text
