@@ -55,7 +55,7 @@ def test_a_circuit_of_nodes_comes_back(tmp_path, form):
         assert list(read.nodes.items()) == list(NODES.nodes.items()) and read.outside == {"m0": 0.5}
         assert read.about["task"] == "ioi"
     if form == "graph":
-        assert list(read.nodes)[:2] == ["m1", "a0.h1"] and read.scores == {
+        assert list(read.nodes)[:2] == ["input", "m1"] and read.scores == {
             "m1": 2.5,
             "a0.h1": 1,
             "m0": 0.5,
@@ -72,6 +72,18 @@ def test_a_circuit_of_edges_comes_back(tmp_path, form):
     circuit_files.write(path, EDGES, form)
     read = circuit_files.read(path, TINY)
     assert read.edges == EDGES.edges and set(read.nodes) == set(EDGES.nodes)
+
+
+def test_no_order_is_made_up_where_scores_are_missing(tmp_path):
+    """A graph has no order but that of its scores; the published list has scores of 12 of 54."""
+    source = circuit_files.read(PUBLISHED / "original.json", GPT2)
+    for form in ("graph", "edges"):
+        path = tmp_path / f"c{circuit_files.ENDINGS[form]}"
+        circuit_files.write(path, source, form)
+        read = circuit_files.read(path, GPT2)
+        assert not read.ranked and next(iter(read.nodes)) == "input"
+        circuit_files.write(tmp_path / "again.json", read, "budget")
+        assert not circuit_files.read(tmp_path / "again.json", GPT2).ranked
 
 
 def test_weights_come_back(tmp_path):
@@ -183,6 +195,10 @@ def test_the_converter(tmp_path):
     assert set(circuit_files.read(tmp_path / "circuit.graph.json", GPT2).nodes) == set(circuit_files.read(source, GPT2).nodes)  # fmt: skip
     refused = convert("--to", "graph", "--model", str(MODELS / "tiny-neox-small"))
     assert refused.returncode == 1 and "m11" in refused.stderr and "Traceback" not in refused.stderr
+    none = convert("--to", "graph", "--model", "tiny-gpt2-smal")
+    assert none.returncode == 1 and "there is no model folder tiny-gpt2-smal" in none.stderr
+    unsized = convert("--to", "graph")
+    assert unsized.returncode == 1 and "--shape 12,12,768,64" in unsized.stderr
     same = convert("--shape", "12,12,768,64")
     assert same.returncode == 1 and "the file itself" in same.stderr
 

@@ -84,6 +84,15 @@ def test_a_mistake_is_told(monkeypatch, changes, words):
         assert word in str(error.value), str(error.value)
 
 
+def test_an_overlay_can_take_an_entry_out(monkeypatch, tmp_path):
+    (tmp_path / "texts.csv").write_text(PAIRS)
+    block = check(
+        monkeypatch, tmp_path, sets__sarcasm=None, sets__own={"file": str(tmp_path / "texts.csv")},
+        recipes__published=None, reference="aligned",
+    )  # fmt: skip
+    assert list(block["sets"]) == ["own"] and list(block["recipes"]) == ["aligned"]
+
+
 PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n" for n in range(12))
 
 
@@ -96,7 +105,7 @@ PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n"
         ("first,second\na,b\nc,d\n", {}, ["train pairs; use at least 6"]),
         (PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","), {}, ["id '4': first has", "4 of padding", "64 positions"]),
         ("text,set\n" + "a,x\n" * 20, {"paired": False, "first": "x", "second": "y"}, ["0 train texts of a set"]),
-        ("text,set\na,z\n", {"paired": False, "first": "x", "second": "y"}, ["set is 'z'", "x or y"]),
+        ("text,set\na,z\n", {"paired": False, "first": "x", "second": "y"}, ["set is 'z'", "x and y", "the column holds z"]),
         ("text,set\na,z\n", {"paired": False, "first": "x"}, ["has no second"]),
         ("split,first,second\ntrial,a,b\n", {}, ["split is 'trial'", "train or held_out"]),
     ],

@@ -1,4 +1,4 @@
-"""Convert a circuit file: python convert_circuit.py circuit.json --to graph --model resources/models/tiny-gpt2-medium
+"""Convert a circuit file: python convert_circuit.py circuit.json --to graph --shape 12,12,768,64
 
 Reads any format of circuit_files (this project's, a list under a write budget, a graph of EAP-IG or MIB,
 AutoCircuit's edges), checks it against the model, and writes another beside it.
@@ -32,6 +32,10 @@ def main(arguments=None):
     chosen = parser.parse_args(arguments)
     shape = Space(*map(int, chosen.shape.split(","))) if chosen.shape else None
     if chosen.model:
+        if not (Path(chosen.model) / "config.json").is_file():
+            raise circuit_files.CircuitFileError(
+                f"there is no model folder {chosen.model}; give one such as resources/models/tiny-gpt2-medium"
+            )
         shape = fingerprint.shape(chosen.model)
         config = json.loads((Path(chosen.model) / "config.json").read_text())
         chosen.parallel |= config["model_type"] == "gpt_neox" and config.get(
@@ -57,4 +61,9 @@ if __name__ == "__main__":
     try:
         main()
     except (circuit_files.CircuitFileError, fingerprint.ModelError, ValueError) as problem:
-        sys.exit(str(problem))
+        hint = (
+            "\nGive --shape 12,12,768,64 or --model FOLDER."
+            if "give its shape" in str(problem)
+            else ""
+        )
+        sys.exit(f"{problem}{hint}")

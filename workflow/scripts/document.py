@@ -92,7 +92,8 @@ CONFIG = """# Configuration
 
     make run ARGS="--configfile config/my.yaml"
 
-Lists are replaced as a whole, maps key by key. Every key is checked before anything runs; an
+Lists are replaced as a whole, maps key by key; null takes an entry out of a map of names
+(`contrast: {sets: {sarcasm: null}}`). Every key is checked before anything runs; an
 unknown one is an error. `paper.yaml` is the same study on public models.
 
 **The default of the table is the schema's.** An overlay lies on top of `config.yaml`, so a key that it

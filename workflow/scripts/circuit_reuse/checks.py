@@ -42,10 +42,23 @@ def check_schema(config):
     import yaml
 
     schema = yaml.safe_load(SCHEMA.read_text())
+    drop(config, schema)
     validator = jsonschema.Draft202012Validator(schema)
     for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
         raise ConfigError(explain(error))
     fill(config, schema)
+
+
+def drop(config, schema):
+    """Take out entries that an overlay sets to null in a map of names, such as custom_tasks or contrast.sets."""
+    for key, part in schema.get("properties", {}).items():
+        if not isinstance(config.get(key), dict):
+            continue
+        inner = part.get("additionalProperties")
+        if isinstance(inner, dict):
+            for name in [name for name, value in config[key].items() if value is None]:
+                del config[key][name]
+        drop(config[key], part)
 
 
 def fill(config, schema):

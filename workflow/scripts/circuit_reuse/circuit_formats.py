@@ -154,7 +154,8 @@ def graph(content, keep):
         outside={name: score for name, score in scores.items() if name not in inside},
         edges=kept or None,
         shape=Space(cfg["n_layers"], cfg["n_heads"], d_model, d_head),
-        ranked=bool(scores),
+        # Nodes without a score stand where the computation has them: that is no order of importance.
+        ranked=bool(scores) and inside - {"input"} <= set(scores),
         about={"parallel": bool(cfg.get("parallel_attn_mlp", False))},
     )
 
@@ -189,9 +190,8 @@ def in_order(names, scores):
     for name in names:
         known(name)
     order = sorted(names, key=components.order)
-    return {
-        name: scores.get(name) for name in sorted(order, key=lambda n: -abs(scores.get(n) or 0.0))
-    }
+    order.sort(key=lambda name: (name != "input", -abs(scores.get(name) or 0.0)))
+    return {name: scores.get(name) for name in order}
 
 
 def ends(edge):
@@ -299,6 +299,7 @@ def as_budget_list(circuit):
     }
     return {
         "nodes": list(circuit.nodes),
+        "ranked": circuit.ranked,
         "metadata": {
             "total_components": len(kinds),
             "write_budget_used": used,

@@ -15,7 +15,8 @@ LIMITS = (
     "two texts that have nothing to do with what is asked differ, too. Positions counted from the front are compared "
     "as they are counted, not by what stands there, and cannot see what comes after them: that shortened and padded "
     "texts change nothing there is so by construction, that beheaded ones do is not. The input is in every circuit "
-    "and never replaced, so necessity is that of the heads and MLPs. Random circuits of equal make are at most as "
+    "and never replaced, so necessity is that of the heads and MLPs. In units of spread an MLP counts as much as a head "
+    "and costs more, so that ratio and knapsack prefer heads. Random circuits of equal make are at most as "
     "many as there are, and p is never below one over their number and one."
 )
 
@@ -118,7 +119,10 @@ def differing(found, cfg):
         )
         count = int((mine["q_value"] < cfg["tests"]["alpha"]).sum())
         lines.append(f"| {model} | {name} | {recipe} | {count} of {len(mine)} | {told} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + (
+        "\n\nSignificant is that the sets' mean activations differ at a recipe's positions; it does not test the "
+        "recipe's own score, so recipes that compare the same positions of the same texts, or texts of equal length, agree in it."
+    )
 
 
 def singles(found, cfg):
@@ -158,6 +162,12 @@ def circuits(found, cfg):
         "| model | texts | scored by | chosen by | heads | MLPs | cost | keeps | random ones | q | removes | random ones | q |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
+    # Rules of one recipe often choose the same circuit.
+    rules = table.groupby(["model", "set", "source", "circuit"])["rule"].agg(", ".join)
+    table = table.drop_duplicates(["model", "set", "source", "circuit"])
+    table = table.assign(
+        rule=[rules[tuple(row)] for row in table[["model", "set", "source", "circuit"]].to_numpy()]
+    )
     for row in table.to_dict("records"):
         cells = [
             row["model"], row["set"], row["source"], row["rule"], str(row["heads"]), str(row["mlps"]),
@@ -177,7 +187,22 @@ def circuits(found, cfg):
             f"- {row['source']}, {row['rule']} ({row['set']}, {row['model']}) {verb} than the circuit of {cfg['attribution']} within the same budget "
             f"(difference {percent(row['against'])}, {percent(low)} to {percent(high)})."
         )
-    return "\n".join(lines) + "\n\n" + "\n".join(told)
+    return "\n".join(lines) + "\n\n" + "\n".join([*told, *at_budgets(found, cfg)])
+
+
+def at_budgets(found, cfg):
+    """What circuits keep at every budget: the one that is tested is one of many."""
+    lines = []
+    table = found["frontier"][found["frontier"]["source"] != "random"]
+    for (model, name, source, rule), mine in table.groupby(
+        ["model", "set", "source", "rule"], sort=False
+    ):
+        first = cfg["recipes"].get(source, {"rules": ["knapsack"]})["rules"][0]
+        if rule == first:
+            mine = mine.sort_values("dimensions")
+            told = ", ".join(f"{percent(keep)} at {min(budget, 1):.2g}" for keep, budget in zip(mine["keep"], mine["budget"], strict=True))  # fmt: skip
+            lines.append(f"- By budget, {source}, {rule} ({name}, {model}) keeps {told}.")
+    return lines
 
 
 def inclusion(found):

@@ -78,6 +78,10 @@ def listed(chosen):
 
 def export(input, paths, found, cfg):
     """Write the tested circuits of every model and set as files, with the scores they come from."""
+    # Circuits of an earlier config are none of this run.
+    for path in Path(paths[0]).parent.glob("*.json") if paths else []:
+        if path not in set(map(Path, paths)):
+            path.unlink()
     about = {Path(path).parts[-2]: fingerprint.read_description(path) for path in input.about}
     drawn = gather.of_sets(input.scores, schemas.DRAWS)
     scores = {

@@ -104,7 +104,8 @@ def rows_of_file(file, held_out_share, sides=None):
         if empty:
             raise TextError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
         if sides is not None and record["set"] not in sides:
-            raise TextError(f"{file}, id {record['id']!r}: set is {record['set']!r}; allowed: {' or '.join(sides)}")  # fmt: skip
+            there = ", ".join(sorted({str(label) for label in frame["set"]})[:6])
+            raise TextError(f"{file}, id {record['id']!r}: set is {record['set']!r}, and first and second are {' and '.join(sides)}; the column holds {there}")  # fmt: skip
         split = record.get("split") or split_of(index, held_out_share)
         if split not in custom.SPLITS:
             raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")  # fmt: skip

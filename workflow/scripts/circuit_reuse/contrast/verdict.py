@@ -24,7 +24,7 @@ LIMITS = (
     "overlap beyond chance is measured against the same. Chance does not know that some components differ more in "
     "any texts: the controls do. p of the labels flips those of all pairs of a cluster at random, in both halves, and "
     "chooses circuits anew; it says whether the difference that is asked for shapes the circuit, not whether the "
-    "circuit does anything. Bounds of the Jaccard index are over bootstrap draws of both sides, and lie lower than "
+    "circuit does anything; with few clusters in each half it has little power. Bounds of the Jaccard index are over bootstrap draws of both sides, and lie lower than "
     "the index where scores lie close together; a file has none. Thresholds are set in the config before the run. "
     "Where a file has no scores or no order, what needs them is left out, and is neither passed nor failed: the "
     "verdict says how many criteria could be judged. Scores are compared within one recipe or between files only, "

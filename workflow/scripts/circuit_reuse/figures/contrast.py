@@ -155,8 +155,10 @@ def layer_map(differences, circuits, look):
             if layer is not None:
                 x = heads if head is None else head
                 ax.add_patch(Rectangle((x - 0.44, layer - 0.44), 0.88, 0.88, fill=False, edgecolor="#E69F00", linewidth=1.4))  # fmt: skip
-        step = max(1, heads // 8)
-        ax.set_xticks([*range(0, heads, step), heads], [*map(str, range(0, heads, step)), "MLP"])
+        step = max(1, heads // 6)
+        ax.set_xticks(
+            [*range(0, heads - 1, step), heads], [*map(str, range(0, heads - 1, step)), "MLP"]
+        )
         ax.set_yticks(range(0, layers, max(1, layers // 8)))
         ax.set(xlabel="head", ylabel="layer")
         figure.colorbar(image, ax=ax, label=look.unit(recipe), pad=0.02)
@@ -219,7 +221,7 @@ def difference_and_effect(table, look):
         ax.set(yscale="log", xlabel=look.unit(recipe), ylabel="mean size of its own effect\n(share of the whole effect)")  # fmt: skip
         ax.margins(x=0.1, y=0.12)
     handles = [dot(label, colour, marker) for label, colour, marker in READINGS.values()]
-    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="counts as nothing below"))  # fmt: skip
+    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="margin: nothing below"))  # fmt: skip
     legend(figure, handles, 2 if len(look.recipes) < 3 else 3)
     return figure
 
@@ -344,7 +346,8 @@ def replicate(table):
     there = [kind for kind in PAIRS if kind in set(table["kind"])]
     handles = [dot(KINDS_OF_PAIRS[kind], PAIRS[kind]) for kind in there]
     handles += [
-        dot("does not pass all thresholds", "black", markerfacecolor="white"),
+        dot("passes all thresholds (a control: finds the same)", "black"),
+        dot("does not", "black", markerfacecolor="white"),
         Line2D([], [], color="black", linewidth=1, label="95 % of bootstrap draws"),
         Line2D([], [], color="#cccccc", linewidth=5, label="random circuits (95 %)"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="threshold"),
@@ -371,11 +374,11 @@ def ranked_lists(table):
                     ax.text(x + (-0.04 if x == 0 else 0.04), side[component], component, ha=align, va="center", fontsize=5.2, color=colour, weight=weight)  # fmt: skip
             if all(inside):
                 ax.plot([0, 1], [places[0][component], places[1][component]], color=colour, linewidth=0.7, alpha=0.7)  # fmt: skip
-        ax.set(xlim=(-0.45, 1.45), ylim=(longest - 0.4, -2.2), xticks=[], yticks=[])
+        ax.set(xlim=(-0.45, 1.45), ylim=(longest - 0.4, -4.2), xticks=[], yticks=[])
         for spine in ax.spines.values():
             spine.set_visible(False)
         for x, label in ((0, "first"), (1, "second" + ("" if ordered else "\n(order unknown)"))):
-            ax.text(x, -1.1, label, ha="center", va="center", fontsize=6.5)
+            ax.text(x, -1.2, label, ha="center", va="bottom", fontsize=6.5)
         ax.set_title(name)
     handles = [Patch(color=colour, label=label) for label, colour in KIND.values()]
     handles.append(Patch(color="black", label="in one circuit only (bold)"))
