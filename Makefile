@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run validate report test bench lint format docs lock clean
+.PHONY: run validate report test slurm test-cluster bench lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -26,6 +26,14 @@ validate: $(VENV)/done
 
 test: $(VENV)/done
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The executor of Snakemake for Slurm, which only clusters need.
+slurm: $(VENV)/done
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-slurm.lock
+
+# A study through a private Slurm of one node, of Debian's slurmctld, slurmd and slurm-client.
+test-cluster: slurm
+	$(BIN)/python -m pytest -q tests/cluster
 
 # Every figure is a ratio within one run; about a quarter of an hour on two cores, best with nothing else.
 bench: $(VENV)/done

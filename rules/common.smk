@@ -127,6 +127,16 @@ def model_inputs(wildcards):
     return f"<resources>/hub/{wildcards.model}"
 
 
+def hub_models():
+    """Models from the hub that any study of the config uses."""
+    studies = ("scaling", "sequences", "weights", "contrast")
+    used = {
+        *config["models"],
+        *(m for study in studies for m in config[study]["models"]),
+    }
+    return sorted(name for name in used if "hub" in config["model_sources"][name])
+
+
 def prompt_file(wildcards):
     """The user's own file of a custom task; built-in tasks need none."""
     return config["custom_tasks"].get(wildcards.task, {}).get("file", [])

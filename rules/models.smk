@@ -13,6 +13,12 @@ rule fetch_model:
         "../workflow/scripts/fetch_model.py"
 
 
+# Every public model of the config, for nodes without network: run where there is one.
+rule fetch_models:
+    input:
+        expand("<resources>/hub/{model}", model=hub_models()),
+
+
 rule describe_model:
     input:
         model=model_inputs,

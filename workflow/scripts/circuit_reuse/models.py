@@ -14,7 +14,7 @@ from transformer_lens.model_bridge.generalized_components import NormalizationBr
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
-from circuit_reuse import fingerprint
+from circuit_reuse import devices, fingerprint
 from circuit_reuse.components import Space
 
 transformers_logging.disable_progress_bar()
@@ -58,6 +58,8 @@ def load(folder, device="auto", dtype="float32", threads=None):
     fingerprint.files(folder)
     if threads:
         torch.set_num_threads(threads)
+    if device in ("auto", "cuda"):
+        devices.claim()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     where = {"device_map": "auto"} if device == "spread" else {"device": device}

@@ -112,7 +112,7 @@ def differing(found, cfg):
     lines = ["| model | texts | recipe | significant | largest scores |", "|---|---|---|---|---|"]
     real = found["differences"].query("condition == 'real'")
     for (model, name, recipe), mine in real.groupby(["model", "set", "recipe"], sort=False):
-        top = mine.sort_values("score", ascending=False).head(6)
+        top = mine.sort_values("score", ascending=False).head(4)
         told = ", ".join(
             f"{row.component} {number(row.score)} ({number(row.low)} to {number(row.high)})"
             for row in top.itertuples()
