@@ -1,4 +1,5 @@
 import json
+import random
 
 import pandas as pd
 import pytest
@@ -69,3 +70,28 @@ def test_latex_escapes_what_names_may_hold():
         "0.01",
         r"$<$0.001",
     ]
+
+
+def test_a_flipped_bit_or_a_cut_is_never_read_as_data(tmp_path):
+    """Whatever byte of a table changes: it is told, or what is read is what was written."""
+    rows = [row(example=n, component=f"a{n % 3}.h{n % 5}", score=n / 7) for n in range(200)]
+    path, changed = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    tables.write(path, tables.SCORES, rows, cfg={"x": 1}, model="f")
+    good, content = tables.read(path, tables.SCORES), path.read_bytes()
+    rng, told = random.Random(0), 0
+    for _ in range(400):
+        place, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+        changed.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        try:
+            read = tables.read(changed, tables.SCORES)
+        except ValueError:
+            told += 1
+            continue
+        pd.testing.assert_frame_equal(
+            read.astype({"component": str}), good.astype({"component": str})
+        )
+    assert told > 200
+    for length in (0, 4, len(content) // 2, len(content) - 1):
+        changed.write_bytes(content[:length])
+        with pytest.raises(tables.DamagedTable, match=r"b\.parquet is damaged"):
+            tables.read(changed, tables.SCORES)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workflow_config import CONFIG, copy_project
+from workflow_config import CONFIG, copied, copy_project
 
 TABLES = "results/tables/reuse"
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -109,6 +110,27 @@ def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
     run.snakemake(target)
     assert finished.stat().st_mtime_ns == before
     assert (run.folder / target).read_bytes() == (project.folder / target).read_bytes()
+
+
+def test_a_damaged_table_is_named_set_aside_and_made_anew(project, tmp_path):
+    """A cut and a flipped bit in tables that are there and up to date: what reads them says so."""
+    run = copied(project, tmp_path)
+    folder = run.folder / "results/tiny-gpt2-small/ioi"
+    target, scores, circuits = (folder / name for name in ("tests/atp.parquet", "scores/atp/0000.parquet", "circuits/atp.parquet"))  # fmt: skip
+    good = {path: path.read_bytes() for path in (target, scores, circuits)}
+    damage = {circuits: lambda b: b[: len(b) // 2], scores: lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:]}  # fmt: skip
+    for path, change in damage.items():
+        before = path.stat()
+        path.write_bytes(change(good[path]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        consumer = target if path == circuits else circuits
+        consumer.unlink()
+        text = run.snakemake(consumer.relative_to(run.folder), check=False)
+        told = next(line for line in text.splitlines() if "is damaged" in line)
+        assert str(path.relative_to(run.folder)) in told and "Run again" in told and "Traceback" not in told  # fmt: skip
+        assert not path.exists() and path.with_name(f"{path.name}.damaged").exists()
+        run.snakemake(consumer.relative_to(run.folder))
+        assert consumer.read_bytes() == good[consumer] and path.read_bytes() == good[path]
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,20 @@ def perform(request):
         log.error("%s", traceback.format_exc())
         told = isinstance(problem, (ValueError, MemoryError))
         text = str(problem) if told else traceback.format_exc()
+        text += set_aside(getattr(problem, "damaged", None))
         print(f"{request['rule']} failed: {text}\n(log: {request['log']})", file=sys.stderr)
         return FAILED
     seconds = time.monotonic() - began
     log.info("done in %.1f s, peak memory %.0f MB", seconds, peak_megabytes())
     return 0
+
+
+def set_aside(path):
+    """Put a damaged table out of the way, so that the next run makes it anew; returns what to tell."""
+    if path is None:
+        return ""
+    Path(path).replace(f"{path}.damaged")
+    return f"; it was renamed to {path}.damaged. Run again: it and what needs it are made anew"
 
 
 def load(script):

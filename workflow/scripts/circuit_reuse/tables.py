@@ -335,16 +335,32 @@ def write(path, schema, rows, **provenance):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(content, temporary, compression="zstd")
+    pq.write_table(content, temporary, compression="zstd", write_page_checksum=True)
     temporary.replace(path)
+
+
+class DamagedTable(ValueError):
+    """A table whose bytes are not those that were written; `damaged` is its path."""
+
+    def __init__(self, path, problem):
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        super().__init__(f"{path} is damaged ({reason})")
+        self.damaged = path
 
 
 def read(path, schema=None):
     """A DataFrame; with a schema, checked to have its columns.
 
-    raises: ValueError if the file was not written as that table
+    raises: DamagedTable for a truncated or altered file, ValueError if it was not written as that table
     """
-    content = pq.read_table(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no table {path}")
+    try:
+        content = pq.read_table(path, page_checksum_verification=True)
+        # Text is checked only when it is used.
+        content.validate(full=True)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as problem:
+        raise DamagedTable(path, problem) from None
     if schema is not None and set(schema.names) - set(content.column_names):
         missing = ", ".join(sorted(set(schema.names) - set(content.column_names)))
         raise ValueError(f"{path} is not the expected table: columns missing: {missing}")
