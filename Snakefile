@@ -51,3 +51,9 @@ rule all:
         rules.sequences.input,
         rules.weights.input,
         rules.contrast.input,
+
+
+# The same on public models: with --configfile config/paper.yaml.
+rule paper:
+    input:
+        rules.all.input,

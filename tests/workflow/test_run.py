@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workflow_config import CONFIG, copied, copy_project
+from workflow_config import CONFIG, PROJECT, copied, copy_project
 
 TABLES = "results/tables/reuse"
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -110,6 +110,15 @@ def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
     run.snakemake(target)
     assert finished.stat().st_mtime_ns == before
     assert (run.folder / target).read_bytes() == (project.folder / target).read_bytes()
+
+
+def test_the_paper_plans_without_network_in_few_jobs(project):
+    """All studies on public models, from the shipped config and its overlay: nothing is fetched to plan."""
+    shipped = (PROJECT / "config" / "config.yaml").read_bytes()
+    with project.edited("config/config.yaml", lambda _: shipped):
+        text = project.snakemake("--dry-run", "--quiet", "rules", "paper", "--configfile", "config/paper.yaml")  # fmt: skip
+    jobs = int(re.search(r"^total\s+(\d+)$", text, re.MULTILINE)[1])
+    assert 500 < jobs < 2000 and re.search(r"^fetch_model\s+7$", text, re.MULTILINE)
 
 
 def test_a_damaged_table_is_named_set_aside_and_made_anew(project, tmp_path):

@@ -127,6 +127,7 @@ class Run:
             values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
             if rule not in (
                 "all",
+                "paper",
                 "reuse",
                 "scaling",
                 "sequences",
