@@ -190,6 +190,34 @@ def test_a_distance_of_clusters_is_that_of_a_slow_twin():
     assert sums.clusters == 6 and sums.distance("none")[0][0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_draw_of_clusters_is_that_of_a_slow_twin():
+    """Each cluster counts as often as its weight says, and is never paired with itself."""
+    rng, owner = np.random.default_rng(6), torch.tensor([0] * 4)
+    first, second = rng.normal(size=(2, 12, 4))
+    clusters = np.array([0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5])
+    sums = filled(owner, 1, first, second, draws=30, clusters=clusters.tolist())
+    _, weights = measure.signs_and_weights(("sums", 0), clusters.tolist(), 199, 30)
+    found = sums.distance("none")[0][1:, 0]
+    assert np.isfinite(found).sum() > 20
+    apart = clusters[:, None] != clusters[None, :]
+    change = first - second
+    for value, weight in zip(found, weights, strict=True):
+        if np.isfinite(value):
+            both = np.outer(weight, weight) * apart
+            u = (both * (change @ change.T)).sum() / both.sum()
+            assert value == pytest.approx(np.sign(u) * np.sqrt(abs(u)), rel=1e-3, abs=1e-4)
+
+
+def test_what_is_the_same_by_construction_counts_as_none_whatever_rounding_says():
+    rng, owner = np.random.default_rng(8), torch.tensor([0] * 4)
+    first = rng.normal(size=(10, 4))
+    signs, weights = measure.signs_and_weights(STREAM, range(10), 19, 20)
+    sums = streaming.Sums(owner, 1, 19, 20, 1e-5)
+    both = (torch.tensor(each, dtype=torch.float32) for each in (first, first + 0.01))
+    norms = sums.add(*both, signs, weights, same=np.ones(10, dtype=bool))
+    assert (norms == 0).all() and sums.p_distance()[0] == 1
+
+
 def test_a_draw_of_too_few_pairs_has_no_distance():
     rng, owner = np.random.default_rng(4), torch.tensor([0] * 6)
     sums = filled(owner, 1, *rng.normal(size=(2, 5, 6)), draws=400)
