@@ -75,7 +75,7 @@ def test_a_circuit_of_edges_comes_back(tmp_path, form):
 
 
 def test_no_order_is_made_up_where_scores_are_missing(tmp_path):
-    """A graph has no order but that of its scores; the published list has scores of 12 of 54."""
+    """A graph has no order but that of its scores; the published list has scores of 13 of 54."""
     source = circuit_files.read(PUBLISHED / "original.json", GPT2)
     for form in ("graph", "edges"):
         path = tmp_path / f"c{circuit_files.ENDINGS[form]}"
