@@ -1,8 +1,10 @@
 """Places and examples that tests share."""
 
+import copy
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODELS = PROJECT / "resources" / "models"
@@ -18,3 +20,23 @@ def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", **options):
     tokenizer, bos = load_tokenizer(folder)
     rows = [row(*made) for made in generate(task, count, options=options)]
     return pd.DataFrame([tokenise(tokenizer, bos, each) for each in rows])
+
+
+def checked(study, check, monkeypatch, folder=PROJECT, **changes):
+    """A study's block of the shipped config with keys changed, by dotted name (a__b), after its check.
+
+    check:  function of the config and of the folders in which files may lie, beside the project
+    """
+    from circuit_reuse import checks
+
+    monkeypatch.chdir(PROJECT)
+    config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        block = config[study]
+        for part in path:
+            block = block.setdefault(part, {})
+        block[last] = copy.deepcopy(value)
+    checks.check(config, PROJECT, PROJECT)
+    check(config, (PROJECT, folder))
+    return config[study]

@@ -5,7 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse import circuit_files, circuit_formats, components, edge_circuits
+from circuit_reuse import (
+    circuit_files,
+    circuit_formats,
+    components,
+    edge_circuits,
+    fingerprint,
+    models,
+)
 from circuit_reuse.circuit_files import Circuit, CircuitFileError
 from circuit_reuse.components import Space
 from support import MODELS, PROJECT
@@ -108,6 +115,12 @@ def test_a_graph_holds_the_edges_that_eap_ig_has(parallel):
     assert sorted(graph["edges"]) == sorted(expected)
     assert list(graph["nodes"]) == [*TINY.names, "logits"]
     assert all(isinstance(e["score"], float) and isinstance(e["in_graph"], bool) for e in graph["edges"].values())  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["tiny-gpt2-small", "tiny-neox-small"])
+def test_the_order_of_attention_and_mlp_is_read_from_the_config(name):
+    described = fingerprint.describe(MODELS / name)
+    assert described["parallel"] == models.load(MODELS / name, "cpu").parallel == ("neox" in name)
 
 
 def test_gpt2_has_32491_edges_and_they_are_those_of_the_engine(model):

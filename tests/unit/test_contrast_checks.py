@@ -1,32 +1,20 @@
 """Mistakes in the block `contrast` of a config: one clear message each, before any job."""
 
-import copy
 import json
+from functools import partial
 
 import pytest
 import yaml
 from circuit_reuse import checks
 from circuit_reuse.contrast import checks as contrast_checks
-from support import PROJECT
+from support import PROJECT, checked
 
 CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
 SHAPE = {"layers": 12, "heads": 12, "d_model": 768, "d_head": 64}
 PUBLISHED = "resources/published/sarcasm-circuits/original.json"
 
 
-def check(monkeypatch, folder=PROJECT, **changes):
-    """The config with keys of the block changed, by dotted name, checked."""
-    monkeypatch.chdir(PROJECT)
-    config = copy.deepcopy(CONFIG)
-    for key, value in changes.items():
-        *path, last = key.split("__")
-        block = config["contrast"]
-        for part in path:
-            block = block.setdefault(part, {})
-        block[last] = value
-    checks.check(config, PROJECT, PROJECT)
-    contrast_checks.check(config, (PROJECT, folder))
-    return config["contrast"]
+check = partial(checked, "contrast", contrast_checks.check)
 
 
 def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeypatch):
@@ -72,6 +60,8 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ({"replicate__pairs__p": {"first": {"recipe": "align"}, "second": "sarcasm_54"}}, ["first.recipe is 'align'", "Did you mean aligned?"]),
         ({"replicate__pairs__p": {"first": {"recipe": "aligned", "rule": "published"}, "second": "sarcasm_54"}}, ["first.rule is 'published'", "knapsack, ratio"]),
         ({"replicate__pairs__p": {"first": {"recipe": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}}, ["of real texts only"]),
+        ({"replicate__pairs__p": {"first": "sarcasm_54", "second": {"recipe": "aligned"}}}, ["contrast.replicate.pairs.p", "two shapes", "12 layers of 12 heads and 3 layers of 8 heads"]),
+        ({"circuits__sarcasm_54__models": ["tiny-gpt2-medium"]}, ["contrast.circuits.sarcasm_54.file", "layers"]),
         ({"replicate__thresholds__jacard": 0.5}, ["unknown key contrast.replicate.thresholds.jacard", "Did you mean jaccard?"]),
         ({"longest": 0}, ["contrast.longest is 0", "at least 1"]),
         ({"examples": 10}, ["contrast.examples"]),

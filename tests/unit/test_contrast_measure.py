@@ -451,6 +451,23 @@ def test_texts_that_do_not_fit_are_named():
         texts.check_length(pairs, 8)
 
 
+def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path):
+    from circuit_reuse.examples import load_tokenizer
+
+    tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    path = tmp_path / "texts.csv"
+    path.write_text("first,second\n" + "".join(f"the printer {n},a phone {n}\n" for n in range(8)))
+    pairs, clusters, left = texts.of_file(path, 0.5, None, tokenizer, bos, STREAM)
+    assert len(pairs) == len(set(clusters)) == 4 and left == 0
+    assert all(first[0] == second[0] == bos and first != second for _, first, second in pairs)
+    path.write_text(
+        "first,second,cluster\n"
+        + "".join(f"the printer {n},a phone {n},{n % 3}\n" for n in range(8))
+    )
+    _, clusters, _ = texts.of_file(path, 0.001, None, tokenizer, None, STREAM)
+    assert clusters == ["0", "1", "2", "0", "1", "2", "0", "1"]
+
+
 def test_unpaired_texts_are_paired_by_length_first(tmp_path):
     from circuit_reuse.examples import load_tokenizer
 

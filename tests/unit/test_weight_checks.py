@@ -1,30 +1,18 @@
 """Mistakes in the block `weights` of a config: one clear message each, before any job."""
 
-import copy
+from functools import partial
 
 import pytest
 import yaml
 from circuit_reuse import checks, tables
 from circuit_reuse.weights import checks as weight_checks
 from circuit_reuse.weights import pools, schemas
-from support import PROJECT
+from support import PROJECT, checked
 
 CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
 
 
-def check(monkeypatch, **changes):
-    """The config with keys of the block changed, by dotted name, checked."""
-    monkeypatch.chdir(PROJECT)
-    config = copy.deepcopy(CONFIG)
-    for key, value in changes.items():
-        *path, last = key.split("__")
-        block = config["weights"]
-        for part in path:
-            block = block.setdefault(part, {})
-        block[last] = value
-    checks.check(config, PROJECT, PROJECT)
-    weight_checks.check(config, (PROJECT, PROJECT))
-    return config["weights"]
+check = partial(checked, "weights", weight_checks.check)
 
 
 def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch):

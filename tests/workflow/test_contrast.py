@@ -97,6 +97,15 @@ def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
         mine = mine.sort_values("dimensions")
         assert mine["keep"].iloc[-1] > mine["keep"].iloc[0] - 0.05
     effects = tables.read(project.folder / f"results/{MODEL}/contrast/own/effects.parquet")
+    band = found["frontier"].query("set == 'own' and source == 'random'").set_index("dimensions")
+    metric = effects.assign(metric=effects["metric"].astype(float)).groupby(["circuit", "direction", "control"], dropna=False)["metric"].mean()  # fmt: skip
+    floor, full = (
+        metric["empty", "keep"].iloc[0],
+        effects[effects["direction"] == "none"]["metric"].mean(),
+    )
+    for dimensions, row in band.iterrows():
+        kept = (metric[f"random at {dimensions}", "keep"] - floor) / (full - floor)
+        assert (row["keep_low"], row["keep"], row["keep_high"]) == pytest.approx((kept.min(), kept.mean(), kept.max()), rel=1e-3, abs=1e-6)  # fmt: skip
     digits = tables.read(project.folder / f"results/{MODEL}/digits/examples/contrast0000.parquet")
     held_out = digits[digits["used"] & (digits["split"] == "held_out")]["example"]
     assert set(effects["example"]) == set(held_out.head(CONFIG["contrast"]["held_out"]))

@@ -61,37 +61,11 @@ CONFIG = {
 }  # fmt: skip
 
 # Texts of unequal length, unpaired, and a circuit under a write budget.
+FEELINGS = "great perfect wonderful lovely great perfect lovely great perfect wonderful".split()
+THINGS = "printer phone camera radio engine lamp clock server heater screen".split()
 TEXTS = "text,set\n" + "".join(
     f'"Oh {feeling}, the {thing} failed again",sarcastic\n"The {thing} worked",sincere\n'
-    for feeling, thing in zip(
-        [
-            "great",
-            "perfect",
-            "wonderful",
-            "lovely",
-            "great",
-            "perfect",
-            "lovely",
-            "great",
-            "perfect",
-            "wonderful",
-        ]
-        * 2,
-        [
-            "printer",
-            "phone",
-            "camera",
-            "radio",
-            "engine",
-            "lamp",
-            "clock",
-            "server",
-            "heater",
-            "screen",
-        ]
-        * 2,
-        strict=True,
-    )
+    for feeling, thing in zip(FEELINGS * 2, THINGS * 2, strict=True)
 )
 CIRCUIT = {
     "nodes": ["input", "m0", "a0.h1", "a2.h3"],

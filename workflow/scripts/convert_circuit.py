@@ -5,7 +5,6 @@ AutoCircuit's edges), checks it against the model, and writes another beside it.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -37,10 +36,7 @@ def main(arguments=None):
                 f"there is no model folder {chosen.model}; give one such as resources/models/tiny-gpt2-medium"
             )
         shape = fingerprint.shape(chosen.model)
-        config = json.loads((Path(chosen.model) / "config.json").read_text())
-        chosen.parallel |= config["model_type"] == "gpt_neox" and config.get(
-            "use_parallel_residual", True
-        )
+        chosen.parallel |= fingerprint.parallel(chosen.model)
     circuit = circuit_files.read(chosen.file, shape, chosen.keep)
     if chosen.parallel:
         circuit.about["parallel"] = True

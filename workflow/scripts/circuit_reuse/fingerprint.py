@@ -113,6 +113,15 @@ def parameters(folder):
     return total
 
 
+def parallel(folder):
+    """Whether MLPs read the stream before their own layer's attention, as in GPT-NeoX."""
+    config = json.loads((Path(folder) / "config.json").read_text())
+    # GPT-NeoX can have it either way, and has it where its config says nothing.
+    if config.get("model_type") == "gpt_neox":
+        return bool(config.get("use_parallel_residual", True))
+    return config.get("model_type") in ("gptj", "phi") or bool(config.get("parallel_attn", False))
+
+
 def describe(folder):
     """Everything later stages need to know of a model without loading it."""
     config = json.loads((Path(folder) / "config.json").read_text())
@@ -125,6 +134,7 @@ def describe(folder):
         "heads": space.heads,
         "d_model": space.d_model,
         "d_head": space.d_head,
+        "parallel": parallel(folder),
     }
 
 

@@ -26,8 +26,8 @@ def check(config, folders):
     check_recipes(block)
     check_tests(config)
     check_budgets(block, spaces)
-    check_circuits(config, folders, spaces)
-    check_pairs(block)
+    shapes = check_circuits(config, folders, spaces)
+    check_pairs(block, spaces, shapes)
 
 
 def behaviour(each):
@@ -149,8 +149,8 @@ def check_budgets(block, spaces):
 
 
 def check_circuits(config, folders, spaces):
-    """Circuit files must be of the models that they are for."""
-    block = config["contrast"]
+    """Circuit files must be of the models that they are for; returns {name: Space}, where it is known."""
+    block, found = config["contrast"], {}
     for name, each in block["circuits"].items():
         key = f"contrast.circuits.{name}"
         path = checks.inside(each["file"], folders, f"{key}.file")
@@ -160,22 +160,25 @@ def check_circuits(config, folders, spaces):
                     f"{key}.models: {model!r} is not in contrast.models ({', '.join(block['models'])})"
                     + checks.nearest(model, block["models"])
                 )
-        shapes = (
-            [Space(**each["shape"])] if "shape" in each else [spaces[m] for m in each["models"]]
-        )
+        shapes = [Space(**each["shape"])] if "shape" in each else []
+        shapes += [spaces[model] for model in each["models"]]
         for shape in shapes or [None]:
             if shape is None and each["models"]:
                 # The files of a hub model are not there yet; the job checks it.
                 continue
             try:
-                circuit_files.read(path, shape, each.get("keep"))
+                found[name] = circuit_files.read(path, shape, each.get("keep")).shape
             except circuit_files.CircuitFileError as problem:
                 hint = "" if shape else f" ({key}.shape, or {key}.models)"
                 raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None  # fmt: skip
+    return found
 
 
-def check_pairs(block):
-    """Both circuits of a comparison must be there."""
+def check_pairs(block, spaces, shapes):
+    """Both circuits of a comparison must be there, and of models of one shape.
+
+    spaces: {model: Space or None};  shapes: {circuit of a file: Space}
+    """
     known = {
         "model": block["models"],
         "set": list(block["sets"]),
@@ -184,6 +187,7 @@ def check_pairs(block):
         "condition": ["real", *block["controls"], "half_1", "half_2"],
     }
     for name, pair in block["replicate"]["pairs"].items():
+        sizes = []
         for side, chosen in pair.items():
             key = f"contrast.replicate.pairs.{name}.{side}"
             if isinstance(chosen, str):
@@ -192,6 +196,7 @@ def check_pairs(block):
                         f"{key}: {chosen!r} is not in contrast.circuits ({', '.join(block['circuits']) or 'empty'})"
                         + checks.nearest(chosen, block["circuits"])
                     )
+                sizes.append(shapes.get(chosen))
                 continue
             for what, value in chosen.items():
                 if what not in SIDE:
@@ -209,3 +214,10 @@ def check_pairs(block):
                 )
             if recipe not in block["recipes"] and chosen.get("condition", "real") != "real":
                 raise ConfigError(f"{key}.condition is {chosen['condition']!r}; circuits of {recipe} are of real texts only")  # fmt: skip
+            sizes.append(spaces[chosen.get("model", block["models"][0])])
+        if None not in sizes and sizes[0] != sizes[1]:
+            told = " and ".join(f"{each.layers} layers of {each.heads} heads" for each in sizes)
+            raise ConfigError(
+                f"contrast.replicate.pairs.{name}: the circuits are of models of two shapes, {told}, and cannot be "
+                "compared; choose the model of a run's circuit by `model`"
+            )

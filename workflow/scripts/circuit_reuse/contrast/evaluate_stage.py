@@ -2,6 +2,7 @@
 
 from circuit_reuse import ablation, circuits, effects, fingerprint, tables
 from circuit_reuse.contrast import schemas
+from circuit_reuse.contrast.randoms import filled, filled_name, random_sets, removable
 from circuit_reuse.sharing import make_name
 
 DIRECTIONS = ("remove", "keep")
@@ -37,7 +38,7 @@ def units_of(table, space, count, stream):
     """
     found = [effects.Unit(None, "none", [(None, [])]), effects.Unit("empty", "keep", [(None, [])])]
     makes = {}
-    for row in table.sort_values("circuit", kind="stable").itertuples(index=False):
+    for row in table.itertuples(index=False):
         names = removable(row.components)
         if names and row.main:
             makes.setdefault(make_name(names), circuits.make_of(names))
@@ -52,29 +53,3 @@ def units_of(table, space, count, stream):
         sets = [filled(space, dimensions, (*stream, dimensions, draw)) for draw in range(ALONG)]
         found.append(effects.Unit(filled_name(dimensions), "keep", list(enumerate(sets))))
     return found
-
-
-def random_sets(counts, space, count, stream):
-    """Random circuits of a make, all different; counts: {kind: number}."""
-    return circuits.random_sets(counts, space.of_kinds(), count, "/".join(map(str, stream)))
-
-
-def filled_name(dimensions):
-    """Under which name the random circuits of a budget are found in the effects table."""
-    return f"random at {dimensions}"
-
-
-def filled(space, dimensions, stream):
-    """Components in random order, those that still fit into a budget."""
-    names, room, chosen = space.of_kinds(), dimensions - space.d_model, []
-    for place in circuits.generator(*stream).permutation(len(names)):
-        price = space.write_cost(names[place])
-        if price <= room:
-            chosen.append(names[place])
-            room -= price
-    return circuits.sorted_names(chosen)
-
-
-def removable(names):
-    """The heads and MLPs of a circuit."""
-    return [name for name in names if name != "input"]

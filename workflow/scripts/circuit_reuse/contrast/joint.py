@@ -98,7 +98,7 @@ def export(input, paths, found, cfg):
         made = select_stage.as_file(
             row | {"components": row["components"].split()}, scores.get(key, {}), space,
             {
-                "model": row["model"], "task": cfg["behaviours"].get(row["set"], row["set"]), "parallel": model["family"] in PARALLEL,
+                "model": row["model"], "task": cfg["behaviours"].get(row["set"], row["set"]), "parallel": model["parallel"],
                 "method": f"{row['source']}, {row['rule']}",
                 "provenance": {"fingerprint": model["fingerprint"], "recipe": cfg["recipes"].get(row["source"])},
             },
@@ -108,7 +108,3 @@ def export(input, paths, found, cfg):
             form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))  # fmt: skip
             if Path(path).name == stem + circuit_files.ENDINGS[form]:
                 circuit_files.write(path, made, form)
-
-
-# Architectures whose MLPs read the stream before their own layer's attention.
-PARALLEL = ("gpt_neox", "gptj", "phi", "falcon")

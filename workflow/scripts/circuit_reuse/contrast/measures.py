@@ -5,8 +5,8 @@ import pandas as pd
 
 from circuit_reuse import circuits, statistics
 from circuit_reuse.circuits import generator
-from circuit_reuse.contrast.evaluate_stage import filled_name, random_sets, removable
 from circuit_reuse.contrast.pools import by_construction
+from circuit_reuse.contrast.randoms import filled_name, random_sets, removable
 from circuit_reuse.sharing import make_name
 from circuit_reuse.testing import faithfulness_of
 
@@ -33,16 +33,13 @@ READINGS = {
 }
 
 
-def shares(metric, floor, full, cfg, seed):
-    """Mean metric as a share from floor (0) to full (1), with its interval."""
-    columns = (metric, floor, full)
-    low, high = statistics.bootstrap(columns, faithfulness_of, cfg["tests"]["bootstrap"], seed)
-    return float(faithfulness_of(*columns, axis=0)), low, high
-
-
 def removed_share(metric, floor, full, axis):
     """Share of the whole effect that removing brings: 0 none, 1 as much as removing everything."""
     return 1 - faithfulness_of(metric, floor, full, axis)
+
+
+# What a circuit is asked: what it keeps alone, and what goes with it.
+SIDES = {"keep": faithfulness_of, "remove": removed_share}
 
 
 def seed(stream, *names):
@@ -54,7 +51,7 @@ def both(outcomes, circuit, cfg, stream):
     """Columns keep and remove with their intervals, of one circuit."""
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
     found = {}
-    for side, statistic in (("keep", faithfulness_of), ("remove", removed_share)):
+    for side, statistic in SIDES.items():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
         low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))  # fmt: skip
@@ -93,7 +90,7 @@ def tested(outcomes, chosen, space, cfg, stream):
         found |= {"accuracy": outcomes.baseline("correct").mean()} | both(
             outcomes, circuit, cfg, stream
         )
-        for side, statistic, larger in (("keep", faithfulness_of, True), ("remove", removed_share, True)):  # fmt: skip
+        for side, statistic in SIDES.items():
             metric = outcomes.controls(make, side, "metric")[others]
             values = np.array([statistic(each, floor, full, axis=0) for each in metric])
             found |= {"n_random": len(values), f"accuracy_{side}": outcomes.circuit(circuit, side, "correct").mean()}  # fmt: skip
@@ -101,7 +98,7 @@ def tested(outcomes, chosen, space, cfg, stream):
                 low, high = np.percentile(values, [2.5, 97.5])
                 found |= {
                     f"{side}_random": values.mean(), f"{side}_random_low": low, f"{side}_random_high": high,
-                    f"p_{side}": statistics.rank_p(found[side], values, larger=larger),
+                    f"p_{side}": statistics.rank_p(found[side], values),
                 }  # fmt: skip
         if beside is not None and row["source"] not in (cfg["attribution"], "file"):
             columns = (outcomes.circuit(circuit, "keep", "metric"), outcomes.circuit(beside, "keep", "metric"), floor, full)  # fmt: skip
@@ -130,11 +127,10 @@ def frontier(outcomes, chosen, cfg, stream):
     for dimensions, mine in real.groupby("dimensions"):
         metric = outcomes.controls(filled_name(dimensions), "keep", "metric")
         values = np.array([faithfulness_of(each, floor, full, axis=0) for each in metric])
-        low, high = np.percentile(values, [2.5, 97.5])
         rows.append(dict.fromkeys(FRONTIER) | {
             "source": "random", "rule": "random", "budget": mine["budget"].iloc[0],
-            "dimensions": dimensions, "cost": dimensions, "keep": values.mean(), "keep_low": low,
-            "keep_high": high, "draws": len(values),
+            "dimensions": dimensions, "cost": dimensions, "keep": values.mean(), "keep_low": values.min(),
+            "keep_high": values.max(), "draws": len(values),
         })  # fmt: skip
     return rows
 
@@ -205,7 +201,8 @@ def lengths(differences, chosen, cfg):
     """Rows that set every control beside the real comparison, by recipe.
 
     given: whether the comparison cannot come out otherwise, since what is compared is the same by
-    construction (nothing, or the real one);  significant: components with q below alpha;  ratio: median of the score as a share of the real one;
+    construction (nothing, or the real one);  significant: components with q below alpha
+    ratio: median of the score as a share of the real one
     correlation: Spearman of the scores with the real ones;  jaccard: of the circuits at the main budget
     """
     rows = []

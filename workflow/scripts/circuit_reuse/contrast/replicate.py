@@ -84,7 +84,7 @@ class World:
         self.circuits = gather.of_sets(input.circuits, schemas.CONTRAST_CIRCUITS)
         self.scores = gather.of_sets(input.scores, schemas.DRAWS)
         self.effects = gather.by_set(input.effects)
-        self.outcomes = {}
+        self.outcomes, self.chosen, self.read = {}, {}, {}
 
     def full(self, side):
         """A side with all that it leaves open filled in."""
@@ -94,7 +94,8 @@ class World:
             "recipe": cfg["recipe_names"][0],
         } | side  # fmt: skip
         rules = cfg["recipes"].get(found["recipe"], {"rules": ["knapsack"]})["rules"]
-        return {"rule": rules[0]} | found
+        found = {"rule": rules[0]} | found
+        return {key: found[key] for key in ("model", "set", "recipe", "rule", "condition")}
 
     def rows(self, side):
         """Rows of the scores table of a side."""
@@ -121,6 +122,13 @@ class World:
 
     def circuit(self, side):
         """A circuit_files.Circuit with its shape."""
+        key = str(side)
+        if key not in self.read:
+            self.read[key] = self.made(side)
+        return self.read[key]
+
+    def made(self, side):
+        """The circuit of a file, or of the run's tables."""
         if isinstance(side, str):
             each = self.cfg["circuits"][side]
             shape = Space(**each["shape"]) if each.get("shape") else None
@@ -143,6 +151,8 @@ class World:
         if isinstance(side, str):
             return None
         side = self.full(side)
+        if (known := (key, *side.values())) in self.chosen:
+            return self.chosen[known]
         space = self.spaces[side["model"]]
         rows = self.rows(side).assign(component=lambda frame: frame["component"].astype(str))
         rows = rows[np.isfinite(rows["score"].astype(float))].set_index("component")
@@ -150,7 +160,8 @@ class World:
         values = np.stack(rows.loc[names, key]).T
         threshold = self.cfg["recipes"].get(side["recipe"], {}).get("mlp_threshold")
         at = budget.resolve(self.cfg["budget"], space)
-        return budget.in_draws(values, names, side["rule"], space, at, threshold)
+        self.chosen[known] = budget.in_draws(values, names, side["rule"], space, at, threshold)
+        return self.chosen[known]
 
     def kept(self, side, other):
         """Metric of a circuit alone, of nothing and of everything, [3, example]; None if not measured.
@@ -177,7 +188,7 @@ class World:
         if key not in self.outcomes:
             self.outcomes[key] = Outcomes(tables.read(self.effects[key], tables.EFFECTS))
         outcomes = self.outcomes[key]
-        kept = outcomes.circuit("empty" if circuit == "empty" else circuit, "keep", "metric")
+        kept = outcomes.circuit(circuit, "keep", "metric")
         return kept, outcomes.circuit("empty", "keep", "metric"), outcomes.baseline("metric")
 
 

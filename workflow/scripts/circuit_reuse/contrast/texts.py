@@ -6,12 +6,10 @@ from circuit_reuse.circuits import generator
 from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.generate import split_of
 
-# What a pair is made of.  real: a text of each set.  unrelated: two texts of the same set.
+# What a pair is made of, by condition.  real: a text of each set.  unrelated: two texts of the same set.
 # shuffled: the two of a real pair in random order.  shortened, beheaded: a text and itself without its
 # end or its beginning.  padded: a real pair whose second text was made longer at its end.
 # half_1, half_2: the real pairs of every other cluster.
-CONTROLS = ("unrelated", "shuffled", "shortened", "beheaded", "padded")
-CONDITIONS = ("real", *CONTROLS, "half_1", "half_2")
 
 
 class TextError(ValueError):
@@ -109,9 +107,9 @@ def rows_of_file(file, held_out_share, sides=None):
         split = record.get("split") or split_of(index, held_out_share)
         if split not in custom.SPLITS:
             raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")  # fmt: skip
-        found.append(
-            {"id": record["id"], "split": split, **{name: record[name] for name in needed}}
-        )
+        cluster = custom.text(record.get("cluster")) or None
+        about = {"id": record["id"], "split": split, "cluster": cluster}
+        found.append(about | {name: record[name] for name in needed})
     return found
 
 
@@ -164,7 +162,7 @@ def matched(first, second):
 
 
 def condition(pairs, clusters, name, starts, filler, longest, stream):
-    """The pairs of a condition, made of the real ones; see CONDITIONS.
+    """The pairs of a condition, made of the real ones; see the top.
 
     pairs:    [(name, tokens, tokens)];  clusters: the cluster of each
     starts:   leading BOS tokens of each text
