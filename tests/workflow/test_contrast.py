@@ -71,6 +71,19 @@ def test_padding_changes_the_published_score_only(found):
         assert changed.abs().max() > 0.05
 
 
+def test_what_is_settled_by_construction_is_said_and_is_so(found):
+    """Texts of IOI are equally long; of the file's pairs the second is shorter, and padding it shows more."""
+    rows = found["lengths"].query("recipe == 'aligned'").set_index(["set", "condition"])
+    assert rows.loc[("names", "padded"), "given"] and not rows.loc[("own", "padded"), "given"]
+    assert rows.loc[("names", "padded"), "ratio"] == pytest.approx(1, abs=1e-3)
+    for name in ("names", "own"):
+        assert (
+            rows.loc[(name, "shortened"), "given"]
+            and rows.loc[(name, "shortened"), "mean_score"] == 0
+        )
+        assert not rows.loc[(name, "beheaded"), "given"]
+
+
 def test_circuits_cost_what_they_may(found, space):
     rows = found["circuits"]
     for row in rows.to_dict("records"):
