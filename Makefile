@@ -5,6 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: run validate report test slurm test-cluster bench lint format docs lock clean
 
@@ -29,7 +30,7 @@ test: $(VENV)/done
 
 # The executor of Snakemake for Slurm, which only clusters need.
 slurm: $(VENV)/done
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-slurm.lock
+	$(PIP) --no-deps --require-hashes --requirement requirements-slurm.lock
 
 # A study through a private Slurm of one node, of Debian's slurmctld, slurmd and slurm-client.
 test-cluster: slurm
@@ -48,20 +49,21 @@ format: $(VENV)/done
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
-# torch first and by itself: 2.13.0 is what brings torch, whatever the other packages ask for.
+# torch first, by version: its build differs from machine to machine.  All else by the hash of its files.
 $(VENV)/done: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(PIP) "torch==2.13.0"
+	$(PIP) --no-deps --require-hashes --requirement requirements.lock
 	@touch $@
 
 # The parts of the documentation that are made from the schemas.
 docs: $(VENV)/done
 	$(BIN)/python workflow/scripts/document.py
 
-# Pins what is installed now; the environment files take their pins from the lock.
-lock:
-	$(BIN)/python workflow/scripts/lock.py
+# Lock files with hashes, the pins of envs/ and the list of licences; UPGRADE=1 takes newer versions.
+lock: $(VENV)/done
+	$(PIP) "uv>=0.13,<1"
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python workflow/scripts/lock.py
 
 clean:
 	rm -rf results logs .snakemake

@@ -1,4 +1,3 @@
-from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -11,6 +10,9 @@ include: "rules/common.smk"
 
 
 report: "workflow/report/workflow.rst"
+
+
+warn_of_missing_records()
 
 
 wildcard_constraints:
@@ -34,7 +36,12 @@ include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 
 
+remember()
+
+
 onstart:
+    one_run_at_a_time()
+    mend_times()
     warm.launch()
     if not WITH_DOT and SEQUENCES["diagrams"]["draw"] == "auto":
         logger.info(

@@ -3,9 +3,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
 PROJECT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
+import run_folder
 import warm
 from circuit_reuse import checks
 from circuit_reuse.circuit_files import ENDINGS
@@ -14,7 +18,7 @@ from circuit_reuse.fingerprint import files as model_folder_files
 from circuit_reuse.prompts import registry, sequence
 from circuit_reuse.scaling import checks as scaling_checks
 from circuit_reuse.sequences import checks as sequence_checks
-from circuit_reuse.staleness import code_hash
+from circuit_reuse.staleness import code_hash, remember, text_hash
 from circuit_reuse.weights import checks as weight_checks
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
@@ -36,6 +40,33 @@ def settled(value):
     if isinstance(value, dict):
         return {key: settled(value[key]) for key in sorted(value)}
     return [settled(item) for item in value] if isinstance(value, list) else value
+
+
+def one_run_at_a_time():
+    """End this run, with one line, if another one is at work in the same folder."""
+    try:
+        run_folder.take(Path(".snakemake"))
+    except BlockingIOError as problem:
+        raise WorkflowError(str(problem)) from None
+
+
+def mend_times():
+    """Results that bear a time in the future would stop the run: give them the present one, and say so."""
+    count = run_folder.mend_times(["results", "resources/hub"])
+    if count:
+        logger.warning(
+            f"{count} files bear a time in the future, made while a clock was wrong: they now bear the present time."
+        )
+
+
+def warn_of_missing_records():
+    """Say so if there are results, but no records of the settings that they were made with."""
+    made = next(Path("results").glob("*/*/examples/*.parquet"), None)
+    if made and not next(Path(".snakemake/metadata").glob("*"), None):
+        logger.warning(
+            "The records of how the results were made are missing (.snakemake/metadata): results are used as they "
+            "are, and an edit of the config that came since is not seen. To be sure, run once with --forceall."
+        )
 
 
 def stage_cfg(*blocks, **values):

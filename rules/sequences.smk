@@ -445,7 +445,6 @@ rule draw_circuits:
             "<results>/{{model}}/sequences/{task}/cuts.parquet",
             task=SEQUENCES["edges"]["tasks"],
         ),
-        template=f"{PROJECT}/workflow/report/circuits.html",
         circuits="<results>/{model}/sequences/circuits.parquet",
         attention=expand(
             "<results>/{{model}}/sequences/{task}/attention.parquet", task=READ_TASKS
@@ -486,6 +485,8 @@ rule draw_circuits:
             titles={task: task_title(task) for task in SEQUENCE_DATA},
             **{key: SEQUENCES["diagrams"][key] for key in ("edges", "colours")},
         ),
+        # No input: its path leads out of a run's folder, and a project that is moved would be stale.
+        template=text_hash("report/circuits.html"),
         code=code_hash("draw_circuits.py"),
     script:
         "../workflow/scripts/draw_circuits.py"

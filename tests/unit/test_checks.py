@@ -1,6 +1,7 @@
 """Every mistake gets one clear message before any job: key, value, allowed, nearest name."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -182,12 +183,22 @@ def test_documents_made_from_the_schemas_are_up_to_date():
 
 
 def test_environments_and_lock_have_the_same_pins():
-    pins = dict(
-        line.split("==")
-        for line in (PROJECT / "requirements.lock").read_text().split("\n")
-        if "==" in line
-    )
-    assert pins["torch"] == "2.13.0"
+    from lock import pins_of
+
+    pins = pins_of(PROJECT / "requirements.lock") | {"torch": "2.13.0"}
+    assert '"torch==2.13.0"' in (PROJECT / "Makefile").read_text()
     for path in (PROJECT / "envs").glob("*.yaml"):
         listed = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
         assert all(pins[name] == version for name, version in (pin.split("==") for pin in listed))
+
+
+def test_everything_but_torch_is_pinned_by_hash_and_has_its_licence_listed():
+    import lock
+
+    listed = (PROJECT / "docs" / "licences.md").read_text()
+    for name in lock.LOCKS:
+        blocks = re.split(r"\n(?=[a-z])", (PROJECT / name).read_text().split("\n", 1)[1])
+        assert len(blocks) > 1 and all("--hash=sha256:" in block for block in blocks)
+    pins = lock.pins_of(PROJECT / "requirements.lock")
+    assert "torch" not in pins and not any(name.startswith("nvidia") for name in pins)
+    assert listed == lock.licences(), "run make lock: docs/licences.md is old"

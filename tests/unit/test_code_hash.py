@@ -24,6 +24,7 @@ def project(tmp_path, monkeypatch):
 def hash_now(*scripts):
     staleness.code_hash.cache_clear()
     staleness.parse.cache_clear()
+    staleness.known.cache_clear()
     return staleness.code_hash(*scripts)
 
 
@@ -58,3 +59,21 @@ def test_modules_named_by_a_rule_count(project):
     before = hash_now("a.py", "circuit_reuse/unused.py")
     (project / "circuit_reuse" / "unused.py").write_text("y = 4\n")
     assert hash_now("a.py", "circuit_reuse/unused.py") != before
+
+
+def test_what_is_remembered_is_what_is_read_and_damage_to_it_is_no_harm(project, monkeypatch):
+    """With the records of an earlier run, without, and with broken ones."""
+    monkeypatch.chdir(project)
+    fresh = hash_now("a.py")
+    (project / ".snakemake").mkdir()
+    assert hash_now("a.py") == fresh
+    staleness.remember()
+    kept = (project / staleness.KNOWN).read_text()
+    monkeypatch.setattr(staleness, "read", None)  # not called again
+    assert hash_now("a.py") == fresh
+    monkeypatch.undo()
+    monkeypatch.setattr(staleness, "SCRIPTS", project)
+    monkeypatch.chdir(project)
+    for broken in ("", "[1]", kept[: len(kept) // 2]):
+        (project / staleness.KNOWN).write_text(broken)
+        assert hash_now("a.py") == fresh

@@ -1,12 +1,27 @@
-"""One tiny run of the workflow, in a copy of the project that tests may edit."""
+"""One tiny run of the workflow, in copies of the project that tests may edit."""
+
+import fcntl
+import os
+import shutil
 
 import pytest
-from workflow_config import copy_project
+from workflow_config import Run, copied, copy_project
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """A finished run; tests that change it put back what they changed."""
-    run = copy_project(tmp_path_factory.mktemp("run"))
-    run.snakemake()
-    return run
+    """A finished run; tests that change it put back what they changed.
+
+    Made once, without network where that can be taken away, and copied for each process of the tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.is_dir():
+            partial = shared.with_name("tiny-run-partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            run = copy_project(partial)
+            run.snakemake(offline=True)
+            partial.rename(shared)
+    return copied(Run(shared), tmp_path_factory.mktemp("run"))

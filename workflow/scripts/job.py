@@ -3,6 +3,7 @@
 Plumbing only: nothing here shapes a number, so no stage depends on this file.
 """
 
+import errno
 import importlib.util
 import logging
 import os
@@ -13,7 +14,18 @@ import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
-FAILED = 1
+FAILED, KILLED = 1, 137
+KILLED_TEXT = (
+    "its process was killed from outside, most often by the system for want of memory: run fewer jobs at once "
+    "(--cores), set a smaller compute.batch_tokens, or give it more memory; nothing finished is lost, run again"
+)
+# What an error of the system means to whom it befalls.
+SYSTEM = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EROFS: "the disk can be read only",
+    errno.EACCES: "not allowed to read or write",
+}
 
 
 def start(snakemake, script):
@@ -33,6 +45,8 @@ def start(snakemake, script):
     code = warm.call(request, waits=bool(snakemake.resources.get("gpu")))
     if code is None:
         code = perform(request)
+    if code == KILLED:
+        print(f"{snakemake.rule} failed: {KILLED_TEXT}\n(log: {request['log']})", file=sys.stderr)
     if code:
         sys.exit(code)
 
@@ -48,8 +62,8 @@ def named(files):
 def perform(request):
     """Import the adapter and call its main; returns the exit status.
 
-    A ValueError or MemoryError is something that the user can mend: its message is shown alone.  Whatever
-    else goes wrong is shown with its traceback.  The log holds both.
+    What the user can mend is told in its message alone.  Whatever else goes wrong is shown with its
+    traceback.  The log holds both.
     """
     Path(request["log"]).parent.mkdir(parents=True, exist_ok=True)
     shape = "%(asctime)s %(message)s"
@@ -71,14 +85,25 @@ def perform(request):
         )
     except Exception as problem:
         log.error("%s", traceback.format_exc())
-        told = isinstance(problem, (ValueError, MemoryError))
-        text = str(problem) if told else traceback.format_exc()
+        text = told(problem) or traceback.format_exc()
         text += set_aside(getattr(problem, "damaged", None))
         print(f"{request['rule']} failed: {text}\n(log: {request['log']})", file=sys.stderr)
         return FAILED
     seconds = time.monotonic() - began
     log.info("done in %.1f s, peak memory %.0f MB", seconds, peak_megabytes())
     return 0
+
+
+def told(problem):
+    """What to tell the user about an error that the user can mend; empty for a defect of the code."""
+    if isinstance(problem, (ValueError, MemoryError)):
+        return str(problem)
+    if isinstance(problem, OSError) and problem.errno in SYSTEM:
+        path = f" ({problem.filename})" if problem.filename else ""
+        return f"{SYSTEM[problem.errno]}{path}; nothing finished is lost: mend it and run again"
+    if type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(problem):
+        return f"not enough memory; set a smaller compute.batch_tokens ({str(problem)[:200]})"
+    return ""
 
 
 def set_aside(path):

@@ -1,53 +1,112 @@
-"""Write requirements.lock from what is installed, and the same pins into envs/."""
+"""Write the lock files with hashes, the same pins into envs/, and the list of licences.
 
+Resolved by uv for every platform; what is pinned stays unless `make lock UPGRADE=1` asks for newer versions.
+torch is left out, with what only its own builds bring: it is installed first, by version (Makefile).
+"""
+
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 PROJECT = Path(__file__).resolve().parents[2]
-HEAD = "# Every package of the environment, pinned; `make lock` writes it anew.\n"
+HEAD = "# {about}; written by `make lock`, with the hashes of every file that may be installed.\n"
+# Lock file: (optional parts of pyproject.toml, what it is for).
+LOCKS = {
+    "requirements.lock": (["test"], "What the workflow and its tests need beside torch"),
+    "requirements-slurm.lock": (["slurm"], "What a Slurm cluster needs beside requirements.lock"),
+    "requirements-docs.lock": (["docs"], "What the documentation site needs beside requirements.lock"),
+}  # fmt: skip
+OF_TORCH = re.compile(r"(torch|triton|nvidia-|cuda-)")
+# What the metadata of a build leaves out.
+KNOWN = {"torch": "BSD-3-Clause"}
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+LICENCES = """# Licences
+
+What `make run` installs, with the licence that each package states. Written by `make lock`; circuit-reuse itself
+is under the [MIT licence](https://opensource.org/license/mit). The embedded models were trained by this project,
+from prompts that it makes, and are under its licence; sources of data from others are in `resources/published/*/README.md`.
+
+| package | version | licence |
+|---|---|---|
+"""
 
 
-def name_of(text):
-    """A package name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", text).lower()
+def resolved(extras, old, fixed):
+    """Blocks that uv writes for pyproject.toml with some optional parts, without what torch brings.
+
+    old:   the lock file as it is, whose pins are kept where they can be
+    fixed: {name: version} that must be kept, of the lock that this one comes on top of
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lock"
+        if old.is_file():
+            shutil.copy(old, path)
+        command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--generate-hashes", "--quiet",
+                   "--no-annotate", "--no-header", "--output-file", str(path), "--constraint", "-"]  # fmt: skip
+        for extra in extras:
+            command += ["--extra", extra]
+        command += ["--upgrade"] if os.environ.get("UPGRADE") else []
+        pins = "\n".join(f"{name}=={version}" for name, version in fixed.items())
+        done = subprocess.run(command, input=pins, capture_output=True, text=True, cwd=PROJECT)
+        if done.returncode:
+            sys.exit(done.stderr)
+        parts = re.split(r"\n(?=[a-z])", path.read_text().strip())
+    return {PIN.match(part)[1]: part for part in parts if not OF_TORCH.match(part)}
 
 
-def closure(roots):
-    """{name: version} of requirements and all that they need here."""
-    found, pending = {}, [Requirement(root) for root in roots]
-    while pending:
-        requirement = pending.pop()
-        distribution = metadata.distribution(requirement.name)
-        key = (name_of(requirement.name), tuple(sorted(requirement.extras)))
-        if key in found:
-            continue
-        found[key] = distribution.version.split("+")[0]
-        for text in distribution.requires or []:
-            needed = Requirement(text)
-            extras = [{"extra": extra} for extra in ("", *requirement.extras)]
-            if needed.marker is None or any(needed.marker.evaluate(extra) for extra in extras):
-                pending.append(needed)
-    return {name: version for (name, _), version in sorted(found.items())}
+def pins_of(path):
+    """{name: version} of a lock file."""
+    return dict(PIN.findall(path.read_text())) if path.is_file() else {}
+
+
+def licence(name):
+    """What a package says about its licence, in a few words."""
+    about = metadata.metadata(name)
+    classes = [line.split(" :: ")[-1] for line in about.get_all("Classifier", []) if line.startswith("License ::")]  # fmt: skip
+    line = (about.get("License") or "").strip().split("\n")[0].strip()
+    named = line if 0 < len(line) < 60 and line[0].isalpha() and "opyright" not in line else ""
+    files = [path for path in metadata.files(name) or [] if path.name.startswith("LICEN")]
+    first = files[0].locate().read_text().strip().split("\n")[0] if files else ""
+    stated = about.get("License-Expression") or ", ".join(classes) or named or first
+    return stated if len(stated) < 80 else KNOWN.get(name, "see its files")
+
+
+def licences():
+    """docs/licences.md, of what is installed here."""
+    pins = pins_of(PROJECT / "requirements.lock")
+    rows = []
+    for name in sorted({*pins, "torch"}):
+        try:
+            version = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            continue  # for another platform
+        rows.append(f"| {name} | {version} | {licence(name).replace('|', '/')} |\n")
+    return LICENCES + "".join(rows)
 
 
 def main():
-    """Pin the closure of pyproject.toml's dependencies and test tools."""
-    import tomllib
-
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    pins = closure(project["dependencies"] + project["optional-dependencies"]["test"])
-    lines = [f"{name}=={version}\n" for name, version in pins.items()]
-    (PROJECT / "requirements.lock").write_text(HEAD + "".join(lines))
+    """Write all that hangs on the pins."""
+    every = {}
+    for name, (extras, about) in LOCKS.items():
+        path = PROJECT / name
+        blocks = resolved(extras, path, pins_of(PROJECT / "requirements.lock") if every else {})
+        mine = {key: text for key, text in blocks.items() if key not in every}
+        every |= mine
+        path.write_text(HEAD.format(about=about) + "\n".join(mine.values()) + "\n")
+    pins = pins_of(PROJECT / "requirements.lock")
     for path in (PROJECT / "envs").glob("*.yaml"):
         text = re.sub(
             r"      - ([a-z0-9-]+)==\S+",
-            lambda m: f"      - {m[1]}=={pins[m[1]]}",
+            lambda m: f"      - {m[1]}=={pins.get(m[1], m[0].split('==')[1])}",
             path.read_text(),
         )
         path.write_text(text)
+    (PROJECT / "docs" / "licences.md").write_text(licences())
 
 
 if __name__ == "__main__":

@@ -7,11 +7,19 @@ so a rule names such modules itself.
 """
 
 import ast
+import contextlib
 import hashlib
+import json
+import os
+import sys
 from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+# Reading the syntax of all files takes longer than all else that Snakemake does before a run, and is the
+# same until a file changes: what was read lies here by the hash of the file, beside Snakemake's own records.
+KNOWN = Path(".snakemake") / "circuit-reuse-code.json"
+VERSION = f"1 {sys.version_info[0]}.{sys.version_info[1]} "
 
 
 @cache
@@ -21,8 +29,8 @@ def code_hash(*scripts):
     while pending:
         path = pending.pop()
         if path not in trees:
-            trees[path], imported = parse(path)
-            pending += imported
+            trees[path], names = parse(path)
+            pending += [found for name in names if (found := project_file(name))]
     text = "\n".join(
         f"{path.relative_to(SCRIPTS)} {trees[path]}" for path in sorted(trees, key=str)
     )
@@ -30,27 +38,54 @@ def code_hash(*scripts):
 
 
 @cache
+def text_hash(name):
+    """A hash of a file below workflow/ that is not code, such as the template of a page."""
+    return hashlib.sha256((SCRIPTS.parent / name).read_bytes()).hexdigest()[:12]
+
+
+@cache
+def known():
+    """What was read before: {hash of a file: [hash of its syntax, names that it imports]}."""
+    try:
+        found = json.loads(KNOWN.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember():
+    """Keep what was read for the next time; a folder that cannot be written to is no mistake."""
+    if KNOWN.parent.is_dir() and parse.cache_info().misses:
+        partial = KNOWN.with_name(f"{KNOWN.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            partial.write_text(json.dumps(known()))
+            partial.replace(KNOWN)
+
+
+@cache
 def parse(path):
-    """The bare syntax tree of a file as text, and the project files that it imports."""
-    tree = ast.parse(path.read_text())
-    imported = []
+    """A hash of the bare syntax tree of a file, and the names of modules that it imports."""
+    content = path.read_bytes()
+    key = hashlib.sha256(VERSION.encode() + content).hexdigest()
+    if key not in known():
+        known()[key] = read(content)
+    return known()[key]
+
+
+def read(content):
+    """The same for the bytes of a file, without what is remembered."""
+    tree = ast.parse(content)
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        imported += [found for name in names if (found := project_file(name))]
-    for node in ast.walk(tree):
-        if (
-            ast.get_docstring(node, clean=False)
-            if hasattr(node, "body")
-            and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            else None
-        ):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):  # fmt: skip
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree), imported
+    if ast.get_docstring(tree, clean=False):
+        tree.body = tree.body[1:]
+    return [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), names]
 
 
 def project_file(name):

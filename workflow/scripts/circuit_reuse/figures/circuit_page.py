@@ -13,6 +13,7 @@ from circuit_reuse.sequences.graphs import node_of
 
 DIRECTIONS, TOKENS = 3, 8
 PLACE = "/*DATA*/"
+TEMPLATE = Path(__file__).resolve().parents[3] / "report" / "circuits.html"
 
 
 def draw(input, output, params, wildcards, threads, log):
@@ -34,7 +35,7 @@ def draw(input, output, params, wildcards, threads, log):
             diagrams.render(graph, path)
     data = content(input, cfg, model, edges, members)
     Path(output.page).parent.mkdir(parents=True, exist_ok=True)
-    Path(output.page).write_text(page(Path(input.template).read_text(encoding="utf-8"), data))
+    Path(output.page).write_text(page(TEMPLATE.read_text(encoding="utf-8"), data))
     log.info("%d diagrams, a page of %d nodes", len(wanted), len(data["nodes"]))
 
 

@@ -1,0 +1,149 @@
+"""What goes wrong on real machines: a run is cut off, and the next one finishes with the same bytes."""
+
+import os
+import re
+import shutil
+import time
+
+import pytest
+from harness import (
+    Job,
+    differing,
+    digests,
+    killed_at_random,
+    memory_limit,
+    other_clock,
+    small_disk,
+    workers,
+)
+from workflow_config import CONFIG, copied, copy_project
+
+pytestmark = pytest.mark.xdist_group("faults")
+# A part of the tiny run that has every kind of job: prompts, model, tables, figures.
+ONE = {"models": ["tiny-gpt2-small"], "tasks": ["ioi"], "scaling": CONFIG["scaling"] | {"models": ["tiny-gpt2-small"]}}  # fmt: skip
+TARGET = "reuse"
+
+
+def fresh(folder):
+    """The project before any run."""
+    run = copy_project(folder)
+    run.config(**ONE)
+    return run
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A run that nobody disturbed."""
+    run = fresh(tmp_path_factory.mktemp("clean") / "run")
+    run.snakemake(TARGET)
+    return run
+
+
+def same(run, clean):
+    """Whether two runs have the same results, none more, none less."""
+    return differing(digests(run.folder), digests(clean.folder)) == []
+
+
+def one_line(text, words):
+    """The line with some words, which is no part of a traceback."""
+    assert "Traceback" not in text, text[-4000:]
+    return next(line for line in text.splitlines() if words in line)
+
+
+def test_runs_that_are_killed_at_random_moments_end_with_the_bytes_of_a_clean_one(clean, tmp_path):
+    run = fresh(tmp_path / "run")
+    last, alive = killed_at_random(run.folder, 5, 5, 7, TARGET)
+    assert alive >= 3 and last.process.returncode == 0, last.text[-4000:]
+    assert same(run, clean)
+
+
+def test_a_job_that_the_system_kills_for_want_of_memory_says_so_and_is_made_again(clean, tmp_path):
+    run = fresh(tmp_path / "run")
+    with memory_limit(2) as confine:
+        if confine is None:
+            pytest.skip("no memory control group may be made here")
+        job = Job(run.folder, TARGET)
+        child = job.until(lambda: workers(job))[0]
+        confine(child.pid)
+        assert job.wait() != 0
+    told = one_line(job.text, "killed from outside")
+    assert "compute.batch_tokens" in told and "nothing finished is lost" in told
+    run.snakemake(TARGET)
+    assert same(run, clean)
+
+
+def test_a_disk_that_fills_says_so_and_the_run_goes_on_when_there_is_room(clean, tmp_path):
+    run = fresh(tmp_path / "run")
+    needed = sum(path.stat().st_size for path in (clean.folder / "results").rglob("*") if path.is_file())  # fmt: skip
+    with small_disk(run.folder / "results", 100) as grow:
+        if grow is None:
+            pytest.skip("no file system may be mounted here")
+        assert needed > 100_000
+        text = run.snakemake(TARGET, check=False)
+        assert "no space left on the disk" in one_line(text, "no space left")
+        kept = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("*.parquet")}  # fmt: skip
+        assert kept
+        grow(20_000)
+        run.snakemake(TARGET)
+        assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+        assert same(run, clean)
+
+
+def test_a_second_run_in_the_same_folder_ends_with_one_line_and_harms_nothing(clean, tmp_path):
+    run = fresh(tmp_path / "run")
+    first = Job(run.folder, TARGET)
+    assert first.until("localrule write_prompts:")
+    second = run.snakemake(TARGET, check=False)
+    told = one_line(second, "another run is at work")
+    assert str(first.process.pid) in told and "--directory" in told
+    assert "rule score_examples" not in second.split("another run")[1]
+    assert first.wait() == 0 and same(run, clean)
+    assert "Nothing to be done" in run.snakemake(TARGET)
+
+
+def test_a_project_that_is_moved_has_nothing_to_do(clean, tmp_path):
+    run = copied(clean, tmp_path)
+    moved = tmp_path / "elsewhere" / "with a space"
+    moved.parent.mkdir()
+    shutil.move(run.folder, moved)
+    run.folder = moved
+    assert "Nothing to be done" in run.snakemake(TARGET)
+
+
+def test_without_the_records_of_snakemake_results_stay_and_the_user_is_warned(clean, tmp_path):
+    run = copied(clean, tmp_path)
+    shutil.rmtree(run.folder / ".snakemake")
+    text = run.snakemake(TARGET)
+    assert "Nothing to be done" in text
+    assert "--forceall" in one_line(text, "records of how the results were made are missing")
+    assert same(run, clean)
+
+
+def test_a_clock_that_jumps_a_year_ahead_and_back_changes_nothing(clean, tmp_path):
+    environment = other_clock("+400d")
+    if environment is None:
+        pytest.skip("libfaketime is not installed")
+    run = fresh(tmp_path / "run")
+    ahead = Job(run.folder, TARGET, **environment)
+    assert ahead.until("rule share_circuits:")
+    ahead.kill()
+    # What was written so far bears the time of a year ahead, too.
+    future = time.time() + 400 * 86400
+    for path in (run.folder / "results").rglob("*"):
+        os.utime(path, (future, future))
+    text = run.snakemake(TARGET)
+    assert "Traceback" not in text and same(run, clean)
+    assert "Nothing to be done" in run.snakemake(TARGET)
+
+
+def test_a_run_that_is_stopped_by_hand_goes_on_where_it_was(clean, tmp_path):
+    """Ctrl-C: jobs that had ended are not made again."""
+    run = fresh(tmp_path / "run")
+    job = Job(run.folder, TARGET)
+    assert job.until("rule share_circuits:")
+    job.process.terminate()
+    job.wait()
+    before = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("scores/*/*.parquet")}  # fmt: skip
+    run.snakemake(TARGET)
+    assert before and all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert same(run, clean) and not re.findall(r"\.\w+\.parquet\.\d+", str(list((run.folder / "results").rglob("*"))))  # fmt: skip

@@ -1,0 +1,62 @@
+"""What a folder needs before a run: that no other run is at work in it, and no result of the future.
+
+Snakemake's own locks are files that stay when a run is killed, and then have to be taken away by hand
+(`--unlock`).  The one here is the kernel's: after a crash or a kill -9 the next run simply starts.
+Plumbing only: nothing here shapes a number, so no stage depends on this file.
+"""
+
+import os
+import time
+from pathlib import Path
+
+NAME = "circuit-reuse.lock"
+# Seconds by which clocks of machines that share a disk may differ.
+SKEW = 60
+# Open locks of this process; closing the file would give the folder up.
+HELD = []
+
+
+def take(folder):
+    """Hold the lock of a folder until this process ends.
+
+    raises: BlockingIOError with a message for the user if another run holds it
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where Snakemake itself hardly runs
+        return
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / NAME).open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise BlockingIOError(
+            f"another run is at work in {folder.resolve().parent} (process {holder}): wait for it, or give this "
+            "one a folder of its own (--directory)"
+        ) from None
+    except OSError:
+        # A file system without locks: nothing to hold on to, as before.
+        lock.close()
+        return
+    lock.truncate(0)
+    lock.write(f"{os.getpid()} on {os.uname().nodename}\n")
+    lock.flush()
+    HELD.append(lock)
+
+
+def mend_times(folders):
+    """Give files whose time lies in the future (a clock was wrong) the present time; returns how many.
+
+    Snakemake takes a job for failed if its output is older than its input, which everything made from
+    such a file would be until its time has come.
+    """
+    now, count = time.time(), 0
+    for folder in folders:
+        for path in Path(folder).rglob("*"):
+            if path.stat(follow_symlinks=False).st_mtime > now + SKEW:
+                os.utime(path, (now, now), follow_symlinks=False)
+                count += 1
+    return count
