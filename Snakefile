@@ -34,9 +34,15 @@ include: "rules/weights.smk"
 include: "rules/contrast.smk"
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
+include: "rules/overview.smk"
 
 
 remember()
+if any(word.startswith("--report") for word in sys.argv):
+    config["start_page"] = start_page.content(config, Path.cwd())
+
+
+STARTED = time.time()
 
 
 onstart:
@@ -48,6 +54,10 @@ onstart:
             "Graphviz's program dot is not installed: circuits are drawn in the interactive page only "
             "(apt install graphviz, brew install graphviz or conda install graphviz)"
         )
+
+
+onsuccess:
+    print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
 
 
 rule all:

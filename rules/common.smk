@@ -1,6 +1,7 @@
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,24 +11,18 @@ PROJECT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 import run_folder
+import start_page
 import warm
-from circuit_reuse import checks
 from circuit_reuse.circuit_files import ENDINGS
+from circuit_reuse.config import check
 from circuit_reuse.contrast import checks as contrast_checks
 from circuit_reuse.fingerprint import files as model_folder_files
 from circuit_reuse.prompts import registry, sequence
-from circuit_reuse.scaling import checks as scaling_checks
-from circuit_reuse.sequences import checks as sequence_checks
 from circuit_reuse.staleness import code_hash, remember, text_hash
-from circuit_reuse.weights import checks as weight_checks
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
-checks.check(config, PROJECT, Path.cwd())
-scaling_checks.check(config, (PROJECT, Path.cwd()))
-sequence_checks.check(config, (PROJECT, Path.cwd()))
-weight_checks.check(config, (PROJECT, Path.cwd()))
-contrast_checks.check(config, (PROJECT, Path.cwd()))
+check(config, PROJECT, Path.cwd())
 
 
 def one_of(names):
@@ -403,3 +398,43 @@ def contrast_table(file, title):
     if not title:
         return path
     return shown(path, "contrast_table", "Contrast", shows=f"{title} (table)")
+
+
+def studied_models(study):
+    """Models of a study."""
+    return config["models"] if study == "reuse" else config[study]["models"]
+
+
+def overview_cfg(study):
+    """What the sentences about a study need of the config."""
+    alpha = config["tests"]["alpha"]
+    if study == "reuse":
+        chosen = {key: config["cross_task"][key] for key in ("top_k", "threshold")}
+        return stage_cfg(
+            study=study,
+            alpha=alpha,
+            titles=titles(),
+            method=config["methods"][0],
+            metric=config["attribution"]["metric"],
+            **chosen,
+        )
+    block = config[study]
+    if study == "contrast":
+        names = {
+            name: each.get("title", name.replace("_", " "))
+            for name, each in block["sets"].items()
+        }
+        return stage_cfg(study=study, alpha=alpha, titles=names)
+    more = {
+        "scaling": lambda: {
+            "replacement": block["replacement"],
+            "alpha": block["classes"]["alpha"],
+        },
+        "weights": lambda: {"matched": block["sweep"]["matched"]},
+        "sequences": dict,
+    }
+    return stage_cfg(
+        study=study,
+        **({"alpha": alpha, "tasks": block["tasks"]} | more[study]()),
+        titles={task: task_title(task) for task in block["tasks"]},
+    )

@@ -334,5 +334,6 @@ rule replicate:
 rule contrast:
     input:
         rules.summarise_contrast.output,
+        "<results>/tables/contrast/overview.json",
         rules.draw_contrast.output,
         rules.replicate.input,

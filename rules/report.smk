@@ -134,4 +134,5 @@ for draw_method in config["methods"]:
 rule reuse:
     input:
         rules.summarise_reuse.output,
+        "<results>/tables/reuse/overview.json",
         [reuse_figures(method) for method in config["methods"]],

@@ -362,6 +362,7 @@ rule check_heads:
 rule scaling:
     input:
         rules.summarise_scaling.output,
+        "<results>/tables/scaling/overview.json",
         rules.draw_scaling.output,
         rules.check_published_scaling.output,
         rules.check_heads.input,

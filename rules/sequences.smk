@@ -530,6 +530,7 @@ rule check_published_sequences:
 rule sequences:
     input:
         rules.summarise_sequences.output,
+        "<results>/tables/sequences/overview.json",
         rules.draw_sequences.output,
         expand(rules.draw_circuits.output, model=SEQUENCES["models"]),
         rules.check_published_sequences.output,

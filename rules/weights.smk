@@ -242,4 +242,5 @@ rule draw_weights:
 rule weights:
     input:
         rules.summarise_weights.output,
+        "<results>/tables/weights/overview.json",
         rules.draw_weights.output,

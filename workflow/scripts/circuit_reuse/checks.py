@@ -5,11 +5,13 @@ Standard library, jsonschema and yaml only, plus the tokenizer for a custom file
 """
 
 import difflib
+import math
 from pathlib import Path
 
 from circuit_reuse import fingerprint
 from circuit_reuse.prompts import registry
 
+MOST_SHARDS = 1000
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -33,7 +35,21 @@ def check(config, project, directory):
             count = config["examples"]["count"]
             check_custom(name, task, config, (project, directory), config["models"], count)
     check_examples(config, "examples.count", config["examples"]["count"])
+    check_shards(config)
     check_grids(config)
+
+
+def check_shards(config):
+    """A plan of too many jobs takes hours to draw up."""
+    block, scan = config["examples"], config["scaling"]
+    for where, count in (("examples.count", block["count"]), ("scaling.examples", scan["examples"])):  # fmt: skip
+        part = where.split(".")[0]
+        size = config[part]["shard_size"]
+        if count > MOST_SHARDS * size:
+            raise ConfigError(
+                f"{where} is {count}, in {-(-count // size)} shards of {part}.shard_size {size}: at most "
+                f"{MOST_SHARDS} shards can be planned; set {part}.shard_size to {-(-count // MOST_SHARDS)} or more"
+            )
 
 
 def check_schema(config):
@@ -45,10 +61,25 @@ def check_schema(config):
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     schema = yaml.load(SCHEMA.read_text(), Loader=loader)
     drop(config, schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    check_values(config)
+    # JSON takes 3.0 for an integer; what counts by it does not.
+    draft = jsonschema.Draft202012Validator
+    whole = draft.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int)
+    validator = jsonschema.validators.extend(draft, type_checker=whole)(schema)
     for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
         raise ConfigError(explain(error))
     fill(config, schema)
+
+
+def check_values(value, where=""):
+    """Numbers must be finite, as no limit of the schema is broken by a NaN, and text without NUL."""
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} is {value!r}; it must be text without NUL characters")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}; it must be a finite number")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()  # fmt: skip
+    for key, item in inner:
+        check_values(item, f"{where}.{key}".strip("."))
 
 
 def drop(config, schema):

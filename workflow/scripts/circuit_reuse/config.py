@@ -1,0 +1,19 @@
+"""A whole config, checked before any job: the common part, and that of every study."""
+
+from circuit_reuse import checks
+from circuit_reuse.contrast import checks as contrast
+from circuit_reuse.scaling import checks as scaling
+from circuit_reuse.sequences import checks as sequences
+from circuit_reuse.weights import checks as weights
+
+
+def check(config, project, directory):
+    """Check a config with all that it names, and fill in its defaults, in place.
+
+    project:   the project's folder, in which models and custom files must lie
+    directory: the folder that the workflow runs in, to which paths are relative
+    raises:    ConfigError (or ModelError, for a model's own files) with the first mistake, in one line
+    """
+    checks.check(config, project, directory)
+    for study in (scaling, sequences, weights, contrast):
+        study.check(config, (project, directory))

@@ -1,0 +1,223 @@
+"""What each study found, in a few sentences drawn from its tables: for the start page and the end of a run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+# Category of the study in the report, and the figures and page to begin with.
+STUDIES = {
+    "reuse": ("Reuse figures", ["effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"]),
+    "scaling": ("Scaling", ["delta_scatter", "hero_vs_random", "strong_head_scaling"]),
+    "sequences": ("Sequences", ["overlap", "cross_task", "frontier"]),
+    "weights": ("Weights", ["weight_ablation_sweep", "sizes", "node_sweep"]),
+    "contrast": ("Contrast", ["lengths", "difference_and_effect", "replicate"]),
+}  # fmt: skip
+MOST = 4
+
+
+def tell(input, output, params, wildcards, threads, log):
+    """Write the sentences of one study; see tell_findings.py."""
+    cfg = params.cfg
+    found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
+    sentences = [text for text in SENTENCES[cfg["study"]](found, cfg) if text]
+    models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in input.about}
+    about = {
+        "study": cfg["study"],
+        "sentences": sentences,
+        "models": {
+            name: {key: each[key] for key in ("fingerprint", "parameters", "layers", "heads")}
+            for name, each in models.items()
+        },
+    }
+    Path(output.overview).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    log.info("%d sentences", len(sentences))
+
+
+def number(value):
+    """A number with three significant digits, a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(row, name):
+    """A value with its 95 % interval."""
+    return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
+
+
+def p_text(name, value):
+    """`q = 0.013`, or `q < 0.001`."""
+    if not np.isfinite(value):
+        return f"no {name}"
+    return f"{name} = {value:.2g}" if value >= 0.001 else f"{name} < 0.001"
+
+
+def span(values, unit=""):
+    """`3 to 7 %` of some values."""
+    values = [value for value in values if np.isfinite(value)]
+    if not values:
+        return "-"
+    low, high = number(min(values)), number(max(values))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def listed(names):
+    """Names in a row, the first few of many."""
+    names = list(names)
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
+
+
+def reuse(found, cfg):
+    """Shared circuits against their controls, at the K and threshold of the cross-task matrix."""
+    table = found["summary"]
+    rows = table[(table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])]  # fmt: skip
+    rows = rows.assign(pair=[f"{cfg['titles'].get(task, task)} in {model}" for model, task in zip(rows["model"], rows["task"], strict=True)])  # fmt: skip
+    if not len(rows):
+        return
+    beyond = rows[(rows["q_value"] <= cfg["alpha"]) & (rows["difference_high"] < 0)]
+    k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
+    yield (
+        f"Removing what at least {cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
+        f"than removing matched random components in {len(beyond)} of {len(rows)} pairs of model and task "
+        f"(q <= {cfg['alpha']:g}, held-out examples)."
+    )
+    if len(beyond):
+        row = beyond.loc[beyond["difference"].idxmin()]
+        yield (
+            f"Most for {row['pair']}: without {row['circuit_size']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
+            f"{interval(row, 'effect')}, without as many others by {number(row['control_effect'])} ({p_text('q', row['q_value'])})."
+        )  # fmt: skip
+    shown = set(beyond["pair"])
+    rest = [pair for pair in rows["pair"] if pair not in shown]
+    yield f"Not shown for {listed(rest)}." if rest else ""
+    shared = rows[rows["q_reuse_other"] <= cfg["alpha"]]
+    yield (
+        f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance); "
+        f"more than they share with circuits of other tasks is shown in {len(shared)} of {len(rows)} pairs."
+    )
+    kept = rows["faithfulness"].dropna()
+    yield (
+        f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric."
+        if len(kept)
+        else ""
+    )
+
+
+def scaling(found, cfg):
+    """Heads of both tasks, and what changes with size."""
+    models = found["models"][found["models"]["replacement"] == cfg["replacement"]]
+    classes = found["head_category_summary"]
+    counts = [name for name in classes if name.startswith("n_")]
+    tasks = " and ".join(cfg["titles"].values())
+    both = classes["n_shared"].sum()
+    yield (
+        f"Of {int(classes[counts].to_numpy().sum())} heads in {len(classes)} models, {int(both)} are strong in both tasks ({tasks}), "
+        f"{int(classes['n_uncertain'].sum())} are uncertain."
+    )
+    joined = models[models["q_correlation"] <= cfg["alpha"]]
+    yield (
+        f"Head effects on the two tasks correlate in {len(joined)} of {len(models)} models (q <= {cfg['alpha']:g}; "
+        f"corrected for noise {span(models['corrected'])}); within layers in {int((models['q_within_layers'] <= cfg['alpha']).sum())}."
+    )
+    heroes = found["hero_vs_random"]
+    tested = heroes.dropna(subset=["q_rank"])
+    if len(tested):
+        beyond = tested[tested["q_rank"] <= cfg["alpha"]]
+        yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
+    fits = found["fits"]
+    fits = fits[fits["replacement"] == cfg["replacement"]] if "replacement" in fits else fits
+    grown = fits[fits["q_value"] <= cfg["alpha"]]
+    yield (
+        f"With size change, within a family: {listed(f'{row.measure} ({row.family})' for row in grown.itertuples())}."
+        if len(grown)
+        else "No measure is shown to change with the size of the model."
+    )
+
+
+def sequences(found, cfg):
+    """Pruned circuits, and whether they hold for other data and other tasks."""
+    table = found["circuits"]
+    chosen = table[table["name"].isna()] if "name" in table else table
+    chosen = chosen[chosen["task"].isin(cfg["tasks"])].drop_duplicates(["model", "task"])
+    several = chosen["model"].nunique() > 1
+    for row in list(chosen.to_dict("records"))[:MOST]:
+        title = cfg["titles"].get(row["task"], row["task"])
+        yield (
+            f"{title}{' in ' + row['model'] if several else ''}: {row['heads']:.0f} heads and {row['mlps']:.0f} MLPs keep {number(row['score'])} % "
+            f"[{number(row['low'])}, {number(row['high'])}] of the metric on held-out examples."
+        )
+    shared = found["overlap"]
+    pairs = shared[
+        (shared["kind"] == "all")
+        & shared["first"].isin(cfg["tasks"])
+        & shared["second"].isin(cfg["tasks"])
+    ]
+    beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
+    if len(pairs):
+        yield (
+            f"Circuits of different tasks share {span(pairs['shared'])} components ({span(pairs['expected'])} by chance); more than "
+            f"circuits with as many nodes in each layer would in {len(beyond)} of {len(pairs)} pairs."
+        )
+    crossed = found["cross_task"]
+    crossed = crossed[(crossed["kind"] == "task") & (crossed["circuit"] != crossed["data"])].dropna(
+        subset=["q_rank"]
+    )
+    beyond = crossed[crossed["q_rank"] <= cfg["alpha"]]
+    yield (
+        f"On another task's prompts, a circuit keeps more than random circuits of its make in {len(beyond)} of {len(crossed)} cases."
+        if len(crossed)
+        else ""
+    )
+
+
+def weights(found, cfg):
+    """The reading of each circuit, with the difference that it rests on."""
+    tests = found["tests"]
+    for row in found["readings"].to_dict("records")[:MOST]:
+        mine = tests[(tests["model"] == row["model"]) & (tests["task"] == row["task"])]
+        size = mine[mine["control"] == cfg["matched"]].iloc[0]
+        yield (
+            f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
+            f"{number(size['difference'])} [{number(size['low'])}, {number(size['high'])}] nats more than the matched control "
+            f"({p_text('q', size['q_circuit'])})."
+        )
+
+
+def contrast(found, cfg):
+    """What differs, whether length alone would, and whether published circuits come out."""
+    lengths = found["lengths"]
+    for row in lengths[lengths["condition"] == "real"].to_dict("records")[:MOST]:
+        yield (
+            f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, recipe {row['recipe']}: {row['significant']:.0f} of {row['components']:.0f} components differ."
+        )
+    alone = lengths[
+        lengths["condition"].isin(["shortened", "beheaded"]) & ~lengths["given"].astype(bool)
+    ]
+    fooled = alone[(alone["significant"] > 0) & (alone["ratio"] >= 1)]
+    if len(alone):
+        yield (
+            f"Between texts and themselves without an end or a beginning components differ at least as much in {len(fooled)} of {len(alone)} comparisons: "
+            f"{listed(f'{row.recipe}, {row.condition}' for row in fooled.itertuples()) if len(fooled) else 'none'}."
+        )
+    tests = found["tests"]
+    kept = tests.dropna(subset=["q_keep"])
+    if len(kept):
+        good = kept[(kept["q_keep"] <= cfg["alpha"]) & (kept["keep"] > kept["keep_random"])]
+        yield (
+            f"Kept alone, {len(good)} of {len(kept)} circuits under the budget do more of the task than random circuits of their make "
+            f"(they keep {span(100 * kept['keep'], ' %')})."
+        )
+    pairs = found["replicate"]
+    for name, rows in pairs[pairs["kind"] == "given"].groupby("pair", sort=False):
+        value = rows.set_index("statistic")["value"]
+        judged = rows["passes"].dropna().astype(bool)
+        yield (
+            f"Comparison {name}: {value['shared']:.0f} of {value['components_first']:.0f} and {value['components_second']:.0f} components are shared "
+            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_chance'])} by chance); {int(judged.sum())} of {len(judged)} criteria are met."
+        )
+
+
+SENTENCES = {"reuse": reuse, "scaling": scaling, "sequences": sequences, "weights": weights, "contrast": contrast}  # fmt: skip

@@ -1,0 +1,125 @@
+"""What a run found and how it was made: for the report's first page, and the end of a run.
+
+Plumbing only: nothing here shapes a number, so no stage depends on this file.
+"""
+
+import json
+import platform
+import re
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from circuit_reuse.overview import STUDIES
+
+VERSIONS = (
+    "snakemake",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+)
+
+
+def told(folder):
+    """{study: what tell_findings wrote} of the studies that have been run."""
+    found = {}
+    for study in STUDIES:
+        path = Path(folder) / "results" / "tables" / study / "overview.json"
+        if path.is_file():
+            found[study] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def records(folder):
+    """Every job that made a result which is there, from Snakemake's records: {(rule, start): seconds}."""
+    jobs = {}
+    for path in (Path(folder) / ".snakemake" / "metadata").rglob("*"):
+        if path.is_file():
+            try:
+                entry = json.loads(path.read_text())
+                jobs[entry["rule"], entry["starttime"]] = entry["endtime"] - entry["starttime"]
+            except (ValueError, KeyError, TypeError):
+                continue  # half-written when a run was killed
+    return jobs
+
+
+def escape(text):
+    """Text of the user's in reStructuredText: no sign of it is markup."""
+    return re.sub(r"([\\*`_|<>:\[\]{}])", r"\\\1", str(text)).replace("\n", " ")
+
+
+def duration(seconds):
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def content(config, folder):
+    """What workflow/report/workflow.rst shows."""
+    studies, models = [], {}
+    for study, about in told(folder).items():
+        category, figures = STUDIES[study]
+        models |= about["models"]
+        studies.append(
+            {
+                "title": study.capitalize(),
+                "category": category,
+                "sentences": [escape(text) for text in about["sentences"]],
+                "figures": [f"figures/{study}/{name}." for name in figures],
+            }
+        )
+    jobs = records(folder)
+    starts = [start for _, start in jobs]
+    ends = [start + seconds for (_, start), seconds in jobs.items()]
+    return {
+        "studies": studies,
+        "models": [
+            {
+                "name": escape(name),
+                "source": escape(source(config["model_sources"].get(name, {}))),
+                **{key: escape(value) for key, value in about.items()},
+            }
+            for name, about in sorted(models.items())
+        ],
+        "versions": ", ".join(
+            [
+                f"Python {platform.python_version()}",
+                *(f"{name} {metadata.version(name)}" for name in VERSIONS),
+            ]
+        ),
+        "time": (
+            f"{len(jobs)} jobs, {duration(sum(jobs.values()))} of work in all, between "
+            f"{datetime.fromtimestamp(min(starts)):%Y-%m-%d %H:%M} and {datetime.fromtimestamp(max(ends)):%Y-%m-%d %H:%M}"
+            if jobs
+            else "not on record"
+        ),
+    }
+
+
+def source(about):
+    """Where a model's weights come from."""
+    return f"{about['hub']} at {about['revision']}" if "hub" in about else about.get("path", "-")
+
+
+def summary(folder, since):
+    """What the studies that this run brought up to date found, for the end of the run.
+
+    since: time at which the run began
+    """
+    lines = []
+    for study, about in told(folder).items():
+        path = Path(folder) / "results" / "tables" / study
+        if (path / "overview.json").stat().st_mtime < since:
+            continue
+        lines += [f"{study}:", *(f"  {text}" for text in about["sentences"])]
+        page = path / "findings.md"
+        lines += [
+            f"  Figures: results/figures/{study}/, tables: results/tables/{study}/"
+            + (", all findings: findings.md there" if page.is_file() else "")
+        ]
+    return "\n".join(["", "What was found:", *lines, ""]) if lines else ""
