@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run validate report test slurm test-cluster bench lint format docs lock clean
+.PHONY: run explain validate report test site faults slurm test-cluster bench lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -19,6 +19,10 @@ results/report.html: $(VENV)/done $(wildcard results/tables/*/*.csv results/figu
 	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
 
 report: results/report.html
+
+# What would rerun, why, and about how long it takes, before anything runs.
+explain: $(VENV)/done
+	@$(BIN)/python workflow/scripts/explain.py $(ARGS)
 
 # Are the methods and tests right, and how faithful are circuits of every size: with a report.
 validate: $(VENV)/done
@@ -59,6 +63,19 @@ $(VENV)/done: requirements.lock
 # The parts of the documentation that are made from the schemas.
 docs: $(VENV)/done
 	$(BIN)/python workflow/scripts/document.py
+
+# The documentation as pages, in results/site; warnings are errors.
+site: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open results/site/index.html"
+
+$(VENV)/docs: $(VENV)/done requirements-docs.lock
+	$(PIP) --no-deps --require-hashes --requirement requirements-docs.lock
+	@touch $@
+
+# A default study killed at twenty random moments, and docs/reliability.md from what happened; half an hour.
+faults: $(VENV)/done
+	PYTHONPATH=tests:tests/workflow:tests/faults $(BIN)/python tests/faults/campaign.py
 
 # Lock files with hashes, the pins of envs/ and the list of licences; UPGRADE=1 takes newer versions.
 lock: $(VENV)/done

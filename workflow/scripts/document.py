@@ -1,4 +1,4 @@
-"""Write docs/tables.md and config/README.md from the schemas, so that they cannot drift."""
+"""Write docs/tables.md and docs/configuration.md from the schemas, so that they cannot drift."""
 
 from pathlib import Path
 
@@ -179,14 +179,14 @@ def tables_text():
 
 
 def config_text():
-    """config/README.md."""
+    """docs/configuration.md."""
     from circuit_reuse.prompts.registry import TASKS
 
     schema = yaml.safe_load(checks.SCHEMA.read_text())
     return CONFIG + "\n".join(keys(schema)) + "\n" + AFTER.format(tasks=", ".join(TASKS))
 
 
-DOCUMENTS = {"docs/tables.md": tables_text, "config/README.md": config_text}
+DOCUMENTS = {"docs/tables.md": tables_text, "docs/configuration.md": config_text}
 
 if __name__ == "__main__":
     for path, text in DOCUMENTS.items():

@@ -74,6 +74,8 @@ def perform(request):
     os.environ["OMP_NUM_THREADS"] = str(request["threads"])
     began = time.monotonic()
     log.info("%s %s", request["rule"], request["wildcards"])
+    # In front of lines of progress (circuit_reuse/progress.py), of which several jobs write at once.
+    os.environ["CIRCUIT_REUSE_JOB"] = " ".join([request["rule"], *request["wildcards"].values()])
     try:
         load(request["script"]).main(
             input=SimpleNamespace(**request["input"]),

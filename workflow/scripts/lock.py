@@ -95,7 +95,8 @@ def main():
     for name, (extras, about) in LOCKS.items():
         path = PROJECT / name
         blocks = resolved(extras, path, pins_of(PROJECT / "requirements.lock") if every else {})
-        mine = {key: text for key, text in blocks.items() if key not in every}
+        # Again, where it is needed on more systems than before.
+        mine = {key: text for key, text in blocks.items() if every.get(key) != text}
         every |= mine
         path.write_text(HEAD.format(about=about) + "\n".join(mine.values()) + "\n")
     pins = pins_of(PROJECT / "requirements.lock")

@@ -35,16 +35,24 @@ def told(folder):
 
 
 def records(folder):
-    """Every job that made a result which is there, from Snakemake's records: {(rule, start): seconds}."""
+    """Every job that made a result which is there, from Snakemake's records: rule, model, start, seconds."""
     jobs = {}
     for path in (Path(folder) / ".snakemake" / "metadata").rglob("*"):
         if path.is_file():
             try:
                 entry = json.loads(path.read_text())
-                jobs[entry["rule"], entry["starttime"]] = entry["endtime"] - entry["starttime"]
+                log = entry["log"][0].split("/") if entry["log"] else []
+                start, end = entry["starttime"], entry["endtime"]
+                # A job has a record for each of its outputs, with the same log.
+                jobs[entry["rule"], *log] = {
+                    "rule": entry["rule"],
+                    "model": log[2].removesuffix(".log") if len(log) > 2 else None,
+                    "start": start,
+                    "seconds": end - start,
+                }
             except (ValueError, KeyError, TypeError):
                 continue  # half-written when a run was killed
-    return jobs
+    return list(jobs.values())
 
 
 def escape(text):
@@ -57,6 +65,11 @@ def duration(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def moment(seconds):
+    """A time as a person writes it."""
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def content(config, folder):
@@ -74,8 +87,8 @@ def content(config, folder):
             }
         )
     jobs = records(folder)
-    starts = [start for _, start in jobs]
-    ends = [start + seconds for (_, start), seconds in jobs.items()]
+    begun = min((job["start"] for job in jobs), default=0)
+    ended = max((job["start"] + job["seconds"] for job in jobs), default=0)
     return {
         "studies": studies,
         "models": [
@@ -93,8 +106,8 @@ def content(config, folder):
             ]
         ),
         "time": (
-            f"{len(jobs)} jobs, {duration(sum(jobs.values()))} of work in all, between "
-            f"{datetime.fromtimestamp(min(starts)):%Y-%m-%d %H:%M} and {datetime.fromtimestamp(max(ends)):%Y-%m-%d %H:%M}"
+            f"{len(jobs)} jobs, {duration(sum(job['seconds'] for job in jobs))} of work in all, "
+            f"between {moment(begun)} and {moment(ended)}"
             if jobs
             else "not on record"
         ),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from tqdm import tqdm
 
-from circuit_reuse import shortcuts
+from circuit_reuse import progress, shortcuts
 
 # A processor works best on short batches; a GPU takes as much as it holds, so there the
 # tokens of a batch are doubled as long as the last batch left three quarters of it free.
@@ -111,7 +111,7 @@ def patiently(work, examples, tokens, device, title):
         batch = batch_of(examples, rows, device)
         return batch, work(batch)
 
-    with tqdm(total=len(examples), desc=title, unit="example", disable=None) as bar:
+    with progress.bar(total=len(examples), desc=title, unit="example") as bar:
         for length, rows in buckets(examples).items():
             what = f"examples of {length} tokens"
             for part, result in in_pieces(run, rows, tokens // length, device, what):

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from circuit_reuse import batching, interventions, models
+from circuit_reuse import batching, interventions, models, progress
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def update(previous, units, context, evaluate):
     """
     kept, new, parts = 0, 0, []
     groups = {} if previous is None else dict(list(previous.groupby("unit", sort=False)))
-    for unit in tqdm(units, desc="circuits", unit="unit", disable=None):
+    for unit in progress.bar(units, desc="circuits", unit="unit"):
         key = unit.key(context)
         if key in groups:
             parts.append(groups[key])

@@ -5,10 +5,9 @@ import time
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from circuit_reuse import examples as tokenising
-from circuit_reuse import fingerprint, jobs, models, statistics, tables
+from circuit_reuse import fingerprint, jobs, models, progress, statistics, tables
 from circuit_reuse.contrast import measure, schemas, texts
 
 # All 2^n flips of n clusters give each value twice, so p is at least 2 / 2^n: 1 / 32 for 6.
@@ -37,7 +36,7 @@ def differences(input, output, params, wildcards, threads, log):
     began, total = time.monotonic(), sum(map(len, conditions.values()))
     rows, draws, raw = [], [], None
     used = list(dict.fromkeys(recipe["positions"] for recipe in cfg["recipes"].values()))
-    with tqdm(total=total, desc="texts", unit="pair", disable=None) as bar:
+    with progress.bar(total=total, desc="texts", unit="pair") as bar:
         for name, pairs in conditions.items():
             sums, norms = measure.measure(
                 model, pairs, used, cfg["flips"], cfg["draws"], (*stream, name),

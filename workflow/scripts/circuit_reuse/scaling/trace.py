@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import batching, models, parts, shortcuts, tables
+from circuit_reuse import batching, models, parts, progress, shortcuts, tables
 from circuit_reuse.scaling import schemas, stages
 
 END, REST = "end", "rest"
@@ -23,7 +23,9 @@ def trace(model, table, cfg, heads, tokens, log):
     models.check_ready(model)
     began, rows = time.monotonic(), []
     wanted = [*cfg["parts"], *parts.OF_LAYERS]
-    for batch in batching.batches(table, tokens, model.device):
+    for batch in progress.bar(
+        list(batching.batches(table, tokens, model.device)), desc="tracing", unit="batch"
+    ):
         numbers = table["example"].to_numpy()[batch.rows]
         where, live = roles_of(table.iloc[batch.rows], batch)
         patches = all_patches(model.space, cfg, heads, where)

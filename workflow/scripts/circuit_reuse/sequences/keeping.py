@@ -11,9 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from circuit_reuse import batching, components, interventions, models
+from circuit_reuse import batching, components, interventions, models, progress
 
 # What the streams of all walks may take at least; on a GPU a quarter of what is free.
 STREAM_BYTES = 2 * 2**30
@@ -244,7 +243,7 @@ def run(walks, generators, keeper, log, states=True):
         wanted = next(generator, None)
         if wanted is not None:
             waiting[number] = wanted
-    with tqdm(desc="candidates", unit="candidate", disable=None) as bar:
+    with progress.bar(desc="candidates", unit="candidate") as bar:
         while waiting:
             requests = {
                 number: [Request(target, state[number]) for target in wanted]

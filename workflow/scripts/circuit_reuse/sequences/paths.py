@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse import batching, components, edge_circuits, edges, interventions
+from circuit_reuse import batching, components, edge_circuits, edges, interventions, progress
 from circuit_reuse.sequences.graphs import FINAL
 
 
@@ -159,7 +159,7 @@ def effects(keeper, circuit, log):
     row = {edge: n for n, edge in enumerate(edge_list)}
     found = np.empty((len(edge_list), len(keeper.examples)))
     alone = np.empty(len(keeper.examples))
-    for batch, base, instead in keeper.prepared:
+    for batch, base, instead in progress.bar(keeper.prepared, desc="edges", unit="batch"):
         own = own_run(model, base, instead, removed, circuit)
         alone[batch.rows] = keeper.values(own.last, batch, 1)[0]
         size = keeper.tokens // base.tokens.numel()

@@ -10,9 +10,9 @@ import random
 
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
+from circuit_reuse import progress
 from circuit_reuse.prompts.generate import generate
 from circuit_reuse.prompts.registry import TASKS
 from circuit_reuse.training import corpus
@@ -117,7 +117,7 @@ def train(tokenizer, family, size, seed=0, lines=128, rate=3e-3, every=250):
     model = build(family, size, tokenizer.get_vocab_size(), end)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.1)
     tests, curve, losses = held_out(tokenizer, end), [], []
-    for step in tqdm(range(1, steps + 1), disable=None, desc=f"tiny-{family}-{size}"):
+    for step in progress.bar(range(1, steps + 1), desc=f"tiny-{family}-{size}"):
         for group in optimizer.param_groups:
             group["lr"] = rate * schedule(step, steps)
         optimizer.zero_grad()

@@ -7,8 +7,8 @@ source: Gao et al. 2025, appendix: a threshold at zero with a straight-through g
 from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
 
+from circuit_reuse import progress
 from circuit_reuse.weights import nodes, outcomes
 
 
@@ -62,7 +62,7 @@ def train(model, batches, replacement, kind, settings, rng):
     optimizer = torch.optim.AdamW([tau], lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
     sizes = [len(batch.rows) for batch in batches]
     history = []
-    for step in tqdm(range(settings.steps), desc="masks", unit="step", disable=None):
+    for step in progress.bar(range(settings.steps), desc="masks", unit="step"):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * (1 - step / settings.steps)
         batch = batches[rng.choice(len(batches), p=[size / sum(sizes) for size in sizes])]

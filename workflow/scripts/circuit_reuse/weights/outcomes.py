@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy, softplus
-from tqdm import tqdm
 
-from circuit_reuse import batching, effects, models
+from circuit_reuse import batching, effects, models, progress
 
 # Weights of the copies of one run, bytes, at most, but always one copy.
 ROOM = 2**28
@@ -81,9 +80,7 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
     count = sum(len(batch.rows) for batch in batches)
     loss, metric = (np.empty((len(items), count), dtype=np.float32) for _ in range(2))
     correct = np.empty((len(items), count), dtype=bool)
-    bar = tqdm(
-        total=len(batches) * len(items), desc="runs", disable=None if len(items) > MANY else True
-    )
+    bar = progress.bar(total=len(batches) * len(items), desc="runs", quiet=len(items) <= MANY)
     for number, batch in enumerate(batches):
         size = tokens // batch.clean.numel()
         if copy_bytes:

@@ -4,8 +4,8 @@ source: Gao et al. 2025; controls without replacement, among nonzero weights, ma
 """
 
 import numpy as np
-from tqdm import tqdm
 
+from circuit_reuse import progress
 from circuit_reuse.weights import matrices, outcomes, pools
 
 
@@ -107,7 +107,7 @@ def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
     returns: [{number, condition, trial, share, count, loss}]
     """
     rows = []
-    for number, weights in enumerate(tqdm(circuits, desc="random circuits", disable=None)):
+    for number, weights in enumerate(progress.bar(circuits, desc="random circuits")):
 
         def named(*names, number=number):
             return draws("random", number, *names)

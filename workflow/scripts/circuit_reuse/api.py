@@ -1,0 +1,181 @@
+"""The library in a notebook: score, circuit, ablate, prune, compare.
+
+    import sys; sys.path.insert(0, "workflow/scripts")
+    from circuit_reuse import api
+
+The same functions that the workflow's jobs call, without files between them: tables are pandas DataFrames,
+circuits are lists of component names (`input`, `a<layer>.h<head>`, `m<layer>`).  docs/library.md has an example
+of each.  What the workflow adds is that nothing is run twice, and that whole studies are corrected for the
+number of their tests.
+"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse import circuits, comparison, effects, measure, models, scoring, sharing
+from circuit_reuse.circuit_files import Circuit
+from circuit_reuse.prompts import registry, sources
+from circuit_reuse.sequences import keeping, pruning
+from circuit_reuse.statistics import mean_interval, rank_p
+
+LOG = logging.getLogger(__name__)
+TOKENS = 4096
+METRIC = "logit_difference"
+
+
+def load(folder, device="auto", dtype="float32"):
+    """A model from a folder with config.json, tokenizer.json and safetensors weights.
+
+    returns: models.Model
+    raises:  ModelError if the folder cannot be used, in one line that says why
+    """
+    return models.load(folder, device, dtype)
+
+
+def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, **options):
+    """Prompt pairs of a task, tokenised, with the untouched model's metric: a row an example.
+
+    folder:  of the model, for its tokenizer
+    task:    a built-in task (prompts.registry.TASKS), or any name with a file of one's own
+    file:    a CSV with the columns clean, corrupt, answer, distractor
+    options: of the task's family, such as length=5 for a sequence
+    returns: a DataFrame; `used` says which rows are valid, `split` whether train or held_out
+    raises:  ValueError for an unknown task or a file that cannot be used
+    """
+    if file is None and task not in registry.TASKS:
+        raise ValueError(f"unknown task {task!r}; known: {', '.join(registry.TASKS)}")
+    about = registry.TASKS.get(task, registry.Task("custom", task))
+    cfg = {
+        "seed": seed,
+        "held_out_share": held_out_share,
+        "examples": [0, count],
+        "task": {"family": "custom" if file else about.family, "options": about.options | options},
+    }
+    prompts = pd.DataFrame(sources.rows(task, cfg, file))
+    settings = {
+        "bos": about.bos,
+        "metric": METRIC,
+        "accuracy": about.accuracy,
+        "correct_only": False,
+    }
+    return pd.DataFrame(measure.examples(model, folder, prompts, settings, TOKENS, LOG))
+
+
+def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
+    """How much each component matters on each example.
+
+    method:  gradient, atp, ig, eap, eap-ig, or patching (exact, and slower)
+    steps:   of ig and eap-ig
+    returns: a DataFrame [example, component], in units of the metric: the (estimated) change of the metric
+             if the component alone were as on the corrupt prompt
+    """
+    used = examples[examples["used"]].reset_index(drop=True)
+    cfg = {"metric": metric, "steps": steps}
+    found = scoring.scores(model, used, method, cfg, TOKENS, LOG)
+    values, numbers, names = sharing.matrix(found)
+    return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
+
+
+def circuit(scores, examples, top_k=8, threshold=75, kinds=("head",)):
+    """The components that many example circuits of the train split share.
+
+    top_k:     components of an example's circuit: a number, or a share below 1
+    threshold: per cent of the train examples whose circuit must hold a component
+    returns:   (names, reuse): reuse is their number as a percentage of an example circuit's size
+    """
+    train = examples[examples["used"] & (examples["split"] == "train")]["example"]
+    rows = scores.loc[scores.index.isin(train)]
+    values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds)
+    k = circuits.resolve_k(top_k, len(names))
+    member = circuits.top_k(values, k)
+    is_in = circuits.shared(member, threshold)
+    chosen = [name for name, there in zip(names, is_in, strict=True) if there]
+    return chosen, circuits.reuse(member, threshold, k)
+
+
+def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=("head",), accuracy="top1", seed=0):  # fmt: skip
+    """What removing a circuit does on held-out examples, beside random circuits of the same make.
+
+    controls:    random sets for the rank; disjoint ones of the same make for the difference
+    replacement: what removed components become: corrupt, mean, zero or resample
+    accuracy:    top1, or preferred for tasks with several right answers (greater_than)
+    returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls,
+                 p_rank (one-sided: does it hurt more than random sets of its make?), accuracy before and after,
+                 what the circuit alone keeps of the metric, and the number of examples
+    raises:      PoolTooSmall if the model has too few other components for a control
+    """
+    used = examples[examples["used"]]
+    train, test = (used[used["split"] == split] for split in ("train", "held_out"))
+    universe = model.space.of_kinds(kinds)
+    name = f"api {seed}"
+    alone = circuits.controls(circuit, universe, kinds, controls, name)
+    drawn = circuits.random_sets(circuits.make_of(circuit), universe, controls, name)
+    run = effects.Evaluator(
+        model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed
+    )  # fmt: skip
+
+    def result(direction, sets):
+        """Metric and correctness [set, example]."""
+        frame = run(effects.Unit("circuit", direction, list(enumerate(sets))))
+        shape = len(sets), len(test)
+        return frame["metric"].to_numpy().reshape(shape), frame["correct"].to_numpy().reshape(shape)
+
+    untouched, right = result("none", [[]])
+    removed, wrong = result("remove", [list(circuit), *alone, *drawn])
+    kept, _ = result("keep", [list(circuit), []])
+    change = removed - untouched
+    low, high = mean_interval(change[0], 2000, circuits.generator(name, "interval"))
+    among = change[1 + len(alone) :].mean(axis=1)
+    floor = kept[1].mean()
+    return pd.Series(
+        {
+            "metric": untouched.mean(),
+            "effect": change[0].mean(),
+            "effect_low": low,
+            "effect_high": high,
+            "effect_controls": change[1 : 1 + len(alone)].mean(),
+            "p_rank": rank_p(change[0].mean(), among, larger=False),
+            "accuracy": right.mean(),
+            "accuracy_without": wrong[0].mean(),
+            "kept_alone": (kept[0].mean() - floor) / (untouched.mean() - floor),
+            "examples": len(test),
+        }
+    )
+
+
+def prune(model, examples, points=20, strategy="backward_first", replacement="mean", seed=0):
+    """Take components out one by one while the metric stays near the full model's, on the train split.
+
+    points:   how far from 100 % of the full model's metric a circuit may be
+    strategy: backward_first, forward_first, ... (sequences.pruning.STRATEGIES that need no scores), or random
+    returns:  (names, trace): the circuit, and a DataFrame of what was tried and what it scored (per cent)
+    """
+    train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
+    names = model.space.of_kinds(("head", "mlp"))
+    keeper = keeping.Keeper(model, train, train, replacement, METRIC, TOKENS)
+    walk = pruning.Walk(strategy, pruning.Limit(points), np.ones(len(train)), order=0)
+    order = pruning.passes(strategy, names, {}, ("api", seed))
+    keeping.run([walk], [pruning.steps(walk, order, keeper.full, True)], keeper, LOG)
+    trace = pd.DataFrame(walk.trace, columns=["pass", "step", "component", "score"])
+    return [name for name in names if name not in walk.removed], trace
+
+
+def compare(model, first, second):
+    """How alike two circuits of a model are, and how alike they would be by chance.
+
+    first, second: lists of names, or {name: score}, best first
+    returns:       a Series: shared, jaccard, jaccard_chance, beyond_chance, p_overlap, and more (comparison.compare)
+    """
+    both = [
+        Circuit(
+            dict(each) if isinstance(each, dict) else dict.fromkeys(each),
+            ranked=isinstance(each, dict),
+        )
+        for each in (first, second)
+    ]
+    values, bounds = comparison.compare(*both, model.space)
+    return pd.Series(
+        values | {f"{name}_{end}": b[i] for name, b in bounds.items() for i, end in enumerate(("low", "high"))}
+    )  # fmt: skip

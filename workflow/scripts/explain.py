@@ -1,0 +1,165 @@
+"""Say, before a run, what would rerun, why, and about how long it takes; nothing is run.
+
+    make explain ARGS="--configfile config/my.yaml"      the same arguments as for make run
+    python workflow/scripts/explain.py --record          keep the times of the last run in resources/durations.json
+
+Times are medians of earlier jobs of the same rule and model in this folder, from Snakemake's records; for what
+never ran here, those of the default run on two cores (resources/durations.json), which a larger model exceeds.
+"""
+
+import ast
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import start_page
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHIPPED = PROJECT / "resources" / "durations.json"
+HASH = re.compile(r"'[0-9a-f]{12}'")
+WIDEST = 76
+
+
+def planned(text):
+    """Jobs of a dry run: [(rule, {wildcard: value}, reason)]."""
+    jobs = []
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", block)[1]
+        values = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
+        reason = re.search(r"^    reason: (.+?)(?=\n    \w+: |\n\n|\Z)", block, re.MULTILINE | re.DOTALL)  # fmt: skip
+        if not re.search(r"^    output: ", block, re.MULTILINE):
+            continue
+        pairs = dict(part.split("=", 1) for part in values[1].split(", ")) if values else {}
+        jobs.append((rule, pairs, reason[1] if reason else ""))
+    return jobs
+
+
+def literal(text):
+    """The first dict in a text, as a dict; empty if there is none."""
+    start = text.find("{")
+    if start < 0:
+        return {}
+    for end in range(len(text), start, -1):
+        if text[end - 1] == "}":
+            try:
+                return ast.literal_eval(text[start:end])
+            except (ValueError, SyntaxError):
+                continue
+    return {}
+
+
+def changes(before, now, where=""):
+    """What differs between two settings: `circuits.thresholds: [50] -> [50, 75]`."""
+    for key in sorted({*before, *now}, key=str):
+        old, new, name = before.get(key), now.get(key), f"{where}.{key}".strip(".")
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from changes(old, new, name)
+        elif old != new:
+            yield f"{name}: {shorter(old)} -> {shorter(new)}"
+
+
+def shorter(value):
+    """A value in a few characters."""
+    text = "not there" if value is None else str(value)
+    return text if len(text) <= 30 else f"{text[:27]}..."
+
+
+def why(reason):
+    """A reason of Snakemake's in words of this workflow."""
+    found = []
+    if match := re.search(r"before: (.*?) now: (.*)", reason, re.DOTALL):
+        before, now = match[1], match[2]
+        edits = list(changes(literal(before), literal(now)))
+        found += edits[:2] + ([f"and {len(edits) - 2} settings more"] if len(edits) > 2 else [])
+        if HASH.findall(before) != HASH.findall(now):
+            found.append("its code was edited")
+    for words, told in (
+        ("Missing output", "not made yet"),
+        ("Incomplete output", "was cut off"),
+        ("Updated input files", "an input was edited"),
+        ("Set of input", "other inputs than before"),
+        ("Software environment", "its environment was edited"),
+        ("Forced", "forced"),
+    ):
+        if words in reason:
+            found.append(told)
+    return found or ["made from what is made anew"]
+
+
+def known_times(folder):
+    """{rule: seconds} and {(rule, model): seconds} of a job, and how many jobs of this folder they come from."""
+    shipped = json.loads(SHIPPED.read_text()) if SHIPPED.is_file() else {}
+    seen = defaultdict(list)
+    jobs = start_page.records(folder)
+    for job in jobs:
+        seen[job["rule"]].append(job["seconds"])
+        seen[job["rule"], job["model"]].append(job["seconds"])
+    return shipped | {key: statistics.median(values) for key, values in seen.items()}, len(jobs)
+
+
+def explain(text, folder, cores):
+    """What to print for the text of a dry run."""
+    jobs = planned(text)
+    if not jobs:
+        return "Nothing would run: all that is asked for is there and up to date."
+    times, count = known_times(folder)
+    rows, unknown, total = {}, set(), 0.0
+    for rule, values, reason in jobs:
+        seconds = times.get((rule, values.get("model")), times.get(rule))
+        if seconds is None:
+            unknown.add(rule)
+        row = rows.setdefault(rule, [0, 0.0, {}])
+        row[0] += 1
+        row[1] += seconds or 0
+        total += seconds or 0
+        for told in why(reason):
+            row[2][told] = row[2].get(told, 0) + 1
+    width = max(len(rule) for rule in rows)
+    lines = ["What would run, and why (nothing is run now):", ""]
+    lines.append(f"  {'rule':{width}}  jobs  work     why")
+    for rule, (number, seconds, reasons) in rows.items():
+        told = "; ".join(sorted(reasons, key=lambda name: -reasons[name]))
+        told = told if len(told) <= WIDEST else f"{told[: WIDEST - 3]}..."
+        amount = "?" if rule in unknown else start_page.duration(seconds)
+        lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {told}")
+    origin = f"{count} earlier jobs in this folder" if count else "the default run on two cores"
+    lines += [
+        "",
+        f"  {len(jobs)} jobs, about {start_page.duration(total / cores)} on {cores} cores (by {origin}"
+        + (f"; not counted, never run: {', '.join(sorted(unknown))})" if unknown else ")"),
+    ]
+    if "missing provenance" in text:
+        lines.append(
+            "  Some results have no record of how they were made: see the warning of make run."
+        )
+    return "\n".join(lines)
+
+
+def record(folder):
+    """Keep the median seconds of every rule's jobs for those who have run nothing yet."""
+    times, _ = known_times(folder)
+    rules = {key: round(value, 2) for key, value in sorted(times.items(), key=str) if isinstance(key, str)}  # fmt: skip
+    SHIPPED.write_text(json.dumps(rules, indent=1) + "\n")
+
+
+def main(arguments):
+    """Explain a run with Snakemake's arguments, in this folder."""
+    if arguments == ["--record"]:
+        return record(Path.cwd())
+    cores = os.cpu_count() or 1
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--dry-run", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    if done.returncode:
+        sys.exit(text[-3000:])
+    print(explain(text, Path.cwd(), cores))
+    return None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
