@@ -22,7 +22,11 @@ from circuit_reuse.staleness import code_hash, remember, text_hash
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
-check(config, PROJECT, Path.cwd())
+try:
+    check(config, PROJECT, Path.cwd())
+except ValueError as problem:
+    # One line, not where in the code it was found.
+    raise WorkflowError(str(problem)) from None
 
 
 def one_of(names):

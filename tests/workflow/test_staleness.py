@@ -146,6 +146,16 @@ CODE_EDITS = {
 }  # fmt: skip
 
 
+# The level at which something counts as found is used by the sentences themselves, too.
+TELLING = {"level of a line": {"reuse", "sequences", "weights", "contrast"}}
+
+
+def told_anew(jobs):
+    """Studies whose tables are made again, and so are the sentences about them."""
+    studies = {name.removeprefix("summarise_") for name in jobs if name.startswith("summarise_")}
+    return studies | ({"contrast"} if "replicate_circuits" in jobs else set())
+
+
 def counted(jobs):
     return dict(Counter(rule for rule, _ in jobs))
 
@@ -188,9 +198,11 @@ def test_an_edit_of_the_config(project, name):
     }
     project.config(**blocks)
     try:
-        assert counted(project.planned()) == expected
+        jobs = counted(project.planned())
     finally:
         project.config()
+    assert jobs == expected
+    assert project.told == TELLING.get(name, told_anew(jobs))
 
 
 @pytest.mark.parametrize("name", CODE_EDITS)
@@ -206,7 +218,7 @@ def test_an_edit_of_the_code(project, name):
         # Shards, as many of the scan, one each of the sequence, weight and contrast study.
         assert counted(jobs)["write_prompts"] == 2 * SHARDS + 3
     else:
-        assert counted(jobs) == expected
+        assert counted(jobs) == expected and project.told == told_anew(expected)
 
 
 def test_an_edit_of_one_models_weights_reruns_that_model(project):

@@ -90,7 +90,7 @@ class Run:
     """A project folder with its config, and Snakemake in it."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.told = folder, set()
 
     def snakemake(self, *arguments, check=True, offline=False):
         """Run Snakemake; returns what it printed.
@@ -141,14 +141,20 @@ class Run:
         return text
 
     def planned(self):
-        """The jobs that a dry run lists: [(rule, {wildcard: value})]."""
+        """The jobs that a dry run lists: [(rule, {wildcard: value})].
+
+        Those that tell what a study found are apart, in `told`: they run when its tables are made.
+        """
+        self.told = set()
         text = self.dry_run()
         jobs = []
         for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
             rule = re.match(r"(?:local)?rule (\w+):", block)[1]
             found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
             values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
-            if rule not in (
+            if rule.startswith("tell_"):
+                self.told.add(rule.removeprefix("tell_"))
+            elif rule not in (
                 "all",
                 "paper",
                 "reuse",

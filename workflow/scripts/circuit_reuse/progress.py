@@ -19,6 +19,7 @@ class Lines:
     """Where a bar goes that nobody watches: whole lines, in the log and the output of the job."""
 
     def write(self, text):
+        """What tqdm draws, without its returns to the beginning of the line."""
         line = text.strip("\r\n ")
         if line:
             logging.getLogger("progress").info("%s", line)

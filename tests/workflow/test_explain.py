@@ -1,0 +1,66 @@
+"""make explain: what would run, why, how long, before anything runs."""
+
+import re
+import subprocess
+import sys
+
+import explain
+import pytest
+from workflow_config import CONFIG
+
+pytestmark = pytest.mark.xdist_group("staleness")
+
+
+def told(project, *arguments):
+    """What explain prints in the project."""
+    command = [sys.executable, "workflow/scripts/explain.py", *arguments]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_nothing_to_do_is_said(project):
+    assert "Nothing would run" in told(project)
+
+
+def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
+    project.config(circuits=CONFIG["circuits"] | {"thresholds": [50, 75, 100]})
+    text, planned = told(project), project.planned()
+    project.config()
+    line = next(line for line in text.splitlines() if line.lstrip().startswith("share_circuits"))
+    assert re.search(
+        r"share_circuits +4 +\d+ s +circuits\.thresholds: \[50, 100\] -> \[50, 75, 100\]", line
+    )
+    assert "made from what is made anew" in next(x for x in text.splitlines() if "run_effects" in x)
+    assert "score_examples" not in text
+    # As many jobs as a run would have, and the sentences of the study.
+    total = int(re.search(r"(\d+) jobs, about", text)[1])
+    assert total == len(planned) + 1
+    assert re.search(r"about \d+ (s|min) on \d+ cores \(by \d+ earlier jobs in this folder\)", text)
+
+
+def test_an_edit_of_code_and_of_a_file_are_named(project):
+    edit = (
+        "workflow/scripts/circuit_reuse/reuse.py",
+        lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"),
+    )
+    with project.edited(*edit):
+        line = next(x for x in told(project).splitlines() if "measure_reuse" in x)
+    assert "its code was edited" in line
+
+
+def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
+    text = "\nrule score_examples:\n    output: x\n    reason: Missing output files: x\n    wildcards: model=m, task=t\n\n"
+    said = explain.explain(text, tmp_path, 2)
+    assert "by the default run on two cores" in said and "not made yet" in said
+    assert not re.search(r"never run", said)
+
+
+def test_every_rule_of_the_default_run_has_a_time_that_comes_with_it(project):
+    import json
+
+    known = json.loads(explain.SHIPPED.read_text())
+    assert all(seconds > 0 for seconds in known.values())
+    made = {job["rule"] for job in explain.start_page.records(project.folder)}
+    named = {name for name in made if not name.startswith(("draw_reuse", "check"))}
+    assert named - {*known} == set()

@@ -1,0 +1,84 @@
+"""Every command of the tutorial, and every example of the library's page, as a reader would run them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from workflow_config import PROJECT
+
+pytestmark = pytest.mark.xdist_group("tutorial")
+
+
+def blocks(page, language):
+    """Code blocks of a page: [(what stands behind the language, code)]."""
+    text = (PROJECT / "docs" / page).read_text()
+    return re.findall(rf"^```{language} ?(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The project as it is in git, with the environment of these tests."""
+    folder = tmp_path_factory.mktemp("tutorial") / "circuit-reuse"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in listed.splitlines():
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
+    binaries = folder / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name in ("python", "snakemake"):
+        # The environment's own programs, whose folder says which packages they see.
+        (binaries / name).write_text(
+            f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n'
+        )
+        (binaries / name).chmod(0o755)
+    (folder / ".venv" / "done").touch()
+    os.utime(folder / "requirements.lock", (0, 0))
+    return folder
+
+
+def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
+    commands, began = blocks("tutorial.md", "sh"), time.monotonic()
+    assert len(commands) >= 8
+    said = []
+    for kind, command in commands:
+        done = subprocess.run(["bash", "-ec", command], cwd=clone, capture_output=True, text=True)
+        text = done.stdout + done.stderr
+        assert (done.returncode != 0) == (kind == "fails"), f"{command}\n{text[-3000:]}"
+        assert "Traceback" not in text
+        said.append(text)
+    first, _, explained, _, own, crossed, wrong, mine = said
+    assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
+    assert (
+        "share_circuits" in explained
+        and "[50, 75] -> [50, 75, 90]" in explained
+        and "score_examples" not in explained
+    )
+    assert "task=owner" in own and "score_examples/tiny-gpt2-small/ioi" not in own
+    assert "owner" in crossed and "Did you mean ioi?" in wrong
+    assert "model=mine" in mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
+    assert time.monotonic() - began < 600
+
+
+def test_every_example_of_the_library_runs(clone):
+    code = "\n".join(text for _, text in blocks("library.md", "python"))
+    # score, circuit, ablate, prune, compare
+    assert all(
+        f"api.{name}(" in code for name in ("score", "circuit", "ablate", "prune", "compare")
+    )
+    done = subprocess.run(
+        [clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "p_rank" in done.stdout and "jaccard_chance" in done.stdout
