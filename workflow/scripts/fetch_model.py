@@ -11,8 +11,8 @@ def main(input, output, params, wildcards, threads, log):
     from circuit_reuse import fetching
 
     source = params.cfg
-    fetching.fetch(source["hub"], source["revision"], output.folder)
-    log.info("fetched %s at %s", source["hub"], source["revision"])
+    commit = fetching.fetch(source["hub"], source["revision"], output.folder, source.get("fingerprint"))  # fmt: skip
+    log.info("fetched %s at %s, commit %s", source["hub"], source["revision"], commit)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 PROJECT = Path(__file__).resolve().parents[2]
 HEAD = "# {about}; written by `make lock`, with the hashes of every file that may be installed.\n"
 # Lock file: (optional parts of pyproject.toml, what it is for).
@@ -78,13 +80,13 @@ def licence(name):
 
 def licences():
     """docs/licences.md, of what is installed here."""
-    pins = pins_of(PROJECT / "requirements.lock")
+    lines = re.findall(r"^[a-z].*==.*", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)
+    needed = [Requirement(line.rstrip(" \\")) for line in [*lines, "torch"]]
+    # Those for this system only.
+    names = sorted(each.name for each in needed if not each.marker or each.marker.evaluate())
     rows = []
-    for name in sorted({*pins, "torch"}):
-        try:
-            version = metadata.version(name).split("+")[0]
-        except metadata.PackageNotFoundError:
-            continue  # for another platform
+    for name in names:
+        version = metadata.version(name).split("+")[0]
         rows.append(f"| {name} | {version} | {licence(name).replace('|', '/')} |\n")
     return LICENCES + "".join(rows)
 

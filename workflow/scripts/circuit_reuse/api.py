@@ -25,13 +25,14 @@ TOKENS = 4096
 METRIC = "logit_difference"
 
 
-def load(folder, device="auto", dtype="float32"):
+def load(folder, device="auto", dtype="float32", threads=None):
     """A model from a folder with config.json, tokenizer.json and safetensors weights.
 
+    threads: of the processor; one is fastest for models as small as the embedded ones
     returns: models.Model
     raises:  ModelError if the folder cannot be used, in one line that says why
     """
-    return models.load(folder, device, dtype)
+    return models.load(folder, device, dtype, threads)
 
 
 def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, **options):

@@ -236,6 +236,7 @@ def check_model(name, config, folders):
     inside(source["path"], folders, key)
     try:
         fingerprint.files(source["path"])
+        fingerprint.check_intact(source["path"])
         space = fingerprint.shape(source["path"])
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
@@ -281,10 +282,15 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
     settings = config["examples"]
     try:
         rows = custom.rows(path, settings["held_out_share"])
-    except ValueError as problem:
-        raise ConfigError(f"{key}: {problem}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
+    except (ValueError, OSError) as problem:
+        # What pandas and pyarrow say may have several lines.
+        raise ConfigError(
+            f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}"
+        ) from None
     if len(rows) < count:
-        raise ConfigError(f"{what} is {count}, but {task['file']} has {len(rows)} rows")
+        raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
     for model in names:
         folder = config["model_sources"][model].get("path")
         if folder is None:

@@ -61,12 +61,62 @@ def fingerprint(folder):
     return digest.hexdigest()[:16]
 
 
+def config_of(folder):
+    """The content of a model's config.json.
+
+    raises: ModelError if it is not a JSON object
+    """
+    return json_object(Path(folder) / "config.json")
+
+
+def json_object(path):
+    """A JSON object from a file of a model; raises ModelError for anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ModelError(f"{path} is damaged: it is no JSON ({problem})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is damaged: it holds no JSON object")
+    return content
+
+
+def check_intact(folder):
+    """Whether the files of a model are whole, by their headers alone.
+
+    raises: ModelError that names the file that is cut off or no such file
+    """
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        end, size = data_end(path), path.stat().st_size
+        if end != size:
+            raise ModelError(f"{path} is damaged: it has {size} bytes where its header says {end}; get it anew")  # fmt: skip
+    if "model" not in json_object(Path(folder) / "tokenizer.json"):
+        raise ModelError(
+            f"{folder}/tokenizer.json is no tokenizer; save the model's tokenizer there"
+        )
+
+
+def data_end(path):
+    """Where a safetensors file ends by its own header; -1 if it has none that can be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > Path(path).stat().st_size:
+                return -1
+            header = json.loads(stream.read(length))
+        ends = [
+            tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"
+        ]
+        return 8 + length + max(ends)
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return -1
+
+
 def shape(folder):
     """The component space of a model, from its config.json.
 
     raises: ModelError if the file does not say
     """
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config_of(folder)
     if "quantization_config" in config:
         raise ModelError(
             f"{folder}/config.json has a quantization_config: gradients and replaced outputs of "
@@ -80,14 +130,20 @@ def shape(folder):
         value = next((config[name] for name in names if name in config), None)
         if value is None:
             raise ModelError(f"{folder}/config.json names no {field} ({' or '.join(names)})")
-        values[field] = int(value)
+        if not isinstance(value, int) or value < 1:
+            raise ModelError(
+                f"{folder}/config.json: {field} is {value!r}, which is no number of any"
+            )
+        values[field] = value
     d_head = config.get("head_dim") or values["d_model"] // values["heads"]
+    if not config.get("head_dim") and d_head * values["heads"] != values["d_model"]:
+        raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")  # fmt: skip
     return Space(d_head=int(d_head), **values)
 
 
 def positions(folder):
     """Most tokens of a text of a model, from its config.json; None if it does not say."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config_of(folder)
     config = config.get("text_config", config)
     return config.get("n_positions") or config.get("max_position_embeddings")
 
@@ -115,7 +171,7 @@ def parameters(folder):
 
 def parallel(folder):
     """Whether MLPs read the stream before their own layer's attention, as in GPT-NeoX."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config_of(folder)
     # GPT-NeoX can have it either way, and has it where its config says nothing.
     if config.get("model_type") == "gpt_neox":
         return bool(config.get("use_parallel_residual", True))
@@ -124,7 +180,7 @@ def parallel(folder):
 
 def describe(folder):
     """Everything later stages need to know of a model without loading it."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = config_of(folder)
     space = shape(folder)
     return {
         "fingerprint": fingerprint(folder),

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 from circuit_reuse import components
 from circuit_reuse.figures import style
 
-KIND = {"head": ("head", "#0072B2"), "mlp": ("MLP", "#D55E00"), "input": ("input", "#999999")}
+KIND = {"head": ("head", "#0072B2"), "mlp": ("MLP", "#D55E00"), "input": ("input", "#606060")}
 UNITS = {
     "none": "activation units", "dimension": "per root of dimensions",
     "spread": "within-set s.d.",
@@ -21,11 +21,11 @@ READINGS = {
     "open": ("differs, effect open", "#E69F00", "s"),
     "idle": ("differs, does nothing alone", "#0072B2", "^"),
     "silent": ("no difference shown, does something", "#CC79A7", "D"),
-    "none": ("no difference shown", "#999999", "x"),
+    "none": ("no difference shown", "#606060", "x"),
 }
 SOURCES = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 LINES = {"published": "-", "knapsack": "-", "ratio": ":"}
-PAIRS = {"given": "#D55E00", "halves": "#0072B2", "control": "#999999", "recipes": "#009E73"}
+PAIRS = {"given": "#D55E00", "halves": "#0072B2", "control": "#606060", "recipes": "#009E73"}
 KINDS_OF_PAIRS = {
     "given": "asked for", "halves": "two halves of the texts", "control": "without the difference, or padded",
     "recipes": "two recipes",
@@ -298,7 +298,7 @@ def inclusion(table, look):
     ]
     chosen = [each for each in chosen if ((table["source"] == each[0]) & (table["rule"] == each[1])).any()]  # fmt: skip
     most = table.groupby(["model", "set", "source", "rule"]).size().max()
-    figure, axes = style.grid(len(look.places()), len(chosen), width=max(2.0, 0.075 * min(most, 60)), height=1.5, sharey=True)  # fmt: skip
+    figure, axes = style.grid(len(look.places()), len(chosen), width=max(2.0, 0.095 * min(most, 60)), height=1.5, sharey=True)  # fmt: skip
     for row, model, name, title in look.places():
         for column, (source, rule) in enumerate(chosen):
             ax = axes[row, column]
@@ -311,7 +311,7 @@ def inclusion(table, look):
             colours = kinds(mine["component"])
             ax.bar(range(len(mine)), mine["probability"], color=[to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["selected"], strict=True)], edgecolor=colours, linewidth=0.6)  # fmt: skip
             ax.axhline(0.95, color="black", linestyle="--", linewidth=0.7)
-            ax.set_xticks(range(len(mine)), mine["component"], rotation=90, fontsize=5)
+            ax.set_xticks(range(len(mine)), mine["component"], rotation=90, fontsize=6)
             ax.set_xlim(-0.7, len(mine) - 0.3)
             if column == 0:
                 ax.set_ylabel("share of bootstrap draws\nwhose circuit holds it")
@@ -362,7 +362,7 @@ def ranked_lists(table):
     names = list(dict.fromkeys(table.loc[table["kind"] == kind, "pair"]))[:3]
     lists = {name: two_lists(table[table["pair"] == name]) for name in names}
     longest = max((len(side) for each in lists.values() for side in each[:2]), default=10)
-    figure, axes = style.grid(1, max(len(names), 1), width=2.5, height=0.8 + 0.108 * longest)
+    figure, axes = style.grid(1, max(len(names), 1), width=2.5, height=0.8 + 0.115 * longest)
     for ax, (name, (first, second, ordered)) in zip(axes[0], lists.items(), strict=False):
         places = [{component: y for y, component in enumerate(side)} for side in (first, second)]
         for component in dict.fromkeys([*first, *second]):
@@ -371,7 +371,7 @@ def ranked_lists(table):
             weight = "normal" if all(inside) else "bold"
             for x, side, align in ((0, places[0], "right"), (1, places[1], "left")):
                 if component in side:
-                    ax.text(x + (-0.04 if x == 0 else 0.04), side[component], component, ha=align, va="center", fontsize=5.2, color=colour, weight=weight)  # fmt: skip
+                    ax.text(x + (-0.04 if x == 0 else 0.04), side[component], component, ha=align, va="center", fontsize=6, color=colour, weight=weight)  # fmt: skip
             if all(inside):
                 ax.plot([0, 1], [places[0][component], places[1][component]], color=colour, linewidth=0.7, alpha=0.7)  # fmt: skip
         ax.set(xlim=(-0.45, 1.45), ylim=(longest - 0.4, -4.2), xticks=[], yticks=[])

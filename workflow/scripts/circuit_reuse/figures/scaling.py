@@ -21,7 +21,7 @@ COLORS = {
     "first_only": "#E69F00",
     "second_only": "#56B4E9",
     "shared": "#009E73",
-    "weak": "#777777",
+    "weak": "#606060",
     "uncertain": "#D0D0D0",
 }
 FAMILY_COLORS = ["#D55E00", "#0072B2", "#CC79A7", "#009E73", "#E69F00", "#000000"]

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 from circuit_reuse import components
 from circuit_reuse.figures import style
 
-MORE = ["#CC79A7", "#D55E00", "#0072B2", "#000000", "#999999", "#8C6D31"]
+MORE = ["#CC79A7", "#D55E00", "#0072B2", "#000000", "#606060", "#8C6D31"]
 MOST = 24
 NO_EDGES = "no edges were asked for\n(sequences.edges.tasks)"
 

@@ -9,12 +9,15 @@ import matplotlib
 
 matplotlib.use("agg")
 from matplotlib import pyplot
+from matplotlib.text import Text
 
-BASELINE, CIRCUIT, CONTROL, NULL, OTHER = "#999999", "#D55E00", "#0072B2", "#999999", "#CC79A7"
+BASELINE, CIRCUIT, CONTROL, NULL, OTHER = "#606060", "#D55E00", "#0072B2", "#606060", "#CC79A7"
 # Values of K, from few components to many.
 BY_K = ["#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#000000", "#F0E442"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+# Points; smaller text cannot be read in print.
+SMALLEST = 6
 
 matplotlib.rcParams.update(
     {
@@ -50,8 +53,14 @@ def grid(rows, columns, width=1.75, height=1.55, **options):
 
 
 def save(figure, path, formats, dpi):
-    """Write a figure in every format beside each other."""
+    """Write a figure in every format beside each other.
+
+    raises: ValueError for text that is too small to be read in print
+    """
     path = Path(path)
+    for text in figure.findobj(Text):
+        if text.get_text().strip() and text.get_visible() and text.get_fontsize() < SMALLEST:
+            raise ValueError(f"{path.name}: {text.get_text()!r} is set in {text.get_fontsize():g} points, less than {SMALLEST}")  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
     # drawn, or labels at the edge are cut.

@@ -23,6 +23,8 @@ def rows(file, held_out_share):
         empty = [name for name in NEEDED if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
+        if any("\0" in record[name] for name in NEEDED):
+            raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
         split = record.get("split") or split_of(index, held_out_share)
         if split not in SPLITS:
             raise ValueError(
@@ -84,4 +86,6 @@ def read(file):
         return pandas.read_csv(path, dtype=str, keep_default_na=False)
     if path.endswith(".jsonl"):
         return pandas.read_json(path, lines=True, dtype=False)
-    return pandas.read_parquet(path)
+    if path.endswith(".parquet"):
+        return pandas.read_parquet(path)
+    raise ValueError(f"{file} must end in .csv, .jsonl or .parquet")
