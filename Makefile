@@ -67,7 +67,7 @@ docs: $(VENV)/done
 # The documentation as pages, in results/site; warnings are errors.
 site: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-	@echo "Open results/site/index.html"
+	@echo "Open results/site/index.html; with search: $(BIN)/mkdocs serve"
 
 $(VENV)/docs: $(VENV)/done requirements-docs.lock
 	$(PIP) --no-deps --require-hashes --requirement requirements-docs.lock

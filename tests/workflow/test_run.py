@@ -9,7 +9,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from workflow_config import CONFIG, PROJECT, copied, copy_project
+from workflow_config import CONFIG, NO_NETWORK, PROJECT, copied, copy_project
 
 TABLES = "results/tables/reuse"
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -36,6 +36,16 @@ def test_the_summary_has_the_columns_and_rows_that_are_promised(project):
         tested["effect"] <= tested["effect_high"]
     ).all()
     assert (tested["q_value"] >= tested["p_rank"] - 1e-9).all()
+
+
+def test_the_whole_run_was_made_without_a_network(project):
+    """Every study on embedded models, in a namespace that has no interface but a loopback that is down."""
+    if not NO_NETWORK:
+        pytest.skip("no network namespace may be made here")
+    lines = (project.folder / "interfaces.txt").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in lines] == ["lo"]
+    tables = {path.parent.name for path in project.folder.glob("results/tables/*/overview.json")}
+    assert tables == {"reuse", "scaling", "sequences", "weights", "contrast"}
 
 
 def test_known_outputs_are_there_under_their_known_names(project):

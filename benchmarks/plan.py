@@ -1,0 +1,247 @@
+"""What the `paper` target costs, and how that grows: writes docs/plan.md.
+
+    python benchmarks/plan.py            jobs by a dry run, work by the config, rates by this machine
+
+Work is counted in runs of the model: how many forward passes of one prompt each stage asks for, from the config
+alone.  A forward pass of T tokens takes 2 N T operations (N parameters, Kaplan et al. 2020), a backward pass twice
+that.  What a machine does of that per second is measured for the bare model here, and stated as an assumption for
+GPUs, as none was at hand.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[1]
+TOKENS = 18
+# Share of a whole forward pass that a removed set costs, as layers below it are run once (docs/benchmarks.md,
+# head_scan_forwards_per_head).
+PART = 0.6
+# Assumed, not measured: what a data-centre GPU sustains in these stages, in operations per second.
+GPUS = {"float32 on one GPU": 20e12, "bfloat16 on one GPU": 200e12}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Parameters, layers and heads of a public model, from its config."""
+
+    parameters: float
+    layers: int
+    heads: int
+
+    @property
+    def components(self):
+        """Heads and MLPs."""
+        return self.layers * (self.heads + 1)
+
+    @property
+    def operations(self):
+        """Of a forward pass of one prompt."""
+        return 2 * self.parameters * TOKENS
+
+
+MODELS = {
+    "gpt2": Shape(124e6, 12, 12), "gpt2-medium": Shape(355e6, 24, 16), "pythia-160m": Shape(162e6, 12, 12),
+    "pythia-410m": Shape(405e6, 24, 16), "gpt-neo-125m": Shape(125e6, 12, 12), "qwen3-0.6b": Shape(596e6, 28, 16),
+    "llama-3.2-1b": Shape(1.24e9, 16, 32),
+}  # fmt: skip
+LARGE = {"1B": Shape(1.24e9, 16, 32), "8B": Shape(8e9, 32, 32), "70B": Shape(70e9, 80, 64)}
+
+
+def reuse(cfg, shape):
+    """Forward passes of one task of the reuse study, by stage."""
+    count = cfg["examples"]["count"]
+    held_out = count * cfg["examples"].get("held_out_share", 0.5)
+    steps = cfg.get("attribution", {}).get("steps", 5)
+    circuits = cfg["circuits"]
+    different = len(circuits["top_k"]) * len(circuits["thresholds"])
+    controls, random = circuits["controls"]["count"], circuits["controls"]["random_sets"]
+    sets = different * (2 + controls + cfg["ablation"]["keep_controls"] + random)
+    return {
+        "examples": 2 * count,
+        # Clean and corrupt runs, and forward and backward passes at each step.
+        "attribution": (2 + 3 * steps) * count,
+        "exact patching, for the agreement of methods": PART * shape.components * count,
+        "circuits and controls": PART * sets * held_out,
+        "circuits on other tasks": PART * (1 + cfg["cross_task"]["controls"]) * len(cfg["tasks"]) * held_out,
+    }  # fmt: skip
+
+
+def scaling(cfg, shape):
+    """Forward passes of the scaling study on both tasks."""
+    block = cfg["scaling"]
+    heads = shape.layers * shape.heads
+    return {
+        "heads one by one": 2 * 3 * PART * heads * block["examples"],
+        "hero heads against random ones": 2 * PART * 15 * block["heroes"]["random_sets"] * block["heroes"]["examples"],
+        "causal tracing": 2 * PART * 2 * (5 * 10 + 5 * shape.layers * 18) * block["tracing"]["examples"],
+    }  # fmt: skip
+
+
+def sequences(cfg, shape):
+    """Forward passes of the sequence study on all its tasks."""
+    block = cfg["sequences"]
+    tasks, more = len(block["tasks"]), len(block["variants"]) + len(block["foreign"])
+    walks = 2 + block["pruning"]["random_orders"] + block["pruning"]["draws"]
+    train = block["examples"] / 2
+    every = tasks + more + len(block["probes"])
+    return {
+        "pruning (three passes)": PART * 3 * shape.components * train * (tasks * walks + more * 2),
+        "circuits on other data": PART * (every * block["random_sets"]) * train * every,
+        # Writers of one node and its readers are run together, from the first layer that changes.
+        "path patching": tasks * PART * 20 * shape.components * block["edges"]["examples"],
+    }
+
+
+def weights(cfg, shape):
+    """Forward passes of the weight study on all its tasks."""
+    block = cfg["weights"]
+    tasks, masks = len(block["tasks"]), block["masks"]
+    learning = 3 * len(masks["coefficients"]) * masks["steps"] * masks["batch"]
+    points, trials = 30, 10
+    sweep = 7 * points * trials * block["held_out"]
+    random = block["random"]["circuits"] * 2 * points / block["random"]["every"] * block["held_out"]
+    return {"masks": tasks * learning, "weights removed": tasks * (sweep + random)}
+
+
+def contrast(cfg, shape):
+    """Forward passes of the contrast study on its set."""
+    block = cfg["contrast"]
+    tried = 2 * 2 * (len(block["budgets"]) + 2) * block["random_sets"] + shape.components
+    return {"texts": 6 * 2 * block["examples"], "circuits under a budget": PART * tried * block["held_out"]}  # fmt: skip
+
+
+def work(cfg):
+    """{(study, stage): operations} of the whole target."""
+    found = {}
+    studies = {"reuse": cfg["models"], **{s: cfg[s]["models"] for s in ("scaling", "sequences", "weights", "contrast")}}  # fmt: skip
+    for study, names in studies.items():
+        for name in names:
+            times = len(cfg["tasks"]) if study == "reuse" else 1
+            for stage, passes in globals()[study](cfg, MODELS[name]).items():
+                key = (study, stage)
+                found[key] = found.get(key, 0) + times * passes * MODELS[name].operations
+    return found
+
+
+def jobs():
+    """{rule: jobs} of a dry run of the target, and its seconds."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "snakemake", "-n", "-q", "rules", "--cores", "1", "paper",
+               "--configfile", "config/paper.yaml"]  # fmt: skip
+    text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    rows = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
+    return {name: int(value) for name, value in rows.items()}, time.monotonic() - began
+
+
+def rate():
+    """Operations per second of the bare model of GPT-2's shape on this machine, best of three."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config()).eval()
+    tokens = torch.randint(0, 50000, (32, TOKENS))
+    best = 0.0
+    with torch.no_grad():
+        for _ in range(4):
+            began = time.monotonic()
+            model.transformer(tokens)
+            best = max(best, 32 * 2 * 85e6 * TOKENS / (time.monotonic() - began))
+    return best
+
+
+def disk():
+    """Bytes of a score of one component on one example, and of a row of effects, of a run in this folder."""
+    import pyarrow.parquet as pq
+
+    found = {}
+    for name, pattern in (("score", "*/*/scores/eap-ig/0000.parquet"), ("effect", "*/*/effects/*.parquet")):  # fmt: skip
+        files = sorted((PROJECT / "results").glob(pattern))
+        rows = sum(pq.read_metadata(path).num_rows for path in files)
+        if not rows:
+            sys.exit(f"run the default study first (make run): there is no results/{pattern}")
+        found[name] = sum(path.stat().st_size for path in files) / rows
+    return found
+
+
+def number(value):
+    """Two digits, with thousands."""
+    return f"{float(f'{value:.2g}'):,.10g}"
+
+
+def page():
+    """The text of docs/plan.md."""
+    cfg = yaml.safe_load((PROJECT / "config" / "paper.yaml").read_text())
+    counted, seconds = jobs()
+    here, size = rate(), disk()
+    costs = work(cfg)
+    total = sum(costs.values())
+    lines = [
+        "# What it costs",
+        "",
+        "Written by `python benchmarks/plan.py` from `config/paper.yaml`: all studies on seven public models of 124 million to 1.2 billion parameters. An estimate, not a",
+        "measurement: no GPU was at hand, and none of these models was run. Work is counted in forward passes of prompts of "
+        f"{TOKENS} tokens at 2 N T operations each; a machine's rate times that gives hours. The stages reach 0.8 to 1.4 of what the bare model",
+        "does on the same machine ([benchmarks](benchmarks.md), `..._fraction_of_limit`), so a rate for your GPU is one run of the bare model away.",
+        "",
+        "## The paper target",
+        "",
+        f"`snakemake -n paper --configfile config/paper.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
+        "",
+        f"| study | stage | 10^15 operations | hours here ({here / 1e9:.0f} Gop/s, measured) | " + " | ".join(f"hours, {name} ({value / 1e12:.0f} Top/s, assumed)" for name, value in GPUS.items()) + " |",
+        "|---|---|---|---|" + "---|" * len(GPUS),
+    ]  # fmt: skip
+    for (study, stage), operations in [*costs.items(), (("all", ""), total)]:
+        hours = " | ".join(number(operations / value / 3600) for value in GPUS.values())
+        lines.append(f"| {study} | {stage} | {number(operations / 1e15)} | {number(operations / here / 3600)} | {hours} |")  # fmt: skip
+    circuits = costs["reuse", "circuits and controls"] / total
+    rest = 2 + cfg["circuits"]["controls"]["count"] + cfg["ablation"]["keep_controls"]
+    less = (rest + 100) / (rest + cfg["circuits"]["controls"]["random_sets"])
+    rows = sum(MODELS[m].components for m in cfg["models"]) * len(cfg["tasks"]) * cfg["examples"]["count"]  # fmt: skip
+    lines += [
+        "",
+        f"{100 * circuits:.0f} per cent of it are the random sets behind p-values (`circuits.controls.random_sets`: {cfg['circuits']['controls']['random_sets']}): a first look with 100 costs {100 * less:.0f} per cent as much there, "
+        "and what was run is kept when the number is raised.",
+        "",
+        "| rule with most jobs | jobs |",
+        "|---|---|",
+        *(f"| {name} | {value:,} |" for name, value in sorted(counted.items(), key=lambda kv: -kv[1])[1:9]),
+        "",
+        f"**Disk.** A score takes {size['score']:.1f} bytes, a row of effects {size['effect']:.1f} (measured on the results in this folder): {number(rows * size['score'] / 2**20)} MB of scores, and weights as fetched "
+        f"({number(sum(MODELS[m].parameters for m in cfg['models']) * 4 / 2**30)} GB in float32). **Memory.** Weights, and activations of one batch (`compute.batch_tokens`); tables are read a shard at a time.",
+        "",
+        "**On a cluster.** GPU jobs are short: each shard of a task is one. With as many GPUs as a task has shards the time is that of the longest chain, prompts → attribution → circuits → "
+        "controls of the largest model.",
+        "",
+        "## How it grows",
+        "",
+        "Attribution (EAP-IG, five steps) of every example, the only stage that must see all of them; hours at a sustained 200 Top/s a GPU (assumed).",
+        "",
+        "| model | components | GPU hours for 10,000 examples | for 1,000,000 | scores on disk for 1,000,000 | GPUs that hold the weights (80 GB, bfloat16) |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, shape in LARGE.items():
+        one = 17 * shape.operations / 200e12 / 3600
+        held = max(1, -(-int(shape.parameters * 2 * 1.3) // int(80e9)))
+        lines.append(f"| {name} | {shape.components:,} | {number(one * 1e4)} | {number(one * 1e6)} | {number(shape.components * 1e6 * size['score'] / 2**30)} GB | {held} |")  # fmt: skip
+    lines += [
+        "",
+        "What makes that possible, and what does not yet:",
+        "",
+        "* Shards have a fixed size, so a million examples are more jobs, not larger ones: `examples.shard_size: 4096` makes 245 a task; at most 1,000 shards are planned.",
+        "* Memory does not grow with the number of examples (`peak_megabytes_after_..._examples`), nor does time a bit more than in proportion (`examples_scaling_exponent`).",
+        "* Testing costs sets times held-out examples, so it need not grow: with `examples.held_out_share: 0.001` a million examples leave 1,000 to test on, and the rest for choosing circuits.",
+        "* A model over several GPUs: `compute.device: spread` (layers on all GPUs of a node); attribution across nodes is not supported.",
+        "* Exact patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",
+        "* Tables of one task are joined in memory by `share_circuits`: at a million examples of a 70B model, choose circuits on a subset (`examples.count`) rather than all.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (PROJECT / "docs" / "plan.md").write_text(page())
