@@ -15,7 +15,8 @@ run: $(VENV)/done
 
 # Made again only when a result is newer than it.
 results/report.html: $(VENV)/done $(wildcard results/tables/*/*.csv results/figures/*/*.svg) workflow/report/*.rst
-	$(BIN)/snakemake --cores 1 --report $@ $(ARGS)
+	@# Quietly, so that what the run found stays in sight.
+	@$(BIN)/snakemake --cores 1 --quiet all --report $@ $(ARGS)
 	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
 
 report: results/report.html

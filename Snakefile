@@ -7,6 +7,7 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/studies.smk"
 
 
 report: "workflow/report/workflow.rst"
