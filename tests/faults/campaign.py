@@ -8,7 +8,6 @@ again, each run going on where the last one was cut off.  Writes what happened i
 
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,6 +71,7 @@ def campaign(folder):
         "tracebacks in what the runs printed": tracebacks,
         "results compared byte for byte": len(one),
         "results that differ": len(differing(one, other)),
+        "their names": ", ".join(differing(one, other)) or "none",
         "jobs that one more run has to do": 0 if "Nothing to be done" in again.text else finished(again.text),
     }  # fmt: skip
 
@@ -85,11 +85,8 @@ def write(rows):
 
 
 if __name__ == "__main__":
-    place = tempfile.mkdtemp(prefix="circuit-reuse-faults-")
-    try:
+    with tempfile.TemporaryDirectory(prefix="circuit-reuse-faults-") as place:
         outcome = campaign(place)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     write(outcome)
     print("\n".join(f"{k}: {v}" for k, v in outcome.items()))
     sys.exit(1 if outcome["results that differ"] else 0)

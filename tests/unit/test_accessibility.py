@@ -74,3 +74,15 @@ def test_text_that_cannot_be_read_in_print_is_refused(tmp_path):
     # Vector graphics, with text as outlines: no fonts are needed to show them.
     text = (tmp_path / "x.svg").read_text()
     assert "<image" not in text and "<text" not in text and "<path" in text
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_figure_that_is_drawn_again_is_the_same_file(tmp_path, monkeypatch, kind):
+    drawn = []
+    for year in (2001, 2031):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str((year - 1970) * 31557600))
+        figure, axes = style.grid(1, 1)
+        axes[0, 0].plot([1, 2], label="a")
+        style.save(figure, tmp_path / str(year), [kind], 50)
+        drawn.append((tmp_path / f"{year}.{kind}").read_bytes())
+    assert drawn[0] == drawn[1]

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
@@ -222,6 +223,18 @@ def test_a_diagram_fits_the_width_of_a_page(tmp_path):
         diagrams.render(graph, tmp_path / f"d.{kind}")
     width = float(re.search(r'<svg width="(\d+)pt"', (tmp_path / "d.svg").read_text())[1])
     assert width <= 6.6 * 72 and (tmp_path / "d.pdf").read_bytes()[:4] == b"%PDF"
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="Graphviz's program dot is not installed")
+def test_a_diagram_that_is_drawn_again_is_the_same_file(tmp_path):
+    """PDFs bear the second at which they were made; ours do not."""
+    graph = diagrams.draw("T", {"x": EDGES}, {}, {"x": "#E69F00"}, {"x": "X"}, 10)
+    drawn = {kind: graph.pipe(format=kind) for kind in ("svg", "pdf")}
+    time.sleep(1.1)
+    for kind, before in drawn.items():
+        diagrams.render(graph, tmp_path / f"d.{kind}")
+        assert (tmp_path / f"d.{kind}").read_bytes() == diagrams.undated(before)
+    assert b"CreationDate" not in before or before != diagrams.undated(before)
 
 
 def test_the_page_needs_no_network_and_nothing_in_its_data_ends_the_script():

@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import re
 from pathlib import Path
 
 import graphviz
@@ -136,6 +137,12 @@ def legend(edge_sets, members, colours, titles, largest):
     return f'<<FONT POINT-SIZE="10"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE></FONT>>'  # fmt: skip
 
 
+def undated(content):
+    """A PDF without the time at which it was made, so that equal diagrams are equal files."""
+    # As long as before: a PDF counts its bytes.
+    return re.sub(rb"(?<=/CreationDate \(D:)\d{14}", b"20000101000000", content)
+
+
 def render(graph, path):
     """Write a diagram as svg or pdf, by the ending of the path.
 
@@ -144,7 +151,7 @@ def render(graph, path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.write_bytes(graph.pipe(format=path.suffix[1:]))
+        path.write_bytes(undated(graph.pipe(format=path.suffix[1:])))
     except graphviz.ExecutableNotFound:
         raise ValueError(
             "Graphviz's program dot is not installed: apt install graphviz, brew install graphviz or "

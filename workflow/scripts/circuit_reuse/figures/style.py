@@ -68,7 +68,7 @@ def save(figure, path, formats, dpi):
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for kind in formats:
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        metadata = {{"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software"): None}
         figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=metadata)
     pyplot.close(figure)
 
