@@ -5,7 +5,8 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP = $(BIN)/pip install --quiet --disable-pip-version-check
+# Modules are compiled when they are first imported, most never.
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run explain validate report test site faults slurm test-cluster bench lint format docs lock clean
 

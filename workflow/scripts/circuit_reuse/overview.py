@@ -20,8 +20,7 @@ MOST = 4
 def tell(input, output, params, wildcards, threads, log):
     """Write the sentences of one study; see tell_findings.py."""
     cfg = params.cfg
-    found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
-    sentences = [text for text in SENTENCES[cfg["study"]](found, cfg) if text]
+    sentences = told({Path(path).stem: read(path) for path in input.tables}, cfg)
     models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in input.about}
     about = {
         "study": cfg["study"],
@@ -33,6 +32,45 @@ def tell(input, output, params, wildcards, threads, log):
     }
     Path(output.overview).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     log.info("%d sentences", len(sentences))
+
+
+# Columns that sentences use; a table without rows may lack some.
+COLUMNS = {
+    "summary": "model task method top_k threshold circuit_size reuse reuse_null effect effect_low effect_high control_effect "
+    "difference difference_high q_value q_reuse_other faithfulness",
+    "models": "model replacement corrected q_correlation q_within_layers",
+    "head_category_summary": "n_shared n_uncertain",
+    "hero_vs_random": "q_rank difference",
+    "fits": "family measure replacement q_value",
+    "circuits": "model task name heads mlps score low high",
+    "overlap": "first second kind shared expected q_layers",
+    "cross_task": "circuit kind data q_rank",
+    "readings": "model task in_words",
+    "tests": "model task control difference low high q_circuit keep keep_random q_keep",
+    "lengths": "model set recipe condition components significant ratio given",
+    "replicate": "pair kind statistic value passes",
+}
+
+
+def read(path):
+    """A CSV with all the columns that sentences use, whether it has rows or not."""
+    try:
+        frame = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    missing = [name for name in COLUMNS[Path(path).stem].split() if name not in frame]
+    return frame.assign(**dict.fromkeys(missing, np.nan))
+
+
+def told(found, cfg):
+    """The sentences of a study.
+
+    found: {table: DataFrame};  cfg: study, alpha and what overview_cfg in rules/studies.smk names
+    """
+    sentences = [text for text in SENTENCES[cfg["study"]](found, cfg) if text]
+    return sentences or [
+        "Its tables have no rows that could be told of: see the logs for what was left out."
+    ]
 
 
 def number(value):
@@ -109,10 +147,12 @@ def reuse(found, cfg):
 def scaling(found, cfg):
     """Heads of both tasks, and what changes with size."""
     models = found["models"][found["models"]["replacement"] == cfg["replacement"]]
-    classes = found["head_category_summary"]
+    classes = found["head_category_summary"].dropna(subset=["n_shared", "n_uncertain"])
     counts = [name for name in classes if name.startswith("n_")]
     tasks = " and ".join(cfg["titles"].values())
     both = classes["n_shared"].sum()
+    if not len(models):
+        return
     yield (
         f"Of {int(classes[counts].to_numpy().sum())} heads in {len(classes)} models, {int(both)} are strong in both tasks ({tasks}), "
         f"{int(classes['n_uncertain'].sum())} are uncertain."
@@ -125,13 +165,15 @@ def scaling(found, cfg):
     heroes = found["hero_vs_random"]
     tested = heroes.dropna(subset=["q_rank"])
     if len(tested):
-        beyond = tested[tested["q_rank"] <= cfg["alpha"]]
+        beyond = tested[(tested["q_rank"] <= cfg["alpha"]) & (tested["difference"] < 0)]
         yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
     fits = found["fits"]
-    fits = fits[fits["replacement"] == cfg["replacement"]] if "replacement" in fits else fits
+    fits = fits[fits["replacement"] == cfg["replacement"]]
     grown = fits[fits["q_value"] <= cfg["alpha"]]
     yield (
-        f"With size change, within a family: {listed(f'{row.measure} ({row.family})' for row in grown.itertuples())}."
+        "There are too few sizes of a family to ask what changes with size."
+        if not fits["q_value"].notna().any()
+        else f"With size change, within a family: {listed(f'{row.measure} ({row.family})' for row in grown.itertuples())}."
         if len(grown)
         else "No measure is shown to change with the size of the model."
     )
@@ -141,7 +183,8 @@ def sequences(found, cfg):
     """Pruned circuits, and whether they hold for other data and other tasks."""
     table = found["circuits"]
     chosen = table[table["name"].isna()] if "name" in table else table
-    chosen = chosen[chosen["task"].isin(cfg["tasks"])].drop_duplicates(["model", "task"])
+    chosen = chosen[chosen["task"].isin(cfg["tasks"])].dropna(subset=["heads", "mlps", "score"])
+    chosen = chosen.drop_duplicates(["model", "task"])
     several = chosen["model"].nunique() > 1
     for row in list(chosen.to_dict("records"))[:MOST]:
         title = cfg["titles"].get(row["task"], row["task"])
@@ -188,7 +231,7 @@ def weights(found, cfg):
 
 def contrast(found, cfg):
     """What differs, whether length alone would, and whether published circuits come out."""
-    lengths = found["lengths"]
+    lengths = found["lengths"].dropna(subset=["significant", "components"])
     for row in lengths[lengths["condition"] == "real"].to_dict("records")[:MOST]:
         yield (
             f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, recipe {row['recipe']}: {row['significant']:.0f} of {row['components']:.0f} components differ."

@@ -1,0 +1,79 @@
+"""The sentences that tell what a study found: true of the tables, and there for tables without rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse import overview
+
+CFG = {"alpha": 0.05, "titles": {"ioi": "IOI", "digits": "Digits"}, "method": "eap-ig", "metric": "logit_difference",
+       "top_k": 4.0, "threshold": 50.0, "replacement": "corrupt", "tasks": ["ioi", "digits"], "matched": "quantile"}  # fmt: skip
+TABLES = {
+    "reuse": ["summary"],
+    "scaling": ["models", "head_category_summary", "hero_vs_random", "fits"],
+    "sequences": ["circuits", "overlap", "cross_task"],
+    "weights": ["readings", "tests"],
+    "contrast": ["lengths", "tests", "replicate"],
+}  # fmt: skip
+
+
+def summary(**columns):
+    """Two circuits at the chosen K and threshold, and one at another."""
+    rows = pd.DataFrame(
+        {
+            "model": "m", "task": ["ioi", "digits", "ioi"], "method": "eap-ig", "top_k": [4, 4, 8], "threshold": 50,
+            "circuit_size": 3, "reuse": [75.0, 50.0, 10.0], "reuse_null": 1.0, "effect": [-5.0, -1.0, -9.0], "effect_low": [-6.0, -2.0, -9.5],
+            "effect_high": [-4.0, 0.5, -8.0], "control_effect": -0.5, "difference": [-4.5, -0.5, -8.5], "difference_high": [-3.0, 0.9, -8.0],
+            "q_value": [0.01, 0.2, 0.001], "q_reuse_other": [0.02, 0.5, 0.001], "faithfulness": [0.9, 0.4, 0.1],
+        }
+    )  # fmt: skip
+    return rows.assign(**columns)
+
+
+def sentences(study, **tables):
+    return overview.told(tables, CFG | {"study": study})
+
+
+def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
+    text = " ".join(sentences("reuse", summary=summary()))
+    assert "in 1 of 2 pairs" in text and "Most for IOI in m: without 3 components" in text
+    assert "-5 [-6, -4]" in text and "q = 0.01" in text and "Not shown for Digits in m" in text
+    assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
+
+
+@pytest.mark.parametrize(
+    "columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"q_value": np.nan}]
+)
+def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
+    text = " ".join(sentences("reuse", summary=summary(**columns)))
+    assert "in 0 of 2 pairs" in text and "Most for" not in text
+
+
+@pytest.mark.parametrize("study", TABLES)
+@pytest.mark.parametrize("content", ["", "\n", "model,task\n"])
+def test_tables_without_rows_are_no_crash(tmp_path, study, content):
+    found = {}
+    for name in TABLES[study]:
+        (tmp_path / f"{name}.csv").write_text(content)
+        found[name] = overview.read(tmp_path / f"{name}.csv")
+    assert sentences(study, **found)
+
+
+@pytest.mark.parametrize("study", TABLES)
+def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
+    found = {}
+    for name in TABLES[study]:
+        columns = overview.COLUMNS[name].split()
+        text = {"model": "m", "task": "ioi", "replacement": "corrupt", "kind": "task", "condition": "real", "control": "quantile", "first": "ioi", "second": "digits",
+                "circuit": "ioi", "data": "digits", "in_words": "nothing is shown", "recipe": "r", "set": "s", "family": "f", "measure": "x", "given": False,
+                "method": "eap-ig", "top_k": 4.0, "threshold": 50.0}  # fmt: skip
+        found[name] = pd.DataFrame([{column: text.get(column, np.nan) for column in columns}])
+    told = " ".join(sentences(study, **found))
+    assert "Most for" not in told and "in 1 of 1" not in told and "nan" not in told
+
+
+def test_every_table_and_study_of_the_workflow_is_known():
+    from support import PROJECT
+
+    rules = (PROJECT / "rules" / "overview.smk").read_text()
+    for study, names in TABLES.items():
+        assert study in overview.STUDIES and all(f'"{name}"' in rules for name in names)
