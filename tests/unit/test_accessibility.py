@@ -64,13 +64,11 @@ def test_scales_of_colour_run_from_dark_to_light():
     assert np.all(np.diff(light[:17]) > 0) and np.all(np.diff(light[16:]) < 0)
 
 
-def test_text_that_cannot_be_read_in_print_is_refused(tmp_path):
+def test_text_that_cannot_be_read_in_print_is_set_larger(tmp_path):
     figure, axes = style.grid(1, 1)
-    axes[0, 0].text(0.5, 0.5, "tiny", fontsize=5)
-    with pytest.raises(ValueError, match=r"x: 'tiny' is set in 5 points"):
-        style.save(figure, tmp_path / "x", ["png"], 50)
-    axes[0, 0].texts[0].set_fontsize(style.SMALLEST)
+    small, large = (axes[0, 0].text(0.5, 0.5, "x", fontsize=size) for size in (4, 9))
     style.save(figure, tmp_path / "x", ["png", "svg"], 50)
+    assert small.get_fontsize() == style.SMALLEST and large.get_fontsize() == 9
     # Vector graphics, with text as outlines: no fonts are needed to show them.
     text = (tmp_path / "x.svg").read_text()
     assert "<image" not in text and "<text" not in text and "<path" in text

@@ -53,14 +53,10 @@ def grid(rows, columns, width=1.75, height=1.55, **options):
 
 
 def save(figure, path, formats, dpi):
-    """Write a figure in every format beside each other.
-
-    raises: ValueError for text that is too small to be read in print
-    """
+    """Write a figure in every format beside each other; text too small to be read in print is set larger."""
     path = Path(path)
     for text in figure.findobj(Text):
-        if text.get_text().strip() and text.get_visible() and text.get_fontsize() < SMALLEST:
-            raise ValueError(f"{path.name}: {text.get_text()!r} is set in {text.get_fontsize():g} points, less than {SMALLEST}")  # fmt: skip
+        text.set_fontsize(max(text.get_fontsize(), SMALLEST))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
     # drawn, or labels at the edge are cut.
