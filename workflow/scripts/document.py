@@ -99,7 +99,7 @@ unknown one is an error. `paper.yaml` is the same study on public models.
 **The default of the table is the schema's.** An overlay lies on top of `config.yaml`, so a key that it
 leaves out has the value of `config.yaml` where that has one: often a smaller one, made for the embedded
 models. Say what you mean for a run that goes into a paper. A run with another config writes over the tables and
-figures of the last one; `--directory` keeps two apart.
+figures of the last one; a second clone (`git worktree add ../second`) keeps two apart.
 
 | key | what | allowed | default |
 |---|---|---|---|

@@ -34,8 +34,8 @@ def take(folder):
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         raise BlockingIOError(
-            f"another run is at work in {folder.resolve().parent} (process {holder}): wait for it, or give this "
-            "one a folder of its own (--directory)"
+            f"another run is at work in {folder.resolve().parent} (process {holder}): wait for it, or run this "
+            "one in a clone of its own (git worktree add ../second)"
         ) from None
     except OSError:
         # A file system without locks: nothing to hold on to, as before.
