@@ -14,17 +14,22 @@ run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory results/report.html
 
-# Made again only when a result is newer than it.
-results/report.html: $(VENV)/done $(wildcard results/tables/*/*.csv results/figures/*/*.svg) workflow/report/*.rst
+# Made again only when a result is newer than it, or another run was asked for.
+results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst
 	@# Quietly, so that what the run found stays in sight.
 	@$(BIN)/snakemake --cores 1 --quiet all --report $@ $(ARGS)
 	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
+
+results/.report-arguments: .FORCE
+	@mkdir -p results && echo '$(ARGS)' | cmp -s - $@ || echo '$(ARGS)' > $@
+
+.FORCE:
 
 report: results/report.html
 
 # What would rerun, why, and about how long it takes, before anything runs.
 explain: $(VENV)/done
-	@$(BIN)/python workflow/scripts/explain.py $(ARGS)
+	@CORES=$(CORES) $(BIN)/python workflow/scripts/explain.py $(ARGS)
 
 # Are the methods and tests right, and how faithful are circuits of every size: with a report.
 validate: $(VENV)/done
@@ -55,11 +60,13 @@ format: $(VENV)/done
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
-# torch first, by version: its build differs from machine to machine.  All else by the hash of its files.
+# torch first, by version: its build differs from machine to machine.  All else by the hash of its files; at last
+# what only this build of torch needs (the libraries of CUDA, or nothing).
 $(VENV)/done: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) "torch==2.13.0"
+	$(PIP) --no-deps "torch==2.13.0"
 	$(PIP) --no-deps --require-hashes --requirement requirements.lock
+	$(PIP) "torch==2.13.0"
 	@touch $@
 
 # The parts of the documentation that are made from the schemas.

@@ -3,7 +3,7 @@
     python benchmarks/plan.py            jobs by a dry run, work by the config, rates by this machine
 
 Work is counted in runs of the model: how many forward passes of one prompt each stage asks for, from the config
-alone.  A forward pass of T tokens takes 2 N T operations (N parameters, Kaplan et al. 2020), a backward pass twice
+alone.  A forward pass of T tokens takes 2 N T operations (N parameters outside the embeddings, Kaplan et al. 2020), a backward pass twice
 that.  What a machine does of that per second is measured for the bare model here, and stated as an assumption for
 GPUs, as none was at hand.
 """
@@ -28,9 +28,10 @@ GPUS = {"float32 on one GPU": 20e12, "bfloat16 on one GPU": 200e12}
 
 @dataclass(frozen=True)
 class Shape:
-    """Parameters, layers and heads of a public model, from its config."""
+    """Parameters (and those outside the embeddings), layers and heads of a public model."""
 
     parameters: float
+    inner: float
     layers: int
     heads: int
 
@@ -42,15 +43,19 @@ class Shape:
     @property
     def operations(self):
         """Of a forward pass of one prompt."""
-        return 2 * self.parameters * TOKENS
+        return 2 * self.inner * TOKENS
 
 
 MODELS = {
-    "gpt2": Shape(124e6, 12, 12), "gpt2-medium": Shape(355e6, 24, 16), "pythia-160m": Shape(162e6, 12, 12),
-    "pythia-410m": Shape(405e6, 24, 16), "gpt-neo-125m": Shape(125e6, 12, 12), "qwen3-0.6b": Shape(596e6, 28, 16),
-    "llama-3.2-1b": Shape(1.24e9, 16, 32),
+    "gpt2": Shape(124e6, 85e6, 12, 12), "gpt2-medium": Shape(355e6, 302e6, 24, 16), "pythia-160m": Shape(162e6, 85e6, 12, 12),
+    "pythia-410m": Shape(405e6, 302e6, 24, 16), "gpt-neo-125m": Shape(125e6, 85e6, 12, 12), "qwen3-0.6b": Shape(596e6, 440e6, 28, 16),
+    "llama-3.2-1b": Shape(1.24e9, 973e6, 16, 32),
 }  # fmt: skip
-LARGE = {"1B": Shape(1.24e9, 16, 32), "8B": Shape(8e9, 32, 32), "70B": Shape(70e9, 80, 64)}
+LARGE = {
+    "1B": Shape(1.24e9, 0.97e9, 16, 32),
+    "8B": Shape(8e9, 7e9, 32, 32),
+    "70B": Shape(70e9, 68.5e9, 80, 64),
+}
 
 
 def reuse(cfg, shape):
@@ -146,12 +151,18 @@ def rate():
 
     model = GPT2LMHeadModel(GPT2Config()).eval()
     tokens = torch.randint(0, 50000, (32, TOKENS))
+    # As in the shapes below: without embeddings, which are looked up.
+    inner = sum(
+        weights.numel()
+        for name, weights in model.transformer.named_parameters()
+        if name.startswith("h.")
+    )
     best = 0.0
     with torch.no_grad():
         for _ in range(4):
             began = time.monotonic()
             model.transformer(tokens)
-            best = max(best, 32 * 2 * 85e6 * TOKENS / (time.monotonic() - began))
+            best = max(best, 32 * 2 * inner * TOKENS / (time.monotonic() - began))
     return best
 
 
@@ -186,7 +197,7 @@ def page():
         "",
         "Written by `python benchmarks/plan.py` from `config/paper.yaml`: all studies on seven public models of 124 million to 1.2 billion parameters. An estimate, not a",
         "measurement: no GPU was at hand, and none of these models was run. Work is counted in forward passes of prompts of "
-        f"{TOKENS} tokens at 2 N T operations each; a machine's rate times that gives hours. The stages reach 0.8 to 1.4 of what the bare model",
+        f"{TOKENS} tokens at 2 N T operations each (N parameters outside the embeddings, Kaplan et al. 2020); a machine's rate times that gives hours. The stages reach 0.8 to 1.4 of what the bare model",
         "does on the same machine ([benchmarks](benchmarks.md), `..._fraction_of_limit`), so a rate for your GPU is one run of the bare model away.",
         "",
         "## The paper target",
@@ -199,9 +210,10 @@ def page():
     for (study, stage), operations in [*costs.items(), (("all", ""), total)]:
         hours = " | ".join(number(operations / value / 3600) for value in GPUS.values())
         lines.append(f"| {study} | {stage} | {number(operations / 1e15)} | {number(operations / here / 3600)} | {hours} |")  # fmt: skip
-    circuits = costs["reuse", "circuits and controls"] / total
     rest = 2 + cfg["circuits"]["controls"]["count"] + cfg["ablation"]["keep_controls"]
-    less = (rest + 100) / (rest + cfg["circuits"]["controls"]["random_sets"])
+    random = cfg["circuits"]["controls"]["random_sets"]
+    less = (rest + 100) / (rest + random)
+    circuits = costs["reuse", "circuits and controls"] / total * random / (rest + random)
     rows = sum(MODELS[m].components for m in cfg["models"]) * len(cfg["tasks"]) * cfg["examples"]["count"]  # fmt: skip
     lines += [
         "",

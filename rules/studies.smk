@@ -262,7 +262,10 @@ def overview_cfg(study):
             "alpha": block["classes"]["alpha"],
         },
         "weights": lambda: {"matched": block["sweep"]["matched"]},
-        "sequences": dict,
+        "sequences": lambda: {
+            "foreign": block["foreign"],
+            **{key: block["pruning"][key] for key in ("threshold", "strategy")},
+        },
     }
     return stage_cfg(
         study=study,

@@ -16,7 +16,7 @@ def text():
 
     rows = {
         "configs, by hand": len(broken.CONFIGS),
-        "configs, by hypothesis: any value at any of the places": f"{broken.FUZZED} of {len(broken.PLACES):,} places in each run",
+        "configs, by hypothesis: any value at any place": f"{broken.FUZZED} in each run, at any of {len({path for _, path in broken.PLACES}):,} places",
         "files of prompts": len(broken.TASK_FILES),
         "model folders": len(broken.MODELS),
         "circuit files": len(broken.CIRCUITS),

@@ -21,7 +21,7 @@ def digests(folder):
     return {
         str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(results.rglob("*"))
-        if path.is_file() and path.suffix != ".snakemake_timestamp" and not path.name.startswith(".")
+        if path.is_file() and path.name not in (".snakemake_timestamp", ".report-arguments")
     }  # fmt: skip
 
 

@@ -77,3 +77,13 @@ def test_what_is_remembered_is_what_is_read_and_damage_to_it_is_no_harm(project,
     for broken in ("", "[1]", kept[: len(kept) // 2]):
         (project / staleness.KNOWN).write_text(broken)
         assert hash_now("a.py") == fresh
+
+
+def test_what_is_remembered_of_a_file_is_not_used_when_it_has_changed(project, monkeypatch):
+    monkeypatch.chdir(project)
+    (project / ".snakemake").mkdir()
+    before = hash_now("a.py")
+    staleness.remember()
+    path = project / "circuit_reuse" / "deep.py"
+    path.write_text(path.read_text().replace("return 1", "return 2"))
+    assert hash_now("a.py") != before

@@ -168,3 +168,11 @@ def test_another_version_than_the_config_asks_for_is_refused(hub, tmp_path):
     done = fetch(hub, tmp_path / "tiny", "0" * 16)
     assert done.returncode and "another version" in done.stderr and not (tmp_path / "tiny").exists()
     assert fetch(hub, tmp_path / "tiny", fingerprint.fingerprint(SOURCE)).returncode == 0
+
+
+def test_what_is_left_of_another_download_is_not_mixed_in(hub, tmp_path):
+    left = tmp_path / f".tiny.{COMMIT[:12]}.partial"
+    left.mkdir()
+    (left / "model-00001-of-00002.safetensors").write_bytes(b"of another version")
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    assert fingerprint.fingerprint(tmp_path / "tiny") == fingerprint.fingerprint(SOURCE)

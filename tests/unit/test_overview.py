@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import start_page
 from circuit_reuse import overview
 
 CFG = {"alpha": 0.05, "titles": {"ioi": "IOI", "digits": "Digits"}, "method": "eap-ig", "metric": "logit_difference",
@@ -30,22 +31,59 @@ def summary(**columns):
 
 
 def sentences(study, **tables):
-    return overview.told(tables, CFG | {"study": study})
+    return overview.told(tables, CFG | {"study": study, "strategy": "s", "foreign": ["x"]})
 
 
 def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
     text = " ".join(sentences("reuse", summary=summary()))
-    assert "in 1 of 2 pairs" in text and "Most for IOI in m: without 3 components" in text
+    assert "in 1 of 2 tested pairs" in text and "Most for IOI in m: without 3 components" in text
     assert "-5 [-6, -4]" in text and "q = 0.01" in text and "Not shown for Digits in m" in text
     assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
 
 
-@pytest.mark.parametrize(
-    "columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"q_value": np.nan}]
-)
+@pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}])
 def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     text = " ".join(sentences("reuse", summary=summary(**columns)))
-    assert "in 0 of 2 pairs" in text and "Most for" not in text
+    assert "in 0 of 2 tested pairs" in text and "Most for" not in text
+    assert "Not shown for IOI in m, Digits in m" in text
+
+
+def test_what_could_not_be_tested_is_not_counted_as_not_shown():
+    text = " ".join(sentences("reuse", summary=summary(difference_high=np.nan)))
+    assert "in 0 of 0 tested pairs" in text and "Not shown" not in text
+    assert "Not tested, as nothing is shared or no control exists: IOI in m, Digits in m" in text
+
+
+def scaling(**columns):
+    models = {"model": ["a", "b"], "replacement": "corrupt", "correlation": [0.9, -0.9], "corrected": [0.95, -0.95], "q_correlation": 0.01, "q_within_layers": 0.5}  # fmt: skip
+    fits = pd.DataFrame({"family": "gpt2", "measure": "correlation", "replacement": ["corrupt", "zero"], "slope": [1.0, 1.0], "q_value": [0.01, 0.01]})  # fmt: skip
+    found = {"models": pd.DataFrame(models), "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
+             "hero_vs_random": pd.DataFrame({"q_rank": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}), "fits": fits.assign(**columns)}  # fmt: skip
+    return " ".join(sentences("scaling", **found))
+
+
+def test_correlations_are_told_by_sign_and_trends_only_under_every_replacement():
+    text = scaling()
+    assert "go together in 1 of 2 models and against each other in 1" in text
+    assert "Of 9 heads in 2 models, 3 are strong" in text and "in 1 of 3 comparisons" in text
+    assert "under every replacement: correlation (gpt2)" in text
+    for columns in ({"q_value": [0.01, 0.5]}, {"slope": [1.0, -1.0]}):
+        assert "No measure is shown to change" in scaling(**columns)
+
+
+def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_threshold():
+    rows = pd.DataFrame({"model": "m", "task": "ioi", "strategy": ["s", "s", "t", "s"], "threshold": [3.0, 20.0, 20.0, 20.0], "order": [None, None, None, 1],
+                         "draw": None, "heads": [60, 7, 8, 9], "mlps": 1, "score": [98.0, 81.0, 82.0, 83.0], "low": 1.0, "high": 2.0})  # fmt: skip
+    crossed = pd.DataFrame({"circuit": ["ioi", "ioi", "ioi"], "kind": "task", "data": ["digits", "ioi_variant", "other"], "q_rank": [0.01, 0.01, 0.5]})  # fmt: skip
+    nothing = pd.DataFrame(columns=overview.COLUMNS["overlap"].split())
+    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 20.0, "foreign": ["other"]}
+    told = " ".join(overview.told({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))  # fmt: skip
+    assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
+    # A task's variants are not another task.
+    assert (
+        "of another sequence task in 1 of 1 cases, of a task that is no sequence in 0 of 1 cases"
+        in told
+    )
 
 
 @pytest.mark.parametrize("study", TABLES)
@@ -76,4 +114,4 @@ def test_every_table_and_study_of_the_workflow_is_known():
 
     rules = (PROJECT / "rules" / "overview.smk").read_text()
     for study, names in TABLES.items():
-        assert study in overview.STUDIES and all(f'"{name}"' in rules for name in names)
+        assert study in start_page.STUDIES and all(f'"{name}"' in rules for name in names)

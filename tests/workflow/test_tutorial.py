@@ -58,7 +58,8 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
         assert (done.returncode != 0) == (kind == "fails"), f"{command}\n{text[-3000:]}"
         assert "Traceback" not in text
         said.append(text)
-    first, _, explained, _, own, crossed, wrong, mine = said
+    first, table, explained, _, own, crossed, wrong, mine = said
+    assert {"effect", "control_effect", "q_value"} <= {*table.splitlines()[0].split(",")}
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
     assert (
         "share_circuits" in explained

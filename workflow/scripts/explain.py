@@ -26,7 +26,7 @@ WIDEST = 76
 
 
 def planned(text):
-    """Jobs of a dry run: [(rule, {wildcard: value}, reason)]."""
+    """Jobs of a dry run: [(rule, {wildcard: value}, reason, whether it asks for a GPU)]."""
     jobs = []
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", block)[1]
@@ -35,7 +35,8 @@ def planned(text):
         if not re.search(r"^    output: ", block, re.MULTILINE):
             continue
         pairs = dict(part.split("=", 1) for part in values[1].split(", ")) if values else {}
-        jobs.append((rule, pairs, reason[1] if reason else ""))
+        gpu = bool(re.search(r"^    resources: .*\bgpu=[1-9]", block, re.MULTILINE))
+        jobs.append((rule, pairs, reason[1] if reason else "", gpu))
     return jobs
 
 
@@ -110,21 +111,27 @@ def seconds_of(rule, model, times):
     return times.get((rule, model), times.get(rule))
 
 
-def explain(text, folder, cores):
-    """What to print for the text of a dry run."""
+def explain(text, folder, cores, gpus=None):
+    """What to print for the text of a dry run.
+
+    gpus: how many jobs with a GPU run at once; as many as there are cores without it
+    """
     jobs = planned(text)
-    if not jobs:
+    if "Nothing to be done" in text:
         return "Nothing would run: all that is asked for is there and up to date."
+    if not jobs:
+        return f"What Snakemake says cannot be read; leave out --quiet. It said:\n{text[-1500:]}"
     times, count = known_times(folder)
-    rows, unknown, total = {}, set(), 0.0
-    for rule, values, reason in jobs:
+    rows, unknown, total, on_gpu, longest = {}, set(), 0.0, 0.0, 0.0
+    for rule, values, reason, gpu in jobs:
         seconds = seconds_of(rule, values.get("model"), times)
         if seconds is None:
             unknown.add(rule)
         row = rows.setdefault(rule, [0, 0.0, {}])
         row[0] += 1
         row[1] += seconds or 0
-        total += seconds or 0
+        total, longest = total + (seconds or 0), max(longest, seconds or 0)
+        on_gpu += (seconds or 0) if gpu else 0
         for told in why(reason):
             row[2][told] = row[2].get(told, 0) + 1
     width = max(len(rule) for rule in rows)
@@ -135,10 +142,11 @@ def explain(text, folder, cores):
         told = told if len(told) <= WIDEST else f"{told[: WIDEST - 3]}..."
         amount = "?" if rule in unknown else start_page.duration(seconds)
         lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {told}")
+    lasts = max(total / cores, on_gpu / (gpus or cores), longest)
     origin = f"{count} earlier jobs in this folder" if count else "the default run on two cores"
     lines += [
         "",
-        f"  {len(jobs)} jobs, about {start_page.duration(total / cores)} on {cores} cores (by {origin}"
+        f"  {len(jobs)} jobs, about {start_page.duration(lasts)} on {cores} cores{f' and {gpus} GPUs' if gpus else ''} (by {origin}"
         + (f"; not counted, never run: {', '.join(sorted(unknown))})" if unknown else ")"),
     ]
     if "missing provenance" in text:
@@ -159,13 +167,17 @@ def main(arguments):
     """Explain a run with Snakemake's arguments, in this folder."""
     if arguments == ["--record"]:
         return record(Path.cwd())
-    cores = os.cpu_count() or 1
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--dry-run", *arguments]
+    words = " ".join(arguments)
+    asked = re.search(r"(?:--cores|-c|--jobs|-j)[ =]?(\d+)", words)
+    cores = int(asked[1] if asked else os.environ.get("CORES") or os.cpu_count() or 1)
+    gpus = re.search(r"--resources\b.*?\bgpu=(\d+)", words)
+    gpus = int(gpus[1]) if gpus else 1 if "profiles/gpu" in words else None
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *([] if asked else ["--cores", str(cores)]), *arguments]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     text = done.stdout + done.stderr
     if done.returncode:
         sys.exit(text[-3000:])
-    print(explain(text, Path.cwd(), cores))
+    print(explain(text, Path.cwd(), cores, gpus))
     return None
 
 

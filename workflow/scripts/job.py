@@ -3,6 +3,7 @@
 Plumbing only: nothing here shapes a number, so no stage depends on this file.
 """
 
+import contextlib
 import errno
 import importlib.util
 import logging
@@ -25,6 +26,9 @@ SYSTEM = {
     errno.EDQUOT: "the quota of the disk is used up",
     errno.EROFS: "the disk can be read only",
     errno.EACCES: "not allowed to read or write",
+    errno.ENOENT: "a file is missing",
+    errno.ESTALE: "the network disk lost a file",
+    errno.EIO: "the disk failed",
 }
 
 
@@ -98,7 +102,9 @@ def perform(request):
 
 def told(problem):
     """What to tell the user about an error that the user can mend; empty for a defect of the code."""
-    if isinstance(problem, (ValueError, MemoryError)):
+    if isinstance(problem, (ValueError, MemoryError)) or (
+        isinstance(problem, FileNotFoundError) and problem.errno is None
+    ):
         return str(problem)
     if isinstance(problem, OSError) and problem.errno in SYSTEM:
         path = f" ({problem.filename})" if problem.filename else ""
@@ -112,7 +118,9 @@ def set_aside(path):
     """Put a damaged table out of the way, so that the next run makes it anew; returns what to tell."""
     if path is None:
         return ""
-    Path(path).replace(f"{path}.damaged")
+    # Another job may have read it, too, and put it away already.
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).replace(f"{path}.damaged")
     return f"; it was renamed to {path}.damaged. Run again: it and what needs it are made anew"
 
 

@@ -3,6 +3,8 @@
 Plumbing only: nothing here shapes a number, so no stage depends on this file.
 """
 
+import base64
+import contextlib
 import json
 import platform
 import re
@@ -10,8 +12,14 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from circuit_reuse.overview import STUDIES
-
+# Category of the study in the report, and the figures and page to begin with.
+STUDIES = {
+    "reuse": ("Reuse figures", ["effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"]),
+    "scaling": ("Scaling", ["delta_scatter", "hero_vs_random", "strong_head_scaling"]),
+    "sequences": ("Sequences", ["overlap", "cross_task", "frontier"]),
+    "weights": ("Weights", ["weight_ablation_sweep", "sizes", "node_sweep"]),
+    "contrast": ("Contrast", ["lengths", "difference_and_effect", "replicate"]),
+}  # fmt: skip
 VERSIONS = (
     "snakemake",
     "torch",
@@ -36,9 +44,9 @@ def told(folder):
 
 def records(folder):
     """Every job that made a result which is there, from Snakemake's records: rule, model, start, seconds."""
-    jobs = {}
-    for path in (Path(folder) / ".snakemake" / "metadata").rglob("*"):
-        if path.is_file():
+    jobs, place = {}, Path(folder) / ".snakemake" / "metadata"
+    for path in place.rglob("*"):
+        if path.is_file() and (Path(folder) / output_of(path.relative_to(place))).exists():
             try:
                 entry = json.loads(path.read_text())
                 log = entry["log"][0].split("/") if entry["log"] else []
@@ -55,6 +63,15 @@ def records(folder):
     return list(jobs.values())
 
 
+def output_of(record):
+    """The result that a record of Snakemake is about: its name is the path in base 64, cut into folders where it is long."""
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(
+            "".join(part.lstrip("@") for part in record.parts), altchars=b"-_"
+        ).decode()
+    return "no path"
+
+
 def escape(text):
     """Text of the user's in reStructuredText: no sign of it is markup."""
     return re.sub(r"([\\*`_|<>:\[\]{}])", r"\\\1", str(text)).replace("\n", " ")
@@ -65,6 +82,13 @@ def duration(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def versions():
+    """Name and version of the packages that shape the numbers, as far as they are in this environment."""
+    for name in VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield f"{name} {metadata.version(name)}"
 
 
 def moment(seconds):
@@ -83,6 +107,7 @@ def content(config, folder):
                 "title": study.capitalize(),
                 "category": category,
                 "sentences": [escape(text) for text in about["sentences"]],
+                "models": sorted(about["models"]),
                 "figures": [f"figures/{study}/{name}." for name in figures],
             }
         )
@@ -93,18 +118,14 @@ def content(config, folder):
         "studies": studies,
         "models": [
             {
+                "key": name,
                 "name": escape(name),
                 "source": escape(source(config["model_sources"].get(name, {}))),
                 **{key: escape(value) for key, value in about.items()},
             }
             for name, about in sorted(models.items())
         ],
-        "versions": ", ".join(
-            [
-                f"Python {platform.python_version()}",
-                *(f"{name} {metadata.version(name)}" for name in VERSIONS),
-            ]
-        ),
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions()]),
         "time": (
             f"{len(jobs)} jobs, {duration(sum(job['seconds'] for job in jobs))} of work in all, "
             f"between {moment(begun)} and {moment(ended)}"

@@ -14,7 +14,16 @@ import logging
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import circuits, comparison, effects, measure, models, scoring, sharing
+from circuit_reuse import (
+    circuits,
+    comparison,
+    components,
+    effects,
+    measure,
+    models,
+    scoring,
+    sharing,
+)
 from circuit_reuse.circuit_files import Circuit
 from circuit_reuse.prompts import registry, sources
 from circuit_reuse.sequences import keeping, pruning
@@ -96,23 +105,35 @@ def circuit(scores, examples, top_k=8, threshold=75, kinds=("head",)):
     return chosen, circuits.reuse(member, threshold, k)
 
 
-def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=("head",), accuracy="top1", seed=0):  # fmt: skip
+def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):  # fmt: skip
     """What removing a circuit does on held-out examples, beside random circuits of the same make.
 
-    controls:    random sets for the rank; disjoint ones of the same make for the difference
+    controls:    how many random sets for the rank, and disjoint ones of the same make for the difference
     replacement: what removed components become: corrupt, mean, zero or resample
+    kinds:       what counts as removable (head, mlp): those in the circuit without it.  `kept_alone` leaves all else
+                 as it is: of a circuit of heads, every MLP
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
-    returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls,
-                 p_rank (one-sided: does it hurt more than random sets of its make?), accuracy before and after,
-                 what the circuit alone keeps of the metric, and the number of examples
-    raises:      PoolTooSmall if the model has too few other components for a control
+    returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls (NaN
+                 where the model has too few other components), p_rank (one-sided: does it hurt more than random sets of its
+                 make, which may overlap with it?), accuracy before and after, what the circuit alone keeps of the
+                 metric, and the number of examples
+    raises:      ValueError for an empty circuit or unknown components
     """
+    kinds = kinds or sorted({components.kind(name) for name in circuit})
     used = examples[examples["used"]]
     train, test = (used[used["split"] == split] for split in ("train", "held_out"))
     universe = model.space.of_kinds(kinds)
+    if not circuit or set(circuit) - set(universe):
+        unknown = ", ".join(sorted(set(circuit) - set(universe)))
+        raise ValueError(f"a circuit of {' and '.join(kinds)} of this model is needed; not among them: {unknown or 'nothing was given'}")  # fmt: skip
     name = f"api {seed}"
-    alone = circuits.controls(circuit, universe, kinds, controls, name)
+    try:
+        alone = circuits.controls(circuit, universe, kinds, controls, name)
+    except circuits.PoolTooSmall:
+        alone = []
     drawn = circuits.random_sets(circuits.make_of(circuit), universe, controls, name)
+    # The circuit itself is no control of itself.
+    drawn = [names for names in drawn if set(names) != set(circuit)]
     run = effects.Evaluator(
         model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed
     )  # fmt: skip
@@ -136,7 +157,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             "effect": change[0].mean(),
             "effect_low": low,
             "effect_high": high,
-            "effect_controls": change[1 : 1 + len(alone)].mean(),
+            "effect_controls": change[1 : 1 + len(alone)].mean() if alone else np.nan,
             "p_rank": rank_p(change[0].mean(), among, larger=False),
             "accuracy": right.mean(),
             "accuracy_without": wrong[0].mean(),

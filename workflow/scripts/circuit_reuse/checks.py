@@ -16,7 +16,10 @@ SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
 class ConfigError(ValueError):
-    """A mistake in the config or in a file that it names."""
+    """A mistake in the config or in a file that it names, told in one line."""
+
+    def __init__(self, message):
+        super().__init__(" ".join(str(message).split()))
 
 
 def check(config, project, directory):

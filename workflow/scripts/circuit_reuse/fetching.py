@@ -23,8 +23,9 @@ def fetch(name, revision, folder, expected=None):
     from huggingface_hub import HfApi, snapshot_download
 
     folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
     about = HfApi().model_info(name, revision=revision, files_metadata=True)
+    # A folder for each commit: what is left of another version must not be mixed in.
+    partial = folder.with_name(f".{folder.name}.{about.sha[:12]}.partial")
     # By commit, so that a branch that moves meanwhile does not mix two versions.
     snapshot_download(name, revision=about.sha, local_dir=partial, allow_patterns=WANTED)
     files = verify(name, about, partial)
@@ -53,7 +54,10 @@ def verify(name, about, folder):
     about: the hub's account of the repository at one commit: files that it stores apart by SHA-256, others
            as git does
     """
-    found = {}
+    found, known = {}, {record.rfilename for record in about.siblings}
+    for path in sorted(folder.glob("*")):
+        if path.is_file() and path.name not in known:
+            path.unlink()
     for record in about.siblings:
         path = folder / record.rfilename
         if not path.is_file():

@@ -6,14 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-# Category of the study in the report, and the figures and page to begin with.
-STUDIES = {
-    "reuse": ("Reuse figures", ["effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"]),
-    "scaling": ("Scaling", ["delta_scatter", "hero_vs_random", "strong_head_scaling"]),
-    "sequences": ("Sequences", ["overlap", "cross_task", "frontier"]),
-    "weights": ("Weights", ["weight_ablation_sweep", "sizes", "node_sweep"]),
-    "contrast": ("Contrast", ["lengths", "difference_and_effect", "replicate"]),
-}  # fmt: skip
 MOST = 4
 
 
@@ -38,15 +30,15 @@ def tell(input, output, params, wildcards, threads, log):
 COLUMNS = {
     "summary": "model task method top_k threshold circuit_size reuse reuse_null effect effect_low effect_high control_effect "
     "difference difference_high q_value q_reuse_other faithfulness",
-    "models": "model replacement corrected q_correlation q_within_layers",
+    "models": "model replacement correlation corrected q_correlation q_within_layers",
     "head_category_summary": "n_shared n_uncertain",
     "hero_vs_random": "q_rank difference",
-    "fits": "family measure replacement q_value",
-    "circuits": "model task name heads mlps score low high",
+    "fits": "family measure replacement slope q_value",
+    "circuits": "model task strategy threshold order draw heads mlps score low high",
     "overlap": "first second kind shared expected q_layers",
     "cross_task": "circuit kind data q_rank",
     "readings": "model task in_words",
-    "tests": "model task control difference low high q_circuit keep keep_random q_keep",
+    "tests": "model task set circuit control difference low high q_circuit keep keep_random q_keep",
     "lengths": "model set recipe condition components significant ratio given",
     "replicate": "pair kind statistic value passes",
 }
@@ -108,6 +100,11 @@ def listed(names):
     return ", ".join(names[:MOST]) + more
 
 
+def more(rows):
+    """How many rows are not told of."""
+    return f"{len(rows) - MOST} more are in the tables." if len(rows) > MOST else ""
+
+
 def reuse(found, cfg):
     """Shared circuits against their controls, at the K and threshold of the cross-task matrix."""
     table = found["summary"]
@@ -115,11 +112,14 @@ def reuse(found, cfg):
     rows = rows.assign(pair=[f"{cfg['titles'].get(task, task)} in {model}" for model, task in zip(rows["model"], rows["task"], strict=True)])  # fmt: skip
     if not len(rows):
         return
-    beyond = rows[(rows["q_value"] <= cfg["alpha"]) & (rows["difference_high"] < 0)]
+    # Where nothing is shared, or no disjoint control exists, there is nothing to test.
+    open_ = rows["q_value"].isna() | rows["difference_high"].isna()
+    tested, untested = rows[~open_], rows[open_]
+    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0)]
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
         f"Removing what at least {cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
-        f"than removing matched random components in {len(beyond)} of {len(rows)} pairs of model and task "
+        f"than removing matched random components in {len(beyond)} of {len(tested)} tested pairs of model and task "
         f"(q <= {cfg['alpha']:g}, held-out examples)."
     )
     if len(beyond):
@@ -127,14 +127,15 @@ def reuse(found, cfg):
         yield (
             f"Most for {row['pair']}: without {row['circuit_size']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
             f"{interval(row, 'effect')}, without as many others by {number(row['control_effect'])} ({p_text('q', row['q_value'])})."
-        )  # fmt: skip
-    shown = set(beyond["pair"])
-    rest = [pair for pair in rows["pair"] if pair not in shown]
-    yield f"Not shown for {listed(rest)}." if rest else ""
-    shared = rows[rows["q_reuse_other"] <= cfg["alpha"]]
+        )
+    rest = tested.drop(beyond.index)["pair"]
+    yield f"Not shown for {listed(rest)}." if len(rest) else ""
+    yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""  # fmt: skip
+    asked = rows.dropna(subset=["q_reuse_other"])
+    shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (
         f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance); "
-        f"more than they share with circuits of other tasks is shown in {len(shared)} of {len(rows)} pairs."
+        f"more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
     )
     kept = rows["faithfulness"].dropna()
     yield (
@@ -158,40 +159,50 @@ def scaling(found, cfg):
         f"{int(classes['n_uncertain'].sum())} are uncertain."
     )
     joined = models[models["q_correlation"] <= cfg["alpha"]]
+    inside = models[models["q_within_layers"] <= cfg["alpha"]]
+    up, down = (int((joined["correlation"] * sign > 0).sum()) for sign in (1, -1))
     yield (
-        f"Head effects on the two tasks correlate in {len(joined)} of {len(models)} models (q <= {cfg['alpha']:g}; "
-        f"corrected for noise {span(models['corrected'])}); within layers in {int((models['q_within_layers'] <= cfg['alpha']).sum())}."
+        f"Effects of heads on the two tasks go together in {up} of {len(models)} models"
+        + (f" and against each other in {down}" if down else "")
+        + f" (q <= {cfg['alpha']:g}; correlation corrected for noise {span(models['corrected'])}); within layers a correlation is shown in {len(inside)}."
     )
     heroes = found["hero_vs_random"]
     tested = heroes.dropna(subset=["q_rank"])
     if len(tested):
         beyond = tested[(tested["q_rank"] <= cfg["alpha"]) & (tested["difference"] < 0)]
         yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
-    fits = found["fits"]
-    fits = fits[fits["replacement"] == cfg["replacement"]]
-    grown = fits[fits["q_value"] <= cfg["alpha"]]
+    fits = found["fits"].dropna(subset=["q_value", "slope"])
+    if not len(fits):
+        yield "There are too few sizes of a family to ask what changes with size."
+        return
+    # As in the page of findings: a trend that hangs on how heads are replaced is none.
+    grown = [
+        f"{measure} ({family})"
+        for (family, measure), part in fits.groupby(["family", "measure"], sort=False)
+        if (part["q_value"] <= cfg["alpha"]).all() and np.sign(part["slope"]).nunique() == 1
+    ]
     yield (
-        "There are too few sizes of a family to ask what changes with size."
-        if not fits["q_value"].notna().any()
-        else f"With size change, within a family: {listed(f'{row.measure} ({row.family})' for row in grown.itertuples())}."
-        if len(grown)
-        else "No measure is shown to change with the size of the model."
+        f"With size change, under every replacement: {listed(grown)}."
+        if grown
+        else "No measure is shown to change with the size of the model under every replacement."
     )
 
 
 def sequences(found, cfg):
     """Pruned circuits, and whether they hold for other data and other tasks."""
     table = found["circuits"]
-    chosen = table[table["name"].isna()] if "name" in table else table
-    chosen = chosen[chosen["task"].isin(cfg["tasks"])].dropna(subset=["heads", "mlps", "score"])
-    chosen = chosen.drop_duplicates(["model", "task"])
+    chosen = table[
+        (table["threshold"] == cfg["threshold"]) & (table["strategy"] == cfg["strategy"])
+        & table["order"].isna() & table["draw"].isna() & table["task"].isin(cfg["tasks"])
+    ].dropna(subset=["heads", "mlps", "score"])  # fmt: skip
     several = chosen["model"].nunique() > 1
-    for row in list(chosen.to_dict("records"))[:MOST]:
+    for row in chosen.head(MOST).to_dict("records"):
         title = cfg["titles"].get(row["task"], row["task"])
         yield (
             f"{title}{' in ' + row['model'] if several else ''}: {row['heads']:.0f} heads and {row['mlps']:.0f} MLPs keep {number(row['score'])} % "
             f"[{number(row['low'])}, {number(row['high'])}] of the metric on held-out examples."
         )
+    yield more(chosen)
     shared = found["overlap"]
     pairs = shared[
         (shared["kind"] == "all")
@@ -205,34 +216,44 @@ def sequences(found, cfg):
             f"circuits with as many nodes in each layer would in {len(beyond)} of {len(pairs)} pairs."
         )
     crossed = found["cross_task"]
-    crossed = crossed[(crossed["kind"] == "task") & (crossed["circuit"] != crossed["data"])].dropna(
-        subset=["q_rank"]
-    )
-    beyond = crossed[crossed["q_rank"] <= cfg["alpha"]]
-    yield (
-        f"On another task's prompts, a circuit keeps more than random circuits of its make in {len(beyond)} of {len(crossed)} cases."
-        if len(crossed)
-        else ""
-    )
+    crossed = crossed[
+        (crossed["kind"] == "task")
+        & crossed["circuit"].isin(cfg["tasks"])
+        & (crossed["circuit"] != crossed["data"])
+    ]
+    crossed = crossed.dropna(subset=["q_rank"])
+    parts = []
+    for name, tasks in (
+        ("of another sequence task", cfg["tasks"]),
+        ("of a task that is no sequence", cfg["foreign"]),
+    ):
+        mine = crossed[crossed["data"].isin(tasks)]
+        if len(mine):
+            parts.append(
+                f"{name} in {int((mine['q_rank'] <= cfg['alpha']).sum())} of {len(mine)} cases"
+            )
+    yield f"A circuit keeps more than random circuits of its make on the prompts {', '.join(parts)}." if parts else ""  # fmt: skip
 
 
 def weights(found, cfg):
     """The reading of each circuit, with the difference that it rests on."""
     tests = found["tests"]
-    for row in found["readings"].to_dict("records")[:MOST]:
+    for row in found["readings"].head(MOST).to_dict("records"):
         mine = tests[(tests["model"] == row["model"]) & (tests["task"] == row["task"])]
         size = mine[mine["control"] == cfg["matched"]].iloc[0]
         yield (
             f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
             f"{number(size['difference'])} [{number(size['low'])}, {number(size['high'])}] nats more than the matched control "
-            f"({p_text('q', size['q_circuit'])})."
+            f"(95 % over prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_circuit'])}."
         )
+    yield more(found["readings"])
 
 
 def contrast(found, cfg):
     """What differs, whether length alone would, and whether published circuits come out."""
     lengths = found["lengths"].dropna(subset=["significant", "components"])
-    for row in lengths[lengths["condition"] == "real"].to_dict("records")[:MOST]:
+    real = lengths[lengths["condition"] == "real"]
+    for row in real.head(MOST).to_dict("records"):
         yield (
             f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, recipe {row['recipe']}: {row['significant']:.0f} of {row['components']:.0f} components differ."
         )
@@ -246,11 +267,12 @@ def contrast(found, cfg):
             f"{listed(f'{row.recipe}, {row.condition}' for row in fooled.itertuples()) if len(fooled) else 'none'}."
         )
     tests = found["tests"]
-    kept = tests.dropna(subset=["q_keep"])
+    # Two rules may choose the same circuit.
+    kept = tests.dropna(subset=["q_keep"]).drop_duplicates(["model", "set", "circuit"])
     if len(kept):
         good = kept[(kept["q_keep"] <= cfg["alpha"]) & (kept["keep"] > kept["keep_random"])]
         yield (
-            f"Kept alone, {len(good)} of {len(kept)} circuits under the budget do more of the task than random circuits of their make "
+            f"Kept alone, {len(good)} of {len(kept)} different circuits under the budget do more of the task than random circuits of their make "
             f"(they keep {span(100 * kept['keep'], ' %')})."
         )
     pairs = found["replicate"]

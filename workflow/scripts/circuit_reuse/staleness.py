@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,10 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 # Reading the syntax of all files takes longer than all else that Snakemake does before a run, and is the
 # same until a file changes: what was read lies here by the hash of the file, beside Snakemake's own records.
+NEW = []
 KNOWN = Path(".snakemake") / "circuit-reuse-code.json"
-VERSION = f"1 {sys.version_info[0]}.{sys.version_info[1]} "
+# What is remembered holds for this Python and for this file as it is.
+VERSION = f"{sys.version_info[:2]} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} "
 
 
 @cache
@@ -55,8 +58,8 @@ def known():
 
 def remember():
     """Keep what was read for the next time; a folder that cannot be written to is no mistake."""
-    if KNOWN.parent.is_dir() and parse.cache_info().misses:
-        partial = KNOWN.with_name(f"{KNOWN.name}.{os.getpid()}")
+    if KNOWN.parent.is_dir() and NEW:
+        partial = KNOWN.with_name(f"{KNOWN.name}.{platform.node()}.{os.getpid()}")
         with contextlib.suppress(OSError):
             partial.write_text(json.dumps(known()))
             partial.replace(KNOWN)
@@ -69,6 +72,7 @@ def parse(path):
     key = hashlib.sha256(VERSION.encode() + content).hexdigest()
     if key not in known():
         known()[key] = read(content)
+        NEW.append(key)
     return known()[key]
 
 

@@ -360,6 +360,9 @@ def read(path, schema=None):
         # Text is checked only when it is used.
         content.validate(full=True)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as problem:
+        # A disk or a memory that fails says nothing about the file.
+        if isinstance(problem, MemoryError) or getattr(problem, "errno", None):
+            raise
         raise DamagedTable(path, problem) from None
     if schema is not None and set(schema.names) - set(content.column_names):
         missing = ", ".join(sorted(set(schema.names) - set(content.column_names)))
