@@ -13,12 +13,12 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory results/report.html
+	@echo "Open results/report.html in a browser; figures are in results/figures, tables in results/tables."
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst
 	@# Quietly, so that what the run found stays in sight.
 	@$(BIN)/snakemake --cores 1 --quiet all --report $@ $(ARGS)
-	@echo "Open $@ in a browser; figures are in results/figures, tables in results/tables."
 
 results/.report-arguments: .FORCE
 	@mkdir -p results && echo '$(ARGS)' | cmp -s - $@ || echo '$(ARGS)' > $@

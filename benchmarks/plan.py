@@ -218,13 +218,13 @@ def page():
     lines += [
         "",
         f"{100 * circuits:.0f} per cent of it are the random sets behind p-values (`circuits.controls.random_sets`: {cfg['circuits']['controls']['random_sets']}): a first look with 100 costs {100 * less:.0f} per cent as much there, "
-        "and what was run is kept when the number is raised.",
+        "with no p below 1/101, and what was run is kept when the number is raised.",
         "",
         "| rule with most jobs | jobs |",
         "|---|---|",
         *(f"| {name} | {value:,} |" for name, value in sorted(counted.items(), key=lambda kv: -kv[1])[1:9]),
         "",
-        f"**Disk.** A score takes {size['score']:.1f} bytes, a row of effects {size['effect']:.1f} (measured on the results in this folder): {number(rows * size['score'] / 2**20)} MB of scores, and weights as fetched "
+        f"**Disk.** A score of one component on one example takes {size['score']:.1f} bytes, a row of effects {size['effect']:.1f} (measured on the results in this folder): {number(rows * size['score'] / 2**20)} MB of scores, and weights as fetched "
         f"({number(sum(MODELS[m].parameters for m in cfg['models']) * 4 / 2**30)} GB in float32). **Memory.** Weights, and activations of one batch (`compute.batch_tokens`); tables are read a shard at a time.",
         "",
         "**On a cluster.** GPU jobs are short: each shard of a task is one. With as many GPUs as a task has shards the time is that of the longest chain, prompts → attribution → circuits → "

@@ -13,6 +13,7 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 import run_folder
 import start_page
 import warm
+from circuit_reuse import checks
 from circuit_reuse.circuit_files import ENDINGS
 from circuit_reuse.config import check
 from circuit_reuse.contrast import checks as contrast_checks
@@ -27,6 +28,8 @@ try:
 except ValueError as problem:
     # One line, not where in the code it was found.
     raise WorkflowError(str(problem)) from None
+for note in dict.fromkeys(checks.NOTES):
+    logger.warning(note)
 
 
 def one_of(names):

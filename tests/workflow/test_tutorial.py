@@ -60,13 +60,14 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
         said.append(text)
     first, table, explained, _, own, crossed, wrong, mine = said
     assert {"effect", "control_effect", "q_value"} <= {*table.splitlines()[0].split(",")}
+    assert "in 1 of 1 tested pairs" in first  # the sentence and the table agree
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
     assert (
         "share_circuits" in explained
         and "[50, 75] -> [50, 75, 90]" in explained
         and "score_examples" not in explained
     )
-    assert "task=owner" in own and "score_examples/tiny-gpt2-small/ioi" not in own
+    assert "task=owner" in own and "score_examples/tiny-gpt2-medium/ioi" not in own
     assert "owner" in crossed and "Did you mean ioi?" in wrong
     assert "model=mine" in mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
     assert time.monotonic() - began < 600

@@ -1,4 +1,4 @@
-"""Say, before a run, what would rerun, why, and about how long it takes; nothing is run.
+"""Say, before a run, what would rerun, why, and how long that takes at least; nothing is run.
 
     make explain ARGS="--configfile config/my.yaml"      the same arguments as for make run
     python workflow/scripts/explain.py --record          keep the times of the last run in resources/durations.json
@@ -146,7 +146,7 @@ def explain(text, folder, cores, gpus=None):
     origin = f"{count} earlier jobs in this folder" if count else "the default run on two cores"
     lines += [
         "",
-        f"  {len(jobs)} jobs, about {start_page.duration(lasts)} on {cores} cores{f' and {gpus} GPUs' if gpus else ''} (by {origin}"
+        f"  {len(jobs)} jobs, at least {start_page.duration(lasts)} on {cores} cores{f' and {gpus} GPUs' if gpus else ''} (by {origin}"
         + (f"; not counted, never run: {', '.join(sorted(unknown))})" if unknown else ")"),
     ]
     if "missing provenance" in text:

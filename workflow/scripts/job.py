@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
-FAILED, KILLED = 1, 137
+FAILED, STOPPED, KILLED = 1, 130, 137
 KILLED_TEXT = (
     "its process was killed from outside, most often by the system for want of memory: run fewer jobs at once "
     "(--cores), set a smaller compute.batch_tokens, or give it more memory; nothing finished is lost, run again"
@@ -46,9 +46,13 @@ def start(snakemake, script):
         "threads": snakemake.threads,
         "log": str(snakemake.log[0]),
     }
-    code = warm.call(request, waits=bool(snakemake.resources.get("gpu")))
-    if code is None:
-        code = perform(request)
+    try:
+        code = warm.call(request, waits=bool(snakemake.resources.get("gpu")))
+        if code is None:
+            code = perform(request)
+    except KeyboardInterrupt:
+        # Stopped by hand, which is no error of the job's.
+        sys.exit(STOPPED)
     if code == KILLED:
         print(f"{snakemake.rule} failed: {KILLED_TEXT}\n(log: {request['log']})", file=sys.stderr)
     if code:

@@ -12,6 +12,8 @@ from circuit_reuse import fingerprint
 from circuit_reuse.prompts import registry
 
 MOST_SHARDS = 1000
+# What is no mistake, but should be known before a run; common.smk shows it.
+NOTES = []
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -301,11 +303,28 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         tokenizer, bos = examples.load_tokenizer(folder)
         bos = bos if task["bos"] else None
         pairs = [examples.tokenise(tokenizer, bos, row) for row in rows[:count]]
+        note_pairs(key, task["file"], model, rows[:count], pairs)
         for split in ("train", "held_out"):
             try:
                 examples.enough(pairs, split, settings["min_valid"], name)
             except ValueError as problem:
                 raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
+
+
+def note_pairs(key, file, model, rows, pairs):
+    """Note pairs that are left out, and answers that look as if a blank were missing in front of them."""
+    out = [pair for pair in pairs if not pair["valid"]]
+    if out:
+        NOTES.append(
+            f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
+            f"{out[0]['id']}: {out[0]['reason']}"
+        )
+    bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
+    if bare:
+        NOTES.append(
+            f"{key}: {len(bare)} answers of {file} have no blank in front, and their prompts none at the end; the first is "
+            f"{bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
+        )
 
 
 def check_examples(config, key, total):

@@ -119,8 +119,8 @@ def reuse(found, cfg):
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
         f"Removing what at least {cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
-        f"than removing matched random components in {len(beyond)} of {len(tested)} tested pairs of model and task "
-        f"(q <= {cfg['alpha']:g}, held-out examples)."
+        f"than removing random circuits of as many components, overlapping (rank, q <= {cfg['alpha']:g}) and disjoint (interval over "
+        f"held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )
     if len(beyond):
         row = beyond.loc[beyond["difference"].idxmin()]
@@ -134,9 +134,9 @@ def reuse(found, cfg):
     asked = rows.dropna(subset=["q_reuse_other"])
     shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (
-        f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance); "
-        f"more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
-    )
+        f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance)"
+        + (f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs." if len(asked) else ".")
+    )  # fmt: skip
     kept = rows["faithfulness"].dropna()
     yield (
         f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric."
