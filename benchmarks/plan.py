@@ -137,7 +137,8 @@ def work(cfg):
 def jobs():
     """{rule: jobs} of a dry run of the target, and its seconds."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "snakemake", "-n", "-q", "rules", "--cores", "1", "paper",
+    # All of them, whatever a run in this folder has made already.
+    command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "-q", "rules", "--cores", "1", "paper",
                "--configfile", "config/paper.yaml"]  # fmt: skip
     text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))

@@ -2,6 +2,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -13,7 +14,7 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 import run_folder
 import start_page
 import warm
-from circuit_reuse import checks
+from circuit_reuse.checks import ConfigNote
 from circuit_reuse.circuit_files import ENDINGS
 from circuit_reuse.config import check
 from circuit_reuse.contrast import checks as contrast_checks
@@ -23,12 +24,16 @@ from circuit_reuse.staleness import code_hash, remember, text_hash
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 
-try:
-    check(config, PROJECT, Path.cwd())
-except ValueError as problem:
-    # One line, not where in the code it was found.
-    raise WorkflowError(str(problem)) from None
-for note in dict.fromkeys(checks.NOTES):
+with warnings.catch_warnings(record=True) as notes:
+    warnings.simplefilter("always", ConfigNote)
+    try:
+        check(config, PROJECT, Path.cwd())
+    except ValueError as problem:
+        # One line, not where in the code it was found.
+        raise WorkflowError(str(problem)) from None
+for note in dict.fromkeys(
+    str(note.message) for note in notes if note.category is ConfigNote
+):
     logger.warning(note)
 
 

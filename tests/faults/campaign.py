@@ -6,7 +6,6 @@ Clones the project twice, runs one in peace and kills the other (kill -9 of the 
 again, each run going on where the last one was cut off.  Writes what happened into docs/reliability.md.
 """
 
-import random
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import Job, differing, digests
+from harness import Job, differing, digests, killed_at_random
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -36,36 +35,27 @@ def finished(text):
 
 def campaign(folder):
     """Run, kill, compare; returns what happened as rows for the page."""
+    clean, run = (clone(folder, name) for name in ("clean", "killed"))
     began = time.monotonic()
-    clean = clone(folder, "clean")
     peace = Job(clean)
     assert peace.wait(7200) == 0, peace.text[-3000:]
     calm = time.monotonic() - began
     print(f"undisturbed: {finished(peace.text)} jobs in {calm:.0f} s", flush=True)
 
-    run, chance = clone(folder, "killed"), random.Random(SEED)
-    done, alive, tracebacks, began = 0, 0, 0, time.monotonic()
-    moments = []
-    for number in range(KILLS):
-        job, seconds = Job(run), chance.uniform(3, 2 * calm / KILLS)
-        try:
-            job.wait(seconds)
-        except subprocess.TimeoutExpired:
-            job.kill()
-            alive += 1
-        moments.append(seconds)
+    moments, done, tracebacks = [], 0, 0
+    for job, seconds in killed_at_random(run, KILLS, 3, 2 * calm / KILLS, SEED):
         done += finished(job.text)
         tracebacks += job.text.count("Traceback (most recent call last)")
-        print(f"kill {number + 1} after {seconds:.1f} s, {done} jobs finished so far", flush=True)
-    last = Job(run)
-    assert last.wait(7200) == 0, last.text[-3000:]
-    done += finished(last.text)
+        if seconds is not None:
+            moments.append(seconds)
+            print(f"killed after {seconds:.1f} s, {done} jobs finished so far", flush=True)
+    assert job.process.returncode == 0, job.text[-3000:]
     one, other = digests(clean), digests(run)
     again = Job(run)
     again.wait(600)
     return {
         "jobs of an undisturbed run": finished(peace.text),
-        "runs that were alive when they were killed": f"{alive} of {KILLS}",
+        "runs that were alive when they were killed": f"{len(moments)} of {KILLS}",
         "seconds between start and kill": f"{min(moments):.0f} to {max(moments):.0f}",
         "jobs finished over all runs": done,
         "tracebacks in what the runs printed": tracebacks,

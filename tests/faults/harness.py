@@ -1,5 +1,6 @@
 """What goes wrong on real machines, done to a run on purpose."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -33,10 +34,10 @@ def differing(one, other):
 class Job:
     """A run of Snakemake in a process group of its own, and what it prints."""
 
-    def __init__(self, folder, *arguments, prefix=(), **environment):
+    def __init__(self, folder, *arguments, **environment):
         self.folder = Path(folder)
         self.path = self.folder / f"printed-{time.monotonic_ns()}.txt"
-        command = [*prefix, sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
         with self.path.open("w") as out:
             self.process = subprocess.Popen(
                 command, cwd=folder, stdout=out, stderr=out, start_new_session=True,
@@ -70,33 +71,34 @@ class Job:
         return False
 
 
-def killed_at_random(folder, kills, mean, seed, *arguments):
-    """Kill runs of one project at random moments, each going on where the last one was cut off.
+def killed_at_random(folder, kills, least, most, seed, *arguments):
+    """Kill runs of one project at random moments, each going on where the last one was cut off; the last is left alone.
 
-    mean:    seconds between a start and its kill, on average
-    returns: the last run, which nobody disturbs, and the number of runs that were alive when they were killed
+    least, most: seconds between a start and its kill
+    yields:      (run that has ended, seconds after which it was killed; None for one that ended by itself)
     """
-    chance, alive = random.Random(seed), 0
+    chance = random.Random(seed)
     for _ in range(kills):
-        job = Job(folder, *arguments)
+        job, seconds = Job(folder, *arguments), chance.uniform(least, most)
         try:
-            job.wait(chance.uniform(0.1, 2 * mean))
+            job.wait(seconds)
+            seconds = None
         except subprocess.TimeoutExpired:
             job.kill()
-            alive += 1
+        yield job, seconds
     job = Job(folder, *arguments)
-    job.wait()
-    return job, alive
+    job.wait(7200)
+    yield job, None
 
 
 def workers(job):
     """Processes that do the work of jobs: children of the warm worker of a run."""
     found = []
-    for process in psutil.process_iter(["cmdline", "ppid"]):
+    for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
         if any(part.endswith("warm.py") for part in line) and str(job.process.pid) in line:
-            with_parent = psutil.pids()
-            found += [child for child in process.children() if child.pid in with_parent]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += process.children()
     return found
 
 

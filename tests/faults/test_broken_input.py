@@ -5,12 +5,13 @@ import json
 import math
 import os
 import shutil
+import warnings
 
 import pandas as pd
 import pytest
 import yaml
 from circuit_reuse import config as whole
-from circuit_reuse.checks import ConfigError
+from circuit_reuse.checks import ConfigError, ConfigNote
 from circuit_reuse.fingerprint import ModelError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -167,7 +168,7 @@ def test_any_value_anywhere_is_accepted_or_told(place, value, what, folder):
 
 def rows(**columns):
     """A sound table of 40 prompt pairs, with columns changed or (None) left out."""
-    names = ["Mary", "John", "Tom", "Anna", "James", "Sarah", "Paul", "Laura"]
+    names = ["Mary", "John", "David", "Anna", "James", "Sarah", "Paul", "Laura"]
     pairs = [(a, b) for a in names for b in names if a != b][:40]
     text = "When {} and {} went to the store, {} gave a drink to"
     table = pd.DataFrame(
@@ -230,6 +231,25 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
         checked(changed(custom_tasks={"x": {"file": "config/x.csv"}}, tasks=["ioi", "x"]), folder)
         is None
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"clean": lambda t: t["clean"].where(t.index > 1, "So, " + t["clean"])}, ["2 of 32 pairs", "000000"]),
+        ({"answer": lambda t: t["answer"].str.strip()}, ["answers of", "did you mean ' "]),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_what_is_no_mistake_but_odd_is_noted(folder, columns, words):
+    """A few pairs of unequal length, answers without their blank; of a sound file nothing is said."""
+    (folder / "config" / "x.csv").write_bytes(csv(**columns))
+    config = changed(custom_tasks={"x": {"file": "config/x.csv"}}, tasks=["ioi", "x"])
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", ConfigNote)
+        checked(config, folder)
+    told = " ".join(str(note.message) for note in notes if note.category is ConfigNote)
+    assert all(word in told for word in words) and bool(told) == bool(words), told
 
 
 def emptied(path):

@@ -35,7 +35,9 @@ def page(report, tmp_path_factory):
     opened.close()
 
 
-def test_nothing_is_loaded_from_elsewhere(report):
+def test_nothing_is_loaded_from_elsewhere_and_all_is_inside(report):
+    for part in ("multiplot_reuse_vs_threshold", "Reuse figures", "Reuse tables", "sign flips"):
+        assert part in report.read_text()
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', report.read_text())
 
 

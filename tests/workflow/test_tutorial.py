@@ -67,7 +67,11 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
         and "[50, 75] -> [50, 75, 90]" in explained
         and "score_examples" not in explained
     )
-    assert "task=owner" in own and "score_examples/tiny-gpt2-medium/ioi" not in own
+    assert (
+        "left out" not in own
+        and "task=owner" in own
+        and "score_examples/tiny-gpt2-medium/ioi" not in own
+    )
     assert "owner" in crossed and "Did you mean ioi?" in wrong
     assert "model=mine" in mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
     assert time.monotonic() - began < 600

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
+import explain
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ CONFIG = {
     },
     "sequences": {
         "models": ["tiny-gpt2-small"], "tasks": ["digits"], "variants": [], "foreign": ["ioi"],
-        "examples": 24, "pruning": {"thresholds": [20], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
+        "examples": 24, "pruning": {"thresholds": [20, 10], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
         "random_sets": 4, "edges": {"examples": 4}, "lengths": {"values": [2, 4], "examples": 4},
     },
     "weights": {
@@ -146,26 +146,11 @@ class Run:
         Those that tell what a study found are apart, in `told`: they run when its tables are made.
         """
         self.told = set()
-        text = self.dry_run()
         jobs = []
-        for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
-            rule = re.match(r"(?:local)?rule (\w+):", block)[1]
-            found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
-            values = dict(part.split("=") for part in found[1].split(", ")) if found else {}
+        for rule, values, *_ in explain.planned(self.dry_run()):
             if rule.startswith("tell_"):
                 self.told.add(rule.removeprefix("tell_"))
-            elif rule not in (
-                "all",
-                "paper",
-                "reuse",
-                "scaling",
-                "sequences",
-                "weights",
-                "contrast",
-                "replicate",
-                "check_published",
-                "check_heads",
-            ):
+            else:
                 jobs.append((rule, values))
         return jobs
 

@@ -6,14 +6,13 @@ Standard library, jsonschema and yaml only, plus the tokenizer for a custom file
 
 import difflib
 import math
+import warnings
 from pathlib import Path
 
 from circuit_reuse import fingerprint
 from circuit_reuse.prompts import registry
 
 MOST_SHARDS = 1000
-# What is no mistake, but should be known before a run; common.smk shows it.
-NOTES = []
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -22,6 +21,10 @@ class ConfigError(ValueError):
 
     def __init__(self, message):
         super().__init__(" ".join(str(message).split()))
+
+
+class ConfigNote(UserWarning):
+    """What is no mistake, but should be known before a run."""
 
 
 def check(config, project, directory):
@@ -312,19 +315,21 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
 
 
 def note_pairs(key, file, model, rows, pairs):
-    """Note pairs that are left out, and answers that look as if a blank were missing in front of them."""
+    """Warn of pairs that are left out, and of answers that look as if a blank were missing in front of them."""
     out = [pair for pair in pairs if not pair["valid"]]
     if out:
-        NOTES.append(
+        text = (
             f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
             f"{out[0]['id']}: {out[0]['reason']}"
         )
+        warnings.warn(text, ConfigNote, stacklevel=2)
     bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
     if bare:
-        NOTES.append(
+        text = (
             f"{key}: {len(bare)} answers of {file} have no blank in front, and their prompts none at the end; the first is "
             f"{bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
         )
+        warnings.warn(text, ConfigNote, stacklevel=2)
 
 
 def check_examples(config, key, total):

@@ -35,8 +35,8 @@ def fetch(name, revision, folder, expected=None):
         # Older repositories keep the tokenizer in pieces; this writes tokenizer.json.
         AutoTokenizer.from_pretrained(partial, trust_remote_code=False).save_pretrained(partial)
     fingerprint.check_intact(partial)
-    found = fingerprint.fingerprint(partial)
-    if expected and found != expected:
+    # Reads all weights once more, so only if it is asked for.
+    if expected and (found := fingerprint.fingerprint(partial)) != expected:
         raise fingerprint.ModelError(
             f"{name} at {revision} has the fingerprint {found}, the config asks for {expected}: it is another "
             "version; name its commit as revision, or change the fingerprint"

@@ -6,6 +6,7 @@ Only safetensors weights are accepted: pickled weights can run code when they ar
 import hashlib
 import json
 import struct
+from functools import cache
 from pathlib import Path
 
 from circuit_reuse.components import Space
@@ -85,13 +86,20 @@ def check_intact(folder):
 
     raises: ModelError that names the file that is cut off or no such file
     """
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        end, size = data_end(path), path.stat().st_size
-        if end != size:
-            raise ModelError(f"{path} is damaged: it has {size} bytes where its header says {end}; get it anew")  # fmt: skip
-    if "model" not in json_object(Path(folder) / "tokenizer.json"):
+    for path in [*sorted(Path(folder).glob("*.safetensors")), Path(folder) / "tokenizer.json"]:
+        about = path.stat()
+        check_file(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def check_file(path, size, _):
+    """The same for one file, once as long as its size and time are the same: every study asks."""
+    if path.suffix == ".json":
+        if "model" not in json_object(path):
+            raise ModelError(f"{path} is no tokenizer; save the model's tokenizer there")
+    elif (end := data_end(path)) != size:
         raise ModelError(
-            f"{folder}/tokenizer.json is no tokenizer; save the model's tokenizer there"
+            f"{path} is damaged: it has {size} bytes where its header says {end}; get it anew"
         )
 
 
