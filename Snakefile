@@ -69,6 +69,7 @@ rule all:
         rules.sequences.input,
         rules.weights.input,
         rules.contrast.input,
+        rules.list_skipped.output,
 
 
 # The same on public models: with --configfile config/paper.yaml.

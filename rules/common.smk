@@ -89,26 +89,15 @@ def compute(_, threads):
     return config["compute"]
 
 
-def task_cfg(task):
-    """The settings of a task, whether built in or the user's own."""
-    if task in config["custom_tasks"]:
-        custom = config["custom_tasks"][task]
-        if "sequence" in custom:
-            told = {key: custom[key] for key in ("bos", "accuracy")}
-            return settled(
-                {"family": "sequence", "options": custom["sequence"], **told}
-            )
-        return settled({"family": "custom", **custom})
-    spec = registry.TASKS[task]
-    options = spec.options | config["task_options"].get(task, {})
-    return settled(
-        {
-            "family": spec.family,
-            "options": options,
-            "bos": spec.bos,
-            "accuracy": spec.accuracy,
-        }
-    )
+def task_cfg(task, *keys):
+    """The settings of a task, whether built in or the user's own: all, or some of them."""
+    found = registry.settings(task, config)
+    return settled({key: found[key] for key in keys or found})
+
+
+def asked(task):
+    """How prompts of a task are put to a model: what the reader of a tokenizer needs."""
+    return task_cfg(task, "bos", "chat")
 
 
 def task_title(task):
@@ -130,8 +119,8 @@ def scan_shards(_=None):
     return [f"scan{shard:04d}" for shard in range(-(-count // size))]
 
 
-def shard_range(shard):
-    """First and last + 1 example of a shard.
+def shard_slots(shard):
+    """First and last + 1 place that the examples of a shard fill, and the size of a full shard.
 
     Only the last shard knows the count, so more examples leave full shards as they are.
     """
@@ -142,7 +131,35 @@ def shard_range(shard):
         if shard.startswith(study):
             size = count = config[study]["examples"]
     number = int(shard[-4:])
-    return [number * size, min((number + 1) * size, count)]
+    return number * size, min((number + 1) * size, count), size
+
+
+def shard_range(shard):
+    """First and last + 1 number of the prompts of a shard: several times as many as it has places."""
+    first, last, _ = shard_slots(shard)
+    draws = config["examples"]["draws"]
+    return [first * draws, first * draws + (last - first) * draws]
+
+
+def shard_quota(task, shard):
+    """How many examples of each split fill a shard, and with how few of them it is used.
+
+    Rows of a file have their own splits, so they fill it together.  The last shard may be
+    a small one, and is used whatever it has.
+    """
+    first, last, size = shard_slots(shard)
+    held_out = split_count(last) - split_count(first)
+    train = last - first - held_out
+    least = 1 if first and last - first < size else config["examples"]["min_valid"]
+    quota = {"train": train, "held_out": held_out}
+    if task_cfg(task, "family")["family"] == "custom":
+        quota = {"all": last - first}
+    return {"quota": quota, "needed": min(least, train, held_out)}
+
+
+def split_count(count):
+    """How many of the first places are held out; see prompts.generate.split_of."""
+    return int(count * config["examples"]["held_out_share"])
 
 
 def prompt_code(wildcards):

@@ -11,7 +11,7 @@ rule write_prompts:
     params:
         cfg=lambda wildcards: stage_cfg(
             "seed",
-            task=task_cfg(wildcards.task),
+            task=task_cfg(wildcards.task, "family", "options", "shots"),
             held_out_share=config["examples"]["held_out_share"],
             examples=shard_range(wildcards.shard),
         ),
@@ -39,9 +39,11 @@ rule tokenise_examples:
         cfg=lambda wildcards: stage_cfg(
             metric=config["attribution"]["metric"],
             dtype=config["compute"]["dtype"],
-            bos=task_cfg(wildcards.task)["bos"],
             correct_only=config["examples"]["correct_only"],
-            accuracy=task_cfg(wildcards.task)["accuracy"],
+            # The head scan takes every valid pair, whatever the model answers.
+            count="valid" if wildcards.shard.startswith("scan") else "used",
+            **task_cfg(wildcards.task, "bos", "chat", "accuracy"),
+            **shard_quota(wildcards.task, wildcards.shard),
         ),
         code=code_hash("tokenise_examples.py"),
         compute=compute,

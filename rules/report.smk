@@ -1,6 +1,6 @@
 rule summarise_reuse:
     input:
-        examples=by_task(
+        all_examples=by_task(
             "<results>/{model}/{task}/examples/{shard}.parquet", "", shard=shards()
         ),
         tests=by_task(

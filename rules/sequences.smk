@@ -241,10 +241,7 @@ rule read_heads:
             min_valid=config["examples"]["min_valid"],
             replacement=SEQUENCES["replacement"],
             top=SEQUENCES["functions"]["top"],
-            **{
-                key: task_cfg(wildcards.task).get(key)
-                for key in ("family", "options", "bos")
-            },
+            **task_cfg(wildcards.task, "family", "options", "bos"),
         ),
         code=code_hash("read_heads.py"),
         compute=compute,
@@ -296,9 +293,7 @@ rule measure_lengths:
             lengths=SEQUENCES["lengths"]["values"],
             count=SEQUENCES["lengths"]["examples"],
             tasks={
-                task: {
-                    key: task_cfg(task)[key] for key in ("family", "options", "bos")
-                }
+                task: task_cfg(task, "family", "options", "bos", "shots")
                 for task in sequence_tasks("tasks", "variants")
                 if task in SEQUENCES["tasks"]
                 or (

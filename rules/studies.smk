@@ -194,7 +194,8 @@ def contrast_scores(wildcards, method):
 def contrast_bos(name):
     """Whether the texts of a set begin with the BOS token."""
     each = config["contrast"]["sets"][name]
-    return task_cfg(each["task"])["bos"] if "task" in each else each["bos"]
+    given = task_cfg(each["task"])["bos"] if "task" in each else each["bos"]
+    return registry.BOS.get(given, given)
 
 
 def contrast_circuits(model):
@@ -234,6 +235,28 @@ def contrast_table(file, title):
 def studied_models(study):
     """Models of a study."""
     return config["models"] if study == "reuse" else config[study]["models"]
+
+
+def study_results(study):
+    """What each pair of a model and a task gives a study: [(path, (model, task))]."""
+    block = config[study] if study != "reuse" else config
+    method = config["methods"][0]
+    if study == "contrast":
+        tasks, path = sorted(block["sets"]), "contrast/{task}/differences.parquet"
+    else:
+        kinds = {"sequences": ("tasks", "variants", "foreign", "probes")}
+        tasks = [task for kind in kinds.get(study, ("tasks",)) for task in block[kind]]
+        path = {
+            "reuse": f"{{task}}/tests/{method}.parquet",
+            "scaling": "heads/{task}/scan/scan0000.parquet",
+            "sequences": "sequences/{task}/effects.parquet",
+            "weights": "weights/{task}/sweep.parquet",
+        }[study]
+    return [
+        (f"<results>/{model}/{path.format(task=task)}", (model, task))
+        for model in block["models"]
+        for task in tasks
+    ]
 
 
 def overview_cfg(study):

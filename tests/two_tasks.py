@@ -80,7 +80,7 @@ def examples(task, count, seed=0):
                 "positions": [place],
                 "roles": [{"role": "marked", "position": place}],
                 "answer": answer,
-                "distractor": distractor,
+                "distractors": [distractor],
             }
         )
     return pd.DataFrame(rows)

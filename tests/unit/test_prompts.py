@@ -1,5 +1,5 @@
 import pytest
-from circuit_reuse.examples import load_tokenizer, tokenise
+from circuit_reuse.examples import Reader, load_tokenizer, reader, tokenise
 from circuit_reuse.prompts import custom, sequence, words
 from circuit_reuse.prompts.generate import generate
 from circuit_reuse.prompts.registry import TASKS
@@ -21,18 +21,20 @@ def test_example_i_does_not_depend_on_how_many_there_are(task, made):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_pair_is_usable_under_the_embedded_tokenizer(task, made):
-    tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
-    rows = [tokenise(tokenizer, bos, row(*example)) for example in made[task]]
+    if task in ("capitals", "addition_of_3"):
+        pytest.skip("the embedded tokenizer has never seen its words")
+    of_model = reader(MODELS / "tiny-gpt2-medium")
+    rows = [tokenise(of_model, row(*example)) for example in made[task]]
     assert [each["reason"] for each in rows if not each["valid"]] == []
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_prompt_is_its_own_and_the_corruption_changes_the_answer(task, made):
     prompts = [prompt for _, _, prompt in made[task]]
-    assert len({prompt.clean for prompt in prompts}) == COUNT
+    assert len({prompt.clean for prompt in prompts}) == len(prompts) >= 80
     for prompt in prompts:
         assert prompt.clean != prompt.corrupt
-        assert prompt.answer != prompt.distractor
+        assert prompt.answer not in prompt.distractors
         assert prompt.answer != prompt.corrupt_answer
 
 
@@ -73,8 +75,11 @@ def test_anti_repeat_names_every_item_twice_but_the_answer(made):
 def test_greater_than_years_are_in_order(made):
     for _, _, prompt in made["greater_than"]:
         year = next(prompt.clean[s:e] for role, s, e in prompt.roles if role == "year")
-        start, later = int(year), int(prompt.corrupt.split("17")[1][:2])
+        start, later = 1700 + int(year), 1700 + int(prompt.corrupt.split("17")[1][:2])
         assert int(prompt.distractor) < start < int(prompt.answer) < later
+    for _, _, prompt in generate("greater_than", 40, options={"form": "published"}):
+        year = next(prompt.clean[s:e] for role, s, e in prompt.roles if role == "year")
+        assert prompt.clean.endswith(" 17") and int(prompt.distractor) < int(year) < int(prompt.answer)
 
 
 @pytest.mark.parametrize("corruption", ["random", "repeat_last", "repeat_all", "shuffled"])
@@ -146,13 +151,14 @@ def test_word_lists_are_single_tokens_under_gpt2s_tokenizer(made):
         pytest.skip("GPT-2's tokenizer is not beside the project")
     tokenizer, _ = load_tokenizer(path.parent)
     for task, examples in made.items():
-        rows = [tokenise(tokenizer, None, row(*example)) for example in examples]
+        rows = [tokenise(Reader(tokenizer, None), row(*example)) for example in examples]
         assert [each["reason"] for each in rows if not each["valid"]] == [], task
 
 
-def test_a_task_that_runs_out_of_prompts_says_so():
-    with pytest.raises(ValueError, match=r"days.*different.*ask for fewer"):
-        generate("days", 500, options={"frame": "bare"})
+def test_a_task_that_runs_out_of_prompts_gives_those_that_there_are():
+    made = generate("days", 500, options={"frame": "bare"})
+    assert 2 <= len(made) < 20 and len({prompt.clean for _, _, prompt in made}) == len(made)
+    assert generate("days", 300, options={"frame": "bare"}) == made
 
 
 def test_custom_files_of_all_three_kinds_give_the_same_rows(tmp_path):

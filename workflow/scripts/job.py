@@ -85,14 +85,7 @@ def perform(request):
     # In front of lines of progress (circuit_reuse/progress.py), of which several jobs write at once.
     os.environ["CIRCUIT_REUSE_JOB"] = " ".join([request["rule"], *request["wildcards"].values()])
     try:
-        load(request["script"]).main(
-            input=SimpleNamespace(**request["input"]),
-            output=SimpleNamespace(**request["output"]),
-            params=SimpleNamespace(**request["params"]),
-            wildcards=SimpleNamespace(**request["wildcards"]),
-            threads=request["threads"],
-            log=log,
-        )
+        work(request, log)
     except Exception as problem:
         log.error("%s", traceback.format_exc())
         text = told(problem) or traceback.format_exc()
@@ -102,6 +95,36 @@ def perform(request):
     seconds = time.monotonic() - began
     log.info("done in %.1f s, peak memory %.0f MB", seconds, peak_megabytes())
     return 0
+
+
+def work(request, log):
+    """Call the adapter's main on what was not left out; outputs that are left out say why."""
+    from circuit_reuse import left_out
+
+    outputs = [
+        path
+        for paths in request["output"].values()
+        for path in ([paths] if isinstance(paths, str) else paths)
+    ]
+    try:
+        kept, reason = left_out.sift(request["input"])
+        load(request["script"]).main(
+            input=SimpleNamespace(**kept),
+            output=SimpleNamespace(**request["output"]),
+            params=SimpleNamespace(**request["params"]),
+            wildcards=SimpleNamespace(**request["wildcards"]),
+            threads=request["threads"],
+            log=log,
+        )
+    except left_out.LeftOut as problem:
+        log.warning("left out: %s", problem)
+        for path in outputs:
+            left_out.write(path, problem)
+    else:
+        # Files of a task that is left out, of a job that gathers all tasks.
+        for path in outputs if reason else []:
+            if not Path(path).exists():
+                left_out.write(path, reason)
 
 
 def told(problem):

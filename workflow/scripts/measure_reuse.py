@@ -5,12 +5,13 @@ import job
 
 def main(input, output, params, wildcards, threads, log):
     """The reuse table of a model: one row per (task, K, p)."""
-    from circuit_reuse import reuse, sharing, tables
+    from circuit_reuse import left_out, reuse, sharing, tables
 
     cfg = params.cfg
+    tasks = left_out.only(cfg["tasks"], input.scores, "/{}/scores/".format)
     stream = (cfg["seed"], wildcards.model, wildcards.method, "reuse")
     scores, examples = {}, {}
-    for task in cfg["tasks"]:
+    for task in tasks:
         mine = [path for path in input.examples if f"/{task}/examples/" in path]
         pairs = tables.read_all(mine, tables.EXAMPLES)
         train = pairs[pairs["used"] & (pairs["split"] == "train")]
@@ -22,8 +23,8 @@ def main(input, output, params, wildcards, threads, log):
         examples[task] = train.set_index("example").loc[numbers].reset_index()
     settings = {"top_k": cfg["top_k"], "thresholds": cfg["thresholds"], **cfg["reuse"]}
     rows = []
-    for task in cfg["tasks"]:
-        others = {other: scores[other] for other in cfg["tasks"] if other != task}
+    for task in tasks:
+        others = {other: scores[other] for other in tasks if other != task}
         rows += reuse.reuse_table(
             task, scores[task], names, examples[task], others, settings, stream
         )

@@ -30,7 +30,7 @@ def main(input, output, params, wildcards, threads, log):
         tables.read(path, tables.EXAMPLES).assign(
             model=Path(path).parts[-4], task=Path(path).parts[-3]
         )
-        for path in input.examples
+        for path in input.all_examples
     ]
     summary.write_csv(output.accuracy, summary.accuracy(pd.concat(examples)))
     Path(output.latex).write_text(summary.latex(table, cfg["titles"]))
@@ -38,6 +38,8 @@ def main(input, output, params, wildcards, threads, log):
         model, task = Path(path).parts[-3:-1]
         mine = table[(table["model"] == model) & (table["task"] == task)]
         mine = mine[mine["method"] == cfg["method"]]
+        if mine.empty:
+            continue
         revision = cfg["revisions"][model]
         summary.write_json(path, summary.metrics(mine, revision, cfg["settings"]))
     log.info("%d rows", len(table))

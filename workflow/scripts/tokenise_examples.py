@@ -1,18 +1,24 @@
-"""Tokenise the prompts of one shard, check every pair, and run the model on the valid ones."""
+"""Tokenise the prompts of one shard, check every pair, and run the model until there are enough."""
 
 import job
 
 
 def main(input, output, params, wildcards, threads, log):
-    """Examples with tokens, validity and the metrics of the untouched model."""
-    from circuit_reuse import fingerprint, measure, models, tables
+    """Examples with tokens, validity and the metrics of the intact model."""
+    from circuit_reuse import examples, fingerprint, measure, models, tables
 
-    folder = fingerprint.folder_of(input.model)
-    model = models.load(folder, params.compute["device"], params.cfg["dtype"], threads)
+    cfg, folder = params.cfg, fingerprint.folder_of(input.model)
+    model = models.load(folder, params.compute["device"], cfg["dtype"], threads)
     prompts = tables.read(input.prompts, tables.PROMPTS)
-    rows = measure.examples(model, folder, prompts, params.cfg, params.compute["batch_tokens"], log)
+    reader = examples.reader(folder, cfg["bos"], cfg["chat"])
+    found = measure.draw(model, reader, prompts, cfg, params.compute["batch_tokens"], log)
+    problem = measure.shortage(found, cfg, wildcards.task)
+    if problem:
+        log.warning("left out: %s", problem)
     about = fingerprint.read_description(input.about)
-    tables.write(output.examples, tables.EXAMPLES, rows, cfg=params.cfg, model=about["fingerprint"])
+    tables.write(
+        output.examples, tables.EXAMPLES, measure.as_rows(found), left_out=problem, cfg=cfg, model=about["fingerprint"]
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

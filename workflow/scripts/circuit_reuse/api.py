@@ -24,6 +24,7 @@ from circuit_reuse import (
     scoring,
     sharing,
 )
+from circuit_reuse import examples as reading
 from circuit_reuse.circuit_files import Circuit
 from circuit_reuse.prompts import registry, sources
 from circuit_reuse.sequences import keeping, pruning
@@ -50,27 +51,34 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     folder:  of the model, for its tokenizer
     task:    a built-in task (prompts.registry.TASKS), or any name with a file of one's own
     file:    a CSV with the columns clean, corrupt, answer, distractor
-    options: of the task's family, such as length=5 for a sequence
+    options: of the task's family, such as length=5 for a sequence; or shots, chat, bos, accuracy of any task
     returns: a DataFrame; `used` says which rows are valid, `split` whether train or held_out
     raises:  ValueError for an unknown task or a file that cannot be used
     """
     if file is None and task not in registry.TASKS:
         raise ValueError(f"unknown task {task!r}; known: {', '.join(registry.TASKS)}")
     about = registry.TASKS.get(task, registry.Task("custom", task))
+    asked = {name: options.pop(name, getattr(about, name)) for name in registry.SETTINGS}
     cfg = {
         "seed": seed,
         "held_out_share": held_out_share,
         "examples": [0, count],
-        "task": {"family": "custom" if file else about.family, "options": about.options | options},
+        "task": {
+            "family": "custom" if file else about.family,
+            "options": about.options | options,
+            "shots": asked["shots"],
+        },
     }
     prompts = pd.DataFrame(sources.rows(task, cfg, file))
     settings = {
-        "bos": about.bos,
         "metric": METRIC,
-        "accuracy": about.accuracy,
+        "accuracy": asked["accuracy"],
         "correct_only": False,
+        "count": "used",
+        "quota": None,
     }
-    return pd.DataFrame(measure.examples(model, folder, prompts, settings, TOKENS, LOG))
+    reader = reading.reader(folder, asked["bos"] or "auto", asked["chat"])
+    return measure.draw(model, reader, prompts, settings, TOKENS, LOG)
 
 
 def score(model, examples, method="eap-ig", metric=METRIC, steps=5):

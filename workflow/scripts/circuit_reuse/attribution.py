@@ -121,8 +121,6 @@ def patching(model, batch, metric, tokens=1024):
     result = before.new_empty(len(before), len(names))
     sets = [[name] for name in names]
     for places, last in interventions.scan(model, base, sets, corrupt, tokens):
-        repeats = len(places)
-        answer, distractor = batch.answer.repeat(repeats), batch.distractor.repeat(repeats)
-        values = models.metric_values(last, answer, distractor, metric)
-        result[:, places] = values.view(repeats, -1).T - before[:, None]
+        values = models.metric_values(last, *batch.targets(len(places))[:2], metric)
+        result[:, places] = values.view(len(places), -1).T - before[:, None]
     return result

@@ -22,7 +22,9 @@ class Batch:
     """Examples of one length.
 
     rows:           places in the list of examples that the batch was made from
-    clean, corrupt: token ids [example, position];  answer, distractor: [example]
+    clean, corrupt: token ids [example, position];  answer: [example]
+    distractor:     [example, distractor], -1 where an example has fewer than others
+    choices:        [example, label, variant] of a task of choices, the right label first; -1 for none
     prefix:         what came before these positions, the same in both prompts, or None
     """
 
@@ -32,6 +34,7 @@ class Batch:
     answer: torch.Tensor
     distractor: torch.Tensor
     prefix: shortcuts.Prefix | None = None
+    choices: torch.Tensor | None = None
 
     def shared(self):
         """Number of positions before the first in which a clean and a corrupt prompt differ."""
@@ -43,7 +46,13 @@ class Batch:
         chosen = slice(start, stop)
         prefix = self.prefix and replace(self.prefix, index=self.prefix.index[chosen])
         columns = ("rows", "clean", "corrupt", "answer", "distractor")
-        return Batch(*(getattr(self, name)[chosen] for name in columns), prefix)
+        choices = None if self.choices is None else self.choices[chosen]
+        return Batch(*(getattr(self, name)[chosen] for name in columns), prefix, choices)
+
+    def targets(self, repeats=1):
+        """Answer, distractor and choices of the examples, the whole batch repeated; see effects.outcomes."""
+        choices = None if self.choices is None else self.choices.repeat(repeats, 1, 1)
+        return self.answer.repeat(repeats), self.distractor.repeat(repeats, 1), choices
 
     def shortened(self, model):
         """The batch from the first position on that differs, with the prefix run once.
@@ -94,8 +103,25 @@ def batch_of(examples, rows, device):
         clean=tensor(part["clean_tokens"]),
         corrupt=tensor(part["corrupt_tokens"]),
         answer=torch.tensor(part["answer"].astype(int).to_numpy(), device=device),
-        distractor=torch.tensor(part["distractor"].astype(int).to_numpy(), device=device),
+        distractor=padded([[int(token) for token in each] for each in part["distractors"]], device),
+        choices=choices_of(part, device),
     )
+
+
+def padded(lists, device):
+    """Lists of unequal length as a tensor, -1 where one is shorter."""
+    longest = max(map(len, lists))
+    return torch.tensor([[*each, *[-1] * (longest - len(each))] for each in lists], device=device)
+
+
+def choices_of(part, device):
+    """Variants of the labels of each example, [example, label, variant]; None for a task without labels."""
+    if "choices" not in part or part["choices"].isna().any():
+        return None
+    labels = [[[int(token) for token in label] for label in each] for each in part["choices"]]
+    most = max(map(len, labels))
+    flat = [label for each in labels for label in [*each, *[[]] * (most - len(each))]]
+    return padded(flat, device).view(len(labels), most, -1)
 
 
 def patiently(work, examples, tokens, device, title):

@@ -303,10 +303,14 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         folder = config["model_sources"][model].get("path")
         if folder is None:
             continue
-        tokenizer, bos = examples.load_tokenizer(folder)
-        bos = bos if task["bos"] else None
-        pairs = [examples.tokenise(tokenizer, bos, row) for row in rows[:count]]
-        note_pairs(key, task["file"], model, rows[:count], pairs)
+        settings_of = registry.settings(name, config)
+        try:
+            reader = examples.reader(folder, settings_of["bos"], settings_of["chat"])
+        except examples.ReaderError as problem:
+            raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
+        tried = rows[: count * settings["draws"]]
+        pairs = [examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried]
+        note_pairs(key, task["file"], model, tried, pairs)
         for split in ("train", "held_out"):
             try:
                 examples.enough(pairs, split, settings["min_valid"], name)

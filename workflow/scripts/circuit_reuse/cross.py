@@ -2,15 +2,15 @@
 
 import pandas as pd
 
-from circuit_reuse import ablation, circuits, effects, sharing, tables, testing
+from circuit_reuse import ablation, circuits, effects, left_out, sharing, tables, testing
 
 
 def cross_effects(input, output, params, wildcards, threads, log):
     """Run the shared circuit of every task on every task; see cross_tasks.py."""
     cfg = params.cfg
     chosen = cfg["cross_task"]
-    found = {}
-    for task in cfg["tasks"]:
+    found, tasks = {}, left_out.only(cfg["tasks"], input.circuits, "/{}/circuits/".format)
+    for task in tasks:
         path = next(path for path in input.circuits if f"/{task}/circuits/" in path)
         table = tables.read(path, tables.CIRCUITS)
         row = table[
@@ -24,7 +24,7 @@ def cross_effects(input, output, params, wildcards, threads, log):
     run = {key: (names, controls) for key, names, controls in found.values() if key != "empty"}
     stage = ablation.Stage(input, params, threads, log)
     frames, rows = [], []
-    for target in cfg["tasks"]:
+    for target in tasks:
         mine = [path for path in input.examples if f"/{target}/examples/" in path]
         examples = tables.read_all(mine, tables.EXAMPLES)
         frame = stage.run(

@@ -90,8 +90,7 @@ class Runs:
 
     def values(self, last, batch, sets):
         """Metrics of a run, [set * example], as numpy."""
-        answer, distractor = batch.answer.repeat(sets), batch.distractor.repeat(sets)
-        return models.metric_values(last, answer, distractor, self.metric).cpu().numpy()
+        return models.metric_values(last, *batch.targets(sets)[:2], self.metric).cpu().numpy()
 
     def removing(self, sets):
         """Metric with each set of components corrupted, [set, example]."""

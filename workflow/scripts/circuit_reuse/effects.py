@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from circuit_reuse import batching, interventions, models, progress
 
@@ -61,9 +62,10 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
     """Everything but the interventions that the numbers depend on, as a short hash."""
     content = hashlib.sha256()
     for frame in (examples, reference):
-        used = frame[["clean_tokens", "corrupt_tokens", "answer", "distractor"]]
-        for row in used.itertuples(index=False):
-            content.update(repr([list(map(int, row[0])), list(map(int, row[1])), int(row[2]), int(row[3])]).encode())  # fmt: skip
+        used = frame[["clean_tokens", "corrupt_tokens", "answer", "distractors"]]
+        for clean, corrupt, answer, distractors in used.itertuples(index=False):
+            tokens = [list(map(int, each)) for each in (clean, corrupt, distractors)]
+            content.update(repr([*tokens, int(answer)]).encode())
     text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -151,23 +153,22 @@ class Evaluator:
         names = [removed for _, removed in sets]
         for places, last in interventions.scan(self.model, base, names, instead, self.tokens):
             repeats = len(places)
-            result = outcomes(
-                last, clean.repeat(repeats, 1), batch.answer.repeat(repeats),
-                batch.distractor.repeat(repeats), self.metric, self.accuracy,
-            )  # fmt: skip
+            targets = batch.targets(repeats)
+            result = outcomes(last, clean.repeat(repeats, 1), targets, self.metric, self.accuracy)
             result["place"] = np.repeat(places, count)
             result["row"] = np.tile(batch.rows, repeats)
             yield pd.DataFrame(result)
 
 
-def outcomes(last, clean, answer, distractor, metric, accuracy):
+def outcomes(last, clean, targets, metric, accuracy):
     """Metric, correctness, rank of the answer and KL of each row.
 
     last:     [row, vocabulary] logits;  clean: [row, vocabulary] log-probabilities
-    accuracy: top1 or preferred, see prompts.registry.Task
+    targets:  answer, distractor and choices of each row, see batching.Batch.targets
+    accuracy: top1, preferred or choice, see prompts.registry.Task
     """
-    values = models.metric_values(last, answer, distractor, metric)
-    correct, rank = answered(last, answer, distractor, accuracy)
+    values = models.metric_values(last, *targets[:2], metric)
+    correct, rank = answered(last, *targets, accuracy)
     log_probabilities = last.log_softmax(-1)
     kl = (clean.exp() * (clean - log_probabilities)).sum(1)
     return {
@@ -178,10 +179,22 @@ def outcomes(last, clean, answer, distractor, metric, accuracy):
     }
 
 
-def answered(last, answer, distractor, accuracy):
-    """Whether each row answers correctly, and the rank of its answer; see `outcomes`."""
+def answered(last, answer, distractor, choices, accuracy):
+    """Whether each row answers correctly, and the rank of its answer; see `outcomes`.
+
+    Judged at the first token in which answer and distractor differ.  A tie counts against the answer.
+    """
     chosen = last.gather(1, answer[:, None])
-    # A tie counts against the answer.
     rank = (last >= chosen).sum(1)
-    preferred = chosen[:, 0] > last.gather(1, distractor[:, None])[:, 0]
-    return (rank == 1 if accuracy == "top1" else preferred), rank
+    if accuracy == "top1":
+        return rank == 1, rank
+    if accuracy == "choice" and choices is not None:
+        best = best_of(last, choices.flatten(1)).view(choices.shape).amax(2)
+        return best[:, 0] > best[:, 1:].amax(1), rank
+    return chosen[:, 0] > best_of(last, distractor.view(len(last), -1)).amax(1), rank
+
+
+def best_of(last, tokens):
+    """Logits of some tokens of each row, [row, token]; minus infinity for -1, which stands for none."""
+    found = last.gather(1, tokens.clamp_min(0))
+    return found.masked_fill(tokens < 0, -torch.inf)

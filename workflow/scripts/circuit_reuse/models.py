@@ -146,6 +146,12 @@ def own_norm(module, stream, **more):
     return module.hook_out(module.original_component(module.hook_in(stream)))
 
 
+def logits_of_last(model, tokens, count):
+    """Logits after each of the last `count` positions, float32, [example, position, vocabulary]."""
+    found = model.bridge(tokens, return_type="logits", logits_to_keep=count, use_cache=False)
+    return found[:, -count:].float()
+
+
 def logits(model, tokens, prefix=None, repeats=1):
     """Logits after the last position, float32, [example, vocabulary].
 
@@ -159,11 +165,14 @@ def logits(model, tokens, prefix=None, repeats=1):
 def metric_values(last, answer, distractor, metric):
     """The metric of each example.
 
-    last:    [example, vocabulary] logits after the last position
-    metric:  logit_difference (answer - distractor, logits) or log_probability (nats)
-    returns: [example]
+    last:       [example, vocabulary] logits after the last position
+    distractor: [example] or [example, distractor], -1 where an example has fewer
+    metric:     logit_difference (answer - mean of the distractors, logits) or log_probability (nats)
+    returns:    [example]
     """
     if metric == "logit_difference":
-        chosen = last.gather(1, torch.stack([answer, distractor], 1))
-        return chosen[:, 0] - chosen[:, 1]
+        distractor = distractor.view(len(answer), -1)
+        there = distractor >= 0
+        others = last.gather(1, distractor.clamp_min(0)) * there
+        return last.gather(1, answer[:, None])[:, 0] - others.sum(1) / there.sum(1)
     return last.log_softmax(-1).gather(1, answer[:, None])[:, 0]

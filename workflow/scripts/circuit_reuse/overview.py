@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from circuit_reuse import left_out
+
 MOST = 4
 
 
 def tell(input, output, params, wildcards, threads, log):
     """Write the sentences of one study; see tell_findings.py."""
     cfg = params.cfg
-    sentences = told({Path(path).stem: read(path) for path in input.tables}, cfg)
+    pairs, left = cfg["pairs"], skipped(input.all_results, cfg)
+    left.to_csv(output.skipped, index=False)
+    sentences = told({Path(path).stem: read(path) for path in input.all_tables}, cfg)
+    sentences = [*(sentences if len(left) < len(pairs) else []), *(left_sentence(row) for row in left.to_dict("records"))]  # fmt: skip
     models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in input.about}
     about = {
         "study": cfg["study"],
@@ -24,6 +29,28 @@ def tell(input, output, params, wildcards, threads, log):
     }
     Path(output.overview).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     log.info("%d sentences", len(sentences))
+
+
+def skipped(paths, cfg):
+    """What was left out of a study: study, model, task, usable, needed, reason.
+
+    paths: the results of each pair of a model and a task;  cfg: pairs, in the same order
+    """
+    rows = []
+    for path, (model, task) in zip(paths, cfg["pairs"], strict=True):
+        problem = left_out.record_of(path)
+        if problem:
+            rows.append(
+                {"study": cfg["study"], "model": model, "task": task, "usable": problem.usable,
+                 "needed": problem.needed, "reason": str(problem)}
+            )  # fmt: skip
+    columns = ["study", "model", "task", "usable", "needed", "reason"]
+    return pd.DataFrame(rows, columns=columns).astype({"usable": "Int64", "needed": "Int64"})
+
+
+def left_sentence(row):
+    """What is said of a task that was left out."""
+    return f"{row['task']} left out for {row['model']}: {row['reason'].removeprefix(row['task'] + ': ')}."
 
 
 # Columns that sentences use; a table without rows may lack some.

@@ -13,6 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from circuit_reuse import left_out as left
+
 ROLE_SPANS = pa.list_(pa.struct({"role": pa.string(), "start": pa.int32(), "end": pa.int32()}))
 ROLE_POSITIONS = pa.list_(pa.struct({"role": pa.string(), "position": pa.int32()}))
 TOKENS = pa.list_(pa.int32())
@@ -53,7 +55,7 @@ PROMPTS = table(
     clean=column(pa.string(), "clean prompt"),
     corrupt=column(pa.string(), "corrupt prompt"),
     answer=column(pa.string(), "what follows the clean prompt, with its leading space"),
-    distractor=column(pa.string(), "the wrong answer that the metric compares with"),
+    distractors=column(NAMES, "the wrong answers, whose mean the metric compares with"),
     corrupt_answer=optional(pa.string(), "what follows the corrupt prompt, if definite"),
     variant=column(pa.string(), "label, such as ABBA"),
     template=column(pa.string(), "sentence frame"),
@@ -66,18 +68,22 @@ EXAMPLES = table(
     valid=column(pa.bool_(), "whether the pair is used"),
     reason=optional(pa.string(), "why a pair is not valid"),
     used=column(pa.bool_(), "whether circuits use it: valid, and answered correctly if asked"),
-    length=column(pa.int32(), "tokens of the clean prompt, with the BOS token"),
+    length=column(pa.int32(), "tokens of the clean prompt, with the BOS token and what is shared"),
     clean_tokens=column(TOKENS, "token ids"),
     corrupt_tokens=column(TOKENS, "token ids"),
-    answer=optional(pa.int32(), "token id of the answer"),
-    distractor=optional(pa.int32(), "token id of the distractor"),
+    answer=optional(pa.int32(), "token id of the answer where it first differs from the distractors"),
+    distractors=column(TOKENS, "token ids of the distractors at the same place"),
+    answer_tokens=column(TOKENS, "token ids of the whole answer"),
+    shared=column(pa.int32(), "first tokens of the answer that the distractors share: part of the prompt"),
+    choices=optional(pa.list_(TOKENS), "token ids of every variant of each label, the right one first"),
     positions=column(TOKENS, "token positions in which clean and corrupt differ"),
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
     template=column(pa.string(), "sentence frame"),
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
-    correct=optional(pa.bool_(), "whether the clean run answers correctly"),
+    correct=optional(pa.bool_(), "whether the clean run answers correctly, with the whole answer"),
+    answer_log_probability=optional(pa.float32(), "of the whole answer after the clean prompt, nats"),
     rank=optional(pa.int32(), "rank of the answer among all tokens in the clean run, from 1"),
 )
 SCORES = table(
@@ -156,7 +162,7 @@ EFFECTS = table(
     replacement=column(pa.string(), "none, zero, mean, corrupt or resample"),
     example=EXAMPLE,
     metric=column(pa.float32(), "metric, logits or nats"),
-    correct=column(pa.bool_(), "whether the answer is correct"),
+    correct=column(pa.bool_(), "whether the answer is correct, at the first token that differs"),
     rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),
     kl=column(pa.float32(), "KL(clean run || this run) at the answer, nats"),
 )
@@ -317,9 +323,10 @@ SCHEMAS = {
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "pyarrow")
 
 
-def write(path, schema, rows, **provenance):
+def write(path, schema, rows, left_out=None, **provenance):
     """Write rows (a DataFrame or a list of dicts) as a table of a schema.
 
+    left_out: left_out.LeftOut, if the rows say only why a task is left out
     raises: pyarrow.ArrowInvalid if a column is missing, has another type, or holds a null
             where the schema allows none
     """
@@ -331,7 +338,8 @@ def write(path, schema, rows, **provenance):
         if not field.nullable and content[field.name].is_null(nan_is_null=True).to_numpy().any():
             raise ValueError(f"{path}: column {field.name} holds a null, which it must not")
     about = json.dumps(provenance | {"versions": versions()}, sort_keys=True)
-    content = content.replace_schema_metadata({"circuit_reuse": about})
+    note = {left.KEY: json.dumps(left_out.record(), sort_keys=True)} if left_out else {}
+    content = content.replace_schema_metadata({"circuit_reuse": about, **note})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

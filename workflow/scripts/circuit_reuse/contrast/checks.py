@@ -6,6 +6,7 @@ from circuit_reuse import checks, circuit_files, components, fingerprint
 from circuit_reuse.checks import ConfigError
 from circuit_reuse.components import Space
 from circuit_reuse.contrast import budget
+from circuit_reuse.prompts import registry
 
 # Names of sources that are no recipes.
 TAKEN = ("file", "gradient", "atp", "ig", "eap", "eap-ig", "patching")
@@ -84,14 +85,15 @@ def check_texts(key, path, each, config):
         folder = config["model_sources"][model].get("path")
         if folder is None:
             continue
-        tokenizer, bos = examples.load_tokenizer(folder)
+        reader = examples.reader(folder, registry.BOS.get(each["bos"], each["bos"]))
+        tokenizer = reader.tokenizer
         most = fingerprint.positions(folder)
         padding = len(tokenizer.encode(block["filler"], add_special_tokens=False).ids) * block["longest"]  # fmt: skip
         padding = padding if "padded" in block["controls"] else 0
         for row in train:
             for column in ("first", "second") if sides is None else ("text",):
                 length = len(tokenizer.encode(row[column], add_special_tokens=False).ids)
-                length += int(bos is not None and each["bos"])
+                length += int(reader.bos is not None)
                 if most is not None and length + padding > most:
                     more = f" and up to {padding} of padding" if padding else ""
                     raise ConfigError(

@@ -20,8 +20,8 @@ def differences(input, output, params, wildcards, threads, log):
     model = models.of_job(input, params, threads)
     folder = fingerprint.folder_of(input.model)
     stream = (cfg["seed"], wildcards.model, wildcards.set, "contrast")
-    tokenizer, bos = tokenising.load_tokenizer(folder)
-    bos = bos if cfg["bos"] else None
+    reader = tokenising.reader(folder, cfg["bos"])
+    tokenizer, bos = reader.tokenizer, reader.bos
     real, clusters = pairs_of(input, cfg, tokenizer, bos, stream, wildcards.set, log)
     filler = tokenizer.encode(cfg["filler"], add_special_tokens=False).ids
     conditions = {

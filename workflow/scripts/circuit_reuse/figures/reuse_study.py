@@ -15,10 +15,10 @@ def draw(input, output, cfg, threads, log):
 
     cfg: models, tasks, titles, method, figures, metric, alpha, kinds, chosen (top_k, threshold)
     """
-    models, tasks, titles = cfg["models"], cfg["tasks"], cfg["titles"]
-    grid = (models, tasks, titles)
     chosen, unit = cfg["chosen"], UNITS[cfg["metric"]]
     tests = summary.gather(input.tests, tables.TESTS)
+    models, tasks = ([name for name in cfg[key] if name in set(tests[column])] for key, column in (("models", "model"), ("tasks", "task")))  # fmt: skip
+    grid = (models, tasks, cfg["titles"])
     at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
     shared = summary.gather(input.reuse, tables.REUSE)
     inclusion = summary.gather(input.inclusion, tables.INCLUSION)

@@ -112,9 +112,8 @@ def behaviour(model, batch, circuit):
     others = [name for name in model.space.of_kinds() if name not in circuit]
     sets = [[], circuit, others, *([name] for name in circuit)]
     last = interventions.replace(model, interventions.Base(batch.clean), sets, corrupt)
-    values = models.metric_values(
-        last, batch.answer.repeat(len(sets)), batch.distractor.repeat(len(sets)), METRIC
-    ).view(len(sets), -1)
+    targets = batch.targets(len(sets))[:2]
+    values = models.metric_values(last, *targets, METRIC).view(len(sets), -1)
     other = models.logits(model, batch.corrupt)
     floor = models.metric_values(other, batch.answer, batch.distractor, METRIC).mean()
     clean = values[0].mean()

@@ -265,7 +265,7 @@ def examples(name, count, seed):
                 "corrupt_tokens": corrupt,
                 "positions": [place for place, (a, b) in pairs if a != b],
                 "answer": answer,
-                "distractor": distractor,
+                "distractors": [distractor],
             }
         )
     return pd.DataFrame(rows)

@@ -26,7 +26,7 @@ def example(rng, split):
     # Which items meet is what differs between the splits: see `allowed`.
     while True:
         items = rng.sample(words.CATEGORIES[kind], length)
-        if allowed(words.CATEGORIES[kind], items, split):
+        if len(words.whole(items)) == length and allowed(words.CATEGORIES[kind], items, split):
             break
     answer = rng.choice(items)
     used = [item for item in items if item != answer]

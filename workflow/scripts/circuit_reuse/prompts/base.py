@@ -10,7 +10,7 @@ class Prompt:
 
     clean, corrupt:    text, of equal length in tokens, that differ in `changed` roles
     answer:            what follows the clean prompt, with its leading space
-    distractor:        the wrong answer that the metric compares with
+    distractor:        the wrong answer that the metric compares with;  others: more of them
     corrupt_answer:    what follows the corrupt prompt, or None where nothing definite does
     variant, template: labels by which examples may cluster (ABBA or BABA, sentence frame)
     roles:             [(role, start, end)], character spans in the clean prompt
@@ -24,6 +24,12 @@ class Prompt:
     variant: str
     template: str
     roles: list = field(default_factory=list)
+    others: tuple = ()
+
+    @property
+    def distractors(self):
+        """All wrong answers."""
+        return [self.distractor, *self.others]
 
 
 def fill(template, **slots):

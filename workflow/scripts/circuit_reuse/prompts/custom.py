@@ -1,14 +1,15 @@
 """A user's own prompts, from CSV, JSONL or Parquet.
 
 Columns clean, corrupt, answer and distractor are needed; id, split, variant, template and
-corrupt_answer are used where they are there.  The answer is written as it follows the
+corrupt_answer are used where they are there.  Several wrong answers go into a column distractors
+instead: a list, or in a CSV text with | between them.  The answer is written as it follows the
 prompt, with its leading space where it has one.
 """
 
 from circuit_reuse.prompts.generate import split_of
 
 NEEDED = ("clean", "corrupt", "answer", "distractor")
-KNOWN = (*NEEDED, "id", "split", "variant", "template", "corrupt_answer")
+KNOWN = (*NEEDED, "distractors", "id", "split", "variant", "template", "corrupt_answer")
 SPLITS = ("train", "held_out")
 
 
@@ -18,12 +19,13 @@ def rows(file, held_out_share):
     raises: ValueError for missing columns, empty cells, duplicated ids or unknown splits
     """
     frame = checked(file, NEEDED)
-    result, seen = [], {}
+    result, seen, texts = [], {}, ("clean", "corrupt", "answer")
     for index, record in enumerate(frame.to_dict("records")):
-        empty = [name for name in NEEDED if not isinstance(record[name], str) or not record[name]]
+        empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
-        if any("\0" in record[name] for name in NEEDED):
+        wrong = distractors(record, f"{file}, id {record['id']!r}")
+        if any("\0" in text for text in (*wrong, *(record[name] for name in texts))):
             raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
         split = record.get("split") or split_of(index, held_out_share)
         if split not in SPLITS:
@@ -41,7 +43,8 @@ def rows(file, held_out_share):
                 "example": index,
                 "id": record["id"],
                 "split": split,
-                **{name: record[name] for name in NEEDED},
+                **{name: record[name] for name in texts},
+                "distractors": wrong,
                 "corrupt_answer": text(record.get("corrupt_answer")) or None,
                 "variant": text(record.get("variant")) or "all",
                 "template": text(record.get("template")) or "all",
@@ -51,6 +54,31 @@ def rows(file, held_out_share):
     return result
 
 
+def distractors(record, where):
+    """The wrong answers of a row, from its column distractors or distractor.
+
+    raises: ValueError for none, an empty one, or one that is the answer
+    """
+    several = record.get("distractors")
+    if several is None or isinstance(several, float) or len(several) == 0:
+        found = [record.get("distractor")]
+    else:
+        found = several.split("|") if isinstance(several, str) else list(several)
+    if any(not isinstance(text, str) or not text for text in found):
+        raise ValueError(f"{where}: distractor is empty or not text")
+    if record["answer"] in found:
+        raise ValueError(f"{where}: the answer {record['answer']!r} is among the distractors")
+    return list(dict.fromkeys(found))
+
+
+def demonstrations(rows, count):
+    """Rows that are shown solved before every prompt: the first ones of the train split."""
+    found = [row for row in rows if row["split"] == "train"][:count]
+    if len(found) < count:
+        raise ValueError(f"there are only {len(found)} train rows for {count} shots")
+    return found
+
+
 def checked(file, needed):
     """The file as a DataFrame with a column id.
 
@@ -58,6 +86,8 @@ def checked(file, needed):
     """
     frame = read(file)
     missing = [name for name in needed if name not in frame.columns]
+    if "distractors" in frame.columns and "distractor" in missing:
+        missing.remove("distractor")
     if missing:
         found = ", ".join(map(str, frame.columns))
         raise ValueError(

@@ -19,33 +19,57 @@ def split_of(index, held_out_share):
     return "held_out" if after > before else "train"
 
 
-def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None):
-    """The first n examples of a task, all different.
+def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None, taken=()):
+    """The examples of a task with numbers below n, all different.
 
     Each has its own random stream, named by (seed, task, index, attempt); a repeat of an
     earlier prompt is drawn again, so a prefix of a longer list equals the shorter list.
 
     options: that differ from those of the task
     kind:    family of a task of the user's own, which `options` declare in full
-    returns: [(index, split, Prompt)]
-    raises:  ValueError if the task has fewer than n different prompts
+    taken:   clean prompts that are used otherwise
+    returns: [(index, split, Prompt)]; once a split has no more different prompts, its numbers
+             are left out
     """
-    own = {} if kind else TASKS[task].options
-    make = family(kind or TASKS[task].family).example
-    settings = {**own, **(options or {})}
-    seen, examples = set(), []
+    make, settings = maker(task, options, kind)
+    seen, examples, exhausted = set(taken), [], set()
     for index in range(n):
         split = split_of(index, held_out_share)
+        if split in exhausted:
+            continue
         for attempt in range(ATTEMPTS):
             rng = random.Random(f"{seed}/{task}/{index}/{attempt}")
             prompt = make(rng, split, **settings)
             if prompt.clean not in seen:
+                seen.add(prompt.clean)
+                examples.append((index, split, prompt))
                 break
         else:
-            raise ValueError(
-                f"task {task!r} has run out of different {split} prompts after {index} examples; "
-                f"ask for fewer (examples: {n} is too many)"
-            )
-        seen.add(prompt.clean)
-        examples.append((index, split, prompt))
+            exhausted.add(split)
     return examples
+
+
+def maker(task, options=None, kind=None):
+    """The function that makes a prompt of a task, and its options."""
+    own = {} if kind else TASKS[task].options
+    return family(kind or TASKS[task].family).example, {**own, **(options or {})}
+
+
+def demonstrations(task, count, seed=0, options=None, kind=None):
+    """Solved examples that go before each prompt, different ones of the train split.
+
+    raises: ValueError if the task has fewer
+    """
+    make, settings = maker(task, options, kind)
+    found, answers = {}, set()
+    for attempt in range(ATTEMPTS):
+        if len(found) == count:
+            break
+        prompt = make(random.Random(f"{seed}/{task}/shot/{attempt}"), "train", **settings)
+        # Different answers as long as there are any, so that none is the one to repeat.
+        if prompt.clean not in found and (prompt.answer not in answers or attempt > ATTEMPTS // 2):
+            found[prompt.clean] = prompt
+            answers.add(prompt.answer)
+    if len(found) < count:
+        raise ValueError(f"task {task!r} has only {len(found)} different prompts for {count} shots")
+    return list(found.values())

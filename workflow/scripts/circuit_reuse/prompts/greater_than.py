@@ -1,4 +1,4 @@
-"""Greater-than (Hanna et al. 2023): "The war lasted from the year 1732 to the year 17".
+"""Greater-than (Hanna et al. 2023): "The war lasted from the year 1732 to the year" -> " 1762".
 
 Any later year is right; the answer is one of them, the distractor an earlier one.  The
 corrupt prompt starts in a year after the answer, so that the answer is wrong in it.
@@ -8,17 +8,34 @@ from circuit_reuse.prompts import words
 from circuit_reuse.prompts.base import Prompt, fill, templates
 
 TEMPLATES = [
-    ("lasted", "The {event} lasted from the year 17{year} to the year 17", False),
-    ("went_on", "The {event} went on from the year 17{year} to the year 17", False),
-    ("started", "The {event} started in the year 17{year} and lasted to the year 17", True),
+    ("lasted", "The {event} lasted from the year 17{year} to the year", False),
+    ("went_on", "The {event} went on from the year 17{year} to the year", False),
+    ("started", "The {event} started in the year 17{year} and lasted to the year", True),
 ]
+CENTURY = " 17"
 
 
-def example(rng, split):
-    """One prompt pair; years lie between 02 and 98, their last two digits one token."""
+def example(rng, split, form="whole"):
+    """One prompt pair; years lie between 1702 and 1798.
+
+    form: whole (the answer is a year of four digits; where a tokenizer takes the century apart, as
+          GPT-2's does, it belongs to the prompt) or published (the prompt ends in the century, and
+          the answer is the last two digits).  The years of a whole form differ in the digit of the
+          tens: a tokenizer that takes digits one by one is compared there.
+    """
+    if form not in ("whole", "published"):
+        raise ValueError(f"form {form!r} is unknown; known: whole, published")
     event = rng.choice(words.pool(words.EVENTS, split))
     name, template = rng.choice(templates(TEMPLATES, split))
-    distractor, start, answer, later, corrupt_answer = sorted(rng.sample(words.YEARS, 5))
-    clean, roles = fill(template, event=event, year=start)
-    corrupt, _ = fill(template, event=event, year=later)
+    while True:
+        distractor, start, answer, later, corrupt_answer = sorted(rng.sample(words.YEARS, 5))
+        tens = [year[0] for year in (distractor, start, answer, later)]
+        if form == "published" or len(set(tens)) == len(tens):
+            break
+    after = "" if form == "whole" else CENTURY
+    clean, roles = fill(template + after, event=event, year=start)
+    corrupt, _ = fill(template + after, event=event, year=later)
+    answer, distractor, corrupt_answer = (
+        CENTURY + year if form == "whole" else year for year in (answer, distractor, corrupt_answer)
+    )
     return Prompt(clean, corrupt, answer, distractor, corrupt_answer, "later", name, roles)

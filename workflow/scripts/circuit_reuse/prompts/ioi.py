@@ -27,7 +27,7 @@ ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO
 
 def example(rng, split, variants=("ABBA", "BABA")):
     """One prompt pair; `variants` restricts the order of the names."""
-    indirect, subject = rng.sample(words.name_pool(split), 2)
+    indirect, subject = rng.sample(words.whole(words.name_pool(split)), 2)
     variant = rng.choice(list(variants))
     name, template = rng.choice(templates(TEMPLATES, split))
     first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)

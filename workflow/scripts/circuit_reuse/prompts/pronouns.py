@@ -17,8 +17,8 @@ TEMPLATES = [
 
 def example(rng, split):
     """One prompt pair with a man's name and a woman's name."""
-    woman = rng.choice(words.name_pool(split)[1::2])
-    man = rng.choice(words.name_pool(split)[0::2])
+    woman = rng.choice(words.whole(words.name_pool(split)[1::2]))
+    man = rng.choice(words.whole(words.name_pool(split)[0::2]))
     name, template = rng.choice(templates(TEMPLATES, split))
     rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
     rest = {slot: word for slot, word in rest.items() if f"{{{slot}}}" in template}

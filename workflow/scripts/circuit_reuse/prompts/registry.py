@@ -11,17 +11,21 @@ from dataclasses import dataclass, field
 class Task:
     """A task family with its options.
 
-    bos:      whether the beginning-of-sequence token goes before the prompt
-    accuracy: what counts as correct; "top1" (the answer has the highest logit) or
-              "preferred" (it has a higher logit than the distractor), for tasks that
-              have more than one right answer
+    bos:      whether the beginning-of-sequence token goes first: auto (as the tokenizer does it),
+              always or never; None for what the config says of all tasks
+    accuracy: what counts as correct; "top1" (greedy decoding gives the answer), "preferred" (the
+              answer has a higher logit than the distractors), for tasks that have more than one
+              right answer, or "choice" (its label is the best of all labels)
+    shots:    solved examples before each prompt, the same before all;  chat: use the chat template
     """
 
     family: str
     title: str
     options: dict = field(default_factory=dict)
-    bos: bool = True
+    bos: str | None = None
     accuracy: str = "top1"
+    shots: int = 0
+    chat: bool = False
 
 
 def sequence(title, **options):
@@ -60,11 +64,44 @@ TASKS = {
         "Months and digits", members="months", frame="among", fillers="digits", filler_step=1
     ),
     "addition": Task("addition", "Addition"),
+    "addition_of_1": Task("addition", "Addition, 1 digit", {"digits": 1}),
+    "addition_of_2": Task("addition", "Addition, 2 digits", {"digits": 2}),
+    "addition_of_3": Task("addition", "Addition, 3 digits", {"digits": 3}),
     "boolean": Task("boolean", "Boolean"),
+    "boolean_parentheses": Task("boolean", "Boolean, parentheses", {"parentheses": True}),
+    "comparison": Task("comparison", "Comparison"),
+    "capitals": Task("capitals", "Capitals"),
+    "mcqa": Task("mcqa", "Multiple choice", accuracy="choice"),
     "pronouns": Task("pronouns", "Pronouns"),
     "sarcasm": Task("sarcasm", "Sarcasm"),
     "sarcasm_balanced": Task(
         "sarcasm", "Sarcasm, balanced", options={"praise_share": 0.5, "paired_events": True}
     ),
 }
+
+
+def settings(task, config):
+    """The settings of a task, whether built in or the user's own: family, options, bos, accuracy, shots, chat.
+
+    config: a checked config, with its defaults filled in
+    """
+    spec = TASKS.get(task)
+    if task in config["custom_tasks"]:
+        custom = config["custom_tasks"][task]
+        family = "sequence" if "sequence" in custom else "custom"
+        spec = Task(family, task, custom.get("sequence", {}))
+        given = {name: custom[name] for name in SETTINGS if name in custom}
+    else:
+        given = dict(config["task_options"].get(task, {}))
+    found = {name: given.pop(name, None) for name in SETTINGS}
+    found = {name: getattr(spec, name) if value is None else value for name, value in found.items()}
+    bos = config["examples"]["bos"] if found["bos"] is None else found["bos"]
+    options = spec.options | (given if task in TASKS else {})
+    return found | {"family": spec.family, "options": options, "bos": BOS.get(bos, bos)}
+
+
+# True and false say the same, shorter.
+BOS = {True: "always", False: "never"}
+# What the config may say of any task, beside the options of its family.
+SETTINGS = ("bos", "accuracy", "shots", "chat")
 FAMILIES = sorted({task.family for task in TASKS.values()})

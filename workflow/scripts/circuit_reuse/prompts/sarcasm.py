@@ -26,7 +26,7 @@ def example(rng, split, praise_share=0.75, paired_events=False):
     # Mostly praise, as in life; then the event alone decides most remarks.
     praise = rng.random() < praise_share
     feeling = rng.choice(words.PRAISE if praise else words.COMPLAINTS)
-    failure, success = rng.choice(words.FAILURES), rng.choice(words.SUCCESSES)
+    failure, success = rng.choice(words.whole(words.FAILURES)), rng.choice(words.SUCCESSES)
     if paired_events:
         success = words.SUCCESSES[words.FAILURES.index(failure)]
     failed = rng.random() < 0.5

@@ -39,6 +39,7 @@ def example(
     largest=None,
     fillers="objects",
     filler_step=0,
+    alike=True,
     language="English",
 ):
     """One prompt pair.
@@ -52,6 +53,8 @@ def example(
                  last but one twice), repeat_all (one element), shuffled (the same in another order)
     fillers:     objects, names, or a key of MEMBERS
     filler_step: 0 for random fillers; else they are a sequence of this step themselves
+    alike:       whether each element of the corrupt prompt has as many digits as the one in its place
+                 in the clean prompt, so that both are equally long under every tokenizer
     language:    of the words; a label, which shapes nothing
     raises:      ValueError for a specification that makes no sense
     """
@@ -64,7 +67,8 @@ def example(
     start = low if step > 0 else low + span
     shown = [start + step * place for place in range(length)]
     answer = shown[-1] + step
-    corrupted = corrupt_elements(rng, shown, answer, step, len(elements), corruption)
+    shapes = [words.shape(element) for element in elements] if alike else None
+    corrupted = corrupt_elements(rng, shown, answer, step, len(elements), corruption, shapes)
     between = filler_words(rng, split, fillers, filler_step, length + 1)
     allowed = sorted(texts if split != "train" else set(texts) - HELD_OUT_FRAMES)
     name = rng.choice(allowed) if len(texts) > 1 else allowed[0]
@@ -140,8 +144,11 @@ def filler_words(rng, split, fillers, step, count):
     return [rng.choice(pool) for _ in range(count)]
 
 
-def corrupt_elements(rng, shown, answer, step, total, corruption):
-    """Places of the elements of the corrupt prompt, which must not continue to the answer."""
+def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
+    """Places of the elements of the corrupt prompt, which must not continue to the answer.
+
+    shapes: of every element (words.shape), if each must be like the one that it stands for
+    """
     last = answer - step
     if corruption == "repeat_last":
         return [*shown[:-1], shown[-2]] if len(shown) > 1 else [rng.choice(others(total, shown))]
@@ -157,7 +164,12 @@ def corrupt_elements(rng, shown, answer, step, total, corruption):
         # One by one, so that a long prompt needs no luck: never the answer, never what follows.
         out = [answer, order[-1] + step] if order else [answer]
         out += [last] if len(order) == len(shown) - 1 else []
-        order.append(rng.choice(others(total, out)))
+        free = others(total, out)
+        if shapes:
+            mine = shown[len(order)]
+            # Where nothing else is like it, an element stays: the others break the sequence.
+            free = [place for place in free if shapes[place] == shapes[mine]] or [mine]
+        order.append(rng.choice(free))
     return order
 
 

@@ -1,23 +1,41 @@
 """Rows of the prompts table, from a built-in family or from the user's own file."""
 
 from circuit_reuse.prompts import custom
-from circuit_reuse.prompts.generate import generate
+from circuit_reuse.prompts.generate import demonstrations, generate
 
 
 def rows(task, cfg, file=None):
     """The rows of one shard.
 
-    cfg:  seed, held_out_share, examples (first and last + 1), task (family, options)
-    file: the user's file for a custom task
+    cfg:     seed, held_out_share, examples (first and last + 1), task (family, options, shots)
+    file:    the user's file for a custom task
+    returns: fewer rows than asked for where the task or the file has no more different prompts
     """
-    first, last = cfg["examples"]
-    if cfg["task"]["family"] == "custom":
-        return custom.rows(file, cfg["held_out_share"])[first:last]
-    about = cfg["task"]
+    about, (first, last) = cfg["task"], cfg["examples"]
+    shots = about.get("shots", 0)
+    if about["family"] == "custom":
+        found = custom.rows(file, cfg["held_out_share"])
+        lines = custom.demonstrations(found, shots)
+        found = [each for each in found if each["example"] not in {line["example"] for line in lines}]
+        return [solved_before(each, lines) for each in found[first:last]]
+    settings = cfg["seed"], about["options"], about["family"]
+    lines = [row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))]
     made = generate(
-        task, last, cfg["seed"], cfg["held_out_share"], about["options"], about["family"]
-    )
-    return [row(index, split, prompt) for index, split, prompt in made[first:]]
+        task, last, cfg["seed"], cfg["held_out_share"], about["options"], about["family"],
+        {line["clean"] for line in lines},
+    )  # fmt: skip
+    made = [row(*each) for each in made if each[0] >= first]
+    return [solved_before(each, lines) for each in made]
+
+
+def solved_before(row, lines):
+    """A row with solved examples before both of its prompts."""
+    before = "".join(f"{line['clean']}{line['answer']}\n" for line in lines)
+    roles = [
+        {**role, "start": role["start"] + len(before), "end": role["end"] + len(before)}
+        for role in row["roles"]
+    ]
+    return row | {"clean": before + row["clean"], "corrupt": before + row["corrupt"], "roles": roles}
 
 
 def row(index, split, prompt):
@@ -29,7 +47,7 @@ def row(index, split, prompt):
         "clean": prompt.clean,
         "corrupt": prompt.corrupt,
         "answer": prompt.answer,
-        "distractor": prompt.distractor,
+        "distractors": prompt.distractors,
         "corrupt_answer": prompt.corrupt_answer,
         "variant": prompt.variant,
         "template": prompt.template,

@@ -61,6 +61,22 @@ THINGS = """printer train phone computer server engine heater boat plane oven ro
 fridge elevator radio camera""".split()
 
 
+# Words that the tokenizers of common models cut in two, though not GPT-2's: where the two prompts of a
+# pair have different words in the same place, both are of these or neither is.
+CUT = {"Patricia", "Betty", "Sandra", "Donna", "Melissa", "drill", "chess", "nickel", "leaked", "exploded",
+       "froze", "dreadful", "disappointing", "seventeen", "nineteen"}  # fmt: skip
+
+
+def whole(words):
+    """The words of a list that no tokenizer of a common model cuts in two."""
+    return [word for word in words if word not in CUT]
+
+
+def shape(word):
+    """What two words must have in common to be equally many tokens: the number of digits, or whether they are cut."""
+    return len(word) if word.isdigit() else word in CUT
+
+
 def pool(words, split):
     """The part of a list that a split may use: every fourth word is held out."""
     held_out = split != "train"

@@ -201,7 +201,9 @@ def depths_csv(depths, names):
 
 def gather(input, cfg):
     """Everything that tables and figures are made from, as a dict of DataFrames."""
-    about = describe(input.about, cfg)
+    # A model for which one of the tasks is left out has no classes.
+    classified = {Path(path).parts[-3] for path in input.heads}
+    about = {name: each for name, each in describe(input.about, cfg).items() if name in classified}
     names = known.Names(cfg["tasks"])
     found = {"about": about, "names": names}
     for name, schema in (
@@ -213,6 +215,8 @@ def gather(input, cfg):
     for path in map(Path, input.traces):
         frame = tables.read(path, schemas.TRACE)
         model = path.parts[-4]
+        if model not in about:
+            continue
         parts.append(frame.assign(family=about[model]["family"], model=model, task=path.parts[-2]))
     found["trace"] = pd.concat(parts, ignore_index=True)
     return found

@@ -4,6 +4,7 @@ import pandas as pd
 
 from circuit_reuse import fingerprint, tables
 from circuit_reuse.components import Space
+from circuit_reuse.left_out import LeftOut
 from circuit_reuse.scaling import classes, heroes, schemas, trends
 
 
@@ -17,6 +18,8 @@ def scans_of(paths, tasks, model):
     found = {}
     for task in tasks:
         mine = [path for path in paths if f"/{model}/heads/{task}/scan/" in str(path)]
+        if not mine:
+            raise LeftOut(f"{task} is left out for {model}, and heads are classified by both tasks")
         found[task] = tables.read_all(mine, schemas.SCAN)
     return found
 

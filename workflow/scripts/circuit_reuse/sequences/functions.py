@@ -207,7 +207,9 @@ def direct(model, batch):
         last, acts = interventions.run(model, batch.clean)
     norm = norms.norm_of(model.bridge.ln_final.original_component)
     weight, _ = unembedding(model)
-    read = norm.fold(weight[batch.answer] - weight[batch.distractor])
+    there = (batch.distractor >= 0)[..., None]
+    others = (weight[batch.distractor.clamp_min(0)] * there).sum(1) / there.sum(1)
+    read = norm.fold(weight[batch.answer] - others)
     _, inverse = norm.read(kept[FINAL][:, -1])
     written = [acts.embedding[:, -1].float()]
     for layer, block in enumerate(model.bridge.blocks):

@@ -59,8 +59,7 @@ class Keeper:
 
     def values(self, last, batch, sets):
         """Metrics of a run, [set, example], as numpy."""
-        answer, distractor = batch.answer.repeat(sets), batch.distractor.repeat(sets)
-        found = models.metric_values(last, answer, distractor, self.metric)
+        found = models.metric_values(last, *batch.targets(sets)[:2], self.metric)
         return found.view(sets, -1).float().cpu().numpy()
 
     def __call__(self, sets):

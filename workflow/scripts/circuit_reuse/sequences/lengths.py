@@ -4,7 +4,7 @@ import pandas as pd
 
 from circuit_reuse import batching, examples, fingerprint, jobs, models
 from circuit_reuse.prompts import sources
-from circuit_reuse.prompts.generate import generate
+from circuit_reuse.prompts.generate import demonstrations, generate
 from circuit_reuse.sequences import schemas
 
 
@@ -12,11 +12,10 @@ def measure(input, output, params, wildcards, threads, log):
     """Every task of a model at every length that its members allow; see measure_lengths.py."""
     cfg = params.cfg
     model = models.of_job(input, params, threads)
-    tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
-    rows = []
+    folder, rows = fingerprint.folder_of(input.model), []
     for task, spec in cfg["tasks"].items():
         for length in cfg["lengths"]:
-            table = prompts(task, spec, length, cfg, tokenizer, bos if spec["bos"] else None)
+            table = prompts(task, spec, length, cfg, examples.reader(folder, spec["bos"]))
             if table is None:
                 log.info("%s: no sequence of %d elements and one more", task, length)
                 continue
@@ -40,20 +39,21 @@ def measure(input, output, params, wildcards, threads, log):
     jobs.write(output.lengths, schemas.LENGTHS, frame, cfg, input)
 
 
-def prompts(task, spec, length, cfg, tokenizer, bos):
+def prompts(task, spec, length, cfg, reader):
     """Held-out prompts of a length under the model's tokenizer; None if the members are too few."""
-    options, made = {**spec["options"], "length": length}, []
-    count = cfg["count"]
+    options = {**spec["options"], "length": length}
+    shots = demonstrations(task, spec["shots"], cfg["seed"], spec["options"], spec["family"])
+    lines = [sources.row(n, "train", prompt) for n, prompt in enumerate(shots)]
     # Short or bare sequences have few different prompts: as many as there are will do.
-    while count and not made:
-        try:
-            made = generate(task, count, cfg["seed"], 1.0, options, spec["family"])
-        except ValueError:
-            count //= 2
+    try:
+        made = generate(task, cfg["count"], cfg["seed"], 1.0, options, spec["family"])
+    except ValueError:
+        return None
     if not made:
         return None
-    table = pd.DataFrame([examples.tokenise(tokenizer, bos, sources.row(*each)) for each in made])
-    table = table[table["answer"].notna() & table["distractor"].notna()].reset_index(drop=True)
+    rows = [sources.solved_before(sources.row(*each), lines) for each in made]
+    table = pd.DataFrame([examples.tokenise(reader, row) for row in rows])
+    table = table[table["answer"].notna()].reset_index(drop=True)
     if table.empty:
         return None
     # Only the clean prompt is run: a corruption that is not valid at this length does not matter.

@@ -18,13 +18,17 @@ def read_heads(input, output, params, wildcards, threads, log):
     cfg, tokens = params.cfg, params.compute["batch_tokens"]
     model = models.of_job(input, params, threads)
     _, held_out = jobs.splits(input.examples, cfg, wildcards.task)
-    tokenizer, bos = examples.load_tokenizer(fingerprint.folder_of(input.model))
+    reader = examples.reader(fingerprint.folder_of(input.model), cfg["bos"])
+    tokenizer = reader.tokenizer
     names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]  # fmt: skip
     ov = []
     if cfg["family"] == "sequence":
-        prompts, targets = bare(tokenizer, bos if cfg["bos"] else None, cfg["options"])
-        found = functions.ov_hits(model, torch.tensor(prompts, device=model.device), cfg["top"])
-        ov = functions.ov_scores(found, targets, names)
+        prompts, targets = bare(tokenizer, reader.bos, cfg["options"])
+        if prompts:
+            found = functions.ov_hits(model, torch.tensor(prompts, device=model.device), cfg["top"])
+            ov = functions.ov_scores(found, targets, names)
+        else:
+            log.info("no next, copy and previous scores: the elements are not single tokens")
     table = held_out[held_out["length"] == held_out["length"].mode()[0]].reset_index(drop=True)
     attention, motifs = attended(model, table, tokenizer, names, tokens)
     write = lambda path, schema, rows: jobs.write(path, schema, rows, cfg, input)  # noqa: E731
@@ -135,14 +139,16 @@ def lens_rows(model, table, tokens):
     parts = {}
     for batch in batching.batches(table, tokens, model.device):
         every = torch.arange(len(batch.rows), device=model.device)
+        # Of a sequence, the one distractor is the element shown last.
+        shown = batch.distractor[:, 0]
         for key, logits in functions.lens(model, batch).items():
             probability, top = logits.softmax(-1), logits.argmax(-1)
             rank = (logits >= logits[every, batch.answer][:, None]).sum(1)
             parts.setdefault(key, []).append(
                 torch.stack(
                     [
-                        probability[every, batch.answer], probability[every, batch.distractor],
-                        (top == batch.answer).float(), (top == batch.distractor).float(),
+                        probability[every, batch.answer], probability[every, shown],
+                        (top == batch.answer).float(), (top == shown).float(),
                         rank.float(),
                     ]
                 ).cpu()

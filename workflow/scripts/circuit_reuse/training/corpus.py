@@ -7,6 +7,7 @@ something, and is still new to the sentences of IOI.
 """
 
 import random
+from dataclasses import replace
 
 from circuit_reuse.prompts import words
 from circuit_reuse.prompts.generate import family
@@ -18,6 +19,8 @@ WEIGHTS = {"ioi": 9, "anti_repeat": 8, "greater_than": 1.5, "digits": 1.5, "digi
            "addition": 4, "boolean": 3, "pronouns": 2, "sarcasm": 3, "story": 11}  # fmt: skip
 # The tasks that are learned, in the order of the registry; later ones test what that gives.
 LEARNED = {name: task for name, task in TASKS.items() if name in WEIGHTS}
+# What is learned is the token after the century.
+LEARNED["greater_than"] = replace(LEARNED["greater_than"], options={"form": "published"})
 SEQUENCES = [name for name, task in LEARNED.items() if task.family == "sequence"]
 STORIES = [
     ("{n} lost a {object} at the {place}. {m} found it and gave it to", "{n}"),
@@ -55,7 +58,7 @@ def sample(rng):
     name = rng.choices(list(WEIGHTS), WEIGHTS.values())[0]
     if name == "story":
         return story(rng)
-    task = TASKS[name]
+    task = LEARNED[name]
     options = dict(task.options)
     if name in SEQUENCES:
         longest = {"days": 5, "digits_by_two": 7}.get(name, 8)

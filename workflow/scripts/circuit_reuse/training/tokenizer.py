@@ -37,6 +37,8 @@ def save(tokenizer, folder):
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END,
+        # Half of the training lines begin with it, and every prompt of a task does.
+        "add_bos_token": True,
         "eos_token": END,
         "pad_token": END,
         "unk_token": END,

@@ -20,7 +20,7 @@ class Asked:
     """How a task is judged.
 
     loss:     cross_entropy (of the answer, over the vocabulary) or binary (against the distractor)
-    metric:   see models.metric_values;  accuracy: top1 or preferred
+    metric:   see models.metric_values;  accuracy: top1, preferred or choice
     """
 
     loss: str
@@ -54,17 +54,17 @@ class Outcomes:
 def losses(last, answer, distractor, kind):
     """Loss of each row, nats.
 
-    last: [..., example, vocabulary];  answer, distractor: [example]
+    last:       [..., example, vocabulary];  answer: [example]
+    distractor: [example] or [example, distractor]; binary takes their mean logit
     """
     rows = last.float().flatten(0, -2)
     copies = len(rows) // len(answer)
-    answer, distractor = answer.repeat(copies), distractor.repeat(copies)
+    distractor = distractor.view(len(answer), -1).repeat(copies, 1)
+    answer = answer.repeat(copies)
     if kind == "cross_entropy":
         found = cross_entropy(rows, answer, reduction="none")
     else:
-        found = softplus(rows.gather(1, distractor[:, None]) - rows.gather(1, answer[:, None]))[
-            :, 0
-        ]
+        found = softplus(-models.metric_values(rows, answer, distractor, "logit_difference"))
     return found.view(last.shape[:-1])
 
 
@@ -103,10 +103,10 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
 def judged(last, batch, asked):
     """Loss, metric and correctness of each copy and example, numpy [copy, example]."""
     copies, rows = len(last), last.flatten(0, 1)
-    answer, distractor = batch.answer.repeat(copies), batch.distractor.repeat(copies)
+    targets = batch.targets(copies)
     loss = losses(last, batch.answer, batch.distractor, asked.loss)
-    metric = models.metric_values(rows, answer, distractor, asked.metric).view(copies, -1)
-    right, _ = effects.answered(rows, answer, distractor, asked.accuracy)
+    metric = models.metric_values(rows, *targets[:2], asked.metric).view(copies, -1)
+    right, _ = effects.answered(rows, *targets, asked.accuracy)
     return loss.cpu().numpy(), metric.float().cpu().numpy(), right.view(copies, -1).cpu().numpy()
 
 
