@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run explain validate report test site faults slurm test-cluster bench lint format docs lock clean
+.PHONY: run explain validate report test site faults slurm test-cluster bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -93,3 +93,11 @@ lock: $(VENV)/done
 
 clean:
 	rm -rf results logs .snakemake
+
+# Which share of the built-in prompts is valid under each tokenizer of a folder: results/tables/validity.csv.
+validity: $(VENV)/done
+	$(BIN)/python workflow/scripts/measure_validity.py $(TOKENIZERS)
+
+# What a model answers on every built-in task, without and with solved examples: results/tables/accuracy.csv.
+accuracy: $(VENV)/done
+	$(BIN)/python workflow/scripts/measure_validity.py --model $(MODEL)

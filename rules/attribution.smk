@@ -29,24 +29,40 @@ rule score_examples:
         "../workflow/scripts/score_examples.py"
 
 
+# Exact patching of a few examples, for the agreement of methods: a forward pass for every component.
+rule patch_examples:
+    input:
+        model=model_inputs,
+        about="<results>/{model}/model.json",
+        examples="<results>/{model}/{task}/examples/0000.parquet",
+    output:
+        exact="<results>/{model}/{task}/exact.parquet",
+    log:
+        "<logs>/patch_examples/{model}/{task}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+    params:
+        cfg=stage_cfg(
+            metric=config["attribution"]["metric"],
+            dtype=config["compute"]["dtype"],
+            examples=config["agreement"]["examples"],
+        ),
+        code=code_hash("patch_examples.py"),
+        compute=compute,
+    script:
+        "../workflow/scripts/patch_examples.py"
+
+
 # How far a method's ranking is that of exact patching, example by example.
 rule compare_methods:
     input:
-        examples=expand(
-            "<results>/{{model}}/{task}/examples/{shard}.parquet",
-            task=config["tasks"],
-            shard=shards(),
-        ),
         scores=expand(
-            "<results>/{{model}}/{task}/scores/{{method}}/{shard}.parquet",
+            "<results>/{{model}}/{task}/scores/{{method}}/0000.parquet",
             task=config["tasks"],
-            shard=shards(),
         ),
-        exact=expand(
-            "<results>/{{model}}/{task}/scores/patching/{shard}.parquet",
-            task=config["tasks"],
-            shard=shards(),
-        ),
+        exact=expand("<results>/{{model}}/{task}/exact.parquet", task=config["tasks"]),
     output:
         agreement="<results>/{model}/agreement/{method}.parquet",
     log:

@@ -16,16 +16,16 @@ rule summarise_reuse:
             model=config["models"],
             method=config["methods"],
         ),
-        agreement=expand(
-            "<results>/{model}/agreement/{method}.parquet",
-            model=config["models"],
-            method=config["methods"],
-        ),
+        agreement=agreement_tables(config["methods"]),
     output:
         summary=reuse_table("summary.csv", "Summary: reuse, effects and tests"),
         aggregated="<results>/tables/reuse/aggregated_by_task_model_k.csv",
         cross=reuse_table("cross_task.csv", "Circuits removed on other tasks"),
-        agreement=reuse_table("method_agreement.csv", "Agreement with exact patching"),
+        agreement=(
+            reuse_table("method_agreement.csv", "Agreement with exact patching")
+            if config["agreement"]["examples"]
+            else []
+        ),
         accuracy=reuse_table("accuracy.csv", "Accuracy of the untouched models"),
         latex="<results>/tables/reuse/permutation_summary.tex",
         metrics=by_task("<results>/tables/reuse/{model}/{task}/metrics.json", ""),
@@ -97,11 +97,7 @@ for draw_method in config["methods"]:
                 model=config["models"],
                 method=draw_method,
             ),
-            agreement=expand(
-                "<results>/{model}/agreement/{method}.parquet",
-                model=config["models"],
-                method=draw_method,
-            ),
+            agreement=agreement_tables(draw_method),
         output:
             figures=[
                 in_report(path, draw_method) for path in reuse_figures(draw_method)

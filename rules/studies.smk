@@ -12,6 +12,19 @@ REUSE_FIGURES = {
     "score_histograms": "Distribution of scores",
     "method_agreement": "Agreement with exact patching",
 }
+if not config["agreement"]["examples"]:
+    del REUSE_FIGURES["method_agreement"]
+
+
+def agreement_tables(methods):
+    """Agreement with exact patching of every model, if it is measured at all."""
+    if not config["agreement"]["examples"]:
+        return []
+    return expand(
+        "<results>/{model}/agreement/{method}.parquet",
+        model=config["models"],
+        method=methods,
+    )
 
 
 def reuse_figures(method):

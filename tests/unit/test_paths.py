@@ -191,7 +191,11 @@ def test_what_is_on_no_way_from_the_input_to_the_logits_goes():
     assert graphs.nodes_of(table[found]) == ["a0.h0", "m1"]
 
 
-def test_heads_that_share_keys_are_refused_with_what_to_do(monkeypatch, keeper):
-    monkeypatch.setattr(paths.edge_circuits, "supports", lambda model: False)
-    with pytest.raises(ValueError, match=r"sequences\.edges\.tasks: \[\]"):
-        paths.readers(keeper.model, set(CIRCUIT))
+def test_a_shared_key_belongs_to_every_head_that_shares_it():
+    """Three heads share a key: the edge into it lies on a way if one of them leads on to the logits."""
+    table = pd.DataFrame(
+        [("input", "a1.h3-5.k"), ("a1.h4", "logits"), ("a1.h3", "m1")], columns=["writer", "reader"]
+    )
+    kept = graphs.connected(table, np.ones(3, dtype=bool))
+    assert list(kept) == [True, True, False]
+    assert graphs.nodes_of(table[kept]) == ["a1.h3", "a1.h4", "a1.h5"]

@@ -24,7 +24,10 @@ def test_a_pair_is_usable_under_the_embedded_tokenizer(task, made):
     if task in ("capitals", "addition_of_3"):
         pytest.skip("the embedded tokenizer has never seen its words")
     of_model = reader(MODELS / "tiny-gpt2-medium")
-    rows = [tokenise(of_model, row(*example)) for example in made[task]]
+    examples = made[task]
+    if task.startswith("sarcasm"):
+        examples = generate(task, COUNT, options={"events": "learned"})
+    rows = [tokenise(of_model, row(*example)) for example in examples]
     assert [each["reason"] for each in rows if not each["valid"]] == []
 
 

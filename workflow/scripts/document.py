@@ -119,16 +119,24 @@ filler word goes; `corruption` is random, repeat_last, repeat_all or shuffled; `
     custom_tasks:
       weekdays_in_french: {{sequence: {{members: [lundi, mardi, mercredi, jeudi, vendredi, samedi], length: 3, language: French}}}}
 
-Your own task is a file with the columns clean, corrupt, answer and distractor, and if you like
-id, split (train or held_out), variant, template and corrupt_answer:
+Any task may have four more settings, in `task_options` or `custom_tasks`: `bos` (auto, always, never),
+`accuracy` (top1, preferred, choice), `shots` (solved examples before each prompt) and `chat` (the prompt as a
+user's turn in the model's chat template), for example `task_options: {{pronouns: {{shots: 3}}}}`. [tasks.md](tasks.md)
+lists the tasks with their prompts, under which tokenizers they are valid, and what SmolLM2 answers.
+
+Your own task is a file with the columns clean, corrupt, answer and distractor (or distractors, a list or in a CSV
+text with | between them), and if you like id, split (train or held_out), variant, template and corrupt_answer:
 
     custom_tasks:
       capitals: {{file: config/capitals.csv, title: Capitals}}
     tasks: [ioi, capitals]
 
-Answers are written as they follow the prompt, so usually with a leading space. Clean and corrupt
-must be equally long in tokens, answer and distractor one token each; a pair that is not is kept
-in the examples table with the reason, and left out.
+Answers are written as they follow the prompt, so usually with a leading space. Clean and corrupt must be equally
+long in tokens. Answers may have several tokens: what answer and distractors share beyond the prompt belongs to
+the prompt, and they are compared at the first token in which they differ. A pair that cannot be used is kept in
+the examples table with the reason, and another one is drawn, up to `examples.draws` times `examples.count` prompts. A
+task for which a model still has fewer than `examples.min_valid` usable pairs is left out of the study for this model, and
+`results/tables/skipped.csv` says why.
 """
 
 

@@ -19,13 +19,14 @@ def main(input, output, params, wildcards, threads, log):
     summary.write_csv(output.summary, table)
     summary.write_csv(output.aggregated, summary.aggregated(table, cfg["titles"], cfg["revisions"]))
     summary.write_csv(output.cross, summary.gather(input.cross, tables.CROSS))
-    agreement = summary.gather(input.agreement, tables.AGREEMENT)
-    means = agreement.groupby(["model", "task", "method"], as_index=False).agg(
-        rank_correlation=("rank_correlation", "mean"),
-        top_overlap=("top_overlap", "mean"),
-        n_examples=("example", "count"),
-    )
-    summary.write_csv(output.agreement, means)
+    if input.agreement:
+        agreement = summary.gather(input.agreement, tables.AGREEMENT)
+        means = agreement.groupby(["model", "task", "method"], as_index=False).agg(
+            rank_correlation=("rank_correlation", "mean"),
+            top_overlap=("top_overlap", "mean"),
+            n_examples=("example", "count"),
+        )
+        summary.write_csv(output.agreement, means)
     examples = [
         tables.read(path, tables.EXAMPLES).assign(
             model=Path(path).parts[-4], task=Path(path).parts[-3]

@@ -10,7 +10,6 @@ JSON and CSV only; no torch.
 
 import csv
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def check_names(path, circuit, space):
     for writer, reader in circuit.edges or {}:
         places.append(writer)
         if reader != "logits":
-            places.append(re.sub(r"\.[qkv]$", "", reader))
+            places += components.components_of(reader)
     there = set(space.names)
     wrong = [name for name in dict.fromkeys(places) if name not in there]
     if wrong:

@@ -10,6 +10,8 @@ from circuit_reuse.components import Space
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "circuit.schema.yaml"
 
+SHARED = "an edge into a key or value that several heads share stands here as one into each, with an even part of its score"
+
 
 class CircuitFileError(ValueError):
     """A circuit file that cannot be used."""
@@ -261,7 +263,7 @@ def as_own(circuit):
     found = {
         "format": "circuit-reuse",
         "version": 1,
-        "model": {"name": about.get("model"), "shape": vars(space).copy()},
+        "model": {"name": about.get("model"), "shape": shape_of(space)},
         "nodes": [
             {"name": name, "cost": space.write_cost(name)}
             | ({} if score is None else {"score": score})
@@ -329,10 +331,24 @@ def every_edge(space, parallel=False):
     return found + [(writer, "logits") for writer in stream]
 
 
+def shape_of(space):
+    """The shape of a model as it stands in a file."""
+    return {name: value for name, value in vars(space).items() if value is not None}
+
+
 def edges_of(circuit, parallel=False):
-    """The edges of a circuit; of one of nodes, all between them and to the logits."""
+    """The edges of a circuit; of one of nodes, all between them and to the logits.
+
+    Formats of other tools know a key and a value for every query head: an edge into one that several
+    heads share is one into each of them, with an even part of its score.
+    """
     if circuit.edges is not None:
-        return circuit.edges
+        found = {}
+        for (writer, reader), score in circuit.edges.items():
+            heads, part = components.components_of(reader), components.part_of(reader)
+            even = score if score is None or len(heads) == 1 else score / len(heads)
+            found |= {(writer, f"{head}.{part}" if part else reader): even for head in heads}
+        return found
     inside = {*circuit.nodes, "logits"}
     return {
         (writer, reader): None
@@ -361,7 +377,10 @@ def as_graph(circuit):
         }
     cfg = {"n_layers": space.layers, "n_heads": space.heads, "parallel_attn_mlp": parallel}
     cfg |= {"d_model": space.d_model}
-    return {"cfg": cfg, "nodes": nodes | {"logits": {"in_graph": True}}, "edges": edges}
+    found = {"cfg": cfg, "nodes": nodes | {"logits": {"in_graph": True}}, "edges": edges}
+    if any("-" in reader for _, reader in circuit.edges or ()):
+        found["note"] = SHARED
+    return found
 
 
 def as_edge_list(circuit):

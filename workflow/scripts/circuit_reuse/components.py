@@ -4,11 +4,12 @@ The names are those of EAP-IG and MIB.  `input` is the token embedding.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 KINDS = ("head", "mlp")
 HEAD, MLP = re.compile(r"a(\d+)\.h(\d+)"), re.compile(r"m(\d+)")
+READER = re.compile(r"a(\d+)\.h(\d+)(?:-(\d+))?\.[qkv]")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,14 @@ class Space:
     heads: int
     d_model: int
     d_head: int
+    # Key and value heads, fewer than query heads where several share one; None for as many.  Circuits
+    # of two models can be compared whatever these are.
+    kv_heads: int | None = field(default=None, compare=False)
+
+    @property
+    def shared_by(self):
+        """How many query heads share a key and a value."""
+        return self.heads // (self.kv_heads or self.heads)
 
     @property
     def names(self):
@@ -46,6 +55,28 @@ def kind(name):
     if MLP.fullmatch(name):
         return "mlp"
     raise ValueError(f"{name!r} names no component; expected input, a5.h1 or m3")
+
+
+def reader_name(layer, part, number, shared_by=1):
+    """The name of what reads the stream in a layer: a5.h3.q, or a5.h3-5.k for a key that heads 3 to 5 share."""
+    if part == "q" or shared_by == 1:
+        return f"a{layer}.h{number}.{part}"
+    first = number * shared_by
+    return f"a{layer}.h{first}-{first + shared_by - 1}.{part}"
+
+
+def components_of(reader):
+    """The components that a reader belongs to: a5.h1 of a5.h1.q, heads 3 to 5 of a5.h3-5.k, m3, logits."""
+    match = READER.fullmatch(reader)
+    if match is None:
+        return [reader]
+    first = int(match[2])
+    return [f"a{match[1]}.h{head}" for head in range(first, int(match[3] or first) + 1)]
+
+
+def part_of(reader):
+    """q, k or v of a head's reader; empty for others."""
+    return reader[-1] if READER.fullmatch(reader) else ""
 
 
 @cache

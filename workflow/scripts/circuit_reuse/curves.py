@@ -49,13 +49,10 @@ def task_curves(input, output, params, wildcards, threads, log):
         found = edge_means.mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
         # A component's score by these methods has no sign; the sum of its edges does.
         signed = found.groupby("writer")["score"].sum()[model.space.names]
-        if edge_circuits.supports(model):
-            scores = found["score"].to_numpy()
-            plan = faithfulness.plan(scores, scores, cfg["random_draws"], stream)
-            metrics = runs.edges(plan)
-            raw.append(faithfulness.frame(plan, runs.numbers, metrics).assign(level="edge"))
-        else:
-            log.info("no edge circuits: in this model several heads share a key and a value")
+        scores = found["score"].to_numpy()
+        plan = faithfulness.plan(scores, scores, cfg["random_draws"], stream)
+        metrics = runs.edges(plan)
+        raw.append(faithfulness.frame(plan, runs.numbers, metrics).assign(level="edge"))
     plan = faithfulness.plan(mean.to_numpy(), signed.to_numpy(), cfg["random_draws"], stream)
     metrics = runs.nodes(plan)
     raw.insert(0, faithfulness.frame(plan, runs.numbers, metrics).assign(level="node"))

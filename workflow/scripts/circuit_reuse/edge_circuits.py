@@ -24,16 +24,6 @@ def exist(model):
     return found
 
 
-def supports(model):
-    """Whether every head has a key and a value of its own."""
-    return all(
-        len(matrix) == model.space.heads
-        for place in edges.places_of(model)
-        for _, matrix in place.readers
-        if matrix is not None
-    )
-
-
 @torch.no_grad()
 def keep(model, tokens, prefix, corrupt, kept):
     """Run with only some edges kept.
@@ -42,15 +32,10 @@ def keep(model, tokens, prefix, corrupt, kept):
     corrupt: Activations of the corrupt run, same examples and positions
     kept:    [set, writer, reader], bool; every set is run on every example
     returns: logits after the last position, [set * example, vocabulary], sets outermost
-    raises:  ValueError for models with post norms or with keys that serve several heads
+    raises:  ValueError for models whose stream is no sum of what components write
     source:  Hanna et al. 2024, section 3; Mueller et al. 2025 (MIB)
     """
     edges.check_architecture(model)
-    if not supports(model):
-        raise ValueError(
-            "edge circuits need a key and a value for every head; in this model several heads "
-            "share one: use circuits of components"
-        )
     sets = len(kept)
     run = Run(
         model, corrupt.like(lambda t: t.repeat(sets, *[1] * (t.ndim - 1))), ~kept, len(tokens)
@@ -62,8 +47,10 @@ def keep(model, tokens, prefix, corrupt, kept):
 class Run:
     """One run: what writers wrote differently from the corrupt run, and the readers' inputs.
 
-    change: [row, writer, position, d_model], corrupt less present, as far as computed
-    cut:    [row, writer, reader], 1 where the edge is not kept
+    change:   [row, writer, position, d_model], corrupt less present, as far as computed; of heads
+              before the norm after the attention, if there is one
+    cut:      [row, writer, reader], 1 where the edge is not kept
+    attended: by layer, the heads' sum before that norm, [row, position, d_model]
     """
 
     def __init__(self, model, corrupt, cut, examples):
@@ -73,7 +60,7 @@ class Run:
         self.change = corrupt.embedding.new_zeros(rows, writers, positions, width)
         cut = torch.as_tensor(cut, device=model.device)
         self.cut = cut.repeat_interleave(examples, dim=0).to(self.change.dtype)
-        self.streams = {}
+        self.streams, self.attended, self.post = {}, {}, edges.has_post_norm(model)
 
     def hooks(self):
         """Hooks that note what is written and give each reader its own input."""
@@ -81,13 +68,17 @@ class Run:
         places = iter(edges.places_of(self.model))
         for layer, block in enumerate(self.model.bridge.blocks):
             for norm in ("ln1", "ln2"):
-                found.append((f"blocks.{layer}.{norm}.hook_in", self.sees(layer, norm)))
+                found.append((edges.stream_hook(block, layer, norm), self.sees(layer, norm)))
             attention, mlp = next(places), next(places)
-            for n, part in enumerate("qkv"):
-                first = attention.columns.start + n * self.heads
-                columns = slice(first, first + self.heads)
-                hook = self.reads_head(layer, block, part, columns, attention.writers)
+            first = attention.columns.start
+            for part in "qkv":
+                linear = block.attn._modules[part].original_component
+                columns = slice(first, first + linear.weight.shape[0] // self.model.space.d_head)
+                hook = self.reads_head(layer, block, linear, columns, attention.writers)
                 found.append((f"blocks.{layer}.attn.{part}.hook_out", hook))
+                first = columns.stop
+            if self.post:
+                found.append((edges.post_hook(layer), self.attends(layer)))
             found.append((f"blocks.{layer}.attn.hook_z", self.wrote_heads(layer, block)))
             found.append((f"blocks.{layer}.mlp.hook_in", self.reads_mlp(layer, block, mlp)))
             found.append((f"blocks.{layer}.hook_mlp_out", self.wrote_mlp(layer)))
@@ -100,8 +91,35 @@ class Run:
     def without(self, writers, columns):
         """What the cut edges add to the inputs of some readers, [row, reader, position, d_model]."""
         cut, change = self.cut[:, :writers, columns], self.change[:, :writers]
-        added = cut.mT @ change.flatten(2)
-        return added.unflatten(2, change.shape[2:])
+        if not self.post:
+            return (cut.mT @ change.flatten(2)).unflatten(2, change.shape[2:])
+        # The norm after the attention takes the heads of a layer together.
+        direct = cut.clone()
+        added = 0
+        for layer in range(self.model.space.layers):
+            heads = slice(self.place(layer), self.place(layer) + self.heads)
+            if heads.stop > writers:
+                break
+            direct[:, heads] = 0
+            if cut[:, heads].any():
+                moved = cut[:, heads].mT @ change[:, heads].flatten(2)
+                moved = moved.unflatten(2, change.shape[2:])
+                added = added + self.renormed(layer, moved)
+        return added + (direct.mT @ change.flatten(2)).unflatten(2, change.shape[2:])
+
+    def renormed(self, layer, moved):
+        """How the output of the norm after the attention changes when its input is moved."""
+        norm = self.model.bridge.blocks[layer].ln1_post.original_component
+        present = self.attended[layer][:, None]
+        return norm(present + moved) - norm(present)
+
+    def attends(self, layer):
+        """The heads' sum before the norm after the attention."""
+
+        def see(tensor, hook):
+            self.attended[layer] = tensor
+
+        return see
 
     def wrote_input(self, tensor, hook):
         """What the embedding wrote differently."""
@@ -135,27 +153,27 @@ class Run:
 
         return see
 
-    def reads_head(self, layer, block, part, columns, writers):
-        """Queries, keys or values of a layer, each head from its own stream."""
-        linear = block.attn._modules[part].original_component
+    def reads_head(self, layer, block, linear, columns, writers):
+        """Queries, keys or values of a layer, each from its own stream."""
         weight = linear.weight.view(-1, self.model.space.d_head, self.model.space.d_model)
+        norm = edges.first_norm(block) or (lambda stream: stream)
 
         def read(tensor, hook):
             stream = self.streams[layer, "ln1"][:, None] + self.without(writers, columns)
-            normed = block.ln1.original_component(stream)
-            found = einsum("ehpm,hdm->ephd", normed, weight)
+            found = einsum("ehpm,hdm->ephd", norm(stream), weight)
             if linear.bias is not None:
-                found = found + linear.bias.view(self.heads, -1)
+                found = found + linear.bias.view(len(weight), -1)
             return found.reshape(tensor.shape)
 
         return read
 
     def reads_mlp(self, layer, block, place):
         """What an MLP reads, from its own stream."""
+        norm = edges.second_norm(block) or (lambda stream: stream)
 
         def read(tensor, hook):
             stream = self.streams[layer, "ln2"] + self.without(place.writers, place.columns)[:, 0]
-            return block.ln2.original_component(stream)
+            return norm(stream)
 
         return read
 

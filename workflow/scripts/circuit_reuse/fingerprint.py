@@ -146,7 +146,19 @@ def shape(folder):
     d_head = config.get("head_dim") or values["d_model"] // values["heads"]
     if not config.get("head_dim") and d_head * values["heads"] != values["d_model"]:
         raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")  # fmt: skip
-    return Space(d_head=int(d_head), **values)
+    return Space(d_head=int(d_head), kv_heads=kv_heads(folder, config, values["heads"]), **values)
+
+
+def kv_heads(folder, config, heads):
+    """Number of key and value heads, from a model's config; raises ModelError if it cannot be."""
+    count = config.get("num_key_value_heads") or config.get("num_kv_heads") or heads
+    if config.get("multi_query") and not config.get("num_kv_heads"):
+        count = 1
+    if not isinstance(count, int) or count < 1 or heads % count:
+        raise ModelError(
+            f"{folder}/config.json: {heads} heads cannot share {count!r} key and value heads evenly"
+        )
+    return count
 
 
 def positions(folder):
@@ -198,6 +210,7 @@ def describe(folder):
         "heads": space.heads,
         "d_model": space.d_model,
         "d_head": space.d_head,
+        "kv_heads": space.kv_heads,
         "parallel": parallel(folder),
     }
 

@@ -59,13 +59,17 @@ def capturing(model):
         yield kept
 
 
-def keepers(kept, *names):
-    """Forward hooks that store what passes under the names given (hooks may be aliases)."""
+def keepers(kept, *names, branch=False):
+    """Forward hooks that store what passes under the names given (hooks may be aliases).
+
+    branch: whether what is stored is what passes here alone, where the same tensor also goes elsewhere
+            (an MLP that reads the stream, or the norm of the attention): a gradient is then of this reader
+    """
 
     def keeper(name):
         def keep(tensor, hook):
-            kept[name] = tensor
-            return tensor
+            kept[name] = tensor.view_as(tensor) if branch else tensor
+            return kept[name]
 
         return keep
 

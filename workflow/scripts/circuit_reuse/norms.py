@@ -34,6 +34,18 @@ class Norm:
         inverse = (stream.pow(2).mean(-1) + self.eps).rsqrt()
         return stream * inverse[..., None], inverse
 
+    def tangent(self, stream, change):
+        """What a small change before the norm is after it, to first order.
+
+        stream: [..., d_model], before the norm;  change: of a shape that fits it
+        """
+        normed, inverse = self.read(stream)
+        change = change.float()
+        if self.centred:
+            change = change - change.mean(-1, keepdim=True)
+        along = (normed * change).mean(-1, keepdim=True)
+        return (change - normed * along) * inverse[..., None] * self.weight
+
     def fold(self, matrix):
         """A matrix that reads the normed stream, [..., d_model], as one that reads before it.
 
@@ -41,6 +53,18 @@ class Norm:
         """
         folded = matrix.float() * self.weight
         return folded - folded.mean(-1, keepdim=True) if self.centred else folded
+
+
+class NoNorm:
+    """Stands for a norm where a model has none: what is read is the stream."""
+
+    def read(self, stream):
+        """Nothing of the stream decides how it is read."""
+        return torch.zeros_like(stream, dtype=torch.float32), stream.new_ones(stream.shape[:-1]).float()
+
+    def fold(self, matrix):
+        """The matrix as it is."""
+        return matrix.float()
 
 
 def norm_of(module):

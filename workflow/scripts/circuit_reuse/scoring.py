@@ -40,3 +40,10 @@ def scores(model, examples, method, cfg, tokens, log):
             "score": result.ravel(),
         }
     )
+
+
+def first_used(table, count):
+    """The first used examples of a table, as far as possible as many of each split."""
+    used = table[table["used"]]
+    place = used.groupby("split").cumcount()
+    return used.loc[place.sort_values(kind="stable").index[:count]].sort_index()

@@ -8,8 +8,7 @@ import pandas as pd
 
 from circuit_reuse import components, tables
 from circuit_reuse.figures import diagrams
-from circuit_reuse.sequences import schemas
-from circuit_reuse.sequences.graphs import node_of
+from circuit_reuse.sequences import graphs, schemas
 
 DIRECTIONS, TOKENS = 3, 8
 PLACE = "/*DATA*/"
@@ -87,12 +86,13 @@ def content(input, cfg, model, edges, members):
             task: [
                 {
                     "from": row["writer"],
-                    "to": node_of(row["reader"]),
-                    "part": row["reader"][-1] if node_of(row["reader"]) != row["reader"] else "",
+                    "to": node,
+                    "part": components.part_of(row["reader"]),
                     "effect": round(row["effect"], 2),
                     "kept": bool(row["kept"]),
                 }
                 for row in table.to_dict("records")
+                for node in components.components_of(row["reader"])
             ]
             for task, table in edges.items()
         },
@@ -102,7 +102,7 @@ def content(input, cfg, model, edges, members):
 def ends(table):
     """Heads and MLPs at either end of the kept edges."""
     kept = table[table["kept"]]
-    return ({*kept["writer"], *map(node_of, kept["reader"])}) - {"input", "logits"}
+    return graphs.ends_of(kept) - {"input", "logits"}
 
 
 def facts(name, found, cfg):

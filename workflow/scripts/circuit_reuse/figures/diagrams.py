@@ -8,7 +8,7 @@ from pathlib import Path
 import graphviz
 
 from circuit_reuse import components
-from circuit_reuse.sequences.graphs import FINAL, node_of
+from circuit_reuse.sequences.graphs import FINAL
 
 # Width and height of a page between its margins, inches.
 PAGE = "6.5,8.5"
@@ -38,12 +38,12 @@ def strongest(edges, count):
     kept = kept.reindex(kept["effect"].abs().sort_values(ascending=False, kind="stable").index)
     found = {}
     for row in kept.head(count).to_dict("records"):
-        node = node_of(row["reader"])
-        part = row["reader"][-1] if node != row["reader"] else ""
-        entry = found.setdefault(
-            (row["writer"], node), {"writer": row["writer"], "node": node, "parts": [], "effect": row["effect"]}
-        )  # fmt: skip
-        entry["parts"] += [part] if part else []
+        part = components.part_of(row["reader"])
+        for node in components.components_of(row["reader"]):
+            entry = found.setdefault(
+                (row["writer"], node), {"writer": row["writer"], "node": node, "parts": [], "effect": row["effect"]}
+            )  # fmt: skip
+            entry["parts"] += [part] if part else []
     return list(found.values())
 
 

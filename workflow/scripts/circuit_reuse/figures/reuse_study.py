@@ -22,7 +22,6 @@ def draw(input, output, cfg, threads, log):
     at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
     shared = summary.gather(input.reuse, tables.REUSE)
     inclusion = summary.gather(input.inclusion, tables.INCLUSION)
-    agreement = summary.gather(input.agreement, tables.AGREEMENT)
     figures = {
         "multiplot_reuse_vs_threshold": lambda: reuse.reuse_vs_threshold(shared, *grid),
         "multiplot_lift_vs_threshold": lambda: reuse.lift_vs_threshold(tests, *grid),
@@ -45,7 +44,9 @@ def draw(input, output, cfg, threads, log):
             chosen["top_k"],
         ),
         "cross_task": lambda: reuse.cross_task(summary.gather(input.cross, tables.CROSS), *grid),
-        "method_agreement": lambda: reuse.agreement(agreement, *grid),
+        "method_agreement": lambda: reuse.agreement(
+            summary.gather(input.agreement, tables.AGREEMENT), *grid
+        ),
     }
     drawing.draw(figures, output.figures, cfg["figures"], threads, log)
 

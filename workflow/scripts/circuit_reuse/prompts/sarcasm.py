@@ -15,20 +15,24 @@ TEMPLATES = [
 ]
 
 
-def example(rng, split, praise_share=0.75, paired_events=False):
+def example(rng, split, praise_share=0.75, paired_events=False, events="common"):
     """One prompt pair; half of the clean prompts are sarcastic.
 
     praise_share:  of the prompts; at one half, neither failures nor successes are the sarcastic ones
     paired_events: whether each failure goes with one success, so that pairs fall into groups
+    events:        common, or learned (those that the embedded models know)
     """
+    if events not in words.EVENTS_OF:
+        raise ValueError(f"events {events!r} is unknown; known: {', '.join(words.EVENTS_OF)}")
+    failures, successes = words.EVENTS_OF[events]
     name, template = rng.choice(templates(TEMPLATES, split))
     thing = rng.choice(words.pool(words.THINGS, split))
     # Mostly praise, as in life; then the event alone decides most remarks.
     praise = rng.random() < praise_share
     feeling = rng.choice(words.PRAISE if praise else words.COMPLAINTS)
-    failure, success = rng.choice(words.whole(words.FAILURES)), rng.choice(words.SUCCESSES)
+    failure, success = rng.choice(failures), rng.choice(successes)
     if paired_events:
-        success = words.SUCCESSES[words.FAILURES.index(failure)]
+        success = successes[failures.index(failure)]
     failed = rng.random() < 0.5
     event, other_event = (failure, success) if failed else (success, failure)
     clean, roles = fill(template, feeling=feeling, thing=thing, event=event)

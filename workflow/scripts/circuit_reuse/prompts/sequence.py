@@ -191,17 +191,3 @@ def render(frame, fillers, items):
         text += item + after
     closing = before.replace("{word}", fillers[len(items)]).rstrip()
     return (f"{text} {closing}" if closing else text), roles
-
-
-def multi_token(tokenizer, words_of, largest=None):
-    """The members that are not one token after a space: [(word, tokens)].
-
-    tokenizer: tokenizers.Tokenizer;  words_of: a key of MEMBERS, or a list
-    """
-    elements = (MEMBERS[words_of] if isinstance(words_of, str) else list(words_of))[:largest]
-    found = []
-    for word in elements:
-        count = len(tokenizer.encode(f" {word}", add_special_tokens=False).ids)
-        if count != 1:
-            found.append((word, count))
-    return found

@@ -57,14 +57,21 @@ PRAISE = "great wonderful lovely perfect fantastic brilliant amazing excellent".
 COMPLAINTS = "awful terrible horrible dreadful bad miserable tragic disappointing".split()
 FAILURES = "failed crashed broke leaked vanished exploded collapsed froze".split()
 SUCCESSES = "worked won improved started opened succeeded recovered survived".split()
+# Events of sarcasm by name.  learned: what the embedded models have learned; common: one token under
+# every common tokenizer, eight pairs of a failure and a success.
+EVENTS_OF = {
+    "learned": (FAILURES, SUCCESSES),
+    "common": ("failed crashed broke vanished collapsed stopped died struggled".split(),
+               "worked won improved started returned succeeded recovered survived".split()),
+}  # fmt: skip
 THINGS = """printer train phone computer server engine heater boat plane oven router laptop
 fridge elevator radio camera""".split()
 
 
 # Words that the tokenizers of common models cut in two, though not GPT-2's: where the two prompts of a
 # pair have different words in the same place, both are of these or neither is.
-CUT = {"Patricia", "Betty", "Sandra", "Donna", "Melissa", "drill", "chess", "nickel", "leaked", "exploded",
-       "froze", "dreadful", "disappointing", "seventeen", "nineteen"}  # fmt: skip
+CUT = {"Patricia", "Betty", "Sandra", "Donna", "Melissa", "drill", "chess", "nickel",
+       "seventeen", "nineteen"}  # fmt: skip
 
 
 def whole(words):

@@ -1,10 +1,9 @@
-"""Mistakes in the block `sequences` of a config, and in sequences of its tasks, told before any job.
+"""Mistakes in the block `sequences` of a config, and in sequences of its tasks, reported before any job.
 
-Standard library and the tokenizer only.
+Standard library only.
 """
 
 import shutil
-from functools import cache
 
 from circuit_reuse import checks
 from circuit_reuse.checks import ConfigError
@@ -54,7 +53,7 @@ def declared(task, config):
 
 
 def check_sequence(task, config):
-    """A sequence must be one, and its members single tokens under every local model."""
+    """A sequence must be one."""
     key, kind, options = declared(task, config)
     if kind != "sequence":
         return
@@ -68,27 +67,6 @@ def check_sequence(task, config):
         )  # fmt: skip
     except (ValueError, TypeError) as problem:
         raise ConfigError(f"{key}: {problem}") from None
-    block = config["sequences"]
-    studied = [task for kind in KINDS for task in block[kind]]
-    for model in block["models"] if task in studied else config["models"]:
-        folder = config["model_sources"][model].get("path")
-        if folder is None:
-            continue
-        wrong = sequence.multi_token(tokenizer_of(folder), members, options.get("largest"))
-        if wrong:
-            listed = ", ".join(f"{word!r} ({count} tokens)" for word, count in wrong)
-            raise ConfigError(
-                f"{key}: under the tokenizer of {model} these members are not single tokens after a "
-                f"space: {listed}; leave them out, or use `largest`"
-            )
-
-
-@cache
-def tokenizer_of(folder):
-    """The tokenizer of a local model, loaded once for all tasks."""
-    from circuit_reuse.examples import load_tokenizer
-
-    return load_tokenizer(folder)[0]
 
 
 def check_choices(block):

@@ -3,6 +3,8 @@
 import networkx as nx
 import numpy as np
 
+from circuit_reuse.components import components_of
+
 FINAL = "logits"
 
 
@@ -32,18 +34,20 @@ def connected(table, kept):
     graph = nx.DiGraph()
     graph.add_nodes_from(["input", FINAL])
     for writer, reader in zip(table["writer"][kept], table["reader"][kept], strict=True):
-        graph.add_edge(writer, node_of(reader))
+        graph.add_edges_from((writer, node) for node in components_of(reader))
     good = ({"input"} | nx.descendants(graph, "input")) & ({FINAL} | nx.ancestors(graph, FINAL))  # fmt: skip
-    both = [w in good and node_of(r) in good for w, r in zip(table["writer"], table["reader"], strict=True)]  # fmt: skip
+    both = [
+        writer in good and any(node in good for node in components_of(reader))
+        for writer, reader in zip(table["writer"], table["reader"], strict=True)
+    ]
     return kept & np.array(both, dtype=bool)
-
-
-def node_of(reader):
-    """The component that a reader belongs to: a5.h1 of a5.h1.q."""
-    return reader.rsplit(".", 1)[0] if reader[-2:] in (".q", ".k", ".v") else reader
 
 
 def nodes_of(table):
     """Heads and MLPs at either end of some edges."""
-    ends = {*table["writer"], *map(node_of, table["reader"])}
-    return sorted(ends - {"input", FINAL})
+    return sorted(ends_of(table) - {"input", FINAL})
+
+
+def ends_of(table):
+    """The components at either end of some edges; of a shared key or value, every head."""
+    return {*table["writer"], *(node for reader in table["reader"] for node in components_of(reader))}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse import batching, components, edge_circuits, edges, interventions, progress
+from circuit_reuse import batching, components, edges, interventions, progress
 from circuit_reuse.sequences.graphs import FINAL
 
 
@@ -20,7 +20,8 @@ from circuit_reuse.sequences.graphs import FINAL
 class Reader:
     """Who reads the stream.
 
-    part: q, k or v of a head, mlp, or logits;  writers: how many of `Space.names` come before
+    part:    q, k or v of a head, mlp, or logits;  head: number of the query, key or value
+    writers: how many of `Space.names` come before
     """
 
     name: str
@@ -33,22 +34,18 @@ class Reader:
 def readers(model, circuit):
     """Readers of a circuit's components, in the order of `edges.reader_names`, the logits last.
 
-    raises: ValueError for models whose readers cannot be told apart, see edge_circuits.keep
+    A key or value that several heads share is a reader if one of them is in the circuit.
+    raises: ValueError for models whose stream is no sum of what components write
     """
     edges.check_architecture(model)
-    if not edge_circuits.supports(model):
-        raise ValueError(
-            "paths to queries, keys and values need a key and a value for every head; in this model "
-            "several heads share one: set sequences.edges.tasks: [] for it"
-        )
-    found, layers = [], model.space.layers
+    found, layers, shared = [], model.space.layers, model.space.shared_by
     for layer in range(layers):
         upstream = 1 + layer * (model.space.heads + 1)
         for part in "qkv":
-            for head in range(model.space.heads):
-                name = f"a{layer}.h{head}"
-                if name in circuit:
-                    found.append(Reader(f"{name}.{part}", part, layer, head, upstream))
+            for number in range(model.space.heads // (1 if part == "q" else shared)):
+                name = components.reader_name(layer, part, number, shared)
+                if any(head in circuit for head in components.components_of(name)):
+                    found.append(Reader(name, part, layer, number, upstream))
         above = upstream if model.parallel else upstream + model.space.heads
         if f"m{layer}" in circuit:
             found.append(Reader(f"m{layer}", "mlp", layer, None, above))
@@ -74,9 +71,11 @@ def own_run(model, base, instead, removed, circuit):
     """Run the circuit alone and keep what its readers see."""
     layers, kept = range(model.space.layers), {}
     names = [f"blocks.{layer}.hook_resid_pre" for layer in layers]
-    names += [f"blocks.{layer}.{norm}.hook_in" for layer in layers for norm in ("ln1", "ln2")]
+    blocks, post = model.bridge.blocks, edges.has_post_norm(model)
+    names += [edges.stream_hook(blocks[n], n, norm) for n in layers for norm in ("ln1", "ln2")]
+    names += [edges.post_hook(layer) for layer in layers] if post else []
     whole = interventions.Base(base.tokens, base.prefix)
-    hooks = interventions.keepers(kept, *names)
+    hooks = interventions.keepers(kept, *dict.fromkeys(names))
     with model.bridge.hooks(fwd_hooks=hooks), interventions.capturing(model) as outputs:
         last = interventions.replace(model, whole, [removed], instead)
     found, change = interventions.activations(model, outputs), {}
@@ -89,7 +88,12 @@ def own_run(model, base, instead, removed, circuit):
             change[name] = instead.mlp[layer][:, -found.mlp[layer].shape[1] :] - found.mlp[layer]
         else:
             z = instead.z[layer][:, :, head] - found.z[layer][:, :, head]
-            change[name] = z @ model.bridge.blocks[layer].attn.W_O[head].to(z.dtype)
+            moved = z @ blocks[layer].attn.W_O[head].to(z.dtype)
+            if post:
+                # What is added to the stream is the norm of the heads' sum, computed again.
+                norm, attended = blocks[layer].ln1_post.original_component, kept[edges.post_hook(layer)]
+                moved = norm(attended + moved) - norm(attended)
+            change[name] = moved
     return Own(change, kept, last)
 
 
@@ -100,7 +104,7 @@ def patched(model, base, instead, removed, own, reader, writers):
     writers: names;  returns: [writer * example, vocabulary], writers outermost
     """
     count, block = len(writers), model.bridge.blocks[reader.layer]
-    change = torch.cat([own.change[name].expand_as(base_stream(own, reader)) for name in writers])
+    change = torch.cat([own.change[name].expand_as(base_stream(block, own, reader)) for name in writers])
     begin = own.streams[f"blocks.{reader.layer}.hook_resid_pre"].repeat(count, 1, 1)
     hook = {
         "mlp": lambda: (f"blocks.{reader.layer}.mlp.hook_in", reads_mlp(block, own, reader, change, count)),
@@ -110,18 +114,19 @@ def patched(model, base, instead, removed, own, reader, writers):
         return interventions.replace(model, base, [removed] * count, instead, (reader.layer, begin))
 
 
-def base_stream(own, reader):
+def base_stream(block, own, reader):
     """The stream that a reader sees in the circuit's own run, before the norm."""
-    norm = "ln2" if reader.part == "mlp" else "ln1"
-    return own.streams[f"blocks.{reader.layer}.{norm}.hook_in"]
+    which = "ln2" if reader.part == "mlp" else "ln1"
+    return own.streams[edges.stream_hook(block, reader.layer, which)]
 
 
 def reads_head(model, block, own, reader, change, count):
     """A hook that gives one head's query, key or value its own input."""
     linear = block.attn._modules[reader.part].original_component
     rows = slice(reader.head * model.space.d_head, (reader.head + 1) * model.space.d_head)
-    stream = base_stream(own, reader).repeat(count, 1, 1) + change
-    found = einsum("epm,dm->epd", block.ln1.original_component(stream), linear.weight[rows])
+    stream = base_stream(block, own, reader).repeat(count, 1, 1) + change
+    norm = edges.first_norm(block)
+    found = einsum("epm,dm->epd", stream if norm is None else norm(stream), linear.weight[rows])
     if linear.bias is not None:
         found = found + linear.bias[rows]
 
@@ -136,8 +141,9 @@ def reads_head(model, block, own, reader, change, count):
 
 def reads_mlp(block, own, reader, change, count):
     """A hook that gives an MLP its own input."""
-    stream = base_stream(own, reader).repeat(count, 1, 1) + change
-    normed = block.ln2.original_component(stream)
+    stream = base_stream(block, own, reader).repeat(count, 1, 1) + change
+    norm = edges.second_norm(block)
+    normed = stream if norm is None else norm(stream)
     return lambda tensor, hook: normed
 
 

@@ -21,6 +21,7 @@ WEIGHTS = {"ioi": 9, "anti_repeat": 8, "greater_than": 1.5, "digits": 1.5, "digi
 LEARNED = {name: task for name, task in TASKS.items() if name in WEIGHTS}
 # What is learned is the token after the century.
 LEARNED["greater_than"] = replace(LEARNED["greater_than"], options={"form": "published"})
+LEARNED["sarcasm"] = replace(LEARNED["sarcasm"], options={"events": "learned"})
 SEQUENCES = [name for name, task in LEARNED.items() if task.family == "sequence"]
 STORIES = [
     ("{n} lost a {object} at the {place}. {m} found it and gave it to", "{n}"),
