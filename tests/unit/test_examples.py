@@ -7,7 +7,6 @@ from circuit_reuse.prompts import registry, sources
 from circuit_reuse.prompts.generate import generate
 from support import MODELS, SHARED
 
-
 PAIR = {
     "example": 0, "id": "a", "split": "train", "clean": "When Mary and John", "corrupt": "When John and Mary",
     "answer": " went", "distractors": [" met"], "corrupt_answer": None, "variant": "", "template": "",
@@ -69,7 +68,9 @@ def small_tokenizer(kind, alphabet):
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer = Tokenizer(models.WordLevel({}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, byte_level])
-    pieces = {piece for text in alphabet for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+    pieces = {
+        piece for text in alphabet for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)
+    }
     vocabulary = {piece: n for n, piece in enumerate(["?", *sorted(pieces)])}
     tokenizer.model = models.WordLevel(vocabulary, unk_token="?")
     return tokenizer

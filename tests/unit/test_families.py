@@ -121,7 +121,7 @@ def test_the_shape_is_read_from_the_config(family):
 
 
 def test_atp_is_the_limit_of_small_changes_and_edges_sum_to_it(family):
-    name, model, batch = family
+    _, model, batch = family
     found = attribution.score(model, batch, "atp", "logit_difference")
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
@@ -142,7 +142,9 @@ def test_atp_is_the_limit_of_small_changes_and_edges_sum_to_it(family):
     torch.testing.assert_close(total, found, rtol=1e-3, atol=1e-3 * found.abs().max().item())
     integrated = attribution.score(model, batch, "ig", "logit_difference", 3)
     total = edges.edge_scores(model, batch, "logit_difference", 3).sum(2)
-    torch.testing.assert_close(total, integrated, rtol=1e-3, atol=1e-3 * integrated.abs().max().item())
+    torch.testing.assert_close(
+        total, integrated, rtol=1e-3, atol=1e-3 * integrated.abs().max().item()
+    )
 
 
 def bare(model):

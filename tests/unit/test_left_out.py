@@ -1,6 +1,7 @@
 """What a model cannot do is a result: drawing until there are enough pairs, and leaving tasks out."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import job
@@ -23,7 +24,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows():
-    cfg = {"seed": 0, "held_out_share": 0.5, "examples": [0, 96], "task": {"family": "ioi", "options": {}}}
+    cfg = {
+        "seed": 0,
+        "held_out_share": 0.5,
+        "examples": [0, 96],
+        "task": {"family": "ioi", "options": {}},
+    }
     return pd.DataFrame(sources.rows("ioi", cfg))
 
 
@@ -151,7 +157,7 @@ def test_outputs_of_a_job_that_is_left_out_say_why(tmp_path):
     for path in outputs[:2]:
         assert str(left_out.record_of(path)) == "too few"
     for path in outputs:
-        text = open(path, "rb").read()
+        text = Path(path).read_bytes()
         assert text.startswith((b"\x89PNG", b"%PDF", b"PAR1")) or b"oo few" in text, path
 
 

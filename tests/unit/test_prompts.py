@@ -82,7 +82,9 @@ def test_greater_than_years_are_in_order(made):
         assert int(prompt.distractor) < start < int(prompt.answer) < later
     for _, _, prompt in generate("greater_than", 40, options={"form": "published"}):
         year = next(prompt.clean[s:e] for role, s, e in prompt.roles if role == "year")
-        assert prompt.clean.endswith(" 17") and int(prompt.distractor) < int(year) < int(prompt.answer)
+        assert prompt.clean.endswith(" 17") and int(prompt.distractor) < int(year) < int(
+            prompt.answer
+        )
 
 
 @pytest.mark.parametrize("corruption", ["random", "repeat_last", "repeat_all", "shuffled"])

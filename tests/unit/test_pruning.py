@@ -1,12 +1,13 @@
 """Iterative pruning: against a plain loop, on planted circuits, and on made-up scores."""
 
+import contextlib
 import logging
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import batching, interventions, jobs, models
+from circuit_reuse import attribution, batching, interventions, jobs, models
 from circuit_reuse.planted import recover, tasks
 from circuit_reuse.sequences import keeping, nodes, pruning, stages
 from hypothesis import given, settings
@@ -260,3 +261,46 @@ def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
     train, held_out = jobs.two(used, "mean")
     assert len(train) == 2 and list(held_out["length"]) == [6]
     assert list(jobs.two(used, "corrupt")[1]["length"]) == [6, 9]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_first_cut_keeps_the_limit_and_is_the_largest_of_its_order(seed):
+    """Made-up scores that fall evenly: the cut is what trying every number would give."""
+    rng = np.random.default_rng(seed)
+    names = [f"a{layer}.h{head}" for layer in range(6) for head in range(8)]
+    made = Made(names, rng.exponential(0.02, len(names)), np.zeros((len(names), len(names))))
+    order = [names[n] for n in np.argsort(made.single)]
+    walk = pruning.Walk("attribution", pruning.Limit(20), np.ones(1))
+    generator = pruning.first_cut(walk, order, made.full)
+    wanted, asked = next(generator), 0
+    with contextlib.suppress(StopIteration):
+        while True:
+            asked += 1
+            wanted = generator.send(np.array([[made.score(target)] for target in wanted]))
+    largest = max(
+        k for k in range(len(names)) if walk.limit.holds(100 * made.score(set(order[:k])))
+    )
+    assert walk.removed == frozenset(order[:largest]) and asked <= 6
+    assert walk.score == pytest.approx(100 * made.score(walk.removed))
+    assert [name for _, action, name, _ in walk.trace if action == "cut"] == order[:largest]
+
+
+@pytest.mark.parametrize("strategy", ["backward_first", "attribution"])
+def test_with_a_first_cut_a_circuit_is_within_the_limit_and_hardly_larger(small, digits, strategy):
+    """Against the full walk on an embedded model: fewer candidates, the same limit."""
+    found = {}
+    names = small.space.of_kinds()
+    values = attribution.score(small, next(batching.batches(digits, 10**6)), "atp", METRIC).mean(0)
+    scores = dict(zip(small.space.names, values.tolist(), strict=True))
+    for first in (False, True):
+        keeper = keeper_of(small, digits)
+        walk = pruning.Walk(strategy, pruning.Limit(20), np.ones(len(digits)))
+        order = pruning.passes(strategy, names, scores, (0,))
+        cut = next(pruning.passes("attribution", names, scores, ())) if first else ()
+        generator = pruning.steps(walk, order, keeper.full, False, cut)
+        keeping.run([walk], [generator], keeper, LOG)
+        score = 100 * keeper([walk.removed])[0].mean() / keeper.full.mean()
+        assert walk.limit.holds(score)
+        found[first] = (len(names) - len(walk.removed), walk.candidates)
+    assert found[True][0] <= found[False][0] + 2
+    assert found[True][1] <= found[False][1] + 5

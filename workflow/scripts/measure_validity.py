@@ -56,7 +56,9 @@ def table(found):
         row = prompts(task, 1)[0]
         text = f"{row['clean']} **{row['answer'].strip()}**".replace("\n", " / ")
         shares = mine.set_index("tokenizer")["valid"]
-        lines.append(f"| {task} | {text} | " + " | ".join(f"{100 * shares[n]:.0f}" for n in names) + " |")
+        lines.append(
+            f"| {task} | {text} | " + " | ".join(f"{100 * shares[n]:.0f}" for n in names) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -78,7 +80,9 @@ def accuracy(folder, count):
                     "preferred": (mine["clean_metric"].astype(float) > 0).mean(),
                 }
             )
-            print("{task}, {shots} shots: {accuracy:.2f} of {prompts}".format(**rows[-1]), flush=True)
+            print(
+                "{task}, {shots} shots: {accuracy:.2f} of {prompts}".format(**rows[-1]), flush=True
+            )
     return pd.DataFrame(rows)
 
 
@@ -100,8 +104,12 @@ def main():
     """Write results/tables/validity.csv or accuracy.csv, and with --docs the tables of docs/tasks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of folders with tokenizer.json")
-    parser.add_argument("--model", action="store_true", help="the folder is a model: measure its accuracy")
-    parser.add_argument("--count", type=int, default=48, help="prompts of each task that it answers")
+    parser.add_argument(
+        "--model", action="store_true", help="the folder is a model: measure its accuracy"
+    )
+    parser.add_argument(
+        "--count", type=int, default=48, help="prompts of each task that it answers"
+    )
     parser.add_argument("--docs", action="store_true", help="write the table of docs/tasks.md, too")
     asked = parser.parse_args()
     Path("results/tables").mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from circuit_reuse import circuits, effects, fingerprint, models, sharing, tables
+from circuit_reuse.left_out import LeftOut
 
 
 def task_effects(input, output, params, wildcards, threads, log):
@@ -89,7 +90,7 @@ def replaceable(tested, reference, replacement, log):
             len(lengths) - len(tested), len(lengths),
         )  # fmt: skip
     if tested.empty:
-        raise ValueError(
+        raise LeftOut(
             f"no held-out example can be tested with replacement {replacement!r}: none has the "
             "length of another; use more examples or ablation.replacement: corrupt"
         )

@@ -186,8 +186,11 @@ def prune(model, examples, points=20, strategy="backward_first", replacement="me
     names = model.space.of_kinds(("head", "mlp"))
     keeper = keeping.Keeper(model, train, train, replacement, METRIC, TOKENS)
     walk = pruning.Walk(strategy, pruning.Limit(points), np.ones(len(train)), order=0)
-    order = pruning.passes(strategy, names, {}, ("api", seed))
-    keeping.run([walk], [pruning.steps(walk, order, keeper.full, True)], keeper, LOG)
+    order, first = pruning.passes(strategy, names, {}, ("api", seed)), ()
+    if pruning.wanted_cut("auto", names):
+        means = score(model, examples, "atp").loc[train["example"]].mean()
+        first = next(pruning.passes("attribution", names, means.to_dict(), ()))
+    keeping.run([walk], [pruning.steps(walk, order, keeper.full, not first, first)], keeper, LOG)
     trace = pd.DataFrame(walk.trace, columns=["pass", "step", "component", "score"])
     return [name for name in names if name not in walk.removed], trace
 

@@ -206,16 +206,41 @@ def check_names(config):
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
             raise ConfigError(f"task_options.{name}: a custom task has no options")
-        check_options(registry.TASKS[name].family, options, f"task_options.{name}")
+        check_options(
+            registry.TASKS[name].family, options, f"task_options.{name}", registry.SETTINGS
+        )
+        check_settings(options, f"task_options.{name}")
 
 
-def check_options(kind, options, where):
-    """Options of a task must be parameters of its family; where: their key in the config."""
+# What the settings of any task may be (prompts.registry.SETTINGS).
+SETTINGS = {
+    "bos": ("auto", "always", "never", True, False),
+    "accuracy": ("top1", "preferred", "choice"),
+    "chat": (True, False),
+    "shots": tuple(range(17)),
+}
+
+
+def check_settings(options, where):
+    """Settings of a task must have a value that they may have."""
+    for name, values in SETTINGS.items():
+        # True is not the number 1.
+        if name in options and (type(options[name]), options[name]) not in [
+            (type(v), v) for v in values
+        ]:
+            allowed = "0 to 16" if name == "shots" else ", ".join(map(str, values))
+            raise ConfigError(
+                f"{where}.{name} is {options[name]!r}; allowed: {allowed}{nearest(options[name], values)}"
+            )
+
+
+def check_options(kind, options, where, settings=()):
+    """Options of a task must be parameters of its family, or of some settings; where: their key in the config."""
     import inspect
 
     from circuit_reuse.prompts.generate import family
 
-    known = list(inspect.signature(family(kind).example).parameters)[2:]
+    known = list(inspect.signature(family(kind).example).parameters)[2:] + list(settings)
     for option in options:
         if option not in known:
             allowed = ", ".join(known) or "none"
@@ -309,7 +334,9 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         except examples.ReaderError as problem:
             raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
         tried = rows[: count * settings["draws"]]
-        pairs = [examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried]
+        pairs = [
+            examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried
+        ]
         note_pairs(key, task["file"], model, tried, pairs)
         for split in ("train", "held_out"):
             try:

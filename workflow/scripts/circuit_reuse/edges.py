@@ -111,7 +111,10 @@ def edge_scores(model, batch, metric, steps=0):
     points = [torch.lerp(clean.embedding, corrupt.embedding, way) for way in ways]
     if has_post_norm(model):
         # What a head writes depends on the run, so the steps cannot be summed before they are wide.
-        return sum(scores_at(model, batch, metric, [point], clean, corrupt) for point in points) / steps
+        return (
+            sum(scores_at(model, batch, metric, [point], clean, corrupt) for point in points)
+            / steps
+        )
     return scores_at(model, batch, metric, points, clean, corrupt)
 
 
@@ -203,7 +206,9 @@ def check_architecture(model):
     attention = getattr(block, "attn", None)
     needed = [getattr(attention, name, None) for name in "qkv"]
     needed += [getattr(model.bridge, "ln_final", None)]
-    if any(getattr(part, "original_component", None) is None for part in needed) or not known_norms(model, block):
+    if any(getattr(part, "original_component", None) is None for part in needed) or not known_norms(
+        model, block
+    ):
         raise ValueError(
             "eap and eap-ig need queries, keys and values of their own, and norms before the attention, the "
             "MLP and the logits or after the attention and the MLP; this model's layers are built otherwise: "
@@ -263,7 +268,9 @@ def additive(model):
         total = torch.cat([piece for _, piece in Written(model, change)], dim=2).sum(1)
         expected = moved[FINAL]
         # A norm after the attention takes the heads' sum and gives what is added to the stream.
-        total = total + sum(moved[f"blocks.{n}.hook_attn_out"] - moved[post_hook(n)] for n in layers)
+        total = total + sum(
+            moved[f"blocks.{n}.hook_attn_out"] - moved[post_hook(n)] for n in layers
+        )
         limit = 1e-3 if model.dtype == torch.float32 else 5e-2
         gap = (total - expected).abs().max() / expected.abs().max().clamp_min(1e-9)
         model.shortcuts["additive"] = bool(gap < limit)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from circuit_reuse import batching, components, models, shortcuts
+from circuit_reuse.left_out import LeftOut
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def put_in(model, batch, clean, replacement, means):
         return run(model, batch.corrupt, batch.prefix)[1]
     length = batch.clean.shape[1]
     if length not in means:
-        raise ValueError(
+        raise LeftOut(
             f"mean ablation: no train example has {length} tokens, so there is no mean for "
             "the held-out ones; use more examples or another replacement"
         )
@@ -298,7 +299,7 @@ def donors(examples, seed):
     for length in sorted(set(lengths)):
         rows = numpy.flatnonzero(lengths == length)
         if len(rows) < 2:
-            raise ValueError(
+            raise LeftOut(
                 f"resample ablation needs two examples of each length; there is one of {length} "
                 "tokens; use more examples or another replacement"
             )

@@ -71,11 +71,17 @@ EXAMPLES = table(
     length=column(pa.int32(), "tokens of the clean prompt, with the BOS token and what is shared"),
     clean_tokens=column(TOKENS, "token ids"),
     corrupt_tokens=column(TOKENS, "token ids"),
-    answer=optional(pa.int32(), "token id of the answer where it first differs from the distractors"),
+    answer=optional(
+        pa.int32(), "token id of the answer where it first differs from the distractors"
+    ),
     distractors=column(TOKENS, "token ids of the distractors at the same place"),
     answer_tokens=column(TOKENS, "token ids of the whole answer"),
-    shared=column(pa.int32(), "first tokens of the answer that the distractors share: part of the prompt"),
-    choices=optional(pa.list_(TOKENS), "token ids of every variant of each label, the right one first"),
+    shared=column(
+        pa.int32(), "first tokens of the answer that the distractors share: part of the prompt"
+    ),
+    choices=optional(
+        pa.list_(TOKENS), "token ids of every variant of each label, the right one first"
+    ),
     positions=column(TOKENS, "token positions in which clean and corrupt differ"),
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
@@ -83,7 +89,9 @@ EXAMPLES = table(
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
     correct=optional(pa.bool_(), "whether the clean run answers correctly, with the whole answer"),
-    answer_log_probability=optional(pa.float32(), "of the whole answer after the clean prompt, nats"),
+    answer_log_probability=optional(
+        pa.float32(), "of the whole answer after the clean prompt, nats"
+    ),
     rank=optional(pa.int32(), "rank of the answer among all tokens in the clean run, from 1"),
 )
 SCORES = table(

@@ -9,6 +9,7 @@ import pandas as pd
 from circuit_reuse import examples as tokenising
 from circuit_reuse import fingerprint, jobs, models, progress, statistics, tables
 from circuit_reuse.contrast import measure, schemas, texts
+from circuit_reuse.left_out import LeftOut
 
 # All 2^n flips of n clusters give each value twice, so p is at least 2 / 2^n: 1 / 32 for 6.
 FEWEST = 6
@@ -81,7 +82,7 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
         if cfg["cluster"] == "words":
             clusters = texts.clusters_of(found)
     if len(set(clusters)) < FEWEST:
-        raise texts.TextError(
+        raise LeftOut(
             f"contrast.sets.{name} has {len(found)} train pairs in {len(set(clusters))} clusters; with fewer than "
             f"{FEWEST} no p can be below 0.05: use more pairs, or contrast.sets.{name}.cluster: pair, and say that "
             "what is shown holds for these words only"

@@ -1,4 +1,4 @@
-"""Multiple choice with lettered labels: which choice names the colour of an object.
+r"""Multiple choice with lettered labels: which choice names the colour of an object.
 
 "The ball is red. What colour is the ball?\nA: green\nB: red ...\nAnswer:" -> " B".  The corrupt prompt has
 the same choices in another order, so that the right colour stands beside another letter.
@@ -9,8 +9,16 @@ from circuit_reuse.prompts.base import Prompt, fill, templates
 
 TEMPLATES = [
     ("colour", "The {object} is {colour}. What colour is the {object}?{choices}\nAnswer:", False),
-    ("statement", "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:", False),
-    ("question", "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:", True),
+    (
+        "statement",
+        "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:",
+        False,
+    ),
+    (
+        "question",
+        "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:",
+        True,
+    ),
 ]
 COLOURS = "red blue green yellow black white pink orange".split()
 

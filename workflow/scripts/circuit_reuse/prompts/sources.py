@@ -16,10 +16,14 @@ def rows(task, cfg, file=None):
     if about["family"] == "custom":
         found = custom.rows(file, cfg["held_out_share"])
         lines = custom.demonstrations(found, shots)
-        found = [each for each in found if each["example"] not in {line["example"] for line in lines}]
+        found = [
+            each for each in found if each["example"] not in {line["example"] for line in lines}
+        ]
         return [solved_before(each, lines) for each in found[first:last]]
     settings = cfg["seed"], about["options"], about["family"]
-    lines = [row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))]
+    lines = [
+        row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))
+    ]
     made = generate(
         task, last, cfg["seed"], cfg["held_out_share"], about["options"], about["family"],
         {line["clean"] for line in lines},
@@ -35,7 +39,11 @@ def solved_before(row, lines):
         {**role, "start": role["start"] + len(before), "end": role["end"] + len(before)}
         for role in row["roles"]
     ]
-    return row | {"clean": before + row["clean"], "corrupt": before + row["corrupt"], "roles": roles}
+    return row | {
+        "clean": before + row["clean"],
+        "corrupt": before + row["corrupt"],
+        "roles": roles,
+    }
 
 
 def row(index, split, prompt):

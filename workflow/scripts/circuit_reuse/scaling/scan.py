@@ -7,6 +7,7 @@ import torch
 from torch import einsum
 
 from circuit_reuse import ablation, batching, circuits, effects, interventions, models, tables
+from circuit_reuse.left_out import LeftOut
 from circuit_reuse.scaling import schemas, stages
 
 
@@ -43,7 +44,7 @@ def scan(model, table, reference, cfg, tokens, stream, log):
         parts.append(rows)
         log.info("%s: %d rows in %.1f s", replacement, len(rows), time.monotonic() - began)
     if not parts:
-        raise ValueError(
+        raise LeftOut(
             f"no head can be replaced by {' or '.join(cfg['replacements'])} on these examples; add "
             "corrupt to scaling.replacements"
         )

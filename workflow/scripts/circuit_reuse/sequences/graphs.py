@@ -50,4 +50,7 @@ def nodes_of(table):
 
 def ends_of(table):
     """The components at either end of some edges; of a shared key or value, every head."""
-    return {*table["writer"], *(node for reader in table["reader"] for node in components_of(reader))}
+    return {
+        *table["writer"],
+        *(node for reader in table["reader"] for node in components_of(reader)),
+    }

@@ -16,8 +16,9 @@ from circuit_reuse import batching, components, interventions, models, progress
 
 # What the streams of all walks may take at least; on a GPU a quarter of what is free.
 STREAM_BYTES = 2 * 2**30
-# Tokens of a run on a processor, where larger ones gain little.
-FIXED_TOKENS = 512
+# Tokens of a run on a processor, where larger ones gain little; and products of a run (tokens by
+# weights), above which one circuit keeps all cores working.
+FIXED_TOKENS, FIXED_PRODUCTS = 512, 2 * 10**9
 
 
 class Keeper:
@@ -36,6 +37,8 @@ class Keeper:
         self.examples = examples.reset_index(drop=True)
         self.reference, self.fixed = reference, model.device.type == "cpu"
         self.used, self.prepared, self.runs, self.asked = {}, [], 0, 0
+        # Of the layers; the embedding is looked up.
+        self.weights = sum(weight.numel() for block in model.bridge.blocks for weight in block.original_component.parameters())  # fmt: skip
         found = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}  # fmt: skip
         self.full = np.empty(len(self.examples))
         for batch in batching.batches(self.examples, tokens, model.device):
@@ -165,9 +168,12 @@ class Keeper:
 
         On a processor always as many, filled up where there are fewer: matrix products of
         another shape round otherwise, and a metric must not depend on what else was asked for.
+        Of a large model each has a run of its own, so that none is filled up with copies.
         """
-        tokens = FIXED_TOKENS if self.fixed else self.tokens
-        return max(1, tokens // base.tokens.numel())
+        count = base.tokens.numel()
+        if not self.fixed:
+            return max(1, self.tokens // count)
+        return max(1, min(FIXED_TOKENS // count, FIXED_PRODUCTS // (count * self.weights)))
 
     def room(self):
         """How many walks can keep their streams; the others start from the clean run."""

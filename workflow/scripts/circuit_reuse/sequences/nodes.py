@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse import circuits, effects, jobs, models, sharing, tables
+from circuit_reuse.left_out import LeftOut
 from circuit_reuse.sequences import keeping, named, pruning, schemas, stages
 
 
@@ -26,12 +27,14 @@ def prune_task(input, output, params, wildcards, threads, log):
     stream = (cfg["seed"], wildcards.model, wildcards.task, "prune")
     scores = attributions(input.scores, train, names)
     walks = pruning.planned(cfg, len(train), stream)
+    cut = next(pruning.passes("attribution", names, scores, stream)) if pruning.wanted_cut(cfg["first_cut"], names) else ()  # fmt: skip
     generators = [
         pruning.steps(
             walk,
             pruning.passes(walk.strategy, names, scores, (*stream, "order", walk.order)),
             keeper.full,
             cfg["add_back"] and walk.strategy not in pruning.SINGLE,
+            cut,
         )
         for walk in walks
     ]
@@ -100,11 +103,11 @@ def attributions(path, train, names):
 def check_empty(empty, cfg, task):
     """A limit that the empty circuit meets asks for nothing.
 
-    raises: ValueError that names the thresholds
+    raises: LeftOut that names the thresholds
     """
     met = [t for t in cfg["thresholds"] if pruning.Limit(t, cfg["two_sided"]).holds(empty)]
     if met:
-        raise ValueError(
+        raise LeftOut(
             f"task {task!r}: with every head and MLP replaced the score is still {empty:.1f} per cent, "
             f"so the empty circuit meets sequences.pruning.thresholds: {', '.join(f'{t:g}' for t in met)}; use "
             "smaller ones, another sequences.replacement, or leave the task out of sequences"

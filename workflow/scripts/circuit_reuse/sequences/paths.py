@@ -91,7 +91,10 @@ def own_run(model, base, instead, removed, circuit):
             moved = z @ blocks[layer].attn.W_O[head].to(z.dtype)
             if post:
                 # What is added to the stream is the norm of the heads' sum, computed again.
-                norm, attended = blocks[layer].ln1_post.original_component, kept[edges.post_hook(layer)]
+                norm, attended = (
+                    blocks[layer].ln1_post.original_component,
+                    kept[edges.post_hook(layer)],
+                )
                 moved = norm(attended + moved) - norm(attended)
             change[name] = moved
     return Own(change, kept, last)
@@ -104,7 +107,9 @@ def patched(model, base, instead, removed, own, reader, writers):
     writers: names;  returns: [writer * example, vocabulary], writers outermost
     """
     count, block = len(writers), model.bridge.blocks[reader.layer]
-    change = torch.cat([own.change[name].expand_as(base_stream(block, own, reader)) for name in writers])
+    change = torch.cat(
+        [own.change[name].expand_as(base_stream(block, own, reader)) for name in writers]
+    )
     begin = own.streams[f"blocks.{reader.layer}.hook_resid_pre"].repeat(count, 1, 1)
     hook = {
         "mlp": lambda: (f"blocks.{reader.layer}.mlp.hook_in", reads_mlp(block, own, reader, change, count)),

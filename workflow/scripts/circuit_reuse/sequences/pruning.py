@@ -1,6 +1,7 @@
 """Iterative pruning of nodes: take out one component after the other while the score holds.
 
-A walk goes through the components in some order and takes each one out for good if the circuit
+On a large model a walk begins with a first cut: the components of least attribution go at once, as
+many as the limit allows.  A walk goes through the components in some order and takes each one out for good if the circuit
 that is left still scores enough; passes follow until one changes nothing.  What is left depends
 on the order, so many walks are made.  A walk is a generator that asks for circuits to be run, so
 that many walks run side by side, each batch holding a candidate of every one (sequences.keeping).
@@ -16,6 +17,8 @@ from circuit_reuse import circuits, components
 
 SINGLE = ("backward", "forward")
 ALTERNATING = ("backward_first", "forward_first")
+# From so many components on, trying them one by one from the start takes longer than it tells.
+MANY = 100
 STRATEGIES = (*SINGLE, *ALTERNATING, "attribution", "random")
 
 
@@ -49,7 +52,7 @@ class Walk:
     weights:  [example], how often an example counts
     removed:  what is out so far;  after a walk `pruned` is the result before components were
               added back
-    trace:    [(pass, remove or add, component, score after)] in order
+    trace:    [(pass, cut, remove or add, component, score after)] in order; pass 0 is the first cut
     """
 
     strategy: str
@@ -105,19 +108,45 @@ def passes(strategy, names, scores, stream):
         backward = not backward
 
 
-def steps(walk, orders, full, add_back):
+def wanted_cut(asked, names):
+    """Whether walks begin with a first cut: always, never, or auto (of many components)."""
+    return asked == "always" or (asked == "auto" and len(names) > MANY)
+
+
+def steps(walk, orders, full, add_back, first=()):
     """The walk as a generator: yields lists of sets to take out, gets [set, example] metrics.
 
     orders:   iterator of the order of each pass
     full:     [example], metric of the full model
     add_back: whether to try, at the end, to put components back so that others can go
+    first:    components for the first cut, least important first; none without one
     """
+    if first:
+        yield from first_cut(walk, list(first), full)
     yield from prune(walk, orders, full, frozenset())
     walk.pruned, walk.score_pruned = walk.removed, walk.score
     while add_back and walk.removed:
         improved = yield from put_back(walk, orders, full)
         if not improved:
             return
+
+
+def first_cut(walk, order, full):
+    """Take out as many of the first components as the limit allows, found by halving.
+
+    As many is one that holds while one more does not; a larger number may hold again, since scores
+    need not fall evenly.  What is left is within the limit, as after every step.
+    """
+    low, high, score = 0, len(order), walk.score
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = float(walk.scored((yield [frozenset(order[:middle])]), full)[0])
+        if walk.limit.holds(found):
+            low, score = middle, found
+        else:
+            high = middle
+    walk.removed, walk.score = frozenset(order[:low]), score
+    walk.trace += [(0, "cut", name, score) for name in order[:low]]
 
 
 def prune(walk, orders, full, protected):

@@ -51,8 +51,10 @@ STEPS = table(
     order=ORDER,
     draw=DRAW,
     step=column(pa.int32(), "number of the change, from 1"),
-    in_pass=column(pa.int32(), "number of the pass, from 1"),
-    action=column(pa.string(), "remove, or add (put back at the end)"),
+    in_pass=column(pa.int32(), "number of the pass, from 1; 0 for the first cut"),
+    action=column(
+        pa.string(), "remove, add (put back at the end), or cut (all at once, by attribution)"
+    ),
     component=column(pa.string(), "component that was taken out or put back"),
     size=column(pa.int32(), "components left"),
     score=column(pa.float64(), "score then, per cent of full, on the examples pruned on"),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from circuit_reuse import circuits, statistics
+from circuit_reuse.left_out import LeftOut
 
 KINDS = ("head", "mlp")
 
@@ -23,10 +24,10 @@ def share_interval(values, full, resamples, stream):
 def check_task(full, task, model):
     """A score in per cent needs a full model that does the task.
 
-    raises: ValueError if the mean metric is not positive
+    raises: LeftOut if the mean metric is not positive
     """
     if np.mean(full) <= 0:
-        raise ValueError(
+        raise LeftOut(
             f"{model} does not do {task}: its mean metric is {np.mean(full):.2f}, so per cent of it "
             "mean nothing; leave the task out of sequences for this model, or see what it answers "
             "with examples.correct_only: true"

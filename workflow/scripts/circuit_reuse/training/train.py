@@ -77,7 +77,11 @@ def held_out(tokenizer, end, count=100):
     """Held-out examples by task: [(task, lengths, tokens, answer, distractor)]."""
     tests = []
     for task in LEARNED:
-        prompts = [p for _, split, p in generate(task, 2 * count, 1, options=LEARNED[task].options) if split == "held_out"]
+        prompts = [
+            p
+            for _, split, p in generate(task, 2 * count, 1, options=LEARNED[task].options)
+            if split == "held_out"
+        ]
         rows = [[end, *tokenizer.encode(prompt.clean).ids] for prompt in prompts]
         tokens = torch.full((len(rows), max(map(len, rows))), end)
         for index, row in enumerate(rows):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from circuit_reuse import batching, circuits, jobs, models
+from circuit_reuse.left_out import LeftOut
 from circuit_reuse.weights import files, masks, matrices, nodes, outcomes, pools, schemas
 
 # Of the train examples, the share on which the size of a mask is chosen, and at most so many.
@@ -52,7 +53,7 @@ def check_empty(job, target, task):
     """
     empty = job.losses(~job.all_nodes())[0]
     if empty <= target:
-        raise ValueError(
+        raise LeftOut(
             f"task {task!r}: with every node replaced the loss is {empty:.3f} nats, within the target of "
             f"{target:.3f}, so no circuit is needed; use a smaller weights.masks.target, another "
             "weights.replacement, or leave the task out of weights.tasks"

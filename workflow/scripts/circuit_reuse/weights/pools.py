@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from circuit_reuse.left_out import LeftOut
+
 CONTROLS = ("non_circuit", "matrix", "quantile", "touching", "window", "layer")
 # How far beyond the range of the circuit's sizes in a group a match may lie.
 BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
 
 
-class PoolTooSmall(ValueError):
+class PoolTooSmall(LeftOut):
     """There are too few weights outside the circuit for a control as large as it."""
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from circuit_reuse import circuits, jobs, models
+from circuit_reuse.left_out import LeftOut
 from circuit_reuse.weights import mask_stage, matrices, nodes, pools, schemas, sweep
 
 BINS = 40
@@ -72,7 +73,7 @@ def check(weights, wildcards):
     raises: ValueError
     """
     if not len(weights.inside()):
-        raise ValueError(
+        raise LeftOut(
             f"the circuit of {wildcards.task} in {wildcards.model} joins no two active nodes, so it "
             "has no weights; lower weights.masks.target or weights.masks.coefficients"
         )
