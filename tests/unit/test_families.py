@@ -224,7 +224,7 @@ def test_the_shortcuts_work_on_every_family(family):
 
 def test_parts_of_heads_make_up_their_output(family):
     """Pattern and values give z; with grouped queries a value is that of the head's group."""
-    name, model, batch = family
+    _, model, batch = family
     base, _ = parts.capture(model, batch.corrupt, parts.PLACES)
     _, clean = parts.capture(model, batch.clean, parts.PLACES)
     sets = [[parts.Patch("z", 0, h) for h in range(4)],
