@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from circuit_reuse import fingerprint
+
 MOST = 4
 
 
@@ -19,6 +21,7 @@ def tell(input, output, params, wildcards, threads, log):
         "sentences": sentences,
         "models": {
             name: {key: each[key] for key in ("fingerprint", "parameters", "layers", "heads")}
+            | {"rounding": fingerprint.rounding(each)}
             for name, each in models.items()
         },
     }

@@ -6,7 +6,7 @@ Standard library and the tokenizer only.
 import shutil
 from functools import cache
 
-from circuit_reuse import checks
+from circuit_reuse import checks, sources
 from circuit_reuse.checks import ConfigError
 from circuit_reuse.prompts import registry, sequence
 from circuit_reuse.sequences import files
@@ -17,7 +17,7 @@ KINDS = ("tasks", "variants", "foreign", "probes")
 def check(config, folders):
     """Check the block and fill in what it leaves open, in place; after checks.check.
 
-    folders: those in which models and files must lie
+    folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
     block = config["sequences"]
@@ -40,7 +40,7 @@ def check(config, folders):
             )
     checks.check_examples(config, "sequences.examples", block["examples"])
     check_choices(block)
-    check_circuits(config, folders, spaces)
+    check_circuits(config, spaces)
 
 
 def declared(task, config):
@@ -71,7 +71,7 @@ def check_sequence(task, config):
     block = config["sequences"]
     studied = [task for kind in KINDS for task in block[kind]]
     for model in block["models"] if task in studied else config["models"]:
-        folder = config["model_sources"][model].get("path")
+        folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
             continue
         wrong = sequence.multi_token(tokenizer_of(folder), members, options.get("largest"))
@@ -122,13 +122,13 @@ def check_choices(block):
         )
 
 
-def check_circuits(config, folders, spaces):
+def check_circuits(config, spaces):
     """Circuit files must be readable, and name components that their models have."""
     block = config["sequences"]
     known = [*registry.TASKS, *config["custom_tasks"]]
     for name, entry in block["circuits"].items():
         key = f"sequences.circuits.{name}"
-        path = checks.inside(entry["file"], folders, f"{key}.file")
+        path = checks.readable(entry["file"], f"{key}.file")
         if not path.is_file():
             raise ConfigError(f"{key}.file: there is no file {entry['file']}")
         for model in entry["models"]:
