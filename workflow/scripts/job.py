@@ -32,8 +32,11 @@ SYSTEM = {
 }
 
 
-def start(snakemake, script):
-    """Run an adapter for the current job, in the warm worker or here, and exit on failure."""
+def start(snakemake, script, alone=False):
+    """Run an adapter for the current job, in the warm worker or here, and exit on failure.
+
+    alone: never in the warm worker, which has imported libraries with settings of its own (HF_HUB_OFFLINE)
+    """
     import warm
 
     request = {
@@ -47,7 +50,7 @@ def start(snakemake, script):
         "log": str(snakemake.log[0]),
     }
     try:
-        code = warm.call(request, waits=bool(snakemake.resources.get("gpu")))
+        code = None if alone else warm.call(request, waits=bool(snakemake.resources.get("gpu")))
         if code is None:
             code = perform(request)
     except KeyboardInterrupt:

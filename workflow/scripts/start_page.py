@@ -12,6 +12,8 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
+from circuit_reuse import sources
+
 # Category of the study in the report, and the figures and page to begin with.
 STUDIES = {
     "reuse": ("Reuse figures", ["effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"]),
@@ -137,7 +139,7 @@ def content(config, folder):
 
 def source(about):
     """Where a model's weights come from."""
-    return f"{about['hub']} at {about['revision']}" if "hub" in about else about.get("path", "-")
+    return sources.label(about) if about else "-"
 
 
 def summary(folder, since):

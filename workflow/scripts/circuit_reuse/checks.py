@@ -6,10 +6,11 @@ Standard library, jsonschema and yaml only, plus the tokenizer for a custom file
 
 import difflib
 import math
+import os
 import warnings
 from pathlib import Path
 
-from circuit_reuse import fingerprint
+from circuit_reuse import fingerprint, gguf_header, sources
 from circuit_reuse.prompts import registry
 
 MOST_SHARDS = 1000
@@ -30,7 +31,7 @@ class ConfigNote(UserWarning):
 def check(config, project, directory):
     """Check a config and fill in its defaults, in place.
 
-    project:   the project's folder, in which models and custom files must lie
+    project:   the project's folder
     directory: the folder that the workflow runs in, to which paths are relative
     raises:    ConfigError with the first mistake
     """
@@ -133,8 +134,11 @@ def explain(error):
     if error.validator == "oneOf" and "custom_tasks" in where:
         return f"{where} needs either file or sequence; found: {', '.join(value) or 'none'}"
     if error.validator == "oneOf" and "model_sources" in where:
+        if where.endswith(".package"):
+            return f"{where} is {value!r}; it must be the name of a package, or a list of {{name, version, file}}"
         return (
-            f"{where} needs either path, or hub and revision; found: {', '.join(value) or 'none'}"
+            f"{where} needs either path, or hub and revision, or package and sha256; found: "
+            f"{', '.join(value) or 'none'}"
         )
     limits = {
         "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than",
@@ -249,31 +253,48 @@ def check_options(kind, options, where, settings=()):
             )
 
 
-def inside(path, folders, key):
-    """The path, if it lies in one of the folders.
+def readable(path, key):
+    """The full path, anywhere on disk, if what is there can be read; whether anything is there is not looked at.
 
-    raises: ConfigError for a path that leads out of the project
+    raises: ConfigError for a path that cannot be read
     """
-    full = Path(path).resolve()
-    if not any(full.is_relative_to(Path(folder).resolve()) for folder in folders):
-        raise ConfigError(f"{key}: {path!r} leads out of the project; use a path inside it")
+    if str(path).startswith("~"):
+        raise ConfigError(f"{key}: {path!r} is taken as it is, ~ is no home folder; write the full path")  # fmt: skip
+    try:
+        full = Path(path).resolve()
+        mode = os.R_OK | os.X_OK if full.is_dir() else os.R_OK
+        if full.exists() and not os.access(full, mode):
+            raise PermissionError("no permission")
+    except (OSError, RuntimeError) as problem:
+        raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None  # fmt: skip
     return full
 
 
 def check_model(name, config, folders):
-    """A local model must have safetensors weights and a tokenizer; returns its shape."""
-    source = config["model_sources"][name]
-    if "path" not in source:
-        return None
-    key = f"model_sources.{name}.path"
-    inside(source["path"], folders, key)
+    """A model that is there must have safetensors weights and a tokenizer, or be a GGUF file that can be converted.
+
+    folders: the project's and the one that the workflow runs in
+    returns: its shape; None for one that is still to be fetched
+    """
+    source, key = config["model_sources"][name], f"model_sources.{name}"
+    if problem := sources.problem(source):
+        raise ConfigError(f"{key}{problem}")
+    if "path" in source:
+        key = f"{key}.path"
+        readable(source["path"], key)
+    folder = sources.folder(name, source, folders[-1])
     try:
-        fingerprint.files(source["path"])
-        fingerprint.check_intact(source["path"])
-        space = fingerprint.shape(source["path"])
+        if sources.kind(source) == "gguf":
+            header = gguf_header.check(source["path"])
+            if folder is None:
+                return gguf_header.shape(header)
+        if folder is None:
+            return None
+        fingerprint.files(folder)
+        fingerprint.check_intact(folder)
+        return fingerprint.shape(folder)
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
-    return space
 
 
 def check_room(name, config, space):
@@ -309,7 +330,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
     if "sequence" in task:
         return
     key = f"custom_tasks.{name}.file"
-    path = inside(task["file"], folders, key)
+    path = readable(task["file"], key)
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {task['file']}")
     settings = config["examples"]
@@ -325,7 +346,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
     if len(rows) < count:
         raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
     for model in names:
-        folder = config["model_sources"][model].get("path")
+        folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
             continue
         settings_of = registry.settings(name, config)

@@ -10,7 +10,7 @@ from circuit_reuse.weights import checks as weights
 def check(config, project, directory):
     """Check a config with all that it names, and fill in its defaults, in place.
 
-    project:   the project's folder, in which models and custom files must lie
+    project:   the project's folder
     directory: the folder that the workflow runs in, to which paths are relative
     raises:    ConfigError (or ModelError, for a model's own files) with the first mistake, in one line
     """

@@ -27,12 +27,18 @@ class ModelError(ValueError):
 def files(folder):
     """The files that make up a model, in a fixed order.
 
-    raises: ModelError if the folder, its config, weights or tokenizer are missing, or if
-            there are only pickled weights
+    raises: ModelError if the folder, its config, weights or tokenizer are missing, if there are
+            only pickled weights, or if a link leads to a file that is gone
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.exists():
+            raise ModelError(
+                f"{path} is a link to {path.readlink()}, which is gone (a cache of the Hugging Face hub that was "
+                f"cleared or moved, or HF_HOME of another machine): remove {folder} and run again to fetch the model again"
+            )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no config.json, so it is not a Hugging Face model")
     weights = sorted(folder.glob("*.safetensors"))
@@ -198,11 +204,46 @@ def parallel(folder):
     return config.get("model_type") in ("gptj", "phi") or bool(config.get("parallel_attn", False))
 
 
+def origin(folder):
+    """What origin.json of a folder that was fetched or converted says, in the words of model.json.
+
+    returns: origin (where the weights come from), quantisation (what they were rounded to, such as Q4_1, before they
+             were dequantised) and bits_per_weight (of the rounded weights); None where it is not known
+    """
+    path = Path(folder) / "origin.json"
+    about = json_object(path) if path.is_file() else {}
+    source = about.get("source", {})
+    if "hub" in about:
+        name = f"{about['hub']} at {about.get('commit')}"
+    elif isinstance(source.get("package"), list):
+        name = ", ".join(f"{each['name']} {each['version']}" for each in source["package"])
+    elif "package" in source:
+        name = f"{source['package']} {source['version']}"
+    else:
+        name = source.get("path")
+    return {
+        "origin": name,
+        "quantisation": about.get("quantisation"),
+        "bits_per_weight": about.get("bits_per_weight"),
+    }
+
+
+def rounding(about):
+    """What a reader must know of a model's weights, as the end of a sentence; empty for weights as published.
+
+    about: what model.json says
+    """
+    kind = about.get("quantisation")
+    if not kind:
+        return ""
+    return f"weights rounded to {about['bits_per_weight']:.1f} bits each on average ({kind}), dequantised to float32"
+
+
 def describe(folder):
     """Everything later stages need to know of a model without loading it."""
     config = config_of(folder)
     space = shape(folder)
-    return {
+    return origin(folder) | {
         "fingerprint": fingerprint(folder),
         "family": config.get("model_type", "unknown"),
         "parameters": parameters(folder),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import left_out
+from circuit_reuse import fingerprint, left_out
 
 MOST = 4
 
@@ -24,6 +24,7 @@ def tell(input, output, params, wildcards, threads, log):
         "sentences": sentences,
         "models": {
             name: {key: each[key] for key in ("fingerprint", "parameters", "layers", "heads")}
+            | {"rounding": fingerprint.rounding(each)}
             for name, each in models.items()
         },
     }

@@ -2,7 +2,7 @@
 
 import math
 
-from circuit_reuse import checks, circuit_files, components, fingerprint
+from circuit_reuse import checks, circuit_files, components, fingerprint, sources
 from circuit_reuse.checks import ConfigError
 from circuit_reuse.components import Space
 from circuit_reuse.contrast import budget
@@ -16,7 +16,7 @@ SIDE = ("model", "set", "recipe", "rule", "condition")
 def check(config, folders):
     """Check the block and fill in what it leaves open, in place; after checks.check.
 
-    folders: those in which models and files must lie
+    folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
     spaces = checks.study_models("contrast", config, folders)
@@ -27,7 +27,7 @@ def check(config, folders):
     check_recipes(block)
     check_tests(config)
     check_budgets(block, spaces)
-    shapes = check_circuits(config, folders, spaces)
+    shapes = check_circuits(config, spaces)
     check_pairs(block, spaces, shapes)
 
 
@@ -59,7 +59,7 @@ def check_set(name, each, config, folders):
         for side in ("first", "second"):
             if not each[side]:
                 raise ConfigError(f"{key} has no {side}, the value of the column set that tells unpaired texts apart")  # fmt: skip
-    path = checks.inside(each["file"], folders, f"{key}.file")
+    path = checks.readable(each["file"], f"{key}.file")
     if not path.is_file():
         raise ConfigError(f"{key}.file: there is no file {each['file']}")
     check_texts(key, path, each, config)
@@ -82,7 +82,7 @@ def check_texts(key, path, each, config):
     if min(counts) < 6:
         raise ConfigError(f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 6")  # fmt: skip
     for model in block["models"]:
-        folder = config["model_sources"][model].get("path")
+        folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
             continue
         reader = examples.reader(folder, registry.BOS.get(each["bos"], each["bos"]))
@@ -150,12 +150,12 @@ def check_budgets(block, spaces):
                     raise ConfigError(f"contrast.{key}: {value:g} is more than the {total} dimensions that all of {model} costs")  # fmt: skip
 
 
-def check_circuits(config, folders, spaces):
+def check_circuits(config, spaces):
     """Circuit files must be of the models that they are for; returns {name: Space}, where it is known."""
     block, found = config["contrast"], {}
     for name, each in block["circuits"].items():
         key = f"contrast.circuits.{name}"
-        path = checks.inside(each["file"], folders, f"{key}.file")
+        path = checks.readable(each["file"], f"{key}.file")
         for model in each["models"]:
             if model not in block["models"]:
                 raise ConfigError(

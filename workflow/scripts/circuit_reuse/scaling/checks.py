@@ -10,7 +10,7 @@ from circuit_reuse.scaling.columns import TableError, tasks_of
 def check(config, folders):
     """Check the block and fill in the models, in place; after checks.check.
 
-    folders: those in which models and files must lie
+    folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
     block = config["scaling"]
@@ -29,7 +29,7 @@ def check(config, folders):
         )
     check_choices(block)
     for name, table in block["tables"].items():
-        check_table(f"scaling.tables.{name}.file", table["file"], folders)
+        check_table(f"scaling.tables.{name}.file", table["file"])
 
 
 def check_choices(block):
@@ -64,9 +64,9 @@ def check_choices(block):
             raise ConfigError(f"scaling.transfer.pairs: {pair[0]!r} is paired with itself")
 
 
-def check_table(key, file, folders):
+def check_table(key, file):
     """A joint table must be there and have the columns of one."""
-    path = checks.inside(file, folders, key)
+    path = checks.readable(file, key)
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {file}")
     with path.open(newline="", encoding="utf-8") as stream:

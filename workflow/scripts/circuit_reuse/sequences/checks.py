@@ -16,7 +16,7 @@ KINDS = ("tasks", "variants", "foreign", "probes")
 def check(config, folders):
     """Check the block and fill in what it leaves open, in place; after checks.check.
 
-    folders: those in which models and files must lie
+    folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
     block = config["sequences"]
@@ -39,7 +39,7 @@ def check(config, folders):
             )
     checks.check_examples(config, "sequences.examples", block["examples"])
     check_choices(block)
-    check_circuits(config, folders, spaces)
+    check_circuits(config, spaces)
 
 
 def declared(task, config):
@@ -100,13 +100,13 @@ def check_choices(block):
         )
 
 
-def check_circuits(config, folders, spaces):
+def check_circuits(config, spaces):
     """Circuit files must be readable, and name components that their models have."""
     block = config["sequences"]
     known = [*registry.TASKS, *config["custom_tasks"]]
     for name, entry in block["circuits"].items():
         key = f"sequences.circuits.{name}"
-        path = checks.inside(entry["file"], folders, f"{key}.file")
+        path = checks.readable(entry["file"], f"{key}.file")
         if not path.is_file():
             raise ConfigError(f"{key}.file: there is no file {entry['file']}")
         for model in entry["models"]:

@@ -2,21 +2,21 @@
 
 import math
 
-from circuit_reuse import checks, fingerprint
+from circuit_reuse import checks, fingerprint, sources
 from circuit_reuse.checks import ConfigError
 
 
 def check(config, folders):
     """Check the block and fill in what it leaves open, in place; after checks.check.
 
-    folders: those in which models and files must lie
+    folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
     checks.study_models("weights", config, folders)
     checks.study_tasks("weights", "tasks", config, folders)
     checks.check_examples(config, "weights.examples", config["weights"]["examples"])
     check_sweep(config)
-    check_files(config, folders)
+    check_files(config)
 
 
 def check_sweep(config):
@@ -48,7 +48,7 @@ def check_sweep(config):
         )
 
 
-def check_files(config, folders):
+def check_files(config):
     """Masks from files must be of the models that they are for."""
     block = config["weights"]
     for model, tasks in block["masks"]["files"].items():
@@ -64,7 +64,7 @@ def check_files(config, folders):
                     f"{key}.{task}: {task!r} is not in weights.tasks ({', '.join(block['tasks'])})"
                     + checks.nearest(task, block["tasks"])
                 )
-            path = checks.inside(file, folders, f"{key}.{task}")
+            path = checks.readable(file, f"{key}.{task}")
             if path.name == "masks.parquet" and path.parts[-3:-2] == ("weights",):
                 raise ConfigError(
                     f"{key}.{task}: {file} is where this study writes its masks, so it would be "
@@ -72,7 +72,7 @@ def check_files(config, folders):
                 )
             if not path.is_file():
                 raise ConfigError(f"{key}.{task}: there is no file {file}")
-            folder = config["model_sources"][model].get("path")
+            folder = sources.folder(model, config["model_sources"][model])
             if folder:
                 check_file(f"{key}.{task}", path, fingerprint.fingerprint(folder))
 
