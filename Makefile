@@ -8,12 +8,17 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run explain validate report test site faults slurm test-cluster bench validity accuracy lint format docs lock clean
+.PHONY: run real explain validate report test site faults slurm test-cluster bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory results/report.html
 	@echo "Open results/report.html in a browser; figures are in results/figures, tables in results/tables."
+
+# All five studies on a real model, fetched once; the first line of the config says how long that takes.
+REAL ?= config/smollm2.yaml
+real: $(VENV)/done
+	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml $(filter-out config/smollm2.yaml,$(REAL)) $(ARGS)"
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst
