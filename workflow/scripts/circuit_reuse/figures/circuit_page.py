@@ -18,14 +18,17 @@ TEMPLATE = Path(__file__).resolve().parents[3] / "report" / "circuits.html"
 def draw(input, output, params, wildcards, threads, log):
     """All diagrams, and the page; see draw_circuits.py."""
     cfg, model = params.cfg, wildcards.model
-    edges = {task: tables.read(path, schemas.PATHS) for task, path in zip(cfg["of"], input.edges, strict=True)}  # fmt: skip
+    edges = {Path(path).parts[-2]: tables.read(path, schemas.PATHS) for path in input.edges}
+    missing = set(cfg["of"]) - set(edges)
+    cfg = cfg | {"of": [task for task in cfg["of"] if task in edges]}
     members = membership(tables.read(input.circuits, schemas.NAMED), cfg["of"])
     titles = cfg["titles"]
     colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
     shown = {name: [t for t in tasks if t in colours] for name, tasks in members.items()}
     wanted = {}
     for path in map(Path, output.diagrams):
-        wanted.setdefault(path.stem, []).append(path)
+        if path.stem not in missing:
+            wanted.setdefault(path.stem, []).append(path)
     for name, paths in wanted.items():
         chosen = {task: edges[task] for task in ([name] if name in edges else colours)}
         title = f"{titles[name]}, {model}" if name in edges else f"{', '.join(titles[t] for t in chosen)}, {model}"  # fmt: skip

@@ -1,6 +1,7 @@
 """Which circuits are compared: those of the tasks, their unions and intersections, files, random ones."""
 
 import itertools
+from pathlib import Path
 
 from circuit_reuse import circuits, comparison, components, fingerprint, tables
 from circuit_reuse.sequences import files, schemas, stages
@@ -27,7 +28,8 @@ def name_circuits(input, output, params, wildcards, threads, log):
     about = fingerprint.read_description(input.about)
     space = fingerprint.shape(fingerprint.folder_of(input.model))
     rows = []
-    for task, path in zip(cfg["of"], input.pruned, strict=True):
+    for path in map(Path, input.pruned):
+        task = path.parts[-2]
         table = tables.read(path, schemas.PRUNED)
         rows += of_task(table, task, cfg)
         rows += [
@@ -35,7 +37,7 @@ def name_circuits(input, output, params, wildcards, threads, log):
             for name, circuit in of_files(cfg["circuits"], space, task, wildcards.model).items()
         ]
     mine = {each["task"]: each["components"] for each in rows if each["kind"] == "task"}
-    rows += combined({task: mine[task] for task in cfg["tasks"]})
+    rows += combined({task: mine[task] for task in cfg["tasks"] if task in mine})
     rows += random_rows(rows, space, cfg["random_sets"], (cfg["seed"], wildcards.model))
     found = overlaps(rows, space)
     tables.write(output.circuits, schemas.NAMED, rows, cfg=cfg, model=about["fingerprint"])
