@@ -1,6 +1,7 @@
 """Every mistake gets one clear message before any job: key, value, allowed, nearest name."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -62,8 +63,15 @@ def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
         ("ablation.replacement", "median", ["'median'", "mean"]),
         ("ablation.directions", ["keep"], ["ablation.directions", "remove"]),
         ("task_options", {"digits": {"stride": 2}}, ["task_options.digits.stride", "step"]),
-        ("model_sources.tiny-gpt2-medium", {"path": "../../etc"}, ["leads out of the project"]),
+        ("model_sources.tiny-gpt2-medium", {"path": "../../nowhere"}, ["model_sources.tiny-gpt2-medium.path", "there is no model folder ../../nowhere"]),
+        ("model_sources.tiny-gpt2-medium", {"path": "~/model"}, ["~/model", "full path"]),
         ("model_sources.tiny-gpt2-medium", {"hub": "gpt2"}, ["path, or hub and revision"]),
+        ("model_sources.tiny-gpt2-medium", {"path": "a", "revision": "b"}, [".revision has no meaning beside path of a folder"]),
+        ("model_sources.tiny-gpt2-medium", {"package": "a", "sha256": "0" * 64, "file": "b.gguf"}, ["has no version"]),
+        ("model_sources.tiny-gpt2-medium", {"package": "a", "version": "1", "file": "b.gguf"}, ["package and sha256"]),
+        ("model_sources.tiny-gpt2-medium", {"package": "--pre", "version": "1", "file": "b", "sha256": "0" * 64}, ["'--pre'", "name of a package"]),
+        ("model_sources.tiny-gpt2-medium", {"package": [{"name": "a"}], "sha256": "0" * 64}, ["{name, version, file}"]),
+        ("model_sources.tiny-gpt2-medium", {"package": "a", "version": "1", "file": "b", "sha256": "abc"}, ["sha256 is 'abc'"]),
         ("custom_tasks", {"ioi": {"file": "a.csv"}}, ["custom_tasks.ioi", "built-in"]),
         ("custom_tasks", {"mine": {"file": "a.xlsx"}}, ["custom_tasks.mine.file", "csv|jsonl|parquet"]),
     ],
@@ -156,10 +164,43 @@ def test_a_prompt_in_both_splits_is_refused(config, tmp_path):
     )
 
 
-def test_a_custom_file_outside_the_project_is_refused(config, tmp_path):
-    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "x.csv")}}
+def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_path):
+    import pandas as pd
+
+    rows = [{**GOOD, "clean": f"{GOOD['clean']}{' the' * n}", "corrupt": f"{GOOD['corrupt']}{' the' * n}"} for n in range(60)]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
+    change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
-    assert "leads out of the project" in message(config)
+    checks.check(config, PROJECT, PROJECT)
+    config["custom_tasks"]["mine"]["file"] = str(tmp_path / "other.csv")
+    assert "custom_tasks.mine.file: there is no file" in message(config)
+
+
+def test_a_file_that_may_not_be_read_is_named(config, tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("clean")
+    # Root, who runs the tests in containers, may read everything.
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "mine.csv" not in str(path) and real(path, mode))  # fmt: skip
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
+    config["tasks"] = ["mine"]
+    assert "cannot be read: no permission" in message(config)
+
+
+def test_a_loop_of_links_is_named(config, tmp_path):
+    (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "a.csv")}}
+    config["tasks"] = ["mine"]
+    assert "custom_tasks.mine.file" in message(config)
+
+
+def test_a_link_whose_target_is_gone_is_named_with_what_to_do(config, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "gone")
+    change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
+    text = message(config)
+    assert "model.safetensors is a link to" in text and "gone" in text and "run again" in text
 
 
 def test_every_key_of_the_schema_is_described_and_unknown_ones_are_refused():

@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, "workflow/scripts")
 from circuit_reuse import fetching
 try:
-    print(fetching.fetch("me/tiny", "main", sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None))
+    print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], sys.argv[4] if len(sys.argv) > 4 else None))
 except ValueError as problem:
     sys.exit(f"told: {problem}")
 """
@@ -27,7 +27,7 @@ except ValueError as problem:
 class Hub(BaseHTTPRequestHandler):
     """The calls of the hub's protocol that a download makes."""
 
-    files, altered = {}, {}
+    files, altered, asked, gated = {}, {}, [], False
 
     def log_message(self, *arguments):
         pass
@@ -40,6 +40,22 @@ class Hub(BaseHTTPRequestHandler):
 
     def answer(self, body):
         path = self.path.split("?")[0]
+        self.asked.append(path)
+        if self.gated:
+            self.send_response(403)
+            self.send_header("X-Error-Code", "GatedRepo")
+            self.end_headers()
+            return
+        if not path.startswith(("/api/models/me/tiny", "/me/tiny")):
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.end_headers()
+            return
+        if "/revision/nowhere" in path:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RevisionNotFound")
+            self.end_headers()
+            return
         if path.startswith("/api/models/me/tiny/tree"):
             content, headers = json.dumps(self.tree()).encode(), {"Content-Type": "application/json"}  # fmt: skip
         elif path.startswith("/api/models/me/tiny"):
@@ -109,15 +125,15 @@ def hub(monkeypatch):
         "pytorch_model.bin": b"pickle",
         "modeling_x.py": b"code",
     }
-    Hub.altered = {}
+    Hub.altered, Hub.asked, Hub.gated = {}, [], False
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
-def fetch(hub, folder, *more):
-    """Fetch in a process of its own, which reads the address of the hub when it starts."""
+def fetch(hub, folder, *more, name="me/tiny", revision="main", **environment):
+    """Fetch in a process of its own, which reads the address of the hub and of the cache when it starts."""
     env = os.environ | {
         "HF_ENDPOINT": hub,
         "HF_HUB_OFFLINE": "0",
@@ -125,12 +141,16 @@ def fetch(hub, folder, *more):
         "HF_HOME": str(folder.parent / "home"),
     }
     return subprocess.run(
-        [sys.executable, "-c", FETCH, str(folder), *more],
+        [sys.executable, "-c", FETCH, str(folder), name, revision, *more],
         cwd=PROJECT,
-        env=env,
+        env=env | environment,
         capture_output=True,
         text=True,
     )
+
+
+# Nothing listens there.
+NOWHERE = "http://127.0.0.1:9"
 
 
 def test_a_model_is_fetched_by_commit_with_its_hashes_and_without_code_or_pickles(hub, tmp_path):
@@ -176,3 +196,125 @@ def test_what_is_left_of_another_download_is_not_mixed_in(hub, tmp_path):
     (left / "model-00001-of-00002.safetensors").write_bytes(b"of another version")
     assert fetch(hub, tmp_path / "tiny").returncode == 0
     assert fingerprint.fingerprint(tmp_path / "tiny") == fingerprint.fingerprint(SOURCE)
+
+
+def test_the_folder_holds_links_into_the_cache_that_hf_home_names(hub, tmp_path):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    for path in (tmp_path / "tiny").iterdir():
+        if path.name != "origin.json":
+            assert path.is_symlink() and path.readlink().is_relative_to(tmp_path / "home" / "hub")
+    assert not any(path.startswith(".") for path in os.listdir(tmp_path))
+
+
+def test_a_model_that_the_cache_has_is_not_fetched_again(hub, tmp_path):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    Hub.asked.clear()
+    assert fetch(hub, tmp_path / "again", revision=COMMIT).returncode == 0
+    assert Hub.asked == [], Hub.asked
+    # A branch may have moved, which only the hub knows.
+    assert fetch(hub, tmp_path / "once more").returncode == 0
+    assert Hub.asked and not any("resolve" in path for path in Hub.asked)
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+@pytest.mark.parametrize("revision", ["main", COMMIT])
+def test_a_model_that_the_cache_has_needs_no_network(hub, tmp_path, revision, offline):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    Hub.asked.clear()
+    address = hub if offline == "1" else NOWHERE
+    done = fetch(address, tmp_path / "again", revision=revision, HF_HUB_OFFLINE=offline)
+    assert done.returncode == 0 and done.stdout.strip() == COMMIT, done.stderr[-2000:]
+    assert Hub.asked == []
+    assert fingerprint.fingerprint(tmp_path / "again") == fingerprint.fingerprint(SOURCE)
+
+
+def test_another_program_s_cache_is_used(hub, tmp_path):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    (tmp_path / "elsewhere").mkdir()
+    done = fetch(NOWHERE, tmp_path / "elsewhere" / "tiny", HF_HUB_CACHE=str(tmp_path / "home" / "hub"))  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_without_a_network_one_line_says_what_is_missing_and_what_to_do(hub, tmp_path, offline):
+    done = fetch(NOWHERE, tmp_path / "tiny", HF_HUB_OFFLINE=offline)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("told: ")]
+    assert done.returncode and len(lines) == 1 and done.stderr.strip().endswith(lines[0])
+    hints = ["me/tiny at main", "HF_HOME", "fetch_models"]
+    hints.append("HF_HUB_OFFLINE is set" if offline == "1" else "cannot be reached")
+    assert all(hint in lines[0] for hint in hints), lines[0]
+    assert "Traceback" not in done.stderr and not list(tmp_path.glob("*tiny*"))
+
+
+def test_half_a_model_in_the_cache_is_not_taken_for_all_of_it(hub, tmp_path):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    next((tmp_path / "home").rglob("snapshots/*/tokenizer_config.json")).unlink()
+    done = fetch(NOWHERE, tmp_path / "again", HF_HUB_OFFLINE="1")
+    assert done.returncode and "not all of it" in done.stderr
+    assert fetch(hub, tmp_path / "again").returncode == 0
+
+
+def test_a_file_damaged_in_the_cache_is_found_without_a_network_and_fetched_again(hub, tmp_path):
+    assert fetch(hub, tmp_path / "tiny").returncode == 0
+    weights = (tmp_path / "tiny" / "model.safetensors").resolve()
+    content = weights.read_bytes()
+    weights.chmod(0o644)
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    done = fetch(NOWHERE, tmp_path / "again", revision=COMMIT)
+    assert done.returncode and "model.safetensors" in done.stderr and "on record" in done.stderr
+    with pytest.raises(fingerprint.ModelError, match="model.safetensors is a link to .* which is gone"):  # fmt: skip
+        fingerprint.files(tmp_path / "tiny")
+    assert fetch(hub, tmp_path / "again", revision=COMMIT).returncode == 0
+    assert fingerprint.fingerprint(tmp_path / "again") == fingerprint.fingerprint(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"name": "me/other"}, "me/other at main is not there: the hub has no model of this name"),
+        ({"revision": "nowhere"}, "me/tiny at nowhere is not there: the hub has the model, but no such"),
+    ],
+)  # fmt: skip
+def test_what_the_hub_does_not_have_is_told_in_one_line(hub, tmp_path, what, words):
+    done = fetch(hub, tmp_path / "tiny", **what)
+    assert done.returncode and f"told: {words}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_gated_model_says_how_to_get_it(hub, tmp_path):
+    Hub.gated = True
+    done = fetch(hub, tmp_path / "tiny")
+    assert done.returncode and "told: me/tiny at main is gated" in done.stderr
+    assert "HF_TOKEN" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_built_of_pieces_is_the_folder_s_own_and_the_cache_stays_as_it_was(
+    hub, tmp_path
+):
+    """Older repositories have vocab.json and merges.txt; written through a link, it would change the cache."""
+    whole = json.loads(Hub.files.pop("tokenizer.json"))
+    settings = json.loads(Hub.files["tokenizer_config.json"]) | {"tokenizer_class": "GPT2Tokenizer"}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in whole["model"]["merges"]]  # fmt: skip
+    Hub.files |= {
+        "vocab.json": json.dumps(whole["model"]["vocab"]).encode(),
+        "merges.txt": "\n".join(["#version: 0.2", *merges]).encode(),
+        "tokenizer_config.json": json.dumps(settings).encode(),
+    }
+    done = fetch(hub, tmp_path / "tiny")
+    assert done.returncode == 0, done.stderr[-2000:]
+    built = tmp_path / "tiny" / "tokenizer.json"
+    assert built.is_file() and not built.is_symlink()
+    assert (tmp_path / "tiny" / "tokenizer_config.json").read_bytes() == Hub.files["tokenizer_config.json"]  # fmt: skip
+
+
+def test_where_links_cannot_be_made_files_are_copied(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from circuit_reuse import fetching
+
+    def refuse(*_):
+        raise OSError("links are not allowed here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    fetching.link(SOURCE / "config.json", tmp_path / "config.json")
+    assert not (tmp_path / "config.json").is_symlink()
+    assert (tmp_path / "config.json").read_bytes() == (SOURCE / "config.json").read_bytes()

@@ -39,7 +39,7 @@ def run(config, folder=PROJECT):
         ("scaling.transfer.pairs", [["tiny-gpt2-small", "gpt9"]], ["transfer.pairs", "'gpt9'"]),
         ("scaling.transfer.pairs", [["tiny-gpt2-small"] * 2], ["paired with itself"]),
         ("scaling.tables", {"mine": {"file": "config/no.csv"}}, ["scaling.tables.mine.file", "no file"]),
-        ("scaling.tables", {"mine": {"file": "../../etc/passwd.csv"}}, ["leads out of the project"]),
+        ("scaling.tables", {"mine": {"file": "../../etc/passwd.csv"}}, ["scaling.tables.mine.file: there is no file"]),
         ("scaling.tresholds", [1], ["scaling.tresholds", "unknown key"]),
     ],
 )  # fmt: skip

@@ -54,7 +54,7 @@ def test_the_default_block_is_filled_in():
         (block(prunning={}), r"unknown key sequences\.prunning.*Did you mean pruning"),
         (block(diagrams={"colours": ["red", "blue", "green"]}), r"colours\.0 is 'red'; it must be of the form"),
         (block(circuits={"mine": {"file": "config/none.json"}}), r"there is no file config/none\.json"),
-        (block(circuits={"mine": {"file": "../out.json"}}), r"leads out of the project"),
+        (block(circuits={"mine": {"file": "../out.json"}}), r"sequences\.circuits\.mine\.file: there is no file"),
         (
             block(circuits={"p": {"file": "resources/published/sequence-circuits/circuits.json"}}),
             r"has 3 layers of \d heads and so no .*a9\.h1",

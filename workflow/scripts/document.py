@@ -147,7 +147,11 @@ def allowed(part):
     if part.get("type") == "array":
         return f"list of {allowed(part['items'])}"
     kind = part.get("type", "map")
-    words = [kind if isinstance(kind, str) else " or ".join(kind).replace("null", "none")]
+    words = [
+        kind
+        if isinstance(kind, str)
+        else " or ".join(kind).replace("null", "none").replace("array", "list")
+    ]
     for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")):  # fmt: skip
         if key in part:
             words.append(f"{word} {part[key]:g}")

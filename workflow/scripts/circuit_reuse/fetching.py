@@ -3,9 +3,13 @@
 import fnmatch
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
+
+# The hub is asked for files, and told of nothing else.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from circuit_reuse import fingerprint
 

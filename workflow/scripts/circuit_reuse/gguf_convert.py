@@ -85,19 +85,19 @@ def write(file, header, folder):
     alone = folder / "source"
     alone.mkdir()
     link(file, alone / "model.gguf")
-    # Bars of progress.
+    # Bars of progress are no errors.
     with contextlib.redirect_stderr(io.StringIO()):
         model, loaded = AutoModelForCausalLM.from_pretrained(
             alone, gguf_file="model.gguf", dtype=torch.float32, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
-    check_whole(file, header, model, loaded)
-    # Dequantised weights are plain float32: nothing of the quantisation may stay in the config.
-    model.hf_quantizer, model.is_quantized = None, False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        check_whole(file, header, model, loaded)
+        # Dequantised weights are plain float32: nothing of the quantisation may stay in the config.
+        model.hf_quantizer, model.is_quantized = None, False
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     shutil.rmtree(alone)
     # Weights are written for their owner only; others may read all else.
     mode = (folder / "config.json").stat().st_mode

@@ -61,7 +61,9 @@ def fetch(parts, sha256, target, log=None):
             "If the version and the file in the config are meant, correct model_sources"
         )
     whole.replace(target)
-    shutil.rmtree(partial)
+    # Also what is left of another version.
+    for left in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(left)
     return True
 
 
