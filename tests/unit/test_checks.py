@@ -129,7 +129,7 @@ GOOD = {
     [
         ([{"clean": "a"}] * 30, ["no column corrupt", "needed: clean, corrupt, answer, distractor"]),
         ([GOOD | {"corrupt": "When John and Mary met"}] * 70, ["6 tokens, the corrupt one 7", "valid train pairs"]),
-        ([GOOD | {"answer": " went to"}] * 70, ["is 2 tokens, not one"]),
+        ([GOOD | {"answer": " met"}] * 70, ["answer ' met' is among the distractors"]),
         ([GOOD | {"id": "7"}] * 30, ["the id '7' twice"]),
         ([GOOD] * 8, ["examples.count is 32", "8 rows"]),
         ([GOOD | {"split": "test"}] * 70, ["split is 'test'", "train or held_out"]),

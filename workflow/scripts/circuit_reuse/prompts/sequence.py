@@ -138,7 +138,10 @@ def filler_words(rng, split, fillers, step, count):
         start = low if step > 0 else low + abs(step) * (count - 1)
         return [pool[start + step * place] for place in range(count)]
     if fillers not in MEMBERS:
-        pool = words.name_pool(split) if fillers == "names" else words.pool(pool, split)
+        # Words that are cut would make prompts of many lengths.
+        pool = words.whole(
+            words.name_pool(split) if fillers == "names" else words.pool(pool, split)
+        )
         # Long sequences need more words than are held out.
         return rng.sample(pool, count) if count <= len(pool) else rng.choices(pool, k=count)
     return [rng.choice(pool) for _ in range(count)]
