@@ -35,7 +35,7 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ({"sets__sarcasm": {"task": "sarcasm", "behaviour": "io"}}, ["contrast.sets.sarcasm.behaviour", "'io'"]),
         ({"sets__Own Texts": {"task": "ioi"}}, ["Own Texts"]),
         ({"sets__own": {"file": "none.csv"}}, ["contrast.sets.own.file: there is no file none.csv"]),
-        ({"sets__own": {"file": "../../etc/passwd"}}, ["contrast.sets.own.file: there is no file"]),
+        ({"sets__own": {"file": "../nowhere/passwd"}}, ["contrast.sets.own.file: there is no file"]),
         ({"budget": 0.05}, ["contrast.budget, model tiny-gpt2-medium", "costs 96", "at least 96 or 0.143"]),
         ({"budget": 95}, ["contrast.budget", "95 of 672 dimensions"]),
         ({"budgets": [0.5, 0.1]}, ["contrast.budgets", "0.1", "costs 96"]),

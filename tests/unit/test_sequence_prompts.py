@@ -93,10 +93,3 @@ def test_probes_mix_sequences_and_put_words_between():
     seen = {tuple(p.clean.split()[::2]) for _, _, p in generate("months_among_digits", 40)}
     assert len(seen) > 30
     assert all(p.clean.split()[0] in words.FILLERS for _, _, p in generate("digits_among_words", 40))  # fmt: skip
-
-
-def test_members_of_several_tokens_are_named():
-    tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
-    assert sequence.multi_token(tokenizer, "months") == []
-    found = dict(sequence.multi_token(tokenizer, ["January", "janvier", "avril"]))
-    assert set(found) == {"janvier", "avril"} and all(count > 1 for count in found.values())

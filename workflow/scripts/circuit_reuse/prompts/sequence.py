@@ -63,11 +63,11 @@ def example(
         largest, fillers, filler_step,
     )  # fmt: skip
     span = abs(step) * length
-    low = rng.randrange(len(elements) - span)
-    start = low if step > 0 else low + span
+    shapes = [words.shape(element) for element in elements] if alike else None
+    starts = [low if step > 0 else low + span for low in range(len(elements) - span)]
+    start = rng.choice([s for s in starts if replaceable(s, step, length, shapes)] or starts)
     shown = [start + step * place for place in range(length)]
     answer = shown[-1] + step
-    shapes = [words.shape(element) for element in elements] if alike else None
     corrupted = corrupt_elements(rng, shown, answer, step, len(elements), corruption, shapes)
     between = filler_words(rng, split, fillers, filler_step, length + 1)
     allowed = sorted(texts if split != "train" else set(texts) - HELD_OUT_FRAMES)
@@ -147,6 +147,16 @@ def filler_words(rng, split, fillers, step, count):
     return [rng.choice(pool) for _ in range(count)]
 
 
+def replaceable(start, step, length, shapes):
+    """Whether an element like the last one shown can stand for it: neither it nor the answer."""
+    last = start + step * (length - 1)
+    return shapes is None or any(
+        shape == shapes[last]
+        for place, shape in enumerate(shapes)
+        if place not in (last, last + step)
+    )
+
+
 def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
     """Places of the elements of the corrupt prompt, which must not continue to the answer.
 
@@ -169,9 +179,8 @@ def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
         out += [last] if len(order) == len(shown) - 1 else []
         free = others(total, out)
         if shapes:
-            mine = shown[len(order)]
-            # Where nothing else is like it, an element stays: the others break the sequence.
-            free = [place for place in free if shapes[place] == shapes[mine]] or [mine]
+            shape = shapes[shown[len(order)]]
+            free = [place for place in free if shapes[place] == shape] or free
         order.append(rng.choice(free))
     return order
 
