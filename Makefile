@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real explain validate report test site faults slurm test-cluster bench validity accuracy lint format docs lock clean
+.PHONY: run real explain validate report test site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -51,6 +51,14 @@ slurm: $(VENV)/done
 # A study through a private Slurm of one node, of Debian's slurmctld, slurmd and slurm-client.
 test-cluster: slurm
 	$(BIN)/python -m pytest -q tests/cluster
+
+# SmolLM2 of config/smollm2.yaml, fetched and converted once.
+fetch-real: $(VENV)/done
+	$(BIN)/snakemake --cores $(CORES) --quiet all --configfile config/smollm2.yaml -- resources/hub/smollm2-135m
+
+# The workflow and the engine on it; the tests of the engine take Gemma 3, too, where it was fetched.
+test-real: fetch-real
+	$(BIN)/python -m pytest -q tests/real
 
 # Every figure is a ratio within one run; about a quarter of an hour on two cores, best with nothing else.
 bench: $(VENV)/done

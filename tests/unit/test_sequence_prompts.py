@@ -4,12 +4,10 @@ import itertools
 import random
 
 import pytest
-from circuit_reuse.examples import load_tokenizer
 from circuit_reuse.prompts import sequence, words
 from circuit_reuse.prompts.generate import generate
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support import MODELS
 
 SPECS = st.fixed_dictionaries(
     {

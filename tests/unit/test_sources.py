@@ -127,6 +127,6 @@ def test_what_is_known_of_gguf_files_is_what_the_installed_libraries_know():
     assert set(gguf_header.TOKENIZERS) <= set(tokenizers.GGUF_TOKENIZER_TYPES)
     kinds = gguf.GGMLQuantizationType
     known = {*_type_traits, kinds.F32, kinds.F16}
-    assert gguf_header.TYPES == {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known}
+    assert {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known} == gguf_header.TYPES
     names = {k.value: k.name.removeprefix("MOSTLY_").removeprefix("ALL_") for k in gguf.LlamaFileType}  # fmt: skip
     assert all(names[number] == name for number, name in gguf_header.FILE_TYPES.items())

@@ -62,6 +62,12 @@ def save(figure, path, formats, dpi):
     # drawn, or labels at the edge are cut.
     figure.set_dpi(dpi)
     figure.draw_without_rendering()
+    # A figure of one model and a few tasks can be narrower than its legend.
+    width, height = figure.get_size_inches()
+    wanted = max((legend.get_window_extent().width / dpi for legend in figure.legends), default=0)
+    if wanted + 0.1 > width:
+        figure.set_size_inches(wanted + 0.2, height)
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for kind in formats:
         metadata = {{"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software"): None}
