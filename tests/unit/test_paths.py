@@ -127,7 +127,7 @@ def test_a_small_change_is_what_edge_attribution_says():
     pairs, found, _ = paths.effects(keeper, whole, LOG)
     (batch, _, _) = prepared[0]
     scores = attribution.edge_scores(model, batch, METRIC, 0).numpy()
-    readers = {name: n for n, name in enumerate(edge_stage.edges.reader_names(model.space))}
+    readers = {name: n for n, name in enumerate(edge_stage.places.reader_names(model.space))}
     writers = {name: n for n, name in enumerate(model.space.names)}
     expected = np.array([scores[:, writers[w], readers[r]] for w, r in pairs])
     assert np.corrcoef(found.ravel() / tiny, expected.ravel())[0, 1] > 0.999

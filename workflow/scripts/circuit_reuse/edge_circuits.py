@@ -9,16 +9,25 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse import batching, edges, models
+from circuit_reuse import batching, models
+from circuit_reuse.places import (
+    FINAL,
+    check_edges,
+    has_post_norm,
+    places_of,
+    post_hook,
+    projected,
+    reader_names,
+)
 
 BUDGET_BYTES = 512 * 2**20
 
 
 def exist(model):
-    """Which edges there are, [writer, reader], bool; readers as in `edges.reader_names`."""
-    writers, readers = len(model.space.names), len(edges.reader_names(model.space))
+    """Which edges there are, [writer, reader], bool; readers as in `places.reader_names`."""
+    writers, readers = len(model.space.names), len(reader_names(model.space))
     found = np.zeros((writers, readers), dtype=bool)
-    for place in edges.places_of(model):
+    for place in places_of(model):
         found[: place.writers, place.columns] = True
     found[:, -1] = True
     return found
@@ -35,7 +44,7 @@ def keep(model, tokens, prefix, corrupt, kept):
     raises:  ValueError for models whose stream is no sum of what components write
     source:  Hanna et al. 2024, section 3; Mueller et al. 2025 (MIB)
     """
-    edges.check_architecture(model)
+    check_edges(model)
     sets = len(kept)
     run = Run(
         model, corrupt.like(lambda t: t.repeat(sets, *[1] * (t.ndim - 1))), ~kept, len(tokens)
@@ -60,29 +69,24 @@ class Run:
         self.change = corrupt.embedding.new_zeros(rows, writers, positions, width)
         cut = torch.as_tensor(cut, device=model.device)
         self.cut = cut.repeat_interleave(examples, dim=0).to(self.change.dtype)
-        self.streams, self.attended, self.post = {}, {}, edges.has_post_norm(model)
+        self.streams, self.attended, self.post = {}, {}, has_post_norm(model)
 
     def hooks(self):
         """Hooks that note what is written and give each reader its own input."""
-        found = [("embed.hook_out", self.wrote_input)]
-        places = iter(edges.places_of(self.model))
+        found, places = [("embed.hook_out", self.wrote_input)], iter(places_of(self.model))
         for layer, block in enumerate(self.model.bridge.blocks):
-            for norm in ("ln1", "ln2"):
-                found.append((edges.stream_hook(block, layer, norm), self.sees(layer, norm)))
             attention, mlp = next(places), next(places)
-            first = attention.columns.start
-            for part in "qkv":
-                linear = block.attn._modules[part].original_component
-                columns = slice(first, first + linear.weight.shape[0] // self.model.space.d_head)
-                hook = self.reads_head(layer, block, linear, columns, attention.writers)
-                found.append((f"blocks.{layer}.attn.{part}.hook_out", hook))
-                first = columns.stop
+            for place in (attention, mlp):
+                found.append((place.stream, self.sees(place)))
+            for reader, columns in attention.parts():
+                found.append((reader.hook, self.reads(attention, reader, columns)))
             if self.post:
-                found.append((edges.post_hook(layer), self.attends(layer)))
+                found.append((post_hook(layer), self.attends(layer)))
             found.append((f"blocks.{layer}.attn.hook_z", self.wrote_heads(layer, block)))
-            found.append((f"blocks.{layer}.mlp.hook_in", self.reads_mlp(layer, block, mlp)))
+            for reader, columns in mlp.parts():
+                found.append((reader.hook, self.reads(mlp, reader, columns)))
             found.append((f"blocks.{layer}.hook_mlp_out", self.wrote_mlp(layer)))
-        return [*found, ("ln_final.hook_in", self.reads_final)]
+        return [*found, (FINAL, self.reads_final)]
 
     def place(self, layer):
         """Number of the first writer of a layer."""
@@ -145,35 +149,22 @@ class Run:
 
         return wrote
 
-    def sees(self, layer, norm):
+    def sees(self, place):
         """The stream before a norm."""
 
         def see(tensor, hook):
-            self.streams[layer, norm] = tensor
+            self.streams[place.stream] = tensor
 
         return see
 
-    def reads_head(self, layer, block, linear, columns, writers):
-        """Queries, keys or values of a layer, each from its own stream."""
-        weight = linear.weight.view(-1, self.model.space.d_head, self.model.space.d_model)
-        norm = edges.first_norm(block) or (lambda stream: stream)
+    def reads(self, place, reader, columns):
+        """Queries, keys or values of a layer, or its MLP, each from its own stream."""
 
         def read(tensor, hook):
-            stream = self.streams[layer, "ln1"][:, None] + self.without(writers, columns)
-            found = einsum("ehpm,hdm->ephd", norm(stream), weight)
-            if linear.bias is not None:
-                found = found + linear.bias.view(len(weight), -1)
-            return found.reshape(tensor.shape)
-
-        return read
-
-    def reads_mlp(self, layer, block, place):
-        """What an MLP reads, from its own stream."""
-        norm = edges.second_norm(block) or (lambda stream: stream)
-
-        def read(tensor, hook):
-            stream = self.streams[layer, "ln2"] + self.without(place.writers, place.columns)[:, 0]
-            return norm(stream)
+            stream = self.streams[place.stream][:, None] + self.without(place.writers, columns)
+            if reader.weight is None:
+                return place.normed(stream[:, 0])
+            return projected(place, reader, stream).reshape(tensor.shape)
 
         return read
 
@@ -187,14 +178,22 @@ def scan(model, batch, corrupt, kept):
 
     kept:   [set, writer, reader], bool
     yields: (places, logits [set * example, vocabulary])
+    Where one circuit on all examples is too much, it is run on parts of them.
     """
-    per_set = 4 * corrupt.embedding.numel() * len(model.space.names) * 2
-    size = max(1, BUDGET_BYTES // per_set)
-    what = f"edge circuits on {len(batch.rows)} examples"
+    examples = len(batch.rows)
+    per_row = 4 * corrupt.embedding[0].numel() * len(model.space.names) * 2
+    rows = max(1, BUDGET_BYTES // per_row)
+    what = f"edge circuits on {examples} examples"
 
     def work(places):
-        return places, keep(model, batch.clean, batch.prefix, corrupt, kept[places])
+        parts = []
+        for start in range(0, examples, rows):
+            part, chosen = batch.part(start, start + rows), slice(start, start + rows)
+            last = keep(model, part.clean, part.prefix, corrupt.rows(chosen), kept[places])
+            parts.append(last.unflatten(0, (len(places), -1)))
+        return places, torch.cat(parts, dim=1).flatten(0, 1)
 
     places = list(range(len(kept)))
+    size = max(1, rows // examples)
     for _, result in batching.in_pieces(work, places, size, model.device, what):
         yield result

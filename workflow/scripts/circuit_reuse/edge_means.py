@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import attribution, batching, edge_circuits, edges
+from circuit_reuse import attribution, batching, edge_circuits, places
 
 
 def mean_edges(model, examples, metric, steps, tokens):
@@ -18,7 +18,7 @@ def mean_edges(model, examples, metric, steps, tokens):
         parts.append(scores.cpu().numpy()[:, there])
     scores = np.concatenate(parts)
     writers, readers = np.nonzero(there)
-    names, read = model.space.names, edges.reader_names(model.space)
+    names, read = model.space.names, places.reader_names(model.space)
     return pd.DataFrame(
         {
             "writer": [names[n] for n in writers],

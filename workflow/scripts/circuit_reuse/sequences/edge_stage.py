@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import edge_circuits, edge_means, edges, jobs, models, tables
+from circuit_reuse import edge_circuits, edge_means, jobs, models, places, tables
 from circuit_reuse.sequences import graphs, keeping, paths, schemas, stages
 
 
@@ -82,7 +82,7 @@ def cut_edges(input, output, params, wildcards, threads, log):
 def mask_of(model, table):
     """Which edges are kept, [writer, reader], for edge_circuits.keep."""
     writers = {name: n for n, name in enumerate(model.space.names)}
-    readers = {name: n for n, name in enumerate(edges.reader_names(model.space))}
+    readers = {name: n for n, name in enumerate(places.reader_names(model.space))}
     mask = np.zeros((len(writers), len(readers)), dtype=bool)
     for writer, reader in zip(table["writer"], table["reader"], strict=True):
         mask[writers[writer], readers[reader]] = True
@@ -93,6 +93,6 @@ def run(keeper, masks):
     """Metric of each edge circuit, [circuit, example]."""
     found = np.empty((len(masks), len(keeper.examples)))
     for batch, _, instead in keeper.prepared:
-        for places, last in edge_circuits.scan(keeper.model, batch, instead, masks):
-            found[np.ix_(places, batch.rows)] = keeper.values(last, batch, len(places))
+        for chosen, last in edge_circuits.scan(keeper.model, batch, instead, masks):
+            found[np.ix_(chosen, batch.rows)] = keeper.values(last, batch, len(chosen))
     return found

@@ -10,46 +10,50 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import einsum
 
-from circuit_reuse import batching, components, edges, interventions, progress
+from circuit_reuse import batching, components, interventions, places, progress
 from circuit_reuse.sequences.graphs import FINAL
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Who reads the stream.
+class Target:
+    """One reader of the stream that is given its own input.
 
-    part:    q, k or v of a head, mlp, or logits;  head: number of the query, key or value
+    part:    q, k or v of a head, mlp, or logits;  number: of the query, key or value
     writers: how many of `Space.names` come before
+    place, reader: where it reads, and with what; None for the logits
     """
 
     name: str
     part: str
     layer: int
-    head: int | None
+    number: int | None
     writers: int
+    place: places.Place | None = None
+    reader: places.Reader | None = None
 
 
 def readers(model, circuit):
-    """Readers of a circuit's components, in the order of `edges.reader_names`, the logits last.
+    """Readers of a circuit's components as Targets, in the order of `places.reader_names`, the logits last.
 
     A key or value that several heads share is a reader if one of them is in the circuit.
     raises: ValueError for models whose stream is no sum of what components write
     """
-    edges.check_architecture(model)
-    found, layers, shared = [], model.space.layers, model.space.shared_by
-    for layer in range(layers):
-        upstream = 1 + layer * (model.space.heads + 1)
-        for part in "qkv":
-            for number in range(model.space.heads // (1 if part == "q" else shared)):
+    places.check_edges(model)
+    found, shared = [], model.space.shared_by
+    for n, place in enumerate(places.places_of(model)):
+        layer = n // 2
+        if n % 2:
+            if f"m{layer}" in circuit:
+                found.append(Target(f"m{layer}", "mlp", layer, None, place.writers, place, place.readers[0]))  # fmt: skip
+            continue
+        for part, reader in zip("qkv", place.readers, strict=True):
+            for number in range(reader.count):
                 name = components.reader_name(layer, part, number, shared)
                 if any(head in circuit for head in components.components_of(name)):
-                    found.append(Reader(name, part, layer, number, upstream))
-        above = upstream if model.parallel else upstream + model.space.heads
-        if f"m{layer}" in circuit:
-            found.append(Reader(f"m{layer}", "mlp", layer, None, above))
-    return [*found, Reader(FINAL, FINAL, layers - 1, None, len(model.space.names))]
+                    found.append(Target(name, part, layer, number, place.writers, place, reader))
+    last = model.space.layers - 1
+    return [*found, Target(FINAL, FINAL, last, None, len(model.space.names))]
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,9 @@ def own_run(model, base, instead, removed, circuit):
     """Run the circuit alone and keep what its readers see."""
     layers, kept = range(model.space.layers), {}
     names = [f"blocks.{layer}.hook_resid_pre" for layer in layers]
-    blocks, post = model.bridge.blocks, edges.has_post_norm(model)
-    names += [edges.stream_hook(blocks[n], n, norm) for n in layers for norm in ("ln1", "ln2")]
-    names += [edges.post_hook(layer) for layer in layers] if post else []
+    blocks, post = model.bridge.blocks, places.has_post_norm(model)
+    names += [place.stream for place in places.places_of(model)]
+    names += map(places.post_hook, layers) if post else []
     whole = interventions.Base(base.tokens, base.prefix)
     hooks = interventions.keepers(kept, *dict.fromkeys(names))
     with model.bridge.hooks(fwd_hooks=hooks), interventions.capturing(model) as outputs:
@@ -93,7 +97,7 @@ def own_run(model, base, instead, removed, circuit):
                 # What is added to the stream is the norm of the heads' sum, computed again.
                 norm, attended = (
                     blocks[layer].ln1_post.original_component,
-                    kept[edges.post_hook(layer)],
+                    kept[places.post_hook(layer)],
                 )
                 moved = norm(attended + moved) - norm(attended)
             change[name] = moved
@@ -101,39 +105,35 @@ def own_run(model, base, instead, removed, circuit):
 
 
 @torch.no_grad()
-def patched(model, base, instead, removed, own, reader, writers):
+def patched(model, base, instead, removed, own, target, writers):
     """Logits with one reader seeing each of some writers replaced, one after the other.
 
     writers: names;  returns: [writer * example, vocabulary], writers outermost
     """
-    count, block = len(writers), model.bridge.blocks[reader.layer]
-    change = torch.cat(
-        [own.change[name].expand_as(base_stream(block, own, reader)) for name in writers]
-    )
-    begin = own.streams[f"blocks.{reader.layer}.hook_resid_pre"].repeat(count, 1, 1)
-    hook = {
-        "mlp": lambda: (f"blocks.{reader.layer}.mlp.hook_in", reads_mlp(block, own, reader, change, count)),
-        FINAL: lambda: (edges.FINAL, lambda tensor, hook: tensor + change),
-    }.get(reader.part, lambda: (f"blocks.{reader.layer}.attn.{reader.part}.hook_out", reads_head(model, block, own, reader, change, count)))()  # fmt: skip
+    count = len(writers)
+    begin = own.streams[f"blocks.{target.layer}.hook_resid_pre"].repeat(count, 1, 1)
+    seen = begin if target.place is None else own.streams[target.place.stream].repeat(count, 1, 1)
+    # The last MLP's change is of the last position alone.
+    change = torch.cat([own.change[name].expand_as(seen[: len(base.tokens)]) for name in writers])
+    if target.place is None:
+        hook = (places.FINAL, lambda tensor, hook: tensor + change)
+    else:
+        hook = (target.reader.hook, reads(model, target, seen + change))
     with model.bridge.hooks(fwd_hooks=[hook]):
-        return interventions.replace(model, base, [removed] * count, instead, (reader.layer, begin))
+        return interventions.replace(model, base, [removed] * count, instead, (target.layer, begin))
 
 
-def base_stream(block, own, reader):
-    """The stream that a reader sees in the circuit's own run, before the norm."""
-    which = "ln2" if reader.part == "mlp" else "ln1"
-    return own.streams[edges.stream_hook(block, reader.layer, which)]
-
-
-def reads_head(model, block, own, reader, change, count):
-    """A hook that gives one head's query, key or value its own input."""
-    linear = block.attn._modules[reader.part].original_component
-    rows = slice(reader.head * model.space.d_head, (reader.head + 1) * model.space.d_head)
-    stream = base_stream(block, own, reader).repeat(count, 1, 1) + change
-    norm = edges.first_norm(block)
-    found = einsum("epm,dm->epd", stream if norm is None else norm(stream), linear.weight[rows])
-    if linear.bias is not None:
-        found = found + linear.bias[rows]
+def reads(model, target, stream):
+    """A hook that gives one reader its own input: an MLP's, or one query, key or value."""
+    place, reader, number = target.place, target.reader, target.number
+    if number is None:
+        normed = place.normed(stream)
+        return lambda tensor, hook: normed
+    one = places.Reader(
+        reader.hook, reader.weight[[number]], None if reader.bias is None else reader.bias[[number]]
+    )
+    found = places.projected(place, one, stream).squeeze(2)
+    rows = slice(number * model.space.d_head, (number + 1) * model.space.d_head)
 
     def read(tensor, hook):
         shape = tensor.shape
@@ -142,14 +142,6 @@ def reads_head(model, block, own, reader, change, count):
         return tensor.reshape(shape)
 
     return read
-
-
-def reads_mlp(block, own, reader, change, count):
-    """A hook that gives an MLP its own input."""
-    stream = base_stream(block, own, reader).repeat(count, 1, 1) + change
-    norm = edges.second_norm(block)
-    normed = stream if norm is None else norm(stream)
-    return lambda tensor, hook: normed
 
 
 def effects(keeper, circuit, log):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circuit_reuse import batching, circuits, edges, examples, fingerprint, jobs, models
+from circuit_reuse import batching, circuits, examples, fingerprint, jobs, models, places
 from circuit_reuse.prompts import sequence
 from circuit_reuse.sequences import functions, schemas
 
@@ -166,7 +166,7 @@ def lens_rows(model, table, tokens):
 def direct_rows(model, table, tokens, log):
     """Rows of the direct table; none for a model whose stream is no plain sum."""
     try:
-        edges.check_architecture(model)
+        places.check_edges(model)
     except ValueError:
         log.info("no direct attribution: in this model components do not simply add up")
         return []
