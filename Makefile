@@ -1,4 +1,4 @@
-# Two commands: `make run` for the default study and its report, `make test` for the tests.
+# `make run` for the default study and its report, `make real` for a real language model, `make test` for the tests.
 # PYTHON must be 3.11 or newer; ARGS goes to Snakemake (make run ARGS="--configfile my.yaml").
 
 PYTHON ?= python3
@@ -8,12 +8,17 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run explain validate report test site faults slurm test-cluster bench lint format docs lock clean
+.PHONY: run real explain validate report test site faults slurm test-cluster bench lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory results/report.html
 	@echo "Open results/report.html in a browser; figures are in results/figures, tables in results/tables."
+
+# The same on a public model of 135 million parameters, from a package of the registry (config/smollm2.yaml).
+# The option with one value comes last, as a target in ARGS would be taken for another config.
+real:
+	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml --cores $(CORES) $(ARGS)"
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst

@@ -106,7 +106,7 @@ def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_rea
 
 def test_a_missing_gguf_file_is_named(tmp_path):
     config = {"model_sources": {"mine": {"path": str(tmp_path / "a.gguf")}}}
-    with pytest.raises(checks.ConfigError, match="model_sources.mine.path: there is no file"):
+    with pytest.raises(checks.ConfigError, match=r"model_sources\.mine\.path: there is no file"):
         checks.check_model("mine", config, (PROJECT, tmp_path))
 
 
@@ -127,6 +127,6 @@ def test_what_is_known_of_gguf_files_is_what_the_installed_libraries_know():
     assert set(gguf_header.TOKENIZERS) <= set(tokenizers.GGUF_TOKENIZER_TYPES)
     kinds = gguf.GGMLQuantizationType
     known = {*_type_traits, kinds.F32, kinds.F16}
-    assert gguf_header.TYPES == {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known}
+    assert {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known} == gguf_header.TYPES
     names = {k.value: k.name.removeprefix("MOSTLY_").removeprefix("ALL_") for k in gguf.LlamaFileType}  # fmt: skip
     assert all(names[number] == name for number, name in gguf_header.FILE_TYPES.items())
