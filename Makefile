@@ -1,4 +1,4 @@
-# Two commands: `make run` for the default study and its report, `make test` for the tests.
+# `make run` for the default study and its report, `make real` for a real language model, `make test` for the tests.
 # PYTHON must be 3.11 or newer; ARGS goes to Snakemake (make run ARGS="--configfile my.yaml").
 
 PYTHON ?= python3
@@ -15,10 +15,11 @@ run: $(VENV)/done
 	@$(MAKE) --no-print-directory results/report.html
 	@echo "Open results/report.html in a browser; figures are in results/figures, tables in results/tables."
 
-# All five studies on a real model, fetched once; the first line of the config says how long that takes.
+# All five studies on a real model, fetched once: SmolLM2-135M, or what REAL names on top of it.  The option with one value
+# comes last, as a target in ARGS would be taken for another config.
 REAL ?= config/smollm2.yaml
-real: $(VENV)/done
-	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml $(filter-out config/smollm2.yaml,$(REAL)) $(ARGS)"
+real:
+	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml $(filter-out config/smollm2.yaml,$(REAL)) --cores $(CORES) $(ARGS)"
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst

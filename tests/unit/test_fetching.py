@@ -262,7 +262,7 @@ def test_a_file_damaged_in_the_cache_is_found_without_a_network_and_fetched_agai
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     done = fetch(NOWHERE, tmp_path / "again", revision=COMMIT)
     assert done.returncode and "model.safetensors" in done.stderr and "on record" in done.stderr
-    with pytest.raises(fingerprint.ModelError, match="model.safetensors is a link to .* which is gone"):  # fmt: skip
+    with pytest.raises(fingerprint.ModelError, match=r"model\.safetensors is a link to .* which is gone"):  # fmt: skip
         fingerprint.files(tmp_path / "tiny")
     assert fetch(hub, tmp_path / "again", revision=COMMIT).returncode == 0
     assert fingerprint.fingerprint(tmp_path / "again") == fingerprint.fingerprint(SOURCE)

@@ -106,7 +106,7 @@ def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_rea
 
 def test_a_missing_gguf_file_is_named(tmp_path):
     config = {"model_sources": {"mine": {"path": str(tmp_path / "a.gguf")}}}
-    with pytest.raises(checks.ConfigError, match="model_sources.mine.path: there is no file"):
+    with pytest.raises(checks.ConfigError, match=r"model_sources\.mine\.path: there is no file"):
         checks.check_model("mine", config, (PROJECT, tmp_path))
 
 
