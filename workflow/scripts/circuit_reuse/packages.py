@@ -126,7 +126,7 @@ def explain(name, version, said):
         if errors
         else "no reason given"
     )
-    return f"{what} cannot be fetched: {told}"
+    return f"{what} cannot be fetched: {reason}"
 
 
 def check_file(part, listed):
