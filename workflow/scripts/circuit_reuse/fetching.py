@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# The hub is asked for files, and told of nothing else.
+# The hub is asked for files; nothing about the user is sent.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from circuit_reuse import fingerprint

@@ -121,12 +121,12 @@ def explain(name, version, said):
     if known or "No matching distribution" in said:
         return f"there is no wheel of {what} for this Python where pip looks (PIP_INDEX_URL, PIP_FIND_LINKS)"
     errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()
-    told = (
+    reason = (
         re.sub(r"\w+://\S+", "(address)", errors[-1].removeprefix("ERROR: "))
         if errors
         else "no reason given"
     )
-    return f"{what} cannot be fetched: {told}"
+    return f"{what} cannot be fetched: {reason}"
 
 
 def check_file(part, listed):
