@@ -63,7 +63,7 @@ def test_pairs_that_the_metric_does_not_separate_are_kept_out_with_the_reason():
             "corrupt_metric": [-1.0, 1.5, 0.0, None],
         }
     )
-    measure.leave_out(frame, LOG)
+    measure.leave_out(frame, frame.index, LOG)
     assert frame["valid"].tolist() == [True, False, False, False]
     assert "same metric" in frame["reason"][1] and "not a number" in frame["reason"][2]
     assert frame["reason"][3] == "two tokens"

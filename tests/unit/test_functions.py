@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse import attribution, interventions, models
-from circuit_reuse.examples import load_tokenizer
+from circuit_reuse.examples import load_tokenizer, reader
 from circuit_reuse.planted import stream, tasks
 from circuit_reuse.planted.plan import Head
 from circuit_reuse.sequences import functions, lengths, reading, schemas
@@ -29,7 +29,7 @@ def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch)
     scale = (end.var(-1, unbiased=False) + norm.eps).sqrt()
     wrote = acts.z[1][:, -1, 2] @ model.bridge.blocks[1].attn.W_O[2]
     read = (wrote - wrote.mean(-1, keepdim=True)) / scale[:, None] * norm.weight
-    expected = ((read @ weight.T).gather(1, torch.stack([batch.answer, batch.distractor], 1))).diff(dim=1)  # fmt: skip
+    expected = ((read @ weight.T).gather(1, torch.stack([batch.answer, batch.distractor[:, 0]], 1))).diff(dim=1)  # fmt: skip
     place = model.space.names.index("a1.h2")
     close(found[:, place], -expected[:, 0], rtol=1e-4, atol=1e-4)
 
@@ -164,10 +164,10 @@ def test_positions_are_named_by_what_stands_there():
 
 
 def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out():
-    tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
+    of_model = reader(MODELS / "tiny-gpt2-medium")
     cfg = {"count": 32, "seed": 0}
-    spec = {"family": "sequence", "options": {"members": "days", "frame": "bare"}}
-    assert len(lengths.prompts("days", spec, 4, cfg, tokenizer, bos)) == 2
-    assert lengths.prompts("days", spec, 7, cfg, tokenizer, bos) is None
-    found = lengths.prompts("days", spec, 1, cfg, tokenizer, bos)
+    spec = {"family": "sequence", "options": {"members": "days", "frame": "bare"}, "shots": 0}
+    assert len(lengths.prompts("days", spec, 4, cfg, of_model)) == 3
+    assert lengths.prompts("days", spec, 7, cfg, of_model) is None
+    found = lengths.prompts("days", spec, 1, cfg, of_model)
     assert 4 <= len(found) <= 6 and (found["length"] == 2).all()

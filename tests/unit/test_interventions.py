@@ -169,7 +169,7 @@ def test_rank_correctness_and_divergence_by_hand():
     last = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 2.0]])
     clean = torch.tensor([[1.0, 3.0, 2.0], [1.0, 5.0, 2.0]]).log_softmax(-1)
     answer, distractor = torch.tensor([1, 1]), torch.tensor([0, 2])
-    found = effects.outcomes(last, clean, answer, distractor, "logit_difference", "top1")
+    found = effects.outcomes(last, clean, (answer, distractor, None), "logit_difference", "top1")
     assert found["metric"].tolist() == [2.0, -1.0]
     assert found["rank"].tolist() == [1, 3] and found["correct"].tolist() == [True, False]
     expected = sum(

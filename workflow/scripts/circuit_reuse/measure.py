@@ -147,7 +147,7 @@ def leave_out(frame, chosen, log):
         if rows.any():
             log.info("%d pairs left out, the first %s: %s", rows.sum(), mine["id"][rows].iloc[0], reason)  # fmt: skip
             frame.loc[mine.index[rows], ["valid", "reason"]] = [False, reason]
-    frame.loc[mine.index[broken], list(MEASURED)] = None
+    frame.loc[mine.index[broken], ["clean_metric", "corrupt_metric"]] = None
 
 
 def shortage(frame, cfg, task):
