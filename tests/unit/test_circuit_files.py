@@ -228,3 +228,27 @@ def test_a_file_that_does_not_say_its_model_needs_a_shape(tmp_path):
     (tmp_path / "b.json").write_bytes(b"\x80\x81")
     with pytest.raises(CircuitFileError, match="not text"):
         circuit_files.read(tmp_path / "b.json", TINY)
+
+
+def test_an_edge_into_a_shared_key_is_one_for_each_head_in_files_of_other_tools(tmp_path):
+    """Out and in again nothing changes; the file says that heads share it, and disagreement is refused."""
+    space = Space(2, 4, 8, 4, 2)
+    edges = {("input", "a1.h2-3.k"): 1.0, ("a0.h1", "a1.h0-1.v"): None, ("m0", "a1.h2.q"): 0.5}
+    circuit = Circuit({"input": None, "a0.h1": None, "m0": None, "a1.h2": None}, edges=edges, shape=space)  # fmt: skip
+    for form in circuit_files.FORMATS:
+        if form == "budget":
+            continue
+        path = tmp_path / f"c.{form}.json"
+        circuit_files.write(path, circuit, form)
+        content = json.loads(path.read_text())
+        assert form == "circuit" or "several heads share" in content["note"]
+        back = circuit_files.read(path, space)
+        assert {edge: score or None for edge, score in back.edges.items()} == edges
+        assert back.shape.kv_heads == 2
+    graph = json.loads((tmp_path / "c.graph.json").read_text())
+    assert graph["cfg"]["n_key_value_heads"] == 2
+    assert [graph["edges"][f"input->a1.h{head}<k>"] for head in (2, 3)] == [{"score": 0.5, "in_graph": True}] * 2  # fmt: skip
+    graph["edges"]["input->a1.h3<k>"]["in_graph"] = False
+    (tmp_path / "c.graph.json").write_text(json.dumps(graph))
+    with pytest.raises(CircuitFileError, match=r"a1\.h2, a1\.h3 share it.*for a1\.h2$"):
+        circuit_files.read(tmp_path / "c.graph.json")

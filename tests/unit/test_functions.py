@@ -39,7 +39,7 @@ def test_neurons_of_an_mlp_sum_to_its_attribution(model, batch):
     for layer, found in enumerate(functions.neurons(model, batch, "logit_difference")):
         place = model.space.names.index(f"m{layer}")
         close(found.sum(1), scores[:, place], rtol=1e-3, atol=1e-4)
-        out = functions.neuron_outputs(model, layer, found.shape[1])
+        out = functions.neuron_outputs(model, layer)
         assert out.shape == (found.shape[1], model.space.d_model)
 
 

@@ -19,7 +19,8 @@ def main(arguments=None):
     parser.add_argument("--to", choices=circuit_files.FORMATS, default="circuit")
     parser.add_argument("--model", help="folder of the model, for its shape")
     parser.add_argument(
-        "--shape", help="layers,heads,d_model,d_head in place of --model, as 12,12,768,64"
+        "--shape",
+        help="layers,heads,d_model,d_head, and key and value heads where they are fewer, in place of --model, as 12,12,768,64",
     )
     parser.add_argument(
         "--keep", type=float, help="share of scored edges or nodes, for a file of scores"

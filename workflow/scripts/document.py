@@ -1,9 +1,9 @@
-"""Write docs/tables.md and docs/configuration.md from the schemas, so that they cannot drift."""
+"""Write docs/tables.md, docs/configuration.md and docs/models.md from the code, so that they cannot drift."""
 
 from pathlib import Path
 
 import yaml
-from circuit_reuse import checks, tables
+from circuit_reuse import checks, families, tables
 from circuit_reuse.contrast import schemas as contrast
 from circuit_reuse.scaling import schemas
 from circuit_reuse.sequences import schemas as sequences
@@ -198,7 +198,11 @@ def config_text():
     return CONFIG + "\n".join(keys(schema)) + "\n" + AFTER.format(tasks=", ".join(TASKS))
 
 
-DOCUMENTS = {"docs/tables.md": tables_text, "docs/configuration.md": config_text}
+DOCUMENTS = {
+    "docs/tables.md": tables_text,
+    "docs/configuration.md": config_text,
+    "docs/models.md": families.document,
+}
 
 if __name__ == "__main__":
     for path, text in DOCUMENTS.items():

@@ -10,7 +10,7 @@ import os
 import warnings
 from pathlib import Path
 
-from circuit_reuse import fingerprint, gguf_header, sources
+from circuit_reuse import families, fingerprint, gguf_header, sources
 from circuit_reuse.prompts import registry
 
 MOST_SHARDS = 1000
@@ -184,7 +184,7 @@ def study_models(study, config, folders):
     block = config[study]
     block["models"] = block["models"] or list(config["models"])
     known_models(f"{study}.models", block["models"], config)
-    return {name: check_model(name, config, folders) for name in block["models"]}
+    return {name: check_model(name, config, folders, study) for name in block["models"]}
 
 
 def study_tasks(study, key, config, folders):
@@ -270,10 +270,11 @@ def readable(path, key):
     return full
 
 
-def check_model(name, config, folders):
+def check_model(name, config, folders, study=None):
     """A model that is there must have safetensors weights and a tokenizer, or be a GGUF file that can be converted.
 
     folders: the project's and the one that the workflow runs in
+    study:   the study that asks for it, None for the reuse of components
     returns: its shape; None for one that is still to be fetched
     """
     source, key = config["model_sources"][name], f"model_sources.{name}"
@@ -292,9 +293,28 @@ def check_model(name, config, folders):
             return None
         fingerprint.files(folder)
         fingerprint.check_intact(folder)
-        return fingerprint.shape(folder)
+        reason = families.unsupported(folder, asked(config, study))
+        space = None if reason else fingerprint.shape(folder)
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
+    if reason:
+        raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
+    return space
+
+
+def asked(config, study):
+    """What a study asks of a model beside its components, keys of families.USES."""
+    if study == "weights":
+        return ("weights",)
+    if study is None:
+        return ("edges",) if {"eap", "eap-ig"} & set(config.get("methods", ())) else ()
+    block = config[study]
+    methods = {
+        "contrast": [block.get("attribution")],
+        "sequences": [block.get("pruning", {}).get("method")],
+    }.get(study, [])
+    edges = study == "sequences" and block["edges"].get("tasks", block["tasks"])
+    return ("edges",) if edges or {"eap", "eap-ig"} & set(methods) else ()
 
 
 def check_room(name, config, space):

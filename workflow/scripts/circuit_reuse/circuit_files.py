@@ -39,18 +39,24 @@ def read(path, shape=None, keep=None):
     except CircuitFileError as problem:
         raise CircuitFileError(f"{path}: {problem}") from None
     if shape is not None and circuit.shape is not None:
-        for name in ("layers", "heads", "d_model", "d_head"):
+        for name in ("layers", "heads", "d_model", "d_head", "kv_heads"):
             said, known = getattr(circuit.shape, name), getattr(shape, name)
-            if said is not None and said != known:
+            if None not in (said, known) and said != known:
                 raise CircuitFileError(f"{path} is for a model with {name} {said}; the model has {known}")  # fmt: skip
     space = shape or circuit.shape
+    if shape is not None and circuit.shape is not None and shape.kv_heads is None:
+        space = replace(shape, kv_heads=circuit.shape.kv_heads)
     if space is None or None in (space.d_model, space.d_head):
         raise CircuitFileError(
             f"{path} does not say how large its model is: give its shape (layers, heads, d_model, d_head)"
         )
     check_names(path, circuit, space)
     check_stated(path, circuit, space)
-    return replace(circuit, shape=space)
+    try:
+        edges = None if circuit.edges is None else formats.own_readers(circuit.edges, space)
+    except CircuitFileError as problem:
+        raise CircuitFileError(f"{path}: {problem}") from None
+    return replace(circuit, shape=space, edges=edges)
 
 
 def load(path):

@@ -155,7 +155,7 @@ def graph(content, keep):
         nodes=in_order(inside, scores),
         outside={name: score for name, score in scores.items() if name not in inside},
         edges=kept or None,
-        shape=Space(cfg["n_layers"], cfg["n_heads"], d_model, d_head),
+        shape=Space(cfg["n_layers"], cfg["n_heads"], d_model, d_head, cfg.get("n_key_value_heads")),
         # Nodes without a score stand where the computation has them: that is no order of importance.
         ranked=bool(scores) and inside - {"input"} <= set(scores),
         about={"parallel": bool(cfg.get("parallel_attn_mlp", False))},
@@ -377,16 +377,49 @@ def as_graph(circuit):
         }
     cfg = {"n_layers": space.layers, "n_heads": space.heads, "parallel_attn_mlp": parallel}
     cfg |= {"d_model": space.d_model}
+    if space.d_head * space.heads != space.d_model:
+        cfg["d_head"] = space.d_head
+    if space.shared_by > 1:
+        cfg["n_key_value_heads"] = space.kv_heads
     found = {"cfg": cfg, "nodes": nodes | {"logits": {"in_graph": True}}, "edges": edges}
-    if any("-" in reader for _, reader in circuit.edges or ()):
-        found["note"] = SHARED
+    return found | ({"note": SHARED} if shares(circuit) else {})
+
+
+def shares(circuit):
+    """Whether an edge of a circuit goes into a key or value that several heads share."""
+    return any(len(components.components_of(reader)) > 1 for _, reader in circuit.edges or ())
+
+
+def own_readers(edges, space):
+    """Edges into the model's own keys and values, from a file that may have one for every query head.
+
+    raises: CircuitFileError where heads that share one do not agree
+    """
+    found, heads = {}, {}
+    for (writer, reader), score in edges.items():
+        part, head = components.part_of(reader), components.components_of(reader)[0]
+        name = reader
+        if space.shared_by > 1 and part in ("k", "v"):
+            layer, number = components.place(head)
+            name = components.reader_name(layer, part, number // space.shared_by, space.shared_by)
+        heads.setdefault((writer, name), []).extend(components.components_of(reader))
+        before = found.get((writer, name))
+        found[writer, name] = score if before is None else before + (score or 0)
+    for (writer, name), there in heads.items():
+        wanted = components.components_of(name)
+        if sorted(there) != sorted(wanted):
+            raise CircuitFileError(
+                f"{writer}->{name}: {', '.join(wanted)} share it, so an edge is one for all of them; the file has it "
+                f"for {', '.join(there)}"
+            )
     return found
 
 
 def as_edge_list(circuit):
-    """{AutoCircuit's name of an edge: score or null}."""
+    """{AutoCircuit's name of an edge: score or null}; below a note where heads share keys or values."""
     kept = edges_of(circuit, bool(circuit.about.get("parallel", False)))
-    return {f"{as_auto(w)}->{as_auto(r)}": score for (w, r), score in kept.items()}
+    found = {f"{as_auto(w)}->{as_auto(r)}": score for (w, r), score in kept.items()}
+    return {"note": SHARED, "edges": found} if shares(circuit) else found
 
 
 def as_auto(name):

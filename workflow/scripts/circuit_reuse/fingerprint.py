@@ -15,9 +15,9 @@ from circuit_reuse.components import Space
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # The same quantity has another name in each family's config.json.
 FIELDS = {
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "heads": ("num_attention_heads", "n_head", "num_heads"),
-    "d_model": ("hidden_size", "n_embd"),
+    "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
 }
 
 
@@ -170,7 +170,8 @@ def shape(folder):
 def kv_heads(folder, config, heads):
     """Number of key and value heads, from a model's config; raises ModelError if it cannot be."""
     count = config.get("num_key_value_heads") or config.get("num_kv_heads") or heads
-    if config.get("multi_query") and not config.get("num_kv_heads"):
+    # GPT-BigCode, and Falcon before its second architecture, whatever num_kv_heads says.
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
         count = 1
     if not isinstance(count, int) or count < 1 or heads % count:
         raise ModelError(
@@ -210,10 +211,15 @@ def parameters(folder):
 def parallel(folder):
     """Whether MLPs read the stream before their own layer's attention, as in GPT-NeoX."""
     config = config_of(folder)
-    # GPT-NeoX can have it either way, and has it where its config says nothing.
-    if config.get("model_type") == "gpt_neox":
-        return bool(config.get("use_parallel_residual", True))
-    return config.get("model_type") in ("gptj", "phi") or bool(config.get("parallel_attn", False))
+    kind = config.get("model_type")
+    # These can have it either way, and have it (Falcon, GPT-NeoX) or not where their config says nothing.
+    if kind in ("gpt_neox", "stablelm"):
+        return bool(config.get("use_parallel_residual", kind == "gpt_neox"))
+    if kind == "falcon":
+        return bool(config.get("new_decoder_architecture") or config.get("parallel_attn", True))
+    return kind in ("gptj", "codegen", "phi", "cohere", "cohere2") or bool(
+        config.get("parallel_attn", False)
+    )
 
 
 def origin(folder):

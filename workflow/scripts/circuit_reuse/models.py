@@ -14,7 +14,7 @@ from transformer_lens.model_bridge.generalized_components import NormalizationBr
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
-from circuit_reuse import devices, fingerprint
+from circuit_reuse import devices, families, fingerprint
 from circuit_reuse.components import Space
 
 transformers_logging.disable_progress_bar()
@@ -56,6 +56,8 @@ def load(folder, device="auto", dtype="float32", threads=None):
              architecture lacks the places where components are read and replaced
     """
     fingerprint.files(folder)
+    if reason := families.unsupported(folder):
+        raise fingerprint.ModelError(f"{folder} {reason}; see docs/models.md")
     if threads:
         torch.set_num_threads(threads)
     if device in ("auto", "cuda"):
@@ -90,8 +92,7 @@ def check_hooks(bridge, space):
     if missing:
         raise fingerprint.ModelError(
             f"{type(bridge.original_model).__name__} has no {missing[0]}: only models of attention "
-            "and MLP layers can be studied (GPT-2, GPT-NeoX, OPT, GPT-Neo, Llama, Qwen3, Gemma 2, "
-            "OLMo 2 are tested)"
+            "and MLP layers can be studied (docs/models.md lists those that are tested)"
         )
 
 

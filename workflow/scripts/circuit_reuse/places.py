@@ -99,7 +99,7 @@ def places_of(model):
         for which in ("ln1", "ln2"):
             attention = which == "ln1"
             module = norm_before(block, which)
-            norm = NoNorm() if module is None else norm_of(module)
+            norm = NoNorm() if module is None else norm_of(module, model.device)
             readers = attention_readers(model, layer, block) if attention else [Reader(f"blocks.{layer}.mlp.hook_in")]  # fmt: skip
             columns = slice(column, column + sum(reader.count for reader in readers))
             above = upstream if attention or model.parallel else upstream + model.space.heads
@@ -175,11 +175,19 @@ def check_edges(model):
 
 
 def known_parts(model):
-    """Whether every layer has projections of queries, keys and values, and the logits a norm."""
+    """Whether every layer has projections of as many queries, keys and values as the config says, and the logits a norm."""
     needed = [getattr(model.bridge, "ln_final", None)]
     for block in model.bridge.blocks:
         needed += [getattr(getattr(block, "attn", None), part, None) for part in "qkv"]
-    return all(getattr(part, "original_component", None) is not None for part in needed)
+    if any(getattr(part, "original_component", None) is None for part in needed):
+        return False
+    fewer = model.space.heads // model.space.shared_by
+    widths = [heads * model.space.d_head for heads in (model.space.heads, fewer, fewer)]
+    return all(
+        block.attn._modules[part].original_component.weight.shape == (width, model.space.d_model)
+        for block in model.bridge.blocks
+        for part, width in zip("qkv", widths, strict=True)
+    )
 
 
 def known_norms(model):

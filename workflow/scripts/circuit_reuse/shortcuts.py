@@ -62,7 +62,7 @@ def prefix(model, tokens, length):
 
 def beyond_window(model, positions):
     """Whether a sliding window makes early positions invisible to late ones."""
-    config = model.bridge.original_model.config
+    config = model.bridge.original_model.config.get_text_config()
     window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None)
     return window is not None and positions > window
 

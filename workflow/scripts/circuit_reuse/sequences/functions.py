@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse import interventions, models, norms
-from circuit_reuse.edges import FINAL
+from circuit_reuse import interventions, models, norms, places
+from circuit_reuse.places import FINAL
 
 OFFSETS = {"next": 1, "copy": 0, "previous": -1}
 
@@ -21,11 +21,28 @@ def unembedding(model):
     return weight, torch.zeros(len(weight), device=weight.device) if bias is None else bias.float()
 
 
+def logit_factor(model):
+    """What logits are multiplied by after the unembedding (Cohere, Granite), 1 in most models."""
+    config = model.bridge.original_model.config.get_text_config()
+    return (getattr(config, "logit_scale", None) or 1) / (
+        getattr(config, "logits_scaling", None) or 1
+    )
+
+
 def final_logits(model, stream):
     """Logits of a stream through the final norm; stream: [..., d_model]."""
     normed = model.bridge.ln_final.original_component(stream.to(model.dtype))
     weight, bias = unembedding(model)
-    return normed.float() @ weight.T + bias
+    found = (normed.float() @ weight.T + bias) * logit_factor(model)
+    config = model.bridge.original_model.config.get_text_config()
+    cap = getattr(config, "final_logit_softcapping", None)
+    return cap * (found / cap).tanh() if cap else found
+
+
+def post_norm(block, which):
+    """The closed form of the norm after the attention (ln1_post) or the MLP (ln2_post), or None."""
+    module = getattr(block, which, None)
+    return None if module is None else norms.norm_of(module.original_component)
 
 
 @torch.no_grad()
@@ -38,8 +55,8 @@ def ov_hits(model, tokens, top):
     raises:  ValueError for a model of one layer
     source:  Lan et al. 2023; McDougall et al. 2023 (copy score).  As published, the stream after
              the first layer, normed as the second layer's heads see it, goes through the values and
-             the output of each head (without the output's bias), the final norm and the
-             unembedding.  Heads of the first layer never see that stream: `own` gives them, alone,
+             the output of each head (without the output's bias; through the norm after the
+             attention, if there is one), the final norm and the unembedding.  Heads of the first layer never see that stream: `own` gives them, alone,
              the embedding that they do.
     """
     if model.space.layers < 2:
@@ -49,8 +66,9 @@ def ov_hits(model, tokens, top):
     hooks = interventions.keepers(kept, "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")
     with model.bridge.hooks(fwd_hooks=hooks):
         models.logits(model, tokens)
-    after = blocks[1].ln1.original_component(kept["blocks.0.hook_resid_post"])
-    before = blocks[0].ln1.original_component(kept["blocks.0.hook_resid_pre"])
+    after, before = kept["blocks.0.hook_resid_post"], kept["blocks.0.hook_resid_pre"]
+    if (first := places.norm_before(blocks[0], "ln1")) is not None:
+        after, before = places.norm_before(blocks[1], "ln1")(after), first(before)
     found = {(stream, sign): [] for stream in ("published", "own") for sign in (1, -1)}
     for stream, normed, block in [
         ("own", before, blocks[0]),
@@ -62,6 +80,8 @@ def ov_hits(model, tokens, top):
         # Heads that share values have one each here.
         values = values.repeat_interleave(model.space.heads // values.shape[2], dim=2)
         written = einsum("nphd,hdm->nphm", values, block.attn.W_O.to(values.dtype))
+        if hasattr(block, "ln1_post"):
+            written = block.ln1_post.original_component(written)
         for sign in (1, -1):
             parts = [final_logits(model, sign * part).topk(top).indices for part in written.split(8)]  # fmt: skip
             found[stream, sign].append(torch.cat(parts))
@@ -200,10 +220,12 @@ def direct(model, batch):
 
     returns: [example, component] in the order of `Space.names`, and the rest [example]: what
              positions and biases add; together they are the logit difference
-    source:  Elhage et al. 2021 (direct logit attribution); the scale of the final norm is held
+    source:  Elhage et al. 2021 (direct logit attribution); the scale of the final norm is held, and that of
+             the norm after the attention, if there is one.  A cap of the logits (Gemma 2) is in the rest
     """
-    kept = {}
-    with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, FINAL)):
+    kept, layers = {}, range(model.space.layers)
+    names = [FINAL, *map(places.post_hook, layers if places.has_post_norm(model) else ())]
+    with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *names)):
         last, acts = interventions.run(model, batch.clean)
     norm = norms.norm_of(model.bridge.ln_final.original_component)
     weight, _ = unembedding(model)
@@ -215,9 +237,11 @@ def direct(model, batch):
     for layer, block in enumerate(model.bridge.blocks):
         z = acts.z[layer][:, -1].float()
         heads = einsum("ehd,hdm->ehm", z, block.attn.W_O.float())
+        if (norm_after := post_norm(block, "ln1_post")) is not None:
+            heads = norm_after.held(kept[places.post_hook(layer)][:, -1:], heads)
         written += [*heads.unbind(1), acts.mlp[layer][:, -1].float()]
     found = torch.stack([einsum("em,em->e", each, read) for each in written], dim=1)
-    found = found * inverse[:, None]
+    found = found * inverse[:, None] * logit_factor(model)
     total = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
     return found, total - found.sum(1)
 
@@ -244,10 +268,15 @@ def neurons(model, batch, metric):
     ]
 
 
-def neuron_outputs(model, layer, width):
-    """What each neuron writes, [neuron, d_model]; width: number of neurons."""
-    weight = model.bridge.blocks[layer].mlp._modules["out"].original_component.weight.float()
-    return weight if weight.shape[0] == width else weight.T
+def neuron_outputs(model, layer):
+    """What each neuron writes, [neuron, d_model], but for the scale of a norm after the MLP."""
+    block = model.bridge.blocks[layer]
+    module = block.mlp._modules["out"].original_component
+    weight = module.weight.float()
+    # By the kind of module: where an MLP is as wide as the stream, the shape does not say.
+    found = weight.T if isinstance(module, torch.nn.Linear) else weight
+    norm = post_norm(block, "ln2_post")
+    return found if norm is None else found * norm.weight
 
 
 @torch.no_grad()
@@ -263,7 +292,9 @@ def spectrum(model, layer, head, count):
     read = values[shared * width : (shared + 1) * width]
     # W_V W_O by the small matrices: left vectors of W_V^T first.
     _, triangle = torch.linalg.qr(read.T)
-    _, size, right = torch.linalg.svd(triangle @ block.attn.W_O[head].float(), full_matrices=False)
+    write, norm = block.attn.W_O[head].float(), post_norm(block, "ln1_post")
+    write = write if norm is None else write * norm.weight
+    _, size, right = torch.linalg.svd(triangle @ write, full_matrices=False)
     right = right[:count]
     against = right @ unembedding(model)[0].T
     largest = against.gather(1, against.abs().argmax(1, keepdim=True))

@@ -183,7 +183,9 @@ def direct_rows(model, table, tokens, log):
 
 
 def neuron_rows(model, table, metric, tokenizer, tokens):
-    """Rows of the neurons table: of each MLP the neurons of largest mean attribution."""
+    """Rows of the neurons table: of each MLP the neurons of largest mean attribution; none for experts."""
+    if not models.reachable(model.bridge, "blocks.0.mlp.out.hook_in"):
+        return []
     layers = {}
     for batch in batching.batches(table, tokens, model.device):
         for layer, found in enumerate(functions.neurons(model, batch, metric)):
@@ -192,7 +194,7 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
     for layer, parts in layers.items():
         values = torch.cat(parts).double()
         mean, error = values.mean(0), values.std(0) / len(values) ** 0.5
-        out = functions.neuron_outputs(model, layer, len(mean))
+        out = functions.neuron_outputs(model, layer)
         chosen = mean.abs().argsort(descending=True, stable=True)[:TOP_NEURONS].tolist()
         for rank, neuron in enumerate(chosen, start=1):
             top = (weight @ out[neuron]).topk(NEURON_TOKENS).indices.tolist()

@@ -99,7 +99,9 @@ def described(model, layer, name, linear, reads, writes, start):
     """A Matrix with its nodes; see `matrices`."""
     weight = getattr(linear, "weight", None)
     kind = type(linear).__name__
-    if weight is None or weight.ndim != 2 or kind not in ("Linear", "Conv1D"):
+    # Falcon's is a kind of Linear.
+    known = isinstance(linear, torch.nn.Linear) or kind == "Conv1D"
+    if weight is None or weight.ndim != 2 or not known:
         raise unknown(model, f"has no known matrix {name} in layer {layer} (found: {kind})")
     transposed = kind == "Conv1D"
     rows, columns = weight.shape[::-1] if transposed else weight.shape
@@ -121,8 +123,7 @@ def unknown(model, what):
     return fingerprint.ModelError(
         f"{type(model.bridge.original_model).__name__} {what}: its weights cannot be told from "
         "each other; models with linear projections q, k, v, o and an MLP of in, (gate,) out in "
-        "each layer are known (GPT-2, GPT-NeoX, OPT, GPT-Neo, Llama, Qwen3, Gemma 2, OLMo 2 are "
-        "tested)"
+        "each layer are known (docs/models.md lists those that are tested)"
     )
 
 
