@@ -149,6 +149,8 @@ class Plain:
     def change(self, seen, own, corrupt, cut, reader):
         """What a reader's stream is changed by: the sum over writers so far of cut times their change."""
         column, total = self.readers.index(reader), 0
+        if not reached(cut, column):
+            return torch.zeros_like(seen.embedding)
         for layer, block in enumerate(self.layers):
             if layer not in seen.z:
                 break
@@ -171,3 +173,18 @@ class Plain:
                 row = self.writers.index((layer, "mlp"))
                 total = total + cut[row, column] * (corrupt.mlp[layer] - seen.mlp[layer])
         return total + cut[0, column] * (corrupt.embedding - seen.embedding)
+
+
+def reached(cut, column):
+    """Whether anything is cut from a reader; where not, nothing need be computed."""
+    return not isinstance(cut, Few) or column in cut.columns
+
+
+class Few:
+    """A cut [writer, reader] of few edges, for large models."""
+
+    def __init__(self, values, columns):
+        self.values, self.columns = values, set(columns)
+
+    def __getitem__(self, place):
+        return self.values[place]
