@@ -59,7 +59,7 @@ fetch-real: $(VENV)/done
 
 # The workflow and the engine on it; the tests of the engine take Gemma 3, too, where it was fetched.
 test-real: fetch-real
-	$(BIN)/python -m pytest -q tests/real
+	$(BIN)/python -m pytest -q -n 0 tests/real tests/unit/test_real_models.py
 
 # Every figure is a ratio within one run; about a quarter of an hour on two cores, best with nothing else.
 bench: $(VENV)/done

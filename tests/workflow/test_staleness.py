@@ -42,7 +42,7 @@ SCORED = (
     SHARED
     | PRUNED
     | CHOSEN
-    | {"score_examples": 2 * PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS}
+    | {"score_examples": 2 * PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
@@ -131,7 +131,7 @@ CODE_EDITS = {
     "findings": (code("scaling/findings", "value >= 0.001", "value >= 0.002"), {"summarise_scaling": 1, "draw_scaling": 1}),
     "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
     "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED),
-    "path patching": (code("sequences/paths", 'for part in "qkv"', 'for part in "qvk"'), PATCHED),
+    "path patching": (code("sequences/paths", "range(reader.count)", "range(0, reader.count)"), PATCHED),
     "what heads do": (code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"), READ | {"describe_heads": 1}),
     "pools": (code("weights/pools", "low, high = sizes.mean() - sizes.std(), sizes", "low, high = -sizes.std() + sizes.mean(), sizes"), MASKED),
     "areas": (code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"), WEIGHED),

@@ -143,14 +143,15 @@ class Run:
     def planned(self):
         """The jobs that a dry run lists: [(rule, {wildcard: value})].
 
-        Those that tell what a study found are apart, in `told`: they run when its tables are made.
+        Those that tell what a study found are apart, in `told`: they run when its tables are made, and the list of
+        what was left out after them.
         """
         self.told = set()
         jobs = []
         for rule, values, *_ in explain.planned(self.dry_run()):
             if rule.startswith("tell_"):
                 self.told.add(rule.removeprefix("tell_"))
-            else:
+            elif rule != "list_skipped":
                 jobs.append((rule, values))
         return jobs
 
