@@ -42,7 +42,7 @@ SCORED = (
     SHARED
     | PRUNED
     | CHOSEN
-    | {"score_examples": 2 * PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
+    | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
@@ -230,8 +230,7 @@ def test_an_edit_of_one_models_weights_reruns_that_model(project):
     per_model = [values["model"] for _, values in jobs if "model" in values]
     assert set(per_model) == {"tiny-neox-small"}
     assert (
-        counted(jobs)["describe_model"] == 1
-        and counted(jobs)["score_examples"] == TASKS * 2 * SHARDS
+        counted(jobs)["describe_model"] == 1 and counted(jobs)["score_examples"] == TASKS * SHARDS
     )
     assert "write_prompts" not in counted(jobs)
 
@@ -264,7 +263,7 @@ def test_more_examples_run_only_the_new_shards(project):
     jobs = project.planned()
     project.config()
     assert {values["shard"] for _, values in jobs if "shard" in values} == {"0002"}
-    assert counted(jobs)["score_examples"] == 2 * PAIRS
+    assert counted(jobs)["score_examples"] == PAIRS
 
 
 def test_more_examples_of_the_scan_run_only_its_new_shards(project):
