@@ -96,11 +96,6 @@ def task_cfg(task, *keys):
     return settled({key: found[key] for key in keys or found})
 
 
-def asked(task):
-    """How prompts of a task are put to a model: what the reader of a tokenizer needs."""
-    return task_cfg(task, "bos", "chat")
-
-
 def task_title(task):
     """The name of a task in figures."""
     if task in config["custom_tasks"]:
@@ -135,10 +130,14 @@ def shard_slots(shard):
     return number * size, min((number + 1) * size, count), size
 
 
-def shard_range(shard):
-    """First and last + 1 number of the prompts of a shard: several times as many as it has places."""
+def shard_range(task, shard):
+    """First and last + 1 number of the prompts of a shard: several times as many as it has places.
+
+    A file has one row for each place: what one shard tried would be missing in the next.
+    """
     first, last, _ = shard_slots(shard)
-    draws = config["examples"]["draws"]
+    own_file = task_cfg(task, "family")["family"] == "custom"
+    draws = 1 if own_file else config["examples"]["draws"]
     return [first * draws, first * draws + (last - first) * draws]
 
 

@@ -13,7 +13,7 @@ rule write_prompts:
             "seed",
             task=task_cfg(wildcards.task, "family", "options", "shots"),
             held_out_share=config["examples"]["held_out_share"],
-            examples=shard_range(wildcards.shard),
+            examples=shard_range(wildcards.task, wildcards.shard),
         ),
         code=prompt_code,
     script:

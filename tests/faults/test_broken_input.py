@@ -235,7 +235,7 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"clean": lambda t: t["clean"].where(t.index > 1, "So, " + t["clean"])}, ["2 of 40 pairs", "000000"]),
+        ({"clean": lambda t: t["clean"].where(t.index > 1, "So, " + t["clean"])}, ["2 of 32 pairs", "000000"]),
         ({"answer": lambda t: t["answer"].str.strip()}, ["answers of", "did you mean ' "]),
         ({}, []),
     ],

@@ -168,3 +168,8 @@ def test_a_table_of_what_was_tried_can_be_left_out_and_still_be_read(tmp_path, m
     assert str(left_out.record_of(path)) == "why"
     assert len(tables.read(path, tables.EXAMPLES)) == len(found)
     assert SimpleNamespace(**tables.provenance(path)).versions
+
+
+def test_a_shard_without_prompts_is_left_out(model, rows):
+    with pytest.raises(left_out.LeftOut, match="no different prompt left"):
+        draw(model, rows.head(0), {"train": 3, "held_out": 3})

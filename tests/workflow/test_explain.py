@@ -33,9 +33,9 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
     )
     assert "made from what is made anew" in next(x for x in text.splitlines() if "run_effects" in x)
     assert "score_examples" not in text
-    # As many jobs as a run would have, and the sentences of the study.
+    # As many jobs as a run would have, the sentences of the study, and the list of what is left out.
     total = int(re.search(r"(\d+) jobs, at least", text)[1])
-    assert total == len(planned) + 1
+    assert total == len(planned) + 2
     assert re.search(
         r"at least \d+ (s|min) on \d+ cores \(by \d+ earlier jobs in this folder\)", text
     )

@@ -374,7 +374,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
             reader = examples.reader(folder, settings_of["bos"], settings_of["chat"])
         except examples.ReaderError as problem:
             raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
-        tried = rows[: count * settings["draws"]]
+        tried = rows[:count]
         pairs = [
             examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried
         ]

@@ -22,6 +22,8 @@ def draw(model, reader, prompts, cfg, tokens, log):
     returns: a DataFrame of the pairs that were tried; a split that has its quota is not tried further
     """
     began, labels = time.monotonic(), cfg["accuracy"] == "choice"
+    if prompts.empty:
+        raise LeftOut("there is no different prompt left for this shard", 0, 1)
     frame = pd.DataFrame([examples.tokenise(reader, row, labels) for row in plain(prompts)])
     for column in MEASURED:
         frame[column] = None
@@ -132,7 +134,7 @@ def judge(frame, chosen, correct_only, log):
 
 
 def leave_out(frame, chosen, log):
-    """Mark pairs as not valid whose metric is no number, or the same for both prompts; in place."""
+    """Mark pairs as not valid whose metric is not finite, or the same for both prompts; in place."""
     mine = frame.loc[chosen]
     clean, corrupt = (
         mine[name].astype(float).to_numpy() for name in ("clean_metric", "corrupt_metric")
