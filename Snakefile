@@ -59,6 +59,9 @@ onstart:
 
 onsuccess:
     print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
+    asked = {job.rule.name.removeprefix("tell_") for job in workflow.dag.jobs}
+    if problem := start_page.nothing_left(Path.cwd(), asked):
+        raise WorkflowError(problem)
 
 
 rule all:

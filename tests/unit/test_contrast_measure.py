@@ -350,7 +350,7 @@ def planted(seed=4):
     table = tasks.examples("selector", 240, seed)
     # First texts have an answer of the first six symbols, second texts one of the others.
     low = table["answer"] < tasks.SYMBOLS // 2
-    table = table[low != (table["distractor"] < tasks.SYMBOLS // 2)].assign(split="held_out", used=True)  # fmt: skip
+    table = table[low != (table["distractors"].str[0] < tasks.SYMBOLS // 2)].assign(split="held_out", used=True)  # fmt: skip
     pairs = [
         (row.id, *sorted([row.clean_tokens, row.corrupt_tokens], key=lambda t, r=row: (t == r.clean_tokens) != (r.answer < tasks.SYMBOLS // 2)))
         for row in table.itertuples()

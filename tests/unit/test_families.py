@@ -1,5 +1,6 @@
 """Every supported family, tiny and with random weights, against hooks on the plain Hugging Face model."""
 
+import subprocess
 from functools import cache
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_every_family_of_the_list_is_tested():
     assert not set(families.FAMILIES) & {
         kind for kinds in families.REFUSED.values() for kind in kinds
     }
+
+
+def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(tmp_path, monkeypatch):
+    """TransformerLens would install torchvision for it, and with that replace torch."""
+    started = []
+    monkeypatch.setattr(subprocess, "check_call", lambda command, **_: started.append(command))
+    tiny_families.build("gemma3", tmp_path)
+    assert models.load(tmp_path, "cpu").space.layers == LAYERS
+    assert not started
 
 
 def test_a_run_is_that_of_the_plain_model(family):

@@ -134,6 +134,9 @@ def test_nodes_and_weights_are_those_of_the_shape(family):
     assert {part: size[part] for part in "qkv"} == {part: (wide[part], space.d_model) for part in "qkv"}  # fmt: skip
     assert size["o"] == (space.d_model, wide["q"])
     assert len(nodes.sites(model)) == 8 * LAYERS
+    # Each parameter of the layers but norms and biases is in one matrix, once.
+    stored = [p for layer in plain.layers for p in layer.parameters() if p.ndim == 2]
+    assert matrices.matrices(model)[-1].part.stop == sum(p.numel() for p in stored)
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if name not in WITH])

@@ -1,19 +1,14 @@
 """Weights removed: the right ones, never written to, a planted circuit told from its controls."""
 
-import copy
-import shutil
-
 import numpy as np
 import pandas as pd
 import planted_weights
 import pytest
+import tiny_families
 import torch
 from circuit_reuse import circuits, fingerprint, models
 from circuit_reuse.weights import matrices, measures, nodes, outcomes, pools, sweep, sweep_stage
 from scipy import stats
-from support import MODELS
-from test_families import FAMILIES
-from transformers import AutoModelForCausalLM
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
 CFG = {"permutations": 999, "bootstrap": 200}
@@ -25,63 +20,17 @@ def draws(*names):
 
 @pytest.fixture(scope="module", params=["gpt2", "gpt_neox", "llama"])
 def architecture(request, tmp_path_factory):
-    """A model of random weights, the plain Hugging Face model of the same, and tokens."""
+    """A model of random weights, and tokens."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
-    made = FAMILIES[request.param]()
-    for parameter in made.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    made.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(MODELS / "tiny-gpt2-medium" / name, folder / name)
-    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tiny_families.build(request.param, folder)
     tokens = torch.randint(1600, (3, 6), generator=torch.Generator().manual_seed(2))
-    return request.param, models.load(folder, "cpu", threads=1), plain, tokens
-
-
-def stored(family, plain, matrix):
-    """The tensor of the plain model that holds a matrix, and the place there of (row, column)."""
-    layer, name = matrix.layer, matrix.name
-    part = {"q": 0, "k": 1, "v": 2}.get(name)
-    if family == "gpt2":
-        block = plain.transformer.h[layer]
-        module = {"o": block.attn.c_proj, "in": block.mlp.c_fc, "out": block.mlp.c_proj}
-        if part is not None:
-            return block.attn.c_attn.weight, lambda row, column: (column, 32 * part + row)
-        return module[name].weight, lambda row, column: (column, row)
-    if family == "gpt_neox":
-        block = plain.gpt_neox.layers[layer]
-        module = {"o": block.attention.dense, "in": block.mlp.dense_h_to_4h, "out": block.mlp.dense_4h_to_h}  # fmt: skip
-        if part is not None:
-            # By head: its queries, its keys, its values; a head is 8 wide.
-            return block.attention.query_key_value.weight, lambda row, column: (24 * (row // 8) + 8 * part + row % 8, column)  # fmt: skip
-        return module[name].weight, lambda row, column: (row, column)
-    block = plain.model.layers[layer]
-    holder = block.self_attn if name in "qkvo" else block.mlp
-    long = {"in": "up_proj", "gate": "gate_proj", "out": "down_proj"}.get(name, f"{name}_proj")
-    return getattr(holder, long).weight, lambda row, column: (row, column)
-
-
-def test_a_removed_weight_is_that_of_the_plain_model(architecture):
-    family, model, plain, tokens = architecture
-    rng = np.random.default_rng(0)
-    for matrix in matrices.matrices(model):
-        places = rng.choice(matrix.size, 5, replace=False)
-        last = matrices.run(model, tokens, [matrix.start + places])[0]
-        changed = copy.deepcopy(plain)
-        weight, place = stored(family, changed, matrix)
-        with torch.no_grad():
-            for row, column in zip(*np.divmod(places, matrix.shape[1]), strict=True):
-                assert weight[place(row, column)] == matrix.weight()[row, column]
-                weight[place(row, column)] = 0
-            expected = changed(tokens).logits[:, -1]
-            assert (expected - plain(tokens).logits[:, -1]).abs().max() > 1e-4
-        torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-4)
+    return models.load(folder, "cpu", threads=1), tokens
 
 
 def test_a_weight_joins_the_nodes_that_it_is_said_to_join(architecture):
     """At the end that it writes only its node changes; a silent node at the end it reads makes it idle."""
-    _, model, _, tokens = architecture
+    model, tokens = architecture
     for matrix in matrices.matrices(model):
         row, column = matrix.shape[0] // 3, matrix.shape[1] - 2
         number = matrix.start + row * matrix.shape[1] + column
@@ -109,22 +58,8 @@ def test_a_weight_joins_the_nodes_that_it_is_said_to_join(architecture):
         torch.testing.assert_close(silent, same, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_matrices_of_every_architecture_are_known(family, tmp_path):
-    """All parameters of the layers but norms and biases are in them, once."""
-    torch.manual_seed(0)
-    made = FAMILIES[family]()
-    made.save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(MODELS / "tiny-gpt2-medium" / name, tmp_path / name)
-    model = models.load(tmp_path, "cpu", threads=1)
-    layers = [p for name, p in made.named_parameters() if ".0." in name or ".1." in name]
-    assert matrices.matrices(model)[-1].part.stop == sum(p.numel() for p in layers if p.ndim == 2)
-    assert len(nodes.sites(model)) == 16
-
-
 def test_a_circuit_weight_needs_both_ends(architecture):
-    _, model, _, _ = architecture
+    model, _ = architecture
     found = matrices.matrices(model)
     for matrix in found:
         active = np.zeros(nodes.total(model), dtype=bool)
@@ -138,7 +73,7 @@ def test_a_circuit_weight_needs_both_ends(architecture):
 
 
 def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
-    _, model, _, tokens = architecture
+    model, tokens = architecture
     before = {name: p.clone() for name, p in model.bridge.original_model.named_parameters()}
     logits = models.logits(model, tokens)
 
@@ -155,7 +90,7 @@ def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
 
 
 def test_copies_beside_each_other_do_not_matter(architecture):
-    _, model, _, tokens = architecture
+    model, tokens = architecture
     rng = np.random.default_rng(0)
     total = matrices.matrices(model)[-1].part.stop
     sets = [rng.choice(total, size, replace=False) for size in (0, 10, 200, 1000, total)]
@@ -168,7 +103,7 @@ def test_copies_beside_each_other_do_not_matter(architecture):
 
 def test_gradients_are_those_of_the_weights(architecture):
     """First-order importance is the limit of small changes."""
-    _, model, _, tokens = architecture
+    model, tokens = architecture
     batch = planted_weights.batching.Batch([0, 1, 2], tokens, tokens, tokens[:, 0], tokens[:, 1])
     found = matrices.gradients(model, [batch], "cross_entropy")
     for matrix in matrices.matrices(model)[::3]:
@@ -186,7 +121,7 @@ def test_gradients_are_those_of_the_weights(architecture):
 
 
 def test_an_architecture_whose_matrices_are_not_known_is_refused(architecture):
-    _, model, _, _ = architecture
+    model, _ = architecture
     known = model.shortcuts.pop("matrices")
     bridge = model.bridge.blocks[1].mlp.out
     kept = bridge.original_component

@@ -74,6 +74,7 @@ def test_links_of_the_first_page_lead_to_figures(page):
 
 
 def test_every_figure_and_page_loads_and_has_a_caption(page):
+    ARTEFACTS.mkdir(exist_ok=True)
     found = page.run(
         "Object.entries(results).map(([path, r]) => [path, r.mime_type, r.caption, Object.keys(r.labels || {}).length])"
     )

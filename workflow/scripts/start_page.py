@@ -159,3 +159,15 @@ def summary(folder, since):
             + (", all findings: findings.md there" if page.is_file() else "")
         ]
     return "\n".join(["", "What was found:", *lines, ""]) if lines else ""
+
+
+def nothing_left(folder, studies):
+    """The message of a run in which no model can do any task of the studies asked for; None otherwise."""
+    found = [about for study, about in told(folder).items() if study in studies]
+    if not found or any(about["results"] > about["left_out"] for about in found):
+        return None
+    return (
+        "nothing is left to study: every task was left out for every model, for the reasons above and in "
+        "results/tables/*/skipped.csv.  Choose other tasks or models, give solved examples (task_options.<task>.shots), "
+        "or set a lower examples.min_valid or a higher examples.draws"
+    )

@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components import NormalizationBridge
+from transformer_lens.model_bridge.sources.transformers import source as loading
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
@@ -18,6 +19,9 @@ from circuit_reuse import devices, families, fingerprint
 from circuit_reuse.components import Space
 
 transformers_logging.disable_progress_bar()
+# For a model that reads images, too, TransformerLens installs torchvision, and with it another torch.
+# Only text is read here, so no processor of images is loaded.
+loading.load_modality_processor = lambda *_: None
 
 
 @dataclass(frozen=True)

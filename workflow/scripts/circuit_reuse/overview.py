@@ -22,6 +22,8 @@ def tell(input, output, params, wildcards, threads, log):
     about = {
         "study": cfg["study"],
         "sentences": sentences,
+        "results": len(pairs),
+        "left_out": len(left),
         "models": {
             name: {key: each[key] for key in ("fingerprint", "parameters", "layers", "heads")}
             | {"rounding": fingerprint.rounding(each)}
