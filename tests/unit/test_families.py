@@ -99,7 +99,9 @@ def test_every_family_of_the_list_is_tested():
     }
 
 
-def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(tmp_path, monkeypatch):
+def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(
+    tmp_path, monkeypatch
+):
     """TransformerLens would install torchvision for it, and with that replace torch."""
     started = []
     monkeypatch.setattr(subprocess, "check_call", lambda command, **_: started.append(command))
