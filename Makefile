@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real explain validate report test site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
+.PHONY: run real explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -43,7 +43,11 @@ validate: $(VENV)/done
 	$(BIN)/snakemake --cores 1 $(ARGS) --report results/validation.html validate faithfulness
 
 test: $(VENV)/done
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py
+
+# Runs that are killed, cut off, or meet a full disk, and what the next run makes of them.
+test-faults: $(VENV)/done
+	$(BIN)/python -m pytest -n 2 tests/faults/test_faults.py
 
 # The executor of Snakemake for Slurm, which only clusters need.
 slurm: $(VENV)/done

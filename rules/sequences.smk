@@ -529,3 +529,9 @@ rule sequences:
         rules.draw_sequences.output,
         expand(rules.draw_circuits.output, model=SEQUENCES["models"]),
         rules.check_published_sequences.output,
+
+
+# Before a run, `explain` says what pruning costs: it is most of the study on a model of hundreds of components.
+if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
+    for pruned_model in SEQUENCES["models"]:
+        logger.info(pruning_cost(pruned_model))

@@ -132,6 +132,20 @@ def pruning_cfg(task):
     return block
 
 
+def pruning_cost(model):
+    """What pruning of all tasks runs in a model, in a sentence."""
+    from circuit_reuse.checks import check_model
+    from circuit_reuse.sequences import pruning
+
+    space = check_model(model, config, (PROJECT, Path.cwd()), "sequences")
+    count = None if space is None else len(space.of_kinds(["head", "mlp"]))
+    walks = sum(len(pruning.planned(pruning_cfg(task), 1, ())) for task in PRUNED_TASKS)
+    block = config["sequences"]
+    return pruning.cost(
+        model, count, walks, block["examples"], block["pruning"]["first_cut"]
+    )
+
+
 def circuit_files(model=None):
     """Circuits from files that are for a model: {name: {file}}."""
     return {

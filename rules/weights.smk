@@ -148,6 +148,7 @@ rule evaluate_nodes:
             random_circuits=WEIGHTS["random"]["circuits"],
             fractions=WEIGHTS["nodes"]["fractions"],
             node_trials=WEIGHTS["nodes"]["trials"],
+            exact=WEIGHTS["nodes"]["exact"],
             steps=WEIGHTS["nodes"]["steps"],
             **WEIGHT_TASK,
         ),

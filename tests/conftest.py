@@ -4,6 +4,11 @@ import pytest
 from support import MODELS, examples_for
 
 
+def pytest_collection_modifyitems(items):
+    """Files of tests that run the workflow first: they take longest, and one at the end would run alone."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(scope="session", params=["tiny-gpt2-medium", "tiny-neox-medium"])
 def model(request):
     """An embedded model of each family."""

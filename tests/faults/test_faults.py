@@ -20,7 +20,6 @@ from harness import (
 )
 from workflow_config import CONFIG, copied, copy_project
 
-pytestmark = pytest.mark.xdist_group("faults")
 # A part of the tiny run that has every kind of job: prompts, model, tables, figures.
 ONE = {"models": ["tiny-gpt2-small"], "tasks": ["ioi"], "scaling": CONFIG["scaling"] | {"models": ["tiny-gpt2-small"]}}  # fmt: skip
 TARGET = "reuse"

@@ -2,6 +2,7 @@
 
 import logging
 
+import pandas as pd
 import pytest
 import torch
 from circuit_reuse import attribution, batching, interventions, models, parts
@@ -85,7 +86,7 @@ def test_parts_add_up_to_the_whole(model, batch, runs):
 def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model):
     table = examples_for("ioi", 10)
     heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]  # fmt: skip
-    cfg = {"metric": METRIC, "parts": ["z"], "by_position": []}
+    cfg = {"metric": METRIC, "parts": ["z"], "by_position": [], "least": 0}
     traced = trace.trace(model, table, cfg, heads, 700, LOG)
     mine = traced[(traced["direction"] == "corrupt") & (traced["part"] == "z")]
     scanned = scan.scan(model, table, table, {"replacements": ["corrupt"], "metric": METRIC, "accuracy": "top1"}, 2048, ("s",), LOG)  # fmt: skip
@@ -104,7 +105,7 @@ def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model)
 
 def test_influences_do_not_depend_on_the_batch(model):
     table = examples_for("ioi", 8)
-    cfg = {"metric": METRIC, "parts": ["v", "pattern"], "by_position": ["v"]}
+    cfg = {"metric": METRIC, "parts": ["v", "pattern"], "by_position": ["v"], "least": 0}
     keys = ["direction", "part", "layer", "head", "role", "example"]
     large = trace.trace(model, table, cfg, [(0, 1), (2, 3)], 4000, LOG)
     small = trace.trace(model, table, cfg, [(0, 1), (2, 3)], 40, LOG)
@@ -112,9 +113,29 @@ def test_influences_do_not_depend_on_the_batch(model):
     assert small["influence"].to_numpy() == pytest.approx(large["influence"].to_numpy(), abs=2e-4)
 
 
+def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is_as_before(model):
+    table, heads = examples_for("ioi", 8), [(layer, head) for layer in range(model.space.layers) for head in range(2)]  # fmt: skip
+    cfg = {"metric": METRIC, "parts": ["z", "v"], "by_position": ["z"], "least": 0}
+    keys = ["direction", "part", "layer", "head", "role", "example"]
+    whole = trace.trace(model, table, cfg, heads, 2048, LOG).set_index(keys)["influence"]
+    least = 0.05
+    part = trace.trace(model, table, cfg | {"least": least}, heads, 2048, LOG)
+    assert 0.2 * len(whole) < len(part) < 0.9 * len(whole)
+    same = whole.loc[pd.MultiIndex.from_frame(part[keys])].to_numpy()
+    assert part["influence"].to_numpy() == pytest.approx(same, abs=2e-4)
+    # By hand: the layers whose attention moves the metric of some example enough, and only their heads.
+    everywhere = part[part["role"].isna()]
+    moved = (everywhere["influence"] / everywhere["gap"]).abs()
+    attention = moved[everywhere["part"] == "attention"].groupby(everywhere["layer"]).max()
+    assert set(part.dropna(subset=["head"])["layer"]) == set(attention[attention >= least].index)
+    assert set(everywhere[everywhere["part"] == "stream"]["layer"]) == set(
+        range(model.space.layers)
+    )
+
+
 def test_all_positions_of_the_last_stream_restore_everything_and_early_words_nothing(model):
     table = examples_for("ioi", 8)
-    cfg = {"metric": METRIC, "parts": ["z"], "by_position": []}
+    cfg = {"metric": METRIC, "parts": ["z"], "by_position": [], "least": 0}
     found = trace.trace(model, table, cfg, [(0, 0)], 2048, LOG)
     stream = found[(found["part"] == "stream") & (found["direction"] == "restore")]
     top = stream[stream["layer"] == model.space.layers - 1]

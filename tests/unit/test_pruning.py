@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -280,7 +281,9 @@ def test_a_first_cut_keeps_the_limit_and_is_the_largest_of_its_order(seed):
     largest = max(
         k for k in range(len(names)) if walk.limit.holds(100 * made.score(set(order[:k])))
     )
-    assert walk.removed == frozenset(order[:largest]) and asked <= 6
+    said = pruning.cost("some-model", len(names), 1, 1, "always")
+    assert asked <= int(re.search(r"at most (\d+) circuits a walk", said)[1]) == 6
+    assert walk.removed == frozenset(order[:largest])
     assert walk.score == pytest.approx(100 * made.score(walk.removed))
     assert [name for _, action, name, _ in walk.trace if action == "cut"] == order[:largest]
 

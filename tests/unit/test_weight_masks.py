@@ -227,7 +227,7 @@ def test_ends_of_the_node_curves_meet(planted):
 
 def test_importance_is_exact_alone_and_integrated_gradients_sum_to_all(planted):
     job, active = Planted(*planted), planted_weights.truth(planted[0])
-    rows = node_stage.importance(job, active, 60)
+    rows = node_stage.importance(job, active, 60, 10**6, None)
     both = np.stack([node_stage.state(active), node_stage.state(np.zeros_like(active))])
     kept, none = job.runs(torch.tensor(both), job.testing).loss.mean(1)
     assert sum(row["attribution"] for row in rows) == pytest.approx(none - kept, rel=0.03)
@@ -237,6 +237,13 @@ def test_importance_is_exact_alone_and_integrated_gradients_sum_to_all(planted):
     without[first] = False
     alone = job.runs(torch.tensor(node_stage.state(without))[None], job.testing).loss.mean()
     assert rows[5]["importance"] == pytest.approx(alone - kept, abs=1e-5)
+    # Some of them: the same numbers, of the largest attribution and of some others; the rest are not known.
+    some = node_stage.importance(job, active, 60, 7, lambda name: np.random.default_rng(0))
+    assert [row["node"] for row in some] == [row["node"] for row in rows]
+    run = [n for n, row in enumerate(some) if row["importance"] is not None]
+    largest = sorted(range(len(rows)), key=lambda n: -abs(rows[n]["attribution"]))[:3]
+    assert len(run) == 7 and set(largest) <= set(run)
+    assert [some[n]["importance"] for n in run] == pytest.approx([rows[n]["importance"] for n in run], abs=1e-5)  # fmt: skip
 
 
 def test_unexplained_variance(planted):

@@ -15,12 +15,11 @@ def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
     count = (400, 300, 500)
     values = rng.normal(size=sum(count)) if sizes is None else sizes(rng, sum(count))
     values[rng.random(len(values)) < zeros] = 0
-    matrix = np.repeat(np.arange(3), count)
     joins = rng.random(len(values)) < share
     ends = np.where(joins, 2, rng.integers(0, 2, len(values)))
     return pools.Weights(
         values,
-        matrix,
+        np.cumsum([0, *count]),
         np.array([0, 0, 1]),
         pools.circuit_of(values, joins),
         ends,
@@ -44,10 +43,11 @@ def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
     order = pools.circuit_order(w, np.random.default_rng(1))
     numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
     assert levels == {"matrix": len(order)}
-    assert (w.matrix[numbers] == w.matrix[order]).all()
+    matrix, theirs = (w.groups(each, "matrix") for each in (order, numbers))
+    assert (theirs == matrix).all()
     own, other = np.abs(w.values[order]), np.abs(w.values[numbers])
-    for matrix in range(3):
-        mine = w.matrix[order] == matrix
+    for number in range(3):
+        mine = matrix == number
         edges = np.quantile(own[mine], np.linspace(0, 1, 6)[1:-1])
         assert (np.searchsorted(edges, own[mine], "right") == np.searchsorted(edges, other[mine], "right")).all()  # fmt: skip
         assert other[mine].min() >= 0.95 * own[mine].min() and other[mine].max() <= 1.05 * own[mine].max()  # fmt: skip
@@ -57,10 +57,10 @@ def test_layers_and_windows_match_as_they_say():
     w = weights()
     order = pools.circuit_order(w, np.random.default_rng(1))
     layers, _ = pools.control_order(w, order, "layer", np.random.default_rng(2))
-    assert (w.layer[w.matrix[layers]] == w.layer[w.matrix[order]]).all()
+    assert (w.groups(layers, "layer") == w.groups(order, "layer")).all()
     for control, free in (("matrix", None), ("touching", 1)):
         numbers, _ = pools.control_order(w, order, control, np.random.default_rng(2), 3, True)
-        same = (w.matrix[numbers] == w.matrix[order]).mean()
+        same = (w.groups(numbers, "matrix") == w.groups(order, "matrix")).mean()
         assert same == 1 if free is None else (w.ends[numbers] == free).all() and same > 0.7
     window, _ = pools.control_order(w, order, "window", np.random.default_rng(2))
     own, sizes = np.abs(w.values[order]), np.abs(w.values[window])
@@ -73,7 +73,7 @@ def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted
 
     w = weights(share=0.45, sizes=large_circuit)
     # The circuit takes the largest of the first matrix: there are no others of their size.
-    first = np.flatnonzero((w.matrix == 0) & (w.values != 0))
+    first = np.flatnonzero(w.values[: w.starts[1]])
     w.circuit[first] = False
     w.circuit[first[np.argsort(-np.abs(w.values[first]))[:40]]] = True
     order = pools.circuit_order(w, np.random.default_rng(1))
@@ -87,7 +87,7 @@ def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted
     assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
     everything = weights(share=0.7)
     order = pools.circuit_order(everything, np.random.default_rng(1))
-    outside = len(everything.outside())
+    outside = everything.outside().sum()
     for control in ("non_circuit", "window", "quantile"):
         with pytest.raises(pools.PoolTooSmall, match=f"{len(order)} weights|{outside}"):
             pools.control_order(everything, order, control, np.random.default_rng(2), 5, True)

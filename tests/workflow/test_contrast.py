@@ -8,7 +8,6 @@ from circuit_reuse import circuit_files, components, fingerprint, tables
 from circuit_reuse.sequences import files as sequence_files
 from workflow_config import CIRCUIT, CONFIG, PROJECT, TEXTS, copied
 
-pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/contrast"
 MODEL = "tiny-gpt2-small"
 

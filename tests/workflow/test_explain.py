@@ -5,10 +5,7 @@ import subprocess
 import sys
 
 import explain
-import pytest
 from workflow_config import CONFIG
-
-pytestmark = pytest.mark.xdist_group("staleness")
 
 
 def told(project, *arguments):
@@ -56,6 +53,15 @@ def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
     said = explain.explain(text, tmp_path, 2)
     assert "by the default run on two cores" in said and "not made yet" in said
     assert not re.search(r"never run", said)
+
+
+def test_what_pruning_costs_is_said_if_it_would_run(project, tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--forcerun", "prune_nodes"],
+        cwd=project.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    said = explain.explain(said.stdout + said.stderr, tmp_path, 2)
+    assert re.search(r"Pruning in tiny-gpt2-small: \d+ walks over \d+ components, each", said)
 
 
 def test_every_rule_of_the_default_run_has_a_time_that_comes_with_it(project):

@@ -8,7 +8,6 @@ import pytest
 from browser import Page, installed
 from workflow_config import PROJECT
 
-pytestmark = pytest.mark.xdist_group("workflow")
 # Pictures of the last run of these tests, to look at.
 ARTEFACTS = PROJECT / "tests" / "artefacts"
 

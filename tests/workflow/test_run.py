@@ -12,7 +12,6 @@ import pytest
 from workflow_config import CONFIG, NO_NETWORK, PROJECT, copied, copy_project
 
 TABLES = "results/tables/reuse"
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def hashes(folder):

@@ -7,7 +7,6 @@ import pytest
 from circuit_reuse.scaling import validator
 from workflow_config import CONFIG, copied
 
-pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/scaling"
 
 

@@ -10,7 +10,6 @@ import pytest
 from circuit_reuse.sequences import schemas
 from workflow_config import CONFIG, copied
 
-pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/sequences"
 MODEL = "tiny-gpt2-small"
 

@@ -7,7 +7,6 @@ import pytest
 from workflow_config import CONFIG
 
 # Apart from the other tests of the workflow, so that two processes share them.
-pytestmark = pytest.mark.xdist_group("staleness")
 
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS

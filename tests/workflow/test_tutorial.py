@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from workflow_config import PROJECT
 
-pytestmark = pytest.mark.xdist_group("tutorial")
-
 
 def blocks(page, language):
     """Code blocks of a page: [(what stands behind the language, code)]."""

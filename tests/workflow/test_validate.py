@@ -1,9 +1,6 @@
 """The targets beside the studies: circuits of every size, planted circuits, calibration."""
 
 import pandas as pd
-import pytest
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):

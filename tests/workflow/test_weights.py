@@ -10,7 +10,6 @@ from circuit_reuse import fingerprint, tables
 from circuit_reuse.weights import measures, schemas
 from workflow_config import CONFIG, copied
 
-pytestmark = pytest.mark.xdist_group("workflow")
 TABLES = "results/tables/weights"
 MODEL = "tiny-gpt2-small"
 FOLDER = f"results/{MODEL}/weights/digits"

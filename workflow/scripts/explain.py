@@ -143,12 +143,21 @@ def explain(text, folder, cores, gpus=None):
         amount = "?" if rule in unknown else start_page.duration(seconds)
         lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {told}")
     lasts = max(total / cores, on_gpu / (gpus or cores), longest)
-    origin = f"{count} earlier jobs in this folder" if count else "the default run on two cores"
+    origin = (
+        f"{count} earlier jobs in this folder"
+        if count
+        else "the default run on two cores; a larger model takes longer"
+    )
     lines += [
         "",
         f"  {len(jobs)} jobs, at least {start_page.duration(lasts)} on {cores} cores{f' and {gpus} GPUs' if gpus else ''} (by {origin}"
         + (f"; not counted, never run: {', '.join(sorted(unknown))})" if unknown else ")"),
     ]
+    if "prune_nodes" in rows:
+        lines += [
+            "",
+            *(f"  {line}" for line in text.splitlines() if line.startswith("Pruning in ")),
+        ]
     if "missing provenance" in text:
         lines.append(
             "  Some results have no record of how they were made: see the warning of make run."

@@ -332,7 +332,8 @@ def unexplained(fvu, look):
 
 
 def importance(importance, look):
-    """Exact importance of every active node against integrated gradients."""
+    """Exact importance of active nodes, as many as were run one by one, against integrated gradients."""
+    importance = importance.dropna(subset=["importance"])
     figure, axes = look.grid(width=2.3, height=2.0)
     for row, column, model, task in look.pairs():
         ax, mine = axes[row, column], of(importance, model, task)
@@ -341,7 +342,12 @@ def importance(importance, look):
             ax.plot(mine[chosen]["attribution"], mine[chosen]["importance"], marker, color=colour, markersize=2.5, alpha=0.6)  # fmt: skip
         rank = mine[["attribution", "importance"]].corr("spearman").iloc[0, 1]
         ax.text(
-            0.03, 0.97, f"rank correlation {rank:.2f}", transform=ax.transAxes, va="top", fontsize=6
+            0.03,
+            0.97,
+            f"rank correlation {rank:.2f} (n = {len(mine)})",
+            transform=ax.transAxes,
+            va="top",
+            fontsize=6,
         )
         ax.axhline(0, color="black", linewidth=0.5)
         ax.axvline(0, color="black", linewidth=0.5)

@@ -15,46 +15,117 @@ def trace(model, table, cfg, heads, tokens, log):
     """The trace table.
 
     table:   valid held-out examples
-    cfg:     metric, parts (of heads), by_position (those traced at single positions too)
+    cfg:     metric, parts (of heads), by_position (those traced at single positions too), least
+             (share of the gap below which a part is not looked at more closely)
     heads:   [(layer, head)] to trace
     returns: a DataFrame, one row an example and patch; influence is 0 where both runs are the
              same up to and at the positions, which needs no run
     """
     models.check_ready(model)
-    began, rows = time.monotonic(), []
-    wanted = [*cfg["parts"], *parts.OF_LAYERS]
-    for batch in progress.bar(
-        list(batching.batches(table, tokens, model.device)), desc="tracing", unit="batch"
-    ):
-        numbers = table["example"].to_numpy()[batch.rows]
-        where, live = roles_of(table.iloc[batch.rows], batch)
-        patches = all_patches(model.space, cfg, heads, where)
-        # Before the first difference there is nothing to trace, so it is run once.
-        short = batch.shortened(model) if whole_values(model, wanted) else batch
-        begin = batch.clean.shape[1] - short.clean.shape[1]
-        after = {role: at[:, begin:] for role, at in where.items()}
-        clean = parts.capture(model, short.clean, wanted, short.prefix)
-        corrupt = parts.capture(model, short.corrupt, wanted, short.prefix)
-        ends = [parts.metric(base.last, batch, 1, cfg["metric"])[0] for base, _ in (clean, corrupt)]
-        gap = (ends[0] - ends[1]).cpu().numpy()
-        run = [[patch] for patch in patches if patch.role is None or live[patch.role]]
-        for direction, (base, _), (_, source), before in (
-            ("restore", corrupt, clean, ends[1]),
-            ("corrupt", clean, corrupt, ends[0]),
+    began, found = time.monotonic(), []
+    batches = list(batching.batches(table, tokens, model.device))
+    for number, stage in enumerate(STAGES):
+        shares = largest(found)
+        rows = []
+        for batch in progress.bar(
+            batches, desc=f"tracing {number + 1}/{len(STAGES)}", unit="batch"
         ):
-            found = {}
-            for places, last in parts.scan(model, base, run, source, after, tokens):
-                values = parts.metric(last, batch, len(places), cfg["metric"]) - before
-                for place, value in zip(places, values.cpu().numpy(), strict=True):
-                    found[run[place][0]] = value
-            for patch in patches:
-                there = slice(None) if patch.role is None else where[patch.role].any(1).cpu().numpy()  # fmt: skip
-                value = found.get(patch, 0 * gap)
-                rows.append((direction, patch, numbers[there], value[there], gap[there]))
-    result = as_table(rows)
+            where, live = roles_of(table.iloc[batch.rows], batch)
+            patches = [
+                patch
+                for patch in stage(model.space, cfg, heads, where)
+                if not shares.get(coarser(patch), np.inf) < cfg["least"]
+            ]
+            if patches:
+                numbers = table["example"].to_numpy()[batch.rows]
+                rows += traced(model, batch, patches, numbers, where, live, cfg, tokens)
+        found += [as_table(rows)] if rows else []
+    result = pd.concat(found, ignore_index=True)
     log.info("%d rows in %.1f s", len(result), time.monotonic() - began)
     order = ["direction", "part", "layer", "head", "role", "example"]
     return result.sort_values(order, ignore_index=True)
+
+
+def traced(model, batch, patches, numbers, where, live, cfg, tokens):
+    """Patches of a batch in both directions: [(direction, patch, examples, influence, gap)].
+
+    numbers: [row], example of each row;  where, live: as from `roles_of`
+    """
+    wanted, rows = sorted({patch.part for patch in patches}), []
+    # Before the first difference there is nothing to trace, so it is run once.
+    short = batch.shortened(model) if whole_values(model, wanted) else batch
+    begin = batch.clean.shape[1] - short.clean.shape[1]
+    after = {role: at[:, begin:] for role, at in where.items()}
+    clean = parts.capture(model, short.clean, wanted, short.prefix)
+    corrupt = parts.capture(model, short.corrupt, wanted, short.prefix)
+    ends = [parts.metric(base.last, batch, 1, cfg["metric"])[0] for base, _ in (clean, corrupt)]
+    gap = (ends[0] - ends[1]).cpu().numpy()
+    run = [[patch] for patch in patches if patch.role is None or live[patch.role]]
+    for direction, (base, _), (_, source), before in (
+        ("restore", corrupt, clean, ends[1]),
+        ("corrupt", clean, corrupt, ends[0]),
+    ):
+        found = {}
+        for places, last in parts.scan(model, base, run, source, after, tokens):
+            values = parts.metric(last, batch, len(places), cfg["metric"]) - before
+            for place, value in zip(places, values.cpu().numpy(), strict=True):
+                found[run[place][0]] = value
+        for patch in patches:
+            there = slice(None) if patch.role is None else where[patch.role].any(1).cpu().numpy()
+            value = found.get(patch, 0 * gap)
+            rows.append((direction, patch, numbers[there], value[there], gap[there]))
+    return rows
+
+
+def layers_whole(space, cfg, heads, where):
+    """First: the parts of every layer, at all positions at once."""
+    return [parts.Patch(part, layer) for part in parts.OF_LAYERS for layer in range(space.layers)]
+
+
+def layers_by_role_and_heads(space, cfg, heads, where):
+    """Second: parts of layers at each role, and parts of heads at all positions."""
+    found = [
+        parts.Patch(part, layer, None, role)
+        for part in parts.OF_LAYERS
+        for layer in range(space.layers)
+        for role in where
+    ]
+    return found + [parts.Patch(part, *head) for part in cfg["parts"] for head in heads]
+
+
+def heads_by_role(space, cfg, heads, where):
+    """Last: parts of heads at each role."""
+    return [
+        parts.Patch(part, *head, role)
+        for role in where
+        for part in cfg["by_position"]
+        for head in heads
+    ]
+
+
+STAGES = (layers_whole, layers_by_role_and_heads, heads_by_role)
+
+
+def coarser(patch):
+    """The patch whose influence decides whether this one is run: (part, layer, head); None for none."""
+    if patch.role is not None:
+        return patch.part, patch.layer, patch.head
+    return None if patch.head is None else ("attention", patch.layer, None)
+
+
+def largest(tables):
+    """{(part, layer, head): largest share of an example's gap, in either direction} of whole patches."""
+    if not tables:
+        return {}
+    table = pd.concat(tables, ignore_index=True)
+    table = table[table["role"].isna()]
+    sizes = (table["influence"] / table["gap"]).abs().groupby(
+        [table["part"], table["layer"], table["head"]], dropna=False
+    )  # fmt: skip
+    return {
+        (part, int(layer), None if pd.isna(head) else int(head)): share
+        for (part, layer, head), share in sizes.max().items()
+    }
 
 
 def whole_values(model, wanted):
@@ -108,21 +179,6 @@ def roles_of(examples, batch):
     where[REST] = left
     begun = (batch.clean != batch.corrupt).cumsum(1) > 0
     return where, {role: bool((at & begun).any()) for role, at in where.items()}
-
-
-def all_patches(space, cfg, heads, where):
-    """Every patch: parts of heads and of layers, at all positions and at each role."""
-    found = [parts.Patch(part, *head) for part in cfg["parts"] for head in heads]
-    for role in where:
-        found += [
-            parts.Patch(part, layer, head, role)
-            for part in cfg["by_position"]
-            for layer, head in heads
-        ]
-    for part in parts.OF_LAYERS:
-        for layer in range(space.layers):
-            found += [parts.Patch(part, layer, None, role) for role in (None, *where)]
-    return found
 
 
 def trace_task(input, output, params, wildcards, threads, log):

@@ -211,6 +211,21 @@ def planned(cfg, count, stream):
     return walks
 
 
+def cost(model, components, walks, examples, first_cut):
+    """What pruning in a model runs, in a sentence, before anything runs.
+
+    components: how many may go, None if the model is not there yet;  walks: of all tasks
+    examples:   prompts that a circuit is run on, at most;  first_cut: as in the config
+    """
+    if components is None:
+        return f"Pruning in {model}: {walks} walks; the model is not fetched yet, so what they cost is not known."
+    text = f"Pruning in {model}: {walks} walks over {components} components, each circuit run on at most {examples} examples"
+    if wanted_cut(first_cut, range(components)):
+        cuts = math.ceil(math.log2(components + 1))
+        text += f"; a first cut by attribution takes at most {cuts} circuits a walk"
+    return f"{text}; every pass then runs one circuit for each component that is left, until a pass changes nothing."
+
+
 def inclusion(walks, names):
     """How many walks kept each component: rows of the inclusion table.
 

@@ -203,16 +203,11 @@ def degrees(found, values, count):
     return total
 
 
-def matrix_of(found):
-    """The place of the matrix that each weight lies in, int16 [weight]."""
-    return np.repeat(np.arange(len(found), dtype=np.int16), [matrix.size for matrix in found])
-
-
 @torch.no_grad()
 def without(model, removed):
     """Copies of all matrices, each without some weights: a stack [copy, row, column] a matrix.
 
-    removed: a list of arrays of weight numbers
+    removed: a list of sets of weights, each an array of their numbers or bool [weight]
     raises:  IndexError for a number that no weight has
     """
     found = matrices(model)
@@ -221,7 +216,12 @@ def without(model, removed):
     stacks = [matrix.weight().repeat(len(removed), 1, 1) for matrix in found]
     starts = np.array([matrix.start for matrix in found] + [end])
     for copy, numbers in enumerate(removed):
-        numbers = np.sort(np.asarray(numbers, dtype=np.int64))
+        numbers = np.asarray(numbers)
+        if numbers.dtype == bool:
+            for matrix, stack in zip(found, stacks, strict=True):
+                stack[copy].view(-1)[torch.from_numpy(numbers[matrix.part]).to(stack.device)] = 0
+            continue
+        numbers = np.sort(numbers.astype(np.int64))
         if len(numbers) and (numbers[0] < 0 or numbers[-1] >= end):
             raise IndexError(f"weight {numbers[-1]} of {end}")
         bounds = np.searchsorted(numbers, starts)
@@ -248,12 +248,15 @@ def gradients(model, batches, kind):
 
     batches: batching.Batch list;  kind: of loss, see outcomes.losses
     """
-    found, total, count = matrices(model), 0, 0
+    found, count = matrices(model), sum(len(batch.rows) for batch in batches)
+    total = np.zeros(found[-1].part.stop, dtype=np.float32)
+    # Views of the model's own weights, which nothing writes to.
+    stacks = [matrix.weight()[None].requires_grad_() for matrix in found]
     for batch in batches:
-        stacks = [matrix.weight().clone()[None].requires_grad_() for matrix in found]
         with copied(found, stacks):
             last = models.logits(model, batch.clean)
         loss = outcomes.losses(last, batch.answer, batch.distractor, kind).sum()
-        parts = [g.float().cpu().numpy().reshape(-1) for g in torch.autograd.grad(loss, stacks)]
-        total, count = total + np.concatenate(parts), count + len(batch.rows)
-    return total / count
+        for matrix, gradient in zip(found, torch.autograd.grad(loss, stacks), strict=True):
+            total[matrix.part] += gradient.float().cpu().numpy().reshape(-1)
+    total /= count
+    return total

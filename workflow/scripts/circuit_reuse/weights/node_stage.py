@@ -30,7 +30,7 @@ def run(input, output, params, wildcards, threads, log):
     random = random_masks(job, active, cfg["random_circuits"], draws)
     jobs.write(output.random, schemas.NODE_RANDOM, random, cfg, input)
     jobs.write(output.fvu, schemas.FVU, unexplained(job, active), cfg, input)
-    jobs.write(output.importance, schemas.NODE_IMPORTANCE, importance(job, active, cfg["steps"]), cfg, input)  # fmt: skip
+    jobs.write(output.importance, schemas.NODE_IMPORTANCE, importance(job, active, cfg["steps"], cfg["exact"], draws), cfg, input)  # fmt: skip
     log.info("%d runs of nodes, %d random masks", len(plan), len(random))
 
 
@@ -182,24 +182,32 @@ def fvu_row(every, final, chosen, layer, location):
     }
 
 
-def importance(job, active, steps):
+def importance(job, active, steps, most, draws):
     """What replacing each active node alone adds to the loss of the pruned run, held out.
 
-    Exactly, one run a node, and by integrated gradients along the line on which all active nodes
-    go from replaced to kept together (Sundararajan et al. 2017).
+    By integrated gradients along the line on which all active nodes go from replaced to kept together
+    (Sundararajan et al. 2017), and exactly, one run a node: of more nodes than `most`, half so many of
+    the largest attribution and half drawn from the others.
     """
-    places = np.flatnonzero(active)
-    states = np.stack([state(active), *(state(active) for _ in places)])
-    states[np.arange(len(places)) + 1, places] = REPLACED
-    loss = job.runs(torch.tensor(states), job.testing).loss.mean(1)
     gains = integrated(job, active, steps)
+    places = np.flatnonzero(active)
+    exact = places
+    if len(places) > most:
+        order = places[np.argsort(-np.abs(gains[places]), kind="stable")]
+        first = most // 2
+        drawn = draws("importance").permutation(order[first:])[: most - first]
+        exact = np.sort(np.concatenate([order[:first], drawn]))
+    states = np.stack([state(active), *(state(active) for _ in exact)])
+    states[np.arange(len(exact)) + 1, exact] = REPLACED
+    loss = job.runs(torch.tensor(states), job.testing).loss.mean(1)
+    alone = dict(zip(exact.tolist(), (loss[1:] - loss[0]).tolist(), strict=True))
     names = nodes.names(job.model)
     rows = []
-    for number, place in enumerate(places):
+    for place in places.tolist():
         layer, location, _ = names[place].split(".")
         rows.append({
             "node": names[place], "layer": int(layer), "location": location,
-            "importance": float(loss[number + 1] - loss[0]), "attribution": float(gains[place]),
+            "importance": alone.get(place), "attribution": float(gains[place]),
         })  # fmt: skip
     return rows
 

@@ -26,15 +26,18 @@ class PoolTooSmall(LeftOut):
 class Weights:
     """The weights of a model, and which of them are the circuit's.
 
+    A model has 100 million of them and more: what is as long as all of them is kept as bytes, never as numbers.
+
     values:  [weight], their values
-    matrix:  [weight], the place of their matrix;  layer: [matrix], its layer
+    starts:  [matrix + 1], number of the first weight of each matrix, and of all weights
+    layer:   [matrix], its layer; layers do not fall
     circuit: bool [weight], nonzero and joining two active nodes
-    ends:    [weight], how many of its two nodes are active
+    ends:    int8 [weight], how many of its two nodes are active
     names:   [matrix], layer and name: 0.q
     """
 
     values: np.ndarray
-    matrix: np.ndarray
+    starts: np.ndarray
     layer: np.ndarray
     circuit: np.ndarray
     ends: np.ndarray
@@ -45,14 +48,22 @@ class Weights:
         return np.flatnonzero(self.circuit)
 
     def outside(self):
-        """Numbers of the nonzero weights that are not the circuit's."""
-        return np.flatnonzero(~self.circuit & (self.values != 0))
+        """Which weights are nonzero and not the circuit's, bool [weight]."""
+        return ~self.circuit & (self.values != 0)
 
     def groups(self, numbers, level):
         """What the weights are matched within: their matrix, their layer, or all of the model."""
-        if level == "matrix":
-            return self.matrix[numbers]
-        return self.layer[self.matrix[numbers]] if level == "layer" else np.zeros(len(numbers), int)
+        if level == "model":
+            return np.zeros(len(numbers), int)
+        matrix = np.searchsorted(self.starts, numbers, side="right") - 1
+        return matrix if level == "matrix" else self.layer[matrix]
+
+    def span(self, group, level):
+        """The numbers of the weights of a group, as a slice: they lie side by side."""
+        if level == "model":
+            return slice(0, len(self.values))
+        first, end = (group, group + 1) if level == "matrix" else np.searchsorted(self.layer, [group, group + 1])  # fmt: skip
+        return slice(int(self.starts[first]), int(self.starts[end]))
 
 
 def circuit_of(values, joins):
@@ -76,6 +87,27 @@ def removed(order, share):
     return order[: round(share * len(order))]
 
 
+def count(weights):
+    """How many weights a set has: an array of numbers, or bool [weight]."""
+    return int(weights.sum()) if weights.dtype == bool else len(weights)
+
+
+def numbers_at(mask, places, block=1 << 22):
+    """Numbers of the true entries at some places among them, without a list of all.
+
+    mask: bool [weight];  places: [n], below the number of true entries
+    """
+    totals = np.array([mask[a : a + block].sum() for a in range(0, len(mask), block)])
+    ends = np.cumsum(totals)
+    blocks = np.searchsorted(ends, places, side="right")
+    found = np.empty(len(places), dtype=np.int64)
+    for number in np.unique(blocks):
+        chosen = blocks == number
+        true = np.flatnonzero(mask[number * block : (number + 1) * block]) + number * block
+        found[chosen] = true[places[chosen] - (ends[number] - totals[number])]
+    return found
+
+
 def circuit_order(weights, rng):
     """The circuit's weights in a random order."""
     return rng.permutation(weights.inside())
@@ -96,7 +128,7 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     """
     outside = weights.outside()
     if control == "touching":
-        outside = outside[weights.ends[outside] == 1]
+        outside &= weights.ends == 1
     if control in ("quantile", "touching"):
         return matched(weights, order, outside, rng, quantiles, WIDEN if widen else WIDEN[:1])
     if control in ("layer", "matrix"):
@@ -106,43 +138,39 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     if control == "window":
         sizes = np.abs(weights.values[order].astype(float))
         low, high = sizes.mean() - sizes.std(), sizes.mean() + sizes.std()
-        within = np.abs(weights.values[outside])
-        outside = outside[(within >= low) & (within <= high)]
+        outside &= (np.abs(weights.values) >= low) & (np.abs(weights.values) <= high)
         where = f"with a size from {max(low, 0):.4g} to {high:.4g} "
     else:
         where = ""
-    if len(outside) < len(order):
+    there = count(outside)
+    if there < len(order):
         raise PoolTooSmall(
-            f"the circuit has {len(order)} weights, and only {len(outside)} nonzero weights {where}"
+            f"the circuit has {len(order)} weights, and only {there} nonzero weights {where}"
             f"lie outside it, too few for a {control} control: a smaller circuit leaves "
             "more; try other weights.masks.coefficients (lower ones, where training at a high price broke "
             "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
-    return rng.choice(outside, len(order), replace=False), {"model": len(order)}
+    drawn = rng.choice(there, len(order), replace=False)
+    return numbers_at(outside, drawn), {"model": len(order)}
 
 
 def matched(weights, order, outside, rng, quantiles, levels):
     """One weight outside for each of `order`, in the same group and bin of size; see above.
 
     Bins are cut at the quantiles of the circuit's sizes in each group, from its least to its
-    largest.
+    largest.  outside: bool [weight]
     """
     found = np.full(len(order), -1, dtype=np.int64)
-    free = np.zeros(len(weights.values), dtype=bool)
-    free[outside] = True
-    counts = {}
+    free, counts = outside.copy(), {}
     for step in levels:
         waiting = np.flatnonzero(found < 0)
         if not len(waiting):
             break
         groups = weights.groups(order[waiting], step)
-        pool = np.flatnonzero(free)
-        pool_groups = weights.groups(pool, step)
         for group in np.unique(groups):
-            places = waiting[groups == group]
-            # Weights are numbered by layer and matrix, so a group's lie side by side.
-            start, stop = np.searchsorted(pool_groups, [group, group + 1])
-            fill(weights, order, places, pool[start:stop], found, quantiles, rng)
+            span = weights.span(group, step)
+            pool = np.flatnonzero(free[span]) + span.start
+            fill(weights, order, waiting[groups == group], pool, found, quantiles, rng)
         taken = waiting[found[waiting] >= 0]
         free[found[taken]] = False
         counts[step] = len(taken)
@@ -152,7 +180,7 @@ def matched(weights, order, outside, rng, quantiles, levels):
     if short:
         group = weights.groups(order[found < 0], levels[-1])[0]
         inside = int((weights.groups(order, levels[-1]) == group).sum())
-        beside = int((weights.groups(outside, levels[-1]) == group).sum())
+        beside = int(outside[weights.span(group, levels[-1])].sum())
         name = (
             f"matrix {weights.names[group]}" if levels[-1] == "matrix" else f"{levels[-1]} {group}"
         )

@@ -160,7 +160,10 @@ NODE_IMPORTANCE = table(
     node=column(pa.string(), "active node"),
     layer=LAYER,
     location=LOCATION,
-    importance=column(pa.float64(), "loss that replacing it alone adds to the pruned run, nats"),
+    importance=optional(
+        pa.float64(),
+        "loss that replacing it alone adds to the pruned run, nats; null if it was not run (weights.nodes.exact)",
+    ),
     attribution=column(
         pa.float64(), "the same by integrated gradients from replaced to kept, all nodes at once"
     ),

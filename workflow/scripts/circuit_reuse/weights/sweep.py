@@ -3,6 +3,8 @@
 source: Gao et al. 2025; controls without replacement, among nonzero weights, matched by size
 """
 
+import hashlib
+
 import numpy as np
 
 from circuit_reuse import progress
@@ -21,11 +23,12 @@ class Sweeper:
         self.bytes = sum(m.size for m in matrices.matrices(model)) * model.dtype.itemsize
 
     def __call__(self, sets):
-        """Outcomes of each set, in their order.  sets: a list of arrays of weight numbers."""
+        """Outcomes of each set, in their order.  sets: as in matrices.without."""
         distinct, place_of = [], []
         seen = {}
         for numbers in sets:
-            key = np.sort(numbers).tobytes()
+            whole = numbers if numbers.dtype == bool else np.sort(numbers)
+            key = hashlib.sha256(whole).digest()
             if key not in seen:
                 seen[key] = len(distinct)
                 distinct.append(numbers)
@@ -71,12 +74,27 @@ def by_importance(weights, gains, shares):
 
     gains: [weight], what removing each alone would add to the loss, to first order, nats
     """
-    rows = []
-    pairs = (("circuit_importance", weights.inside()), ("outside_importance", weights.outside()))
-    for condition, numbers in pairs:
-        order = numbers[np.argsort(-gains[numbers], kind="stable")][: int(weights.circuit.sum())]
+    rows, most = [], int(weights.circuit.sum())
+    pairs = (("circuit_importance", weights.circuit), ("outside_importance", weights.outside()))
+    for condition, mask in pairs:
+        order = greatest(gains, mask, most)
         rows += [(condition, 0, share, pools.removed(order, share)) for share in shares]
     return rows
+
+
+def greatest(gains, mask, most, block=1 << 22):
+    """Numbers of the greatest gains where a mask is true, greatest first, at most so many.
+
+    Block by block, so that no list of all numbers is made; equal gains go by their number.
+    """
+    best = np.empty(0, dtype=np.int64)
+    for start in range(0, len(mask), block):
+        here = np.flatnonzero(mask[start : start + block]) + start
+        if len(best) == most:
+            here = here[gains[here] > gains[best[-1]]]
+        best = np.concatenate([best, here])
+        best = best[np.argsort(-gains[best], kind="stable")][:most]
+    return best
 
 
 def circuit(values, found, mask):
@@ -88,7 +106,8 @@ def circuit(values, found, mask):
     layers = np.array([matrix.layer for matrix in found])
     names = tuple(f"{matrix.layer}.{matrix.name}" for matrix in found)
     inside = pools.circuit_of(values, at == 2)
-    return pools.Weights(values, matrices.matrix_of(found), layers, inside, at, names)
+    starts = np.array([matrix.start for matrix in found] + [len(values)])
+    return pools.Weights(values, starts, layers, inside, at, names)
 
 
 def random_circuits(values, found, active, sites, count, draws):

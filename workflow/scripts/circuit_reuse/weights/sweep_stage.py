@@ -26,12 +26,16 @@ def run(input, output, params, wildcards, threads, log):
 
     sweeper = sweep.Sweeper(model, job.testing, job.asked, params.compute["batch_tokens"])
     # First-order gains from the train split: the orders must not know the held-out examples.
-    gains = -values * matrices.gradients(model, job.fitting, job.asked.loss)
+    gains = matrices.gradients(model, job.fitting, job.asked.loss)
+    gains *= values
+    np.negative(gains, out=gains)
     plan, levels, orders = sweep.planned(
         weights, cfg["controls"], pools.shares(cfg["points"]), cfg["trials"], draws,
         cfg["quantiles"], cfg["pool_too_small"] == "widen",
     )  # fmt: skip
     plan += sweep.by_importance(weights, gains, pools.shares(cfg["points"]))
+    jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
+    del gains
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
     sites = [site.part for site in nodes.sites(model)]
     busiest = pools.most_active(active, sites, job.activity.cpu().numpy())
@@ -46,11 +50,8 @@ def run(input, output, params, wildcards, threads, log):
         sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"]
     )
     jobs.write(output.random, schemas.RANDOM_SWEEP, random, cfg, input)
-    jobs.write(
-        output.matches, schemas.MATCHES, matches(orders, levels, values, weights.matrix), cfg, input
-    )
-    jobs.write(output.sizes, schemas.SIZES, sizes(orders, values, found), cfg, input)
-    jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
+    jobs.write(output.matches, schemas.MATCHES, matches(orders, levels, weights), cfg, input)
+    jobs.write(output.sizes, schemas.SIZES, sizes(orders, weights, found), cfg, input)
     log.info("%d weights of %d; %d sets of the sweep, %d of random circuits",
              len(weights.inside()), int((values != 0).sum()), len(plan), len(random))  # fmt: skip
 
@@ -82,28 +83,25 @@ def check(weights, wildcards):
 def rows_of(plan, result, mask, examples):
     """Rows of the sweep table as a frame."""
     condition, trial, share, numbers = zip(*plan, strict=True)
-    counts = [len(each) for each in numbers]
+    counts = [pools.count(each) for each in numbers]
     return result.frame(
         examples, mask=mask, condition=condition, trial=trial, share=share, count=counts
     )
 
 
-def matches(orders, levels, values, matrix):
-    """Rows of the matches table: how like the circuit's weights each control's are.
-
-    matrix: [weight], the place of each weight's matrix
-    """
-    rows = []
+def matches(orders, levels, weights):
+    """Rows of the matches table: how like the circuit's weights each control's are."""
+    rows, values = [], weights.values
     for control in levels:
         distances, worst, powers = [], [], []
         for own, other in zip(orders["circuit"], orders[control], strict=True):
             first, second = np.abs(values[own].astype(float)), np.abs(values[other].astype(float))
             distances.append(stats.ks_2samp(first, second).statistic)
             powers.append(np.square(second).sum() / np.square(first).sum())
-            both = set(matrix[own]) & set(matrix[other])
+            mine, theirs = (weights.groups(numbers, "matrix") for numbers in (own, other))
             worst.append(max((
-                stats.ks_2samp(first[matrix[own] == m], second[matrix[other] == m]).statistic
-                for m in both), default=1.0))  # fmt: skip
+                stats.ks_2samp(first[mine == m], second[theirs == m]).statistic
+                for m in np.intersect1d(mine, theirs)), default=1.0))  # fmt: skip
         total = sum(levels[control].values())
         shares = {
             f"from_{step}": levels[control].get(step, 0) / total
@@ -116,16 +114,20 @@ def matches(orders, levels, values, matrix):
     return rows
 
 
-def sizes(orders, values, found):
+def sizes(orders, weights, found):
     """Rows of the sizes table: histograms of |w| in the first trial, with common bins."""
+    values = weights.values
     every = np.abs(values[values != 0])
-    edges = np.geomspace(max(np.quantile(every, 0.001), 1e-9), every.max(), BINS + 1)
+    most = every.max()
+    least = np.quantile(every, 0.001, overwrite_input=True)
+    edges = np.geomspace(max(least, 1e-9), most, BINS + 1)
     edges[0] = 0.0
-    matrix, rows = matrices.matrix_of(found), []
+    rows = []
     for condition, drawn in orders.items():
         numbers = drawn[0]
+        groups = weights.groups(numbers, "matrix")
         for place, each in enumerate(found):
-            mine = np.abs(values[numbers[matrix[numbers] == place]])
+            mine = np.abs(values[numbers[groups == place]])
             for bin_, count in enumerate(np.histogram(mine, edges)[0]):
                 if count:
                     rows.append({
