@@ -1,6 +1,7 @@
 """Node masks: the gradient, what is replaced, the target, and runs with nodes in three states."""
 
 import numpy as np
+import pandas as pd
 import planted_weights
 import pytest
 import torch
@@ -329,3 +330,8 @@ def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
         values = matrices.flat(model)
         assert (values != 0).mean() == pytest.approx(share, abs=0.005)
     assert fingerprint.parameters(MODELS / "tiny-gpt2-sparse") == fingerprint.parameters(MODELS / "tiny-gpt2-medium")  # fmt: skip
+
+
+def test_held_out_examples_are_of_few_lengths_and_those_of_a_length_in_their_order():
+    table = pd.DataFrame({"example": range(7), "length": [9, 7, 8, 7, 9, 7, 8]})
+    assert list(mask_stage.of_few_lengths(table)["example"]) == [1, 3, 5, 2, 6, 0, 4]

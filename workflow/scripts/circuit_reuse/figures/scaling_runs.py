@@ -26,11 +26,17 @@ def heat(ax, values, xlabels, limit, rotate=True):
     return image
 
 
+def height_of(layers):
+    """Height of a heat map in which every layer can be seen, inches."""
+    return min(max(0.75, 0.06 * layers), 2.4)
+
+
 def tracing_layers(tracing, look, tasks):
     """Share of the gap that a layer's part restores at each position, from clean into corrupt."""
     models = list(look.models["model"])
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].notna() & tracing["head"].isna()]  # fmt: skip
-    figure, axes = style.grid(len(models), len(LAYER_PARTS) * len(tasks), width=1.25, height=0.75)
+    height = height_of(rows["layer"].max() + 1)
+    figure, axes = style.grid(len(models), len(LAYER_PARTS) * len(tasks), width=1.25, height=height)
     image = None
     for block, (task, title) in enumerate(zip(tasks, look.titles, strict=True)):
         mine = rows[rows["task"] == task]
@@ -65,7 +71,8 @@ def tracing_heads(tracing, look, tasks, shapes):
     models = list(look.models["model"])
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]  # fmt: skip
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
-    figure, axes = style.grid(len(models), len(there) * len(tasks), width=0.95, height=0.75)
+    height = height_of(max((layers for layers, _ in shapes.values()), default=1))
+    figure, axes = style.grid(len(models), len(there) * len(tasks), width=0.95, height=height)
     image = None
     for block, (task, title) in enumerate(zip(tasks, look.titles, strict=True)):
         for place, part in enumerate(there):

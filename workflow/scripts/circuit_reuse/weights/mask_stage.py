@@ -60,6 +60,13 @@ def check_empty(job, target, task):
         )
 
 
+def of_few_lengths(examples):
+    """Examples of the commonest length first, each length in its order: every length is a run of all weights."""
+    often = examples["length"].map(examples["length"].value_counts())
+    order = np.lexsort([np.arange(len(examples)), examples["length"], -often])
+    return examples.iloc[order]
+
+
 class Task:
     """A model on the examples of one task: what masks are trained, chosen and judged on.
 
@@ -74,7 +81,7 @@ class Task:
         # A node has one mean for all positions, so no example lacks one.
         train, held_out = jobs.splits(input.examples, cfg | {"replacement": "zero"}, task)
         count = min(MOST, max(1, int(CHOOSING * len(train))))
-        self.held_out = held_out.head(cfg["held_out"]).reset_index(drop=True)
+        self.held_out = of_few_lengths(held_out).head(cfg["held_out"]).reset_index(drop=True)
         self.fitting, self.choosing, self.testing = (
             list(batching.batches(part.reset_index(drop=True), tokens, model.device))
             for part in (train.iloc[:-count], train.iloc[-count:], self.held_out)
