@@ -23,10 +23,15 @@ PLAIN = {
 }
 
 
+# More weights of a circuit than so many are in the stage's table only: the CSV of a dense model would be gigabytes.
+LISTED = 100_000
+
+
 def summarise(input, output, params, wildcards, threads, log):
     """Write every table of the study, its JSON, and the findings; see summarise_weights.py."""
     cfg = params.cfg
     found = gather(input, cfg)
+    found["edges"] = most_important(found["edges"], LISTED)
     for name, table in found.items():
         table.to_csv(getattr(output, name), index=False)
     sweep = jobs.frames(input.sweep, schemas.SWEEP, 2)
@@ -36,6 +41,13 @@ def summarise(input, output, params, wildcards, threads, log):
     Path(output.findings).write_text(text)
     Path(output.page).write_text(pages.page(text))
     log.info("%d tables", len(found))
+
+
+def most_important(edges, most):
+    """Of each model's and task's circuit the weights of largest |importance|, at most so many, in their order."""
+    size = edges["importance"].abs()
+    rank = size.groupby([edges["model"], edges["task"]]).rank(method="first", ascending=False)
+    return edges[rank <= most]
 
 
 def gather(input, cfg):

@@ -16,6 +16,8 @@ CONTROLS = ("non_circuit", "matrix", "quantile", "touching", "window", "layer")
 # How far beyond the range of the circuit's sizes in a group a match may lie.
 BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
+# From so many weights on, a random order of a whole pool takes most of the time of a draw.
+LARGE = 1 << 18
 
 
 class PoolTooSmall(LeftOut):
@@ -196,20 +198,29 @@ def matched(weights, order, outside, rng, quantiles, levels):
 
 def fill(weights, order, places, pool, found, quantiles, rng):
     """Draw, in each bin of size, one of the pool for each place; what the pool lacks stays -1."""
-    sizes = np.abs(weights.values[order[places]].astype(float))
-    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
-    bins = np.searchsorted(edges, sizes, side="right")
-    pool_sizes = np.abs(weights.values[pool].astype(float))
-    pool_bins = np.searchsorted(edges, pool_sizes, side="right")
-    if quantiles > 1:
+    if quantiles == 1:
+        bins, pool_bins = np.zeros(len(places), int), None
+    else:
+        sizes = np.abs(weights.values[order[places]].astype(float))
+        edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
+        bins = np.searchsorted(edges, sizes, side="right")
+        pool_sizes = np.abs(weights.values[pool].astype(float))
+        pool_bins = np.searchsorted(edges, pool_sizes, side="right")
         # Far beyond the range of the circuit's sizes nothing is alike.
         low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
         pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
     for number in np.unique(bins):
         wanted = places[bins == number]
-        drawn = rng.permutation(pool[pool_bins == number])[: len(wanted)]
+        drawn = first_of(pool if pool_bins is None else pool[pool_bins == number], len(wanted), rng)
         # Which places go without must not depend on their order in the circuit.
         found[rng.permutation(wanted)[: len(drawn)]] = drawn
+
+
+def first_of(pool, count, rng):
+    """The first so many of a pool in random order; of a large pool without an order of all of it."""
+    if len(pool) < LARGE:
+        return rng.permutation(pool)[:count]
+    return rng.choice(pool, min(count, len(pool)), replace=False)
 
 
 def nearest(weights, order, found, free):

@@ -140,13 +140,14 @@ def sizes(orders, weights, found):
 
 def edges(weights, found, gains, names, mask):
     """The circuit's weights one by one, as a frame in the order of the table."""
-    names, parts = np.array(names), []
+    parts = []
     for each in found:
         inside = np.flatnonzero(weights.circuit[each.part])
         rows, columns = np.divmod(inside, each.shape[1])
         parts.append(pd.DataFrame({
             "mask": mask, "layer": each.layer, "matrix": each.name, "row": rows, "column": columns,
-            "source": names[each.inputs[columns]], "target": names[each.outputs[rows]],
+            "source": pd.Categorical.from_codes(each.inputs[columns], names),
+            "target": pd.Categorical.from_codes(each.outputs[rows], names),
             "weight": weights.values[each.part][inside],
             "importance": gains[each.part][inside].astype(np.float32),
         }))  # fmt: skip
