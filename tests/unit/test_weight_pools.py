@@ -199,3 +199,36 @@ def test_the_results_have_the_keys_of_the_study_and_its_numbers():
         "circuit_weight_count": 20, "total_weight_count": 100, "num_trials": 2, "num_examples": 3,
         "circuit_weight_mean": 0.5, "circuit_weight_std": 0.1, "mask": 0, "random_size_matched": "quantile",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("control", pools.CONTROLS)
+def test_pools_too_large_to_list_are_drawn_from_as_evenly_and_match_as_well(control, monkeypatch):
+    """The ways of large models, on small ones: the same properties, and each weight outside as likely."""
+    w = weights(share=0.1, zeros=0.2)
+    plain, _ = drawn_often(w, control)
+    monkeypatch.setattr(pools, "LARGE", 20)
+    monkeypatch.setattr(pools, "HUGE", 40)
+    monkeypatch.setattr(pools, "PART", 3)
+    large, numbers = drawn_often(w, control)
+    assert len(set(numbers)) == len(numbers) and not w.circuit[numbers].any()
+    assert (w.values[numbers] != 0).all()
+    # Counts of draws of each weight in 300 trials: the spread of their difference is that of chance.
+    spread = np.sqrt(plain + large).clip(1)
+    assert np.abs((plain - large) / spread).max() < 5.5
+
+
+def drawn_often(w, control, trials=300):
+    """How often each weight was drawn, and the last draw."""
+    times = np.zeros(len(w.values))
+    for seed in range(trials):
+        rng = np.random.default_rng([seed, pools.HUGE])
+        order = pools.circuit_order(w, np.random.default_rng(1))
+        numbers, _ = pools.control_order(w, order, control, rng, 5)
+        times[numbers] += 1
+    return times, numbers
+
+
+def test_numbers_at_places_of_a_mask():
+    mask = np.random.default_rng(0).random(1000) < 0.3
+    places = np.random.default_rng(1).permutation(int(mask.sum()))[:100]
+    assert list(pools.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])

@@ -290,6 +290,10 @@ def budget_frontier(frontier, totals, look):
     return figure
 
 
+# Components of a panel, those most often in the circuit: as many as can be read.
+SHOWN = 28
+
+
 def inclusion(table, look):
     """How often each component is in the circuit when texts are drawn again, by who chose it."""
     table = table[table["condition"] == "real"]
@@ -298,7 +302,7 @@ def inclusion(table, look):
     ]
     chosen = [each for each in chosen if ((table["source"] == each[0]) & (table["rule"] == each[1])).any()]  # fmt: skip
     most = table.groupby(["model", "set", "source", "rule"]).size().max()
-    figure, axes = style.grid(len(look.places()), len(chosen), width=max(2.0, 0.095 * min(most, 60)), height=1.5, sharey=True)  # fmt: skip
+    figure, axes = style.grid(len(look.places()), len(chosen), width=max(2.0, 0.095 * min(most, SHOWN)), height=1.5, sharey=True)  # fmt: skip
     for row, model, name, title in look.places():
         for column, (source, rule) in enumerate(chosen):
             ax = axes[row, column]
@@ -307,7 +311,7 @@ def inclusion(table, look):
             if mine.empty:
                 style.empty(ax, "no task with an answer")
                 continue
-            mine = mine.sort_values("probability", ascending=False, kind="stable").head(60)
+            mine = mine.sort_values("probability", ascending=False, kind="stable").head(SHOWN)
             colours = kinds(mine["component"])
             ax.bar(range(len(mine)), mine["probability"], color=[to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["selected"], strict=True)], edgecolor=colours, linewidth=0.6)  # fmt: skip
             ax.axhline(0.95, color="black", linestyle="--", linewidth=0.7)

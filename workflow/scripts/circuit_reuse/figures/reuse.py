@@ -316,9 +316,8 @@ def cross_task(cross, models, tasks, titles):
         ax.set(title=model, xlabel="tested on")
         ax.spines[["top", "right"]].set_visible(True)
     axes[0, 0].set_ylabel("circuit of")
-    figure.colorbar(
-        image, ax=axes, label="accuracy drop (points), controls in brackets", fraction=0.03
-    )
+    label = "accuracy drop (points),\ncontrols in brackets"
+    figure.colorbar(image, ax=axes, label=label, fraction=0.03)
     return figure
 
 

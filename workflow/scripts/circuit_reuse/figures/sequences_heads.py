@@ -129,7 +129,7 @@ def lens(table, look):
                     ax.plot(mine["layer"], mine[name], dash, color=look.colour(task), marker="o", ms=2.5)  # fmt: skip
             ax.set_ylim(-0.03, 1.03)
             layers = sorted(table[table["model"] == model]["layer"].unique())
-            step = max(1, len(layers) // 8)
+            step = -(-len(layers) // 6)
             ticks = layers[::step]
             ax.set_xticks(ticks, ["emb." if n == -1 else str(n) for n in ticks])
             if row == 0:

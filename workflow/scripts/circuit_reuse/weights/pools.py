@@ -18,6 +18,8 @@ BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
 # From so many weights on, a random order of a whole pool takes most of the time of a draw.
 LARGE = 1 << 18
+# From so many on, not even their numbers are listed; one of PART of them is drawn first.
+HUGE, PART = 1 << 23, 64
 
 
 class PoolTooSmall(LeftOut):
@@ -94,6 +96,16 @@ def count(weights):
     return int(weights.sum()) if weights.dtype == bool else len(weights)
 
 
+def some_of(total, count, rng):
+    """So many different numbers below a total, in random order."""
+    if total < HUGE:
+        return rng.choice(total, count, replace=False)
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < count:
+        found = np.union1d(found, rng.integers(total, size=count + count // 16 + 1))
+    return rng.permutation(found)[:count]
+
+
 def numbers_at(mask, places, block=1 << 22):
     """Numbers of the true entries at some places among them, without a list of all.
 
@@ -152,8 +164,7 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
             "more; try other weights.masks.coefficients (lower ones, where training at a high price broke "
             "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
-    drawn = rng.choice(there, len(order), replace=False)
-    return numbers_at(outside, drawn), {"model": len(order)}
+    return numbers_at(outside, some_of(there, len(order), rng)), {"model": len(order)}
 
 
 def matched(weights, order, outside, rng, quantiles, levels):
@@ -170,12 +181,8 @@ def matched(weights, order, outside, rng, quantiles, levels):
             break
         groups = weights.groups(order[waiting], step)
         for group in np.unique(groups):
-            span = weights.span(group, step)
-            pool = np.flatnonzero(free[span]) + span.start
-            fill(weights, order, waiting[groups == group], pool, found, quantiles, rng)
-        taken = waiting[found[waiting] >= 0]
-        free[found[taken]] = False
-        counts[step] = len(taken)
+            fill(weights, order, waiting[groups == group], free, weights.span(group, step), found, quantiles, rng)  # fmt: skip
+        counts[step] = int((found[waiting] >= 0).sum())
     if len(levels) > 1:
         counts["nearest"] = nearest(weights, order, found, free)
     short = int((found < 0).sum())
@@ -196,24 +203,38 @@ def matched(weights, order, outside, rng, quantiles, levels):
     return found, counts
 
 
-def fill(weights, order, places, pool, found, quantiles, rng):
-    """Draw, in each bin of size, one of the pool for each place; what the pool lacks stays -1."""
-    if quantiles == 1:
-        bins, pool_bins = np.zeros(len(places), int), None
-    else:
-        sizes = np.abs(weights.values[order[places]].astype(float))
-        edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
-        bins = np.searchsorted(edges, sizes, side="right")
-        pool_sizes = np.abs(weights.values[pool].astype(float))
-        pool_bins = np.searchsorted(edges, pool_sizes, side="right")
-        # Far beyond the range of the circuit's sizes nothing is alike.
-        low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
-        pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
-    for number in np.unique(bins):
-        wanted = places[bins == number]
-        drawn = first_of(pool if pool_bins is None else pool[pool_bins == number], len(wanted), rng)
-        # Which places go without must not depend on their order in the circuit.
-        found[rng.permutation(wanted)[: len(drawn)]] = drawn
+def fill(weights, order, places, free, span, found, quantiles, rng):
+    """Draw, in each bin of size, a free weight of the group for each place; what the pool lacks stays -1.
+
+    free: bool [weight];  span: slice of the group's numbers
+    """
+    sizes = np.abs(weights.values[order[places]].astype(float))
+    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
+    bins = np.searchsorted(edges, sizes, side="right")
+    # Far beyond the range of the circuit's sizes nothing is alike.
+    low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
+    for pool in pools_of(free, span, rng):
+        pool_bins = np.zeros(len(pool), int)
+        if quantiles > 1:
+            pool_sizes = np.abs(weights.values[pool].astype(float))
+            pool_bins = np.searchsorted(edges, pool_sizes, side="right")
+            pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
+        for number in np.unique(bins):
+            wanted = places[(bins == number) & (found[places] < 0)]
+            drawn = first_of(pool[pool_bins == number], len(wanted), rng)
+            # Which places go without must not depend on their order in the circuit.
+            found[rng.permutation(wanted)[: len(drawn)]] = drawn
+            free[drawn] = False
+        if (found[places] >= 0).all():
+            return
+
+
+def pools_of(free, span, rng):
+    """The free weights of a group: of very many a random part first, which most often has enough."""
+    there = count(free[span])
+    if there >= HUGE:
+        yield numbers_at(free[span], np.sort(some_of(there, there // PART, rng))) + span.start
+    yield np.flatnonzero(free[span]) + span.start
 
 
 def first_of(pool, count, rng):
