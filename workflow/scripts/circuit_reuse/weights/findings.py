@@ -193,10 +193,16 @@ def beside(found, cfg, model, task):
     curves = of(found["sweep"], model, task)
     ends = curves[curves["share"] == 1].set_index("condition")
     rest, clean = ends.loc["all_non_circuit"], curves[curves["share"] == 0].iloc[0]
+    nothing, enough = ends.loc["all_weights"], 0.9 * clean["accuracy"]
+    alone = "its weights alone do not do the task"
+    if rest["accuracy"] >= enough:
+        alone = "its weights alone do the task"
+        if nothing["accuracy"] >= enough:
+            alone = "what embeddings and norms do on their own is enough, so nothing follows for its weights"
     text = (
         f"\n\n{name}: with all weights but the circuit's removed the loss is {number(rest['loss'])} and the accuracy "
-        f"{number(rest['accuracy'])} (untouched {number(clean['loss'], 3)} and {number(clean['accuracy'])}): its weights alone "
-        f"{'do the task' if rest['accuracy'] >= 0.9 * clean['accuracy'] else 'do not do the task'}."
+        f"{number(rest['accuracy'])} (full model {number(clean['loss'], 3)} and {number(clean['accuracy'])}; with all weights "
+        f"removed {number(nothing['loss'])} and {number(nothing['accuracy'])}): {alone}."
     )  # fmt: skip
     own, other = ends.loc["circuit_importance", "loss"], ends.loc["outside_importance", "loss"]
     first = curves[curves["share"] > 0].groupby("condition")["loss"].first()

@@ -14,7 +14,7 @@ CONDITION = column(
     pa.string(),
     "whose weights are removed: circuit; controls non_circuit, matrix, quantile, touching, window, "
     "layer; circuit_importance, outside_importance (largest first-order loss first); "
-    "all_non_circuit; active, active_matched (mask of the most active nodes, its control)",
+    "all_non_circuit, all_weights; active, active_matched (mask of the most active nodes, its control)",
 )
 TRIAL = column(pa.int32(), "number of the random order, from 0")
 SHARE = column(pa.float64(), "share of the circuit's number of weights that is removed")

@@ -37,6 +37,7 @@ def run(input, output, params, wildcards, threads, log):
     jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
     del gains
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
+    plan.append(("all_weights", 0, 1.0, values != 0))
     sites = [site.part for site in nodes.sites(model)]
     busiest = pools.most_active(active, sites, job.activity.cpu().numpy())
     plan += of_busiest(sweep.circuit(values, found, busiest), cfg, draws)
