@@ -304,7 +304,9 @@ def node_sweep(nodes, look):
 
 def unexplained(fvu, look):
     """Fraction of variance unexplained, by location and layer."""
-    figure, axes = look.grid(width=2.6, height=1.7)
+    # A row of text for each layer.
+    layers = int(fvu["layer"].max()) + 1
+    figure, axes = look.grid(width=2.6, height=max(1.7, 0.13 * layers))
     rows = fvu[fvu["location"].notna()]
     for row, column, model, task in look.pairs():
         ax = axes[row, column]
