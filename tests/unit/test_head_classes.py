@@ -53,7 +53,12 @@ def test_the_heroes_are_the_planted_heads_and_suppressing_ones_are_marked(plante
 def test_tracing_puts_the_effect_into_the_head_and_the_position_that_carry_it(planted):
     model = planted[0]
     table = two_tasks.examples("first", 16)
-    cfg = {"metric": "logit_difference", "parts": ["z", "v", "pattern"], "by_position": ["z"]}
+    cfg = {
+        "metric": "logit_difference",
+        "parts": ["z", "v", "pattern"],
+        "by_position": ["z"],
+        "least": 0,
+    }
     places = [(layer, head) for layer in range(4) for head in range(4)]
     found = trace.trace(model, table, cfg, places, 4096, LOG)
     restored = found[found["direction"] == "restore"].copy()
