@@ -217,7 +217,7 @@ def fill(weights, order, places, free, span, found, quantiles, rng):
         pool_bins = np.zeros(len(pool), int)
         if quantiles > 1:
             pool_sizes = np.abs(weights.values[pool].astype(float))
-            pool_bins = np.searchsorted(edges, pool_sizes, side="right")
+            pool_bins = np.searchsorted(edges, pool_sizes, side="right").astype(np.int16)
             pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
         for number in np.unique(bins):
             wanted = places[(bins == number) & (found[places] < 0)]

@@ -141,15 +141,24 @@ def sizes(orders, weights, found):
 
 def edges(weights, found, gains, names, mask):
     """The circuit's weights one by one, as a frame in the order of the table."""
-    parts = []
-    for each in found:
-        inside = np.flatnonzero(weights.circuit[each.part])
-        rows, columns = np.divmod(inside, each.shape[1])
-        parts.append(pd.DataFrame({
-            "mask": mask, "layer": each.layer, "matrix": each.name, "row": rows, "column": columns,
-            "source": pd.Categorical.from_codes(each.inputs[columns], names),
-            "target": pd.Categorical.from_codes(each.outputs[rows], names),
-            "weight": weights.values[each.part][inside],
-            "importance": gains[each.part][inside].astype(np.float32),
-        }))  # fmt: skip
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+    numbers = weights.inside()
+    place = weights.groups(numbers, "matrix")
+    source, target, at = (np.empty(len(numbers), dtype=np.int32) for _ in range(3))
+    rows = np.empty(len(numbers), dtype=np.int32)
+    for matrix, each in enumerate(found):
+        mine = slice(*np.searchsorted(place, [matrix, matrix + 1]))
+        rows[mine], at[mine] = np.divmod(numbers[mine] - each.start, each.shape[1])
+        source[mine], target[mine] = each.inputs[at[mine]], each.outputs[rows[mine]]
+    # Names as categories: there are millions of weights, and each name stands many times.
+    kinds = [each.name for each in found]
+    known = list(dict.fromkeys(kinds))
+    nodes_of = pd.CategoricalDtype(names)
+    return pd.DataFrame({
+        "mask": pd.Categorical.from_codes(np.zeros(len(numbers), dtype=np.int8), [mask]),
+        "layer": np.array([each.layer for each in found])[place],
+        "matrix": pd.Categorical.from_codes(np.array([known.index(name) for name in kinds])[place], known),
+        "row": rows, "column": at,
+        "source": pd.Categorical.from_codes(source, dtype=nodes_of),
+        "target": pd.Categorical.from_codes(target, dtype=nodes_of),
+        "weight": weights.values[numbers], "importance": gains[numbers].astype(np.float32),
+    })  # fmt: skip
