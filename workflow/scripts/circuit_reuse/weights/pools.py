@@ -102,7 +102,9 @@ def some_of(total, count, rng):
         return rng.choice(total, count, replace=False)
     found = np.empty(0, dtype=np.int64)
     while len(found) < count:
-        found = np.union1d(found, rng.integers(total, size=count + count // 16 + 1))
+        drawn = rng.integers(total, size=count + count // 16 + 1)
+        found = np.sort(np.concatenate([found, drawn]))
+        found = found[np.diff(found, prepend=-1) > 0]
     return rng.permutation(found)[:count]
 
 
@@ -214,14 +216,19 @@ def fill(weights, order, places, free, span, found, quantiles, rng):
     # Far beyond the range of the circuit's sizes nothing is alike.
     low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
     for pool in pools_of(free, span, rng):
-        pool_bins = np.zeros(len(pool), int)
+        pool_bins = np.zeros(len(pool), np.int16)
         if quantiles > 1:
             pool_sizes = np.abs(weights.values[pool].astype(float))
-            pool_bins = np.searchsorted(edges, pool_sizes, side="right").astype(np.int16)
+            # As searchsorted from the right, in a few passes over what may be millions.
+            for edge in edges:
+                pool_bins += pool_sizes >= edge
             pool_bins[(pool_sizes < low) | (pool_sizes > high)] = -1
+        by_bin = np.argsort(pool_bins, kind="stable")
+        ends = np.searchsorted(pool_bins[by_bin], np.arange(len(edges) + 2))
         for number in np.unique(bins):
             wanted = places[(bins == number) & (found[places] < 0)]
-            drawn = first_of(pool[pool_bins == number], len(wanted), rng)
+            alike = pool[by_bin[ends[number] : ends[number + 1]]]
+            drawn = first_of(alike, len(wanted), rng)
             # Which places go without must not depend on their order in the circuit.
             found[rng.permutation(wanted)[: len(drawn)]] = drawn
             free[drawn] = False
