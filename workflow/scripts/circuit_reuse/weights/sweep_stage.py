@@ -118,7 +118,8 @@ def matches(orders, levels, weights):
 def sizes(orders, weights, found):
     """Rows of the sizes table: histograms of |w| in the first trial, with common bins."""
     values = weights.values
-    every = np.abs(values[values != 0])
+    every = values[values != 0]
+    np.abs(every, out=every)
     most = every.max()
     least = np.quantile(every, 0.001, overwrite_input=True)
     edges = np.geomspace(max(least, 1e-9), most, BINS + 1)
