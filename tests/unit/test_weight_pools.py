@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.weights import files, measures, pools
+from circuit_reuse.weights import files, joint, measures, pools
 
 
 def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
@@ -226,6 +226,14 @@ def drawn_often(w, control, trials=300):
         numbers, _ = pools.control_order(w, order, control, rng, 5)
         times[numbers] += 1
     return times, numbers
+
+
+def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed():
+    edges = pd.DataFrame({
+        "model": list("aaaabb"), "task": "digits", "row": range(6), "importance": [0.1, -3, 2, 0, 5, 1],
+    })  # fmt: skip
+    assert list(joint.most_important(edges, 2)["row"]) == [1, 2, 4, 5]
+    assert joint.most_important(edges, 4).equals(edges)
 
 
 def test_numbers_at_places_of_a_mask():

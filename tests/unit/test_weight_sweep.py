@@ -101,6 +101,14 @@ def test_copies_beside_each_other_do_not_matter(architecture):
     torch.testing.assert_close(together[0], models.logits(model, tokens), rtol=1e-4, atol=1e-4)
 
 
+def test_a_set_of_weights_is_the_same_as_numbers_and_as_a_mask(architecture):
+    model, tokens = architecture
+    mask = np.random.default_rng(0).random(matrices.matrices(model)[-1].part.stop) < 0.01
+    by_number, by_mask = matrices.run(model, tokens, [np.flatnonzero(mask), mask])
+    assert torch.equal(by_number, by_mask)
+    assert (by_mask - models.logits(model, tokens)).abs().max() > 1e-4
+
+
 def test_gradients_are_those_of_the_weights(architecture):
     """First-order importance is the limit of small changes."""
     model, tokens = architecture

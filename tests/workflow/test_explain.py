@@ -1,5 +1,6 @@
 """make explain: what would run, why, how long, before anything runs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
 def test_what_pruning_costs_is_said_if_it_would_run(project, tmp_path):
     said = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--forcerun", "prune_nodes"],
-        cwd=project.folder, capture_output=True, text=True,
+        cwd=project.folder, capture_output=True, text=True, env=os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"},
     )  # fmt: skip
     said = explain.explain(said.stdout + said.stderr, tmp_path, 2)
     assert re.search(r"Pruning in tiny-gpt2-small: \d+ walks over \d+ components, each", said)

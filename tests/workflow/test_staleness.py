@@ -6,8 +6,6 @@ from collections import Counter
 import pytest
 from workflow_config import CONFIG
 
-# Apart from the other tests of the workflow, so that two processes share them.
-
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
 # Everything from a stage on.

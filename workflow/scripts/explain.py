@@ -182,7 +182,9 @@ def main(arguments):
     gpus = re.search(r"--resources\b.*?\bgpu=(\d+)", words)
     gpus = int(gpus[1]) if gpus else 1 if "profiles/gpu" in words else None
     command = [sys.executable, "-m", "snakemake", "--dry-run", *([] if asked else ["--cores", str(cores)]), *arguments]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    # What only an explanation needs is worked out when asked for (rules/sequences.smk).
+    asking = os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=asking)
     text = done.stdout + done.stderr
     if done.returncode:
         sys.exit(text[-3000:])

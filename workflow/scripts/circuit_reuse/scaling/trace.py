@@ -24,11 +24,13 @@ def trace(model, table, cfg, heads, tokens, log):
     models.check_ready(model)
     began, found = time.monotonic(), []
     batches = list(batching.batches(table, tokens, model.device))
-    for number, stage in enumerate(STAGES):
+    # Where nothing is passed over, all is run at once: every step captures both runs anew.
+    stages = STAGES if cfg["least"] > 0 else (every_patch,)
+    for number, stage in enumerate(stages):
         shares = largest(found)
         rows = []
         for batch in progress.bar(
-            batches, desc=f"tracing {number + 1}/{len(STAGES)}", unit="batch"
+            batches, desc=f"tracing {number + 1}/{len(stages)}", unit="batch"
         ):
             where, live = roles_of(table.iloc[batch.rows], batch)
             patches = [
@@ -104,6 +106,11 @@ def heads_by_role(space, cfg, heads, where):
 
 
 STAGES = (layers_whole, layers_by_role_and_heads, heads_by_role)
+
+
+def every_patch(*of):
+    """All of them."""
+    return [patch for stage in STAGES for patch in stage(*of)]
 
 
 def coarser(patch):

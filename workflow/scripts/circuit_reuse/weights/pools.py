@@ -96,16 +96,16 @@ def count(weights):
     return int(weights.sum()) if weights.dtype == bool else len(weights)
 
 
-def some_of(total, count, rng):
+def some_of(total, wanted, rng):
     """So many different numbers below a total, in random order."""
     if total < HUGE:
-        return rng.choice(total, count, replace=False)
+        return rng.choice(total, wanted, replace=False)
     found = np.empty(0, dtype=np.int64)
-    while len(found) < count:
-        drawn = rng.integers(total, size=count + count // 16 + 1)
+    while len(found) < wanted:
+        drawn = rng.integers(total, size=wanted + wanted // 16 + 1)
         found = np.sort(np.concatenate([found, drawn]))
         found = found[np.diff(found, prepend=-1) > 0]
-    return rng.permutation(found)[:count]
+    return rng.permutation(found)[:wanted]
 
 
 def numbers_at(mask, places, block=1 << 22):
@@ -244,11 +244,11 @@ def pools_of(free, span, rng):
     yield np.flatnonzero(free[span]) + span.start
 
 
-def first_of(pool, count, rng):
+def first_of(pool, wanted, rng):
     """The first so many of a pool in random order; of a large pool without an order of all of it."""
     if len(pool) < LARGE:
-        return rng.permutation(pool)[:count]
-    return rng.choice(pool, min(count, len(pool)), replace=False)
+        return rng.permutation(pool)[:wanted]
+    return rng.choice(pool, min(wanted, len(pool)), replace=False)
 
 
 def nearest(weights, order, found, free):
