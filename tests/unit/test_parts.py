@@ -117,20 +117,27 @@ def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is
     table, heads = examples_for("ioi", 8), [(layer, head) for layer in range(model.space.layers) for head in range(2)]  # fmt: skip
     cfg = {"metric": METRIC, "parts": ["z", "v"], "by_position": ["z"], "least": 0}
     keys = ["direction", "part", "layer", "head", "role", "example"]
-    whole = trace.trace(model, table, cfg, heads, 2048, LOG).set_index(keys)["influence"]
-    least = 0.05
-    part = trace.trace(model, table, cfg | {"least": least}, heads, 2048, LOG)
-    assert 0.2 * len(whole) < len(part) < 0.9 * len(whole)
-    same = whole.loc[pd.MultiIndex.from_frame(part[keys])].to_numpy()
-    assert part["influence"].to_numpy() == pytest.approx(same, abs=2e-4)
-    # By hand: the layers whose attention moves the metric of some example enough, and only their heads.
-    everywhere = part[part["role"].isna()]
+    whole = trace.trace(model, table, cfg, heads, 2048, LOG)
+    everywhere = whole[whole["role"].isna()]
     moved = (everywhere["influence"] / everywhere["gap"]).abs()
     attention = moved[everywhere["part"] == "attention"].groupby(everywhere["layer"]).max()
-    assert set(part.dropna(subset=["head"])["layer"]) == set(attention[attention >= least].index)
-    assert set(everywhere[everywhere["part"] == "stream"]["layer"]) == set(
-        range(model.space.layers)
-    )
+    # By hand: between the two layers whose attention moves the metric of any example least.
+    least = attention.nsmallest(2).mean()
+    part = trace.trace(model, table, cfg | {"least": least}, heads, 2048, LOG)
+    looked_at = set(attention[attention >= least].index)
+    assert len(looked_at) == model.space.layers - 1
+    assert set(part.dropna(subset=["head"])["layer"]) == looked_at
+    by_role = part[part["role"].notna()]
+    assert set(by_role[by_role["part"] == "attention"]["layer"]) == looked_at
+    z = moved[everywhere["part"] == "z"].groupby([everywhere["layer"], everywhere["head"]]).max()
+    closely = by_role[by_role["part"] == "z"][["layer", "head"]].drop_duplicates()
+    assert set(closely.itertuples(index=False, name=None)) == {
+        place for place in z[z >= least].index if place[0] in looked_at
+    }
+    # Every layer is seen as a whole, and what is traced is traced as before.
+    assert set(part[part["role"].isna() & (part["part"] == "stream")]["layer"]) == set(range(model.space.layers))  # fmt: skip
+    same = whole.set_index(keys)["influence"].loc[pd.MultiIndex.from_frame(part[keys])].to_numpy()
+    assert part["influence"].to_numpy() == pytest.approx(same, abs=2e-4)
 
 
 def test_all_positions_of_the_last_stream_restore_everything_and_early_words_nothing(model):
