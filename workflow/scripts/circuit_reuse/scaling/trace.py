@@ -36,7 +36,7 @@ def trace(model, table, cfg, heads, tokens, log):
             patches = [
                 patch
                 for patch in stage(model.space, cfg, heads, where)
-                if not shares.get(coarser(patch), np.inf) < cfg["least"]
+                if cfg["least"] == 0 or matters(patch, shares, cfg["least"])
             ]
             if patches:
                 numbers = table["example"].to_numpy()[batch.rows]
@@ -118,6 +118,15 @@ def coarser(patch):
     if patch.role is not None:
         return patch.part, patch.layer, patch.head
     return None if patch.head is None else ("attention", patch.layer, None)
+
+
+def matters(patch, shares, least):
+    """Whether a patch is looked at: a whole part of a layer always, others by what they are a part of.
+
+    shares: as from `largest`; what is not in it was passed over itself
+    """
+    key = coarser(patch)
+    return key is None or (key in shares and not shares[key] < least)
 
 
 def largest(tables):
