@@ -55,13 +55,19 @@ def attribution_speed():
         return {
             "atp_fraction_of_limit": (paired(lambda: limit(bare, batch), atp), "ratio"),
             "atp_fraction_of_limit_shared_9_of_17": (
-                paired(lambda: limit(bare, shared), lambda: score(model, shared, "atp")), "ratio"),
+                paired(lambda: limit(bare, shared), lambda: score(model, shared, "atp")),
+                "ratio",
+            ),
             "ig_fraction_of_limit": (
-                paired(lambda: limit(bare, batch, STEPS), lambda: score(model, batch, "ig"), 5), "ratio"),
+                paired(lambda: limit(bare, batch, STEPS), lambda: score(model, batch, "ig"), 5),
+                "ratio",
+            ),
             "eap_over_atp": (paired(lambda: score(model, batch, "eap"), atp), "ratio"),
             "eap_ig_over_ig": (
-                paired(lambda: score(model, batch, "eap-ig"), lambda: score(model, batch, "ig"), 5), "ratio"),
-        }  # fmt: skip
+                paired(lambda: score(model, batch, "eap-ig"), lambda: score(model, batch, "ig"), 5),
+                "ratio",
+            ),
+        }
 
 
 def intervention_speed():
@@ -72,10 +78,7 @@ def intervention_speed():
         zero = clean.like(torch.zeros_like)
         heads = model.space.of_kinds(["head"])
         generator = torch.Generator().manual_seed(2)
-        sets = [
-            [heads[n] for n in torch.randperm(len(heads), generator=generator)[:20]]
-            for _ in range(4)
-        ]
+        sets = [[heads[n] for n in torch.randperm(len(heads), generator=generator)[:20]] for _ in range(4)]
         rows = batch.clean.repeat(len(sets), 1)
         plain = interventions.Base(batch.clean)
 
@@ -88,13 +91,15 @@ def intervention_speed():
 
         ratios = []
         for _ in range(4):
-            pairs = [(seconds(lambda: scan(some)), seconds(lambda: forward(bare, rows))) for some in layers]  # fmt: skip
+            pairs = [(seconds(lambda: scan(some)), seconds(lambda: forward(bare, rows))) for some in layers]
             ratios.append(sum(mine for mine, _ in pairs) / sum(whole for _, whole in pairs))
         return {
             "intervention_fraction_of_limit": (
-                paired(lambda: forward(bare, rows), lambda: interventions.replace(model, plain, sets, zero)), "ratio"),
+                paired(lambda: forward(bare, rows), lambda: interventions.replace(model, plain, sets, zero)),
+                "ratio",
+            ),
             "head_scan_forwards_per_head": (statistics.median(ratios[1:]), "forwards"),
-        }  # fmt: skip
+        }
 
 
 def prefix_speed():
@@ -114,10 +119,7 @@ def prefix_speed():
                 score(model, batch, "eap-ig")
 
         run(True)
-        found[f"prefix_speedup_{task}"] = (
-            paired(lambda: run(False), lambda: run(True), 5),
-            "ratio",
-        )
+        found[f"prefix_speedup_{task}"] = (paired(lambda: run(False), lambda: run(True), 5), "ratio")
     return found
 
 
@@ -131,14 +133,14 @@ def end_speed():
         model = models.load(EMBEDDED / name, "cpu")
         examples = examples_for("ioi", 48, EMBEDDED / name)
         heads = [[head] for head in model.space.of_kinds(["head"])]
-        sets = {"scan": heads, "sets": [a + b + c for a, b, c in zip(heads, heads[5:], heads[9:], strict=False)]}  # fmt: skip
+        sets = {"scan": heads, "sets": [a + b + c for a, b, c in zip(heads, heads[5:], heads[9:], strict=False)]}
         for what, removed in sets.items():
-            batches = [(*interventions.base(model, b.clean), b) for b in batching.batches(examples, 2048)]  # fmt: skip
+            batches = [(*interventions.base(model, b.clean), b) for b in batching.batches(examples, 2048)]
 
             def run(allowed, model=model, removed=removed, batches=batches):
                 model.shortcuts["end"] = allowed
                 for base, acts, _ in batches:
-                    for _ in interventions.scan(model, base, removed, acts.like(torch.zeros_like), 2048):  # fmt: skip
+                    for _ in interventions.scan(model, base, removed, acts.like(torch.zeros_like), 2048):
                         pass
 
             run(True)
@@ -164,13 +166,10 @@ def embedded_speed():
             "ratio",
         )
         found[f"intervention_fraction_of_limit_{name}"] = (
-            paired(
-                lambda: forward(bare, rows),
-                lambda: interventions.replace(model, plain, [heads[:6]] * 4, corrupt),
-            ),
+            paired(lambda: forward(bare, rows), lambda: interventions.replace(model, plain, [heads[:6]] * 4, corrupt)),
             "ratio",
         )
-    return found  # fmt: skip
+    return found
 
 
 def scaling():
@@ -202,9 +201,11 @@ def scaling():
     for count in counts:
         sets = [[heads[n % len(heads)], heads[(7 * n + 1) % len(heads)]] for n in range(count)]
         plain = interventions.Base(batch.clean)
-        times.append(seconds(lambda sets=sets, plain=plain: [
-            None for _ in interventions.scan(model, plain, sets, corrupt, 4096)
-        ]))  # fmt: skip
+        times.append(
+            seconds(
+                lambda sets=sets, plain=plain: [None for _ in interventions.scan(model, plain, sets, corrupt, 4096)]
+            )
+        )
     found["interventions_scaling_exponent"] = (exponent(counts, times), "exponent")
 
     layers, times = [2, 4, 8, 16], []
@@ -244,13 +245,10 @@ def gpu():
             # Two operations a weight and token: two forwards, and a forward and a backward a step.
             needed = 2 * size * 1000 * POSITIONS * (2 + 2 * STEPS)
             found[f"eap_ig_seconds_per_1000_{shape}"] = (spent, "s")
-            found[f"eap_ig_fraction_of_matmul_rate_{shape}"] = (
-                needed / spent / matmul_rate("cuda", dtype),
-                "ratio",
-            )
+            found[f"eap_ig_fraction_of_matmul_rate_{shape}"] = (needed / spent / matmul_rate("cuda", dtype), "ratio")
             found[f"gpu_peak_megabytes_{shape}"] = (torch.cuda.max_memory_allocated() / 2**20, "MB")
             found[f"atp_fraction_of_limit_{shape}_gpu"] = (
                 paired(lambda: limit(bare, batch), lambda: score(model, batch, "atp"), 7, "cuda"),
                 "ratio",
             )
-    return found  # fmt: skip
+    return found

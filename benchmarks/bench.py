@@ -13,7 +13,23 @@ import torch
 from measure import peak_megabytes
 from shapes import PROJECT
 
-NAMES = ["attribution_speed", "intervention_speed", "embedded_speed", "prefix_speed", "end_speed", "scaling", "pruning_speed", "pruning_orders", "weight_sweep", "contrast_speed", "contrast_study", "imports", "head_scan", "default_run", "gpu"]  # fmt: skip
+NAMES = [
+    "attribution_speed",
+    "intervention_speed",
+    "embedded_speed",
+    "prefix_speed",
+    "end_speed",
+    "scaling",
+    "pruning_speed",
+    "pruning_orders",
+    "weight_sweep",
+    "contrast_speed",
+    "contrast_study",
+    "imports",
+    "head_scan",
+    "default_run",
+    "gpu",
+]
 # Those that start processes.
 WHOLE = ("imports", "head_scan", "default_run", "pruning_orders", "contrast_study")
 RESULTS = PROJECT / "benchmarks" / "results.json"
@@ -51,9 +67,7 @@ def run_one(name):
     if name == "gpu":
         machine += f", {torch.cuda.get_device_name()}" if found else ""
     about = {"peak_memory_mb": peak, "command": command, "machine": machine}
-    rows = [
-        {"name": key, "value": value, "unit": unit} | about for key, (value, unit) in found.items()
-    ]
+    rows = [{"name": key, "value": value, "unit": unit} | about for key, (value, unit) in found.items()]
     print(json.dumps(rows))
 
 
@@ -62,7 +76,7 @@ def main(names):
     rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
     for name in names:
         print(name, flush=True)
-        done = subprocess.run([sys.executable, __file__, "--here", name], capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run([sys.executable, __file__, "--here", name], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
         found = json.loads(done.stdout.strip().splitlines()[-1])
@@ -74,7 +88,7 @@ def main(names):
     lines = [
         f"| {row['name']} | {row['value']:.3g} | {row['unit']} | {row['peak_memory_mb']} | `{row['command']}` | {row['machine']} |"
         for row in rows
-    ]  # fmt: skip
+    ]
     page = PAGE.format(rows="\n".join(lines))
     (PROJECT / "docs" / "benchmarks.md").write_text(page)
 

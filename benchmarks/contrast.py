@@ -33,10 +33,7 @@ def pairs(count):
 @torch.no_grad()
 def published_loop(model, some):
     """As published: one text at a time, every output of every text kept, norms at the end."""
-    kept = [
-        [interventions.run(model, torch.tensor([side]))[1] for side in (pair.first, pair.second)]
-        for pair in some
-    ]
+    kept = [[interventions.run(model, torch.tensor([side]))[1] for side in (pair.first, pair.second)] for pair in some]
     found = []
     for first, second in kept:
         for a, b in zip(first.z + first.mlp, second.z + second.mlp, strict=True):
@@ -67,7 +64,7 @@ def contrast_speed():
     def ours(flips=FLIPS, draws=DRAWS):
         return measure.measure(model, some, POOLS, flips, draws, ("bench",), 2048)
 
-    found["contrast_speedup_over_published_loop"] = (paired(lambda: published_loop(model, some), ours, 5), "ratio")  # fmt: skip
+    found["contrast_speedup_over_published_loop"] = (paired(lambda: published_loop(model, some), ours, 5), "ratio")
     found["contrast_slowdown_of_bare_model"] = (paired(ours, lambda: bare(plain, some), 5), "ratio")
     found["contrast_tests_share"] = (1 - paired(lambda: ours(1, 1), ours, 5), "ratio")
     few, many = memory(50), memory(5000)
@@ -80,7 +77,9 @@ def contrast_speed():
 def memory(count):
     """Memory beyond the loaded model, MB, while a process of its own measures `count` pairs."""
     code = f"import contrast; contrast.alone({count})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT / "benchmarks", capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT / "benchmarks", capture_output=True, text=True, check=True
+    )
     return float(done.stdout.split()[-1])
 
 

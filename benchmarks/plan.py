@@ -47,15 +47,15 @@ class Shape:
 
 
 MODELS = {
-    "gpt2": Shape(124e6, 85e6, 12, 12), "gpt2-medium": Shape(355e6, 302e6, 24, 16), "pythia-160m": Shape(162e6, 85e6, 12, 12),
-    "pythia-410m": Shape(405e6, 302e6, 24, 16), "gpt-neo-125m": Shape(125e6, 85e6, 12, 12), "qwen3-0.6b": Shape(596e6, 440e6, 28, 16),
+    "gpt2": Shape(124e6, 85e6, 12, 12),
+    "gpt2-medium": Shape(355e6, 302e6, 24, 16),
+    "pythia-160m": Shape(162e6, 85e6, 12, 12),
+    "pythia-410m": Shape(405e6, 302e6, 24, 16),
+    "gpt-neo-125m": Shape(125e6, 85e6, 12, 12),
+    "qwen3-0.6b": Shape(596e6, 440e6, 28, 16),
     "llama-3.2-1b": Shape(1.24e9, 973e6, 16, 32),
-}  # fmt: skip
-LARGE = {
-    "1B": Shape(1.24e9, 0.97e9, 16, 32),
-    "8B": Shape(8e9, 7e9, 32, 32),
-    "70B": Shape(70e9, 68.5e9, 80, 64),
 }
+LARGE = {"1B": Shape(1.24e9, 0.97e9, 16, 32), "8B": Shape(8e9, 7e9, 32, 32), "70B": Shape(70e9, 68.5e9, 80, 64)}
 
 
 def reuse(cfg, shape):
@@ -74,7 +74,7 @@ def reuse(cfg, shape):
         "exact patching, for the agreement of methods": PART * shape.components * count,
         "circuits and controls": PART * sets * held_out,
         "circuits on other tasks": PART * (1 + cfg["cross_task"]["controls"]) * len(cfg["tasks"]) * held_out,
-    }  # fmt: skip
+    }
 
 
 def scaling(cfg, shape):
@@ -85,7 +85,7 @@ def scaling(cfg, shape):
         "heads one by one": 2 * 3 * PART * heads * block["examples"],
         "hero heads against random ones": 2 * PART * 15 * block["heroes"]["random_sets"] * block["heroes"]["examples"],
         "causal tracing": 2 * PART * 2 * (5 * 10 + 5 * shape.layers * 18) * block["tracing"]["examples"],
-    }  # fmt: skip
+    }
 
 
 def sequences(cfg, shape):
@@ -118,13 +118,13 @@ def contrast(cfg, shape):
     """Forward passes of the contrast study on its set."""
     block = cfg["contrast"]
     tried = 2 * 2 * (len(block["budgets"]) + 2) * block["random_sets"] + shape.components
-    return {"texts": 6 * 2 * block["examples"], "circuits under a budget": PART * tried * block["held_out"]}  # fmt: skip
+    return {"texts": 6 * 2 * block["examples"], "circuits under a budget": PART * tried * block["held_out"]}
 
 
 def work(cfg):
     """{(study, stage): operations} of the whole target."""
     found = {}
-    studies = {"reuse": cfg["models"], **{s: cfg[s]["models"] for s in ("scaling", "sequences", "weights", "contrast")}}  # fmt: skip
+    studies = {"reuse": cfg["models"], **{s: cfg[s]["models"] for s in ("scaling", "sequences", "weights", "contrast")}}
     for study, names in studies.items():
         for name in names:
             times = len(cfg["tasks"]) if study == "reuse" else 1
@@ -138,8 +138,20 @@ def jobs():
     """{rule: jobs} of a dry run of the target, and its seconds."""
     began = time.monotonic()
     # All of them, whatever a run in this folder has made already.
-    command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "-q", "rules", "--cores", "1", "paper",
-               "--configfile", "config/paper.yaml"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--forceall",
+        "-q",
+        "rules",
+        "--cores",
+        "1",
+        "paper",
+        "--configfile",
+        "config/paper.yaml",
+    ]
     text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
     return {name: int(value) for name, value in rows.items()}, time.monotonic() - began
@@ -153,11 +165,7 @@ def rate():
     model = GPT2LMHeadModel(GPT2Config()).eval()
     tokens = torch.randint(0, 50000, (32, TOKENS))
     # As in the shapes below: without embeddings, which are looked up.
-    inner = sum(
-        weights.numel()
-        for name, weights in model.transformer.named_parameters()
-        if name.startswith("h.")
-    )
+    inner = sum(weights.numel() for name, weights in model.transformer.named_parameters() if name.startswith("h."))
     best = 0.0
     with torch.no_grad():
         for _ in range(4):
@@ -172,7 +180,7 @@ def disk():
     import pyarrow.parquet as pq
 
     found = {}
-    for name, pattern in (("score", "*/*/scores/eap-ig/0000.parquet"), ("effect", "*/*/effects/*.parquet")):  # fmt: skip
+    for name, pattern in (("score", "*/*/scores/eap-ig/0000.parquet"), ("effect", "*/*/effects/*.parquet")):
         files = sorted((PROJECT / "results").glob(pattern))
         rows = sum(pq.read_metadata(path).num_rows for path in files)
         if not rows:
@@ -205,17 +213,21 @@ def page():
         "",
         f"`snakemake -n paper --configfile config/paper.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
         "",
-        f"| study | stage | 10^15 operations | hours here ({here / 1e9:.0f} Gop/s, measured) | " + " | ".join(f"hours, {name} ({value / 1e12:.0f} Top/s, assumed)" for name, value in GPUS.items()) + " |",
+        f"| study | stage | 10^15 operations | hours here ({here / 1e9:.0f} Gop/s, measured) | "
+        + " | ".join(f"hours, {name} ({value / 1e12:.0f} Top/s, assumed)" for name, value in GPUS.items())
+        + " |",
         "|---|---|---|---|" + "---|" * len(GPUS),
-    ]  # fmt: skip
+    ]
     for (study, stage), operations in [*costs.items(), (("all", ""), total)]:
         hours = " | ".join(number(operations / value / 3600) for value in GPUS.values())
-        lines.append(f"| {study} | {stage} | {number(operations / 1e15)} | {number(operations / here / 3600)} | {hours} |")  # fmt: skip
+        lines.append(
+            f"| {study} | {stage} | {number(operations / 1e15)} | {number(operations / here / 3600)} | {hours} |"
+        )
     rest = 2 + cfg["circuits"]["controls"]["count"] + cfg["ablation"]["keep_controls"]
     random = cfg["circuits"]["controls"]["random_sets"]
     less = (rest + 100) / (rest + random)
     circuits = costs["reuse", "circuits and controls"] / total * random / (rest + random)
-    rows = sum(MODELS[m].components for m in cfg["models"]) * len(cfg["tasks"]) * cfg["examples"]["count"]  # fmt: skip
+    rows = sum(MODELS[m].components for m in cfg["models"]) * len(cfg["tasks"]) * cfg["examples"]["count"]
     lines += [
         "",
         f"{100 * circuits:.0f} per cent of it are the random sets behind p-values (`circuits.controls.random_sets`: {cfg['circuits']['controls']['random_sets']}): a first look with 100 costs {100 * less:.0f} per cent as much there, "
@@ -237,11 +249,13 @@ def page():
         "",
         "| model | components | GPU hours for 10,000 examples | for 1,000,000 | scores on disk for 1,000,000 | GPUs that hold the weights (80 GB, bfloat16) |",
         "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for name, shape in LARGE.items():
         one = 17 * shape.operations / 200e12 / 3600
         held = max(1, -(-int(shape.parameters * 2 * 1.3) // int(80e9)))
-        lines.append(f"| {name} | {shape.components:,} | {number(one * 1e4)} | {number(one * 1e6)} | {number(shape.components * 1e6 * size['score'] / 2**30)} GB | {held} |")  # fmt: skip
+        lines.append(
+            f"| {name} | {shape.components:,} | {number(one * 1e4)} | {number(one * 1e6)} | {number(shape.components * 1e6 * size['score'] / 2**30)} GB | {held} |"
+        )
     lines += [
         "",
         "What makes that possible, and what does not yet:",
@@ -252,7 +266,7 @@ def page():
         "* A model over several GPUs: `compute.device: spread` (layers on all GPUs of a node); attribution across nodes is not supported.",
         "* Exact patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",
         "* Tables of one task are joined in memory by `share_circuits`: at a million examples of a 70B model, choose circuits on a subset (`examples.count`) rather than all.",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines) + "\n"
 
 

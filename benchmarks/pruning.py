@@ -24,14 +24,21 @@ from circuit_reuse.prompts.registry import TASKS
 from circuit_reuse.sequences import keeping, pruning
 
 MODEL, METRIC, COUNT = "tiny-gpt2-large", "logit_difference", 64
-CFG = {"thresholds": [20], "two_sided": True, "strategies": ["backward_first"], "strategy": "backward_first", "random_orders": 0, "draws": 0}  # fmt: skip
+CFG = {
+    "thresholds": [20],
+    "two_sided": True,
+    "strategies": ["backward_first"],
+    "strategy": "backward_first",
+    "random_orders": 0,
+    "draws": 0,
+}
 
 
 def train_examples(task):
     """The train split of a task under the model's tokenizer."""
     spec = TASKS[task]
     about = {"family": spec.family, "options": spec.options}
-    rows = sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, COUNT], "task": about})  # fmt: skip
+    rows = sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, COUNT], "task": about})
     tokenizer, bos = examples.load_tokenizer(PROJECT / "resources" / "models" / MODEL)
     table = pd.DataFrame([examples.tokenise(tokenizer, bos, row) for row in rows])
     return table[table["split"] == "train"].reset_index(drop=True)
@@ -43,9 +50,14 @@ def side_by_side(model, table, cfg):
     names = model.space.of_kinds()
     walks = pruning.planned(cfg, len(table), ("bench",))
     generators = [
-        pruning.steps(walk, pruning.passes(walk.strategy, names, {}, ("bench", walk.order)), keeper.full, cfg.get("add_back", False))
+        pruning.steps(
+            walk,
+            pruning.passes(walk.strategy, names, {}, ("bench", walk.order)),
+            keeper.full,
+            cfg.get("add_back", False),
+        )
         for walk in walks
-    ]  # fmt: skip
+    ]
     keeping.run(walks, generators, keeper, logging.getLogger("bench"))
     return keeper.asked, walks
 
@@ -104,7 +116,7 @@ def pruning_speed():
     # Both end with the same circuit.
     assert plain(model, table, False)[1] == walk.removed
     for name, anew in (("published_loop", True), ("plain_loop", False)):
-        ratio = paired(lambda anew=anew: plain(model, table, anew), lambda: side_by_side(model, table, CFG), 3)  # fmt: skip
+        ratio = paired(lambda anew=anew: plain(model, table, anew), lambda: side_by_side(model, table, CFG), 3)
         found[f"pruning_one_speedup_over_{name}"] = (ratio, "ratio")
     many = CFG | {"random_orders": 20}
     rates = {"asked": [], "loop": [], "published": []}
@@ -118,8 +130,8 @@ def pruning_speed():
             rates[key].append(asked / (time.perf_counter() - start))
     ours = np.array(rates["asked"])
     found["pruning_candidates_per_second"] = (float(np.median(ours)), "candidates/s")
-    found["pruning_many_speedup_over_published_loop"] = (float(np.median(ours / rates["published"])), "ratio")  # fmt: skip
-    found["pruning_many_speedup_over_plain_loop"] = (float(np.median(ours / rates["loop"])), "ratio")  # fmt: skip
+    found["pruning_many_speedup_over_published_loop"] = (float(np.median(ours / rates["published"])), "ratio")
+    found["pruning_many_speedup_over_plain_loop"] = (float(np.median(ours / rates["loop"])), "ratio")
     return found
 
 
@@ -137,8 +149,14 @@ def pruning_orders():
                 f"sequences:\n  models: [{MODEL}]\n  examples: {COUNT}\n  pruning: {{thresholds: [20], threshold: 20, "
                 f"strategies: [backward_first], random_orders: 50, draws: 0, add_back: {more}}}\n"
             )
-            ready = [path.replace(f"sequences/{task}/pruned", f"{task}/scores/atp/sequences0000") for task, path in zip(tasks, outputs, strict=True)]  # fmt: skip
+            ready = [
+                path.replace(f"sequences/{task}/pruned", f"{task}/scores/atp/sequences0000")
+                for task, path in zip(tasks, outputs, strict=True)
+            ]
             timed([*command, "--configfile", str(overlay), "--", *ready], folder)
             subprocess.run(["rm", "-rf", f"{folder}/results/{MODEL}/sequences"], check=True)
-            found[f"pruning_50_orders_3_tasks_seconds{name}"] = (timed([*command, "--configfile", str(overlay), "--", *outputs], folder), "s")  # fmt: skip
+            found[f"pruning_50_orders_3_tasks_seconds{name}"] = (
+                timed([*command, "--configfile", str(overlay), "--", *outputs], folder),
+                "s",
+            )
     return found

@@ -13,10 +13,14 @@ EMBEDDED = PROJECT / "resources" / "models"
 SHAPES = {
     "gpt2-small": lambda: GPT2Config(),
     "pythia-1.4b": lambda: GPTNeoXConfig(
-        vocab_size=50304, hidden_size=2048, num_hidden_layers=24, num_attention_heads=16,
-        intermediate_size=8192, max_position_embeddings=2048,
+        vocab_size=50304,
+        hidden_size=2048,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=8192,
+        max_position_embeddings=2048,
     ),
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -42,9 +46,7 @@ def random_model(name, device="cpu", dtype="float32", **changes):
 
 def bare_model(folder, device="cpu", dtype="float32"):
     """A Hugging Face model as its library gives it: sdpa, frozen."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation="sdpa", dtype=getattr(torch, dtype)
-    )
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", dtype=getattr(torch, dtype))
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -62,6 +64,5 @@ def random_batch(examples, positions, vocabulary, differ_at=0, device="cpu"):
     # Never the same token by chance where they should differ.
     corrupt[:, differ_at] = (clean[:, differ_at] + 1) % vocabulary
     return batching.Batch(
-        list(range(examples)), clean.to(device), corrupt.to(device),
-        clean[:, 0].to(device), clean[:, 1].to(device),
-    )  # fmt: skip
+        list(range(examples)), clean.to(device), corrupt.to(device), clean[:, 0].to(device), clean[:, 1].to(device)
+    )

@@ -43,7 +43,7 @@ def plain_loop(plain, batch, stored, sets):
                 mask = mask.view(shape).T if transposed else mask.view(shape)
                 weight.mul_(mask)
             last = plain(batch.clean, logits_to_keep=1).logits[:, -1]
-            losses.append(outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy").mean())  # fmt: skip
+            losses.append(outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy").mean())
             for (weight, *_), before in zip(stored, kept, strict=True):
                 weight.copy_(before)
     return torch.stack(losses)
@@ -78,7 +78,7 @@ def stored_weights(plain):
     for block in plain.transformer.h:
         width = block.attn.c_attn.weight.shape[0]
         parts = [block.attn.c_attn.weight[:, n * width : (n + 1) * width] for n in range(3)]
-        for weight in (*parts, block.attn.c_proj.weight, block.mlp.c_fc.weight, block.mlp.c_proj.weight):  # fmt: skip
+        for weight in (*parts, block.attn.c_proj.weight, block.mlp.c_fc.weight, block.mlp.c_proj.weight):
             found.append((weight.detach(), start, weight.numel(), True))
             start += weight.numel()
     return found
@@ -91,15 +91,14 @@ def weight_sweep():
     model = models.load(folder, "cpu", threads=threads)
     table = examples_for(TASK, CFG["examples"], folder)
     train, held_out = (
-        table[table["valid"] & (table["split"] == split)].reset_index(drop=True)
-        for split in ("train", "held_out")
+        table[table["valid"] & (table["split"] == split)].reset_index(drop=True) for split in ("train", "held_out")
     )
     fitting = list(batching.batches(train, 2048))
     (batch,) = batching.batches(held_out.head(CFG["held_out"]), 10**6)
     mean = nodes.moments(model, [b.clean for b in fitting])[0]
     start = time.perf_counter()
     chosen = CFG["masks"]
-    settings = masks.Settings(tuple(chosen["coefficients"]), chosen["steps"], chosen["batch"], chosen["rate"])  # fmt: skip
+    settings = masks.Settings(tuple(chosen["coefficients"]), chosen["steps"], chosen["batch"], chosen["rate"])
     tau, _ = masks.train(model, fitting, mean, "cross_entropy", settings, draws("train"))
     found["mask_training_seconds"] = (time.perf_counter() - start, "s")
 
@@ -120,9 +119,7 @@ def weight_sweep():
 
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()
     stored = stored_weights(plain)
-    sets = [
-        numbers for c, trial, _, numbers in plan if c == "circuit" and trial < 3 and len(numbers)
-    ]
+    sets = [numbers for c, trial, _, numbers in plan if c == "circuit" and trial < 3 and len(numbers)]
     ours = torch.from_numpy(sweeper(sets).loss.mean(1))
     torch.testing.assert_close(plain_loop(plain, batch, stored, sets), ours, rtol=1e-3, atol=1e-3)
     counts = [len(numbers) for numbers in sets]

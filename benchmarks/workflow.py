@@ -43,8 +43,10 @@ def head_scan():
         overlay = Path(folder) / "config" / "scan.yaml"
         overlay.write_text("scaling: {examples: 400, shard_size: 400}\n")
         models = sorted(path.name for path in (PROJECT / "resources" / "models").glob("tiny-*"))
-        scans = [f"results/{model}/heads/{task}/scan/scan0000.parquet" for model in models for task in ("ioi", "anti_repeat")]  # fmt: skip
-        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--configfile", str(overlay)]  # fmt: skip
+        scans = [
+            f"results/{model}/heads/{task}/scan/scan0000.parquet" for model in models for task in ("ioi", "anti_repeat")
+        ]
+        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--configfile", str(overlay)]
         return {"head_scan_seconds": (timed([*command, "--", *scans], folder), "s")}
 
 
@@ -56,7 +58,7 @@ def contrast_study():
         overlay = Path(folder) / "config" / "contrast200.yaml"
         overlay.write_text("contrast: {examples: 400}\n")
         command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "contrast"]
-        return {"contrast_study_seconds": (timed([*command, "--configfile", str(overlay)], folder), "s")}  # fmt: skip
+        return {"contrast_study_seconds": (timed([*command, "--configfile", str(overlay)], folder), "s")}
 
 
 def imports():

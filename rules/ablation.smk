@@ -2,9 +2,7 @@ rule run_effects:
     input:
         model=model_inputs,
         about="<results>/{model}/model.json",
-        examples=expand(
-            "<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()
-        ),
+        examples=expand("<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()),
         circuits="<results>/{model}/{task}/circuits/{method}.parquet",
     output:
         # Rows that are still good are kept: a new threshold runs only what is new.

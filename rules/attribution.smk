@@ -4,9 +4,7 @@ rule score_examples:
         about="<results>/{model}/model.json",
         examples="<results>/{model}/{task}/examples/{shard}.parquet",
     output:
-        scores=ensure(
-            "<results>/{model}/{task}/scores/{method}/{shard}.parquet", non_empty=True
-        ),
+        scores=ensure("<results>/{model}/{task}/scores/{method}/{shard}.parquet", non_empty=True),
     log:
         "<logs>/score_examples/{model}/{task}/{method}/{shard}.log",
     conda:
@@ -17,11 +15,7 @@ rule score_examples:
         cfg=lambda wildcards: stage_cfg(
             metric=config["attribution"]["metric"],
             dtype=config["compute"]["dtype"],
-            **(
-                {"steps": config["attribution"]["steps"]}
-                if wildcards.method in ("ig", "eap-ig")
-                else {}
-            ),
+            **({"steps": config["attribution"]["steps"]} if wildcards.method in ("ig", "eap-ig") else {}),
         ),
         code=code_hash("score_examples.py"),
         compute=compute,

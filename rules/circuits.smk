@@ -1,8 +1,6 @@
 rule share_circuits:
     input:
-        examples=expand(
-            "<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()
-        ),
+        examples=expand("<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()),
         scores=expand(
             "<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet",
             shard=shards(),

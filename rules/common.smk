@@ -33,9 +33,7 @@ with warnings.catch_warnings(record=True) as notes:
     except ValueError as problem:
         # One line, not where in the code it was found.
         raise WorkflowError(str(problem)) from None
-for note in dict.fromkeys(
-    str(note.message) for note in notes if note.category is ConfigNote
-):
+for note in dict.fromkeys(str(note.message) for note in notes if note.category is ConfigNote):
     logger.warning(note)
 
 
@@ -215,9 +213,7 @@ def fetched_models():
         *config["models"],
         *(m for study in studies for m in config[study]["models"]),
     }
-    return sorted(
-        name for name in used if sources.kind(config["model_sources"][name]) != "folder"
-    )
+    return sorted(name for name in used if sources.kind(config["model_sources"][name]) != "folder")
 
 
 def prompt_file(wildcards):

@@ -3,18 +3,12 @@ CONTRAST = config["contrast"]
 CONTRAST_FOLDER = "<results>/{model}/contrast/{set}"
 # In an order that does not hang on that of the config.
 CONTRAST_SETS = sorted(CONTRAST["sets"])
-RECIPES = sorted(
-    CONTRAST["recipes"], key=lambda name: (name != CONTRAST["reference"], name)
-)
+RECIPES = sorted(CONTRAST["recipes"], key=lambda name: (name != CONTRAST["reference"], name))
 # Sets whose circuits can be tested: the task with an answer of each.
 BEHAVIOURS = {
-    name: contrast_checks.behaviour(each)
-    for name, each in CONTRAST["sets"].items()
-    if contrast_checks.behaviour(each)
+    name: contrast_checks.behaviour(each) for name, each in CONTRAST["sets"].items() if contrast_checks.behaviour(each)
 }
-CONTRAST_TITLES = {
-    name: each.get("title", name) for name, each in CONTRAST["sets"].items()
-}
+CONTRAST_TITLES = {name: each.get("title", name) for name, each in CONTRAST["sets"].items()}
 
 CONTRAST_FIGURES = {
     "component_bars": "Components by how they differ",
@@ -67,15 +61,9 @@ rule measure_differences:
                 name: {key: recipe[key] for key in ("positions", "score", "scale")}
                 for name, recipe in CONTRAST["recipes"].items()
             },
-            **{
-                key: CONTRAST["sets"][wildcards.set][key]
-                for key in ("paired", "first", "second", "cluster")
-            },
+            **{key: CONTRAST["sets"][wildcards.set][key] for key in ("paired", "first", "second", "cluster")},
             bos=contrast_bos(wildcards.set),
-            **{
-                key: CONTRAST[key]
-                for key in ("controls", "filler", "longest", "flips", "draws")
-            },
+            **{key: CONTRAST[key] for key in ("controls", "filler", "longest", "flips", "draws")},
         ),
         code=code_hash("measure_differences.py"),
         compute=compute,
@@ -91,9 +79,7 @@ rule choose_circuits:
         draws=f"{CONTRAST_FOLDER}/draws.parquet",
         examples=lambda wildcards: contrast_examples(wildcards, "behaviour"),
         scores=lambda wildcards: contrast_scores(wildcards, CONTRAST["attribution"]),
-        files=lambda wildcards: sorted(
-            each["file"] for each in contrast_circuits(wildcards.model).values()
-        ),
+        files=lambda wildcards: sorted(each["file"] for each in contrast_circuits(wildcards.model).values()),
     output:
         circuits=f"{CONTRAST_FOLDER}/circuits.parquet",
         scores=f"{CONTRAST_FOLDER}/scores.parquet",
@@ -113,10 +99,7 @@ rule choose_circuits:
                 name: {key: recipe[key] for key in ("rules", "mlp_threshold")}
                 for name, recipe in CONTRAST["recipes"].items()
             },
-            **{
-                key: CONTRAST[key]
-                for key in ("budget", "budgets", "attribution", "draws")
-            },
+            **{key: CONTRAST[key] for key in ("budget", "budgets", "attribution", "draws")},
         ),
         code=code_hash("choose_circuits.py"),
     script:
@@ -166,9 +149,7 @@ rule summarise_contrast:
         scores=contrast_sets(f"{CONTRAST_FOLDER}/scores.parquet"),
         inclusion=contrast_sets(f"{CONTRAST_FOLDER}/inclusion.parquet"),
         effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
-        examples=contrast_models(
-            CONTRAST_EXAMPLES, task=sorted(set(BEHAVIOURS.values()))
-        ),
+        examples=contrast_models(CONTRAST_EXAMPLES, task=sorted(set(BEHAVIOURS.values()))),
         single=contrast_models(
             CONTRAST_SCORES,
             task=sorted(set(BEHAVIOURS.values())),
@@ -245,10 +226,7 @@ rule replicate_circuits:
             recipe_names=RECIPES,
             circuits=CONTRAST["circuits"],
             alpha=config["tests"]["alpha"],
-            **{
-                key: CONTRAST[key]
-                for key in ("recipes", "budget", "attribution", "controls")
-            },
+            **{key: CONTRAST[key] for key in ("recipes", "budget", "attribution", "controls")},
             **CONTRAST["replicate"],
         ),
         code=code_hash("replicate_circuits.py"),
@@ -258,9 +236,7 @@ rule replicate_circuits:
 
 rule draw_contrast:
     input:
-        tables=[
-            f"<results>/tables/contrast/{file}" for file, _ in CONTRAST_TABLES.values()
-        ],
+        tables=[f"<results>/tables/contrast/{file}" for file, _ in CONTRAST_TABLES.values()],
     output:
         figures=[
             shown(
@@ -286,10 +262,7 @@ rule draw_contrast:
             recipe_names=RECIPES,
             titles=CONTRAST_TITLES,
             alpha=config["tests"]["alpha"],
-            **{
-                key: CONTRAST[key]
-                for key in ("recipes", "budget", "attribution", "margin")
-            },
+            **{key: CONTRAST[key] for key in ("recipes", "budget", "attribution", "margin")},
         ),
         code=code_hash("draw_contrast.py"),
     script:

@@ -26,9 +26,7 @@ rule tokenise_examples:
         about="<results>/{model}/model.json",
         prompts="<results>/prompts/{task}/{shard}.parquet",
     output:
-        examples=ensure(
-            "<results>/{model}/{task}/examples/{shard}.parquet", non_empty=True
-        ),
+        examples=ensure("<results>/{model}/{task}/examples/{shard}.parquet", non_empty=True),
     log:
         "<logs>/tokenise_examples/{model}/{task}/{shard}.log",
     conda:

@@ -3,9 +3,7 @@ rule run_curves:
     input:
         model=model_inputs,
         about="<results>/{model}/model.json",
-        examples=expand(
-            "<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()
-        ),
+        examples=expand("<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()),
         scores=expand(
             "<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet",
             shard=shards(),
@@ -27,11 +25,7 @@ rule run_curves:
             k=config["cross_task"]["top_k"],
             metric=config["attribution"]["metric"],
             min_valid=config["examples"]["min_valid"],
-            **(
-                {"steps": config["attribution"]["steps"]}
-                if wildcards.method == "eap-ig"
-                else {}
-            ),
+            **({"steps": config["attribution"]["steps"]} if wildcards.method == "eap-ig" else {}),
             dtype=config["compute"]["dtype"],
             bootstrap=config["tests"]["bootstrap"],
             **config["faithfulness"],
@@ -44,9 +38,7 @@ rule run_curves:
 
 rule draw_faithfulness:
     input:
-        curves=by_task(
-            "<results>/{model}/{task}/faithfulness/{method}.parquet", config["methods"]
-        ),
+        curves=by_task("<results>/{model}/{task}/faithfulness/{method}.parquet", config["methods"]),
         completeness=by_task(
             "<results>/{model}/{task}/faithfulness/{method}.completeness.parquet",
             config["methods"],

@@ -18,9 +18,7 @@ for told_study, told_tables in OVERVIEW_TABLES.items():
                 study=told_study,
                 table=told_tables,
             ),
-            about=expand(
-                "<results>/{model}/model.json", model=studied_models(told_study)
-            ),
+            about=expand("<results>/{model}/model.json", model=studied_models(told_study)),
             all_results=[path for path, _ in study_results(told_study)],
         output:
             overview=f"<results>/tables/{told_study}/overview.json",
@@ -31,8 +29,7 @@ for told_study, told_tables in OVERVIEW_TABLES.items():
         conda:
             "../envs/analysis.yaml"
         params:
-            cfg=overview_cfg(told_study)
-            | {"pairs": [pair for _, pair in study_results(told_study)]},
+            cfg=overview_cfg(told_study) | {"pairs": [pair for _, pair in study_results(told_study)]},
             code=code_hash("tell_findings.py"),
         script:
             "../workflow/scripts/tell_findings.py"

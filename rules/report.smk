@@ -1,11 +1,7 @@
 rule summarise_reuse:
     input:
-        all_examples=by_task(
-            "<results>/{model}/{task}/examples/{shard}.parquet", "", shard=shards()
-        ),
-        tests=by_task(
-            "<results>/{model}/{task}/tests/{method}.parquet", config["methods"]
-        ),
+        all_examples=by_task("<results>/{model}/{task}/examples/{shard}.parquet", "", shard=shards()),
+        tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
         reuse=expand(
             "<results>/{model}/reuse/{method}.parquet",
             model=config["models"],
@@ -38,10 +34,7 @@ rule summarise_reuse:
         cfg=lambda wildcards: stage_cfg(
             titles=titles(),
             method=config["methods"][0],
-            revisions={
-                model: config["model_sources"][model].get("revision")
-                for model in config["models"]
-            },
+            revisions={model: config["model_sources"][model].get("revision") for model in config["models"]},
             settings=stage_cfg(
                 "seed",
                 "examples",
@@ -64,9 +57,7 @@ for draw_method in config["methods"]:
         name:
             f"draw_reuse_{draw_method.replace('-', '_')}"
         input:
-            tests=by_task(
-                "<results>/{model}/{task}/tests/{method}.parquet", draw_method
-            ),
+            tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", draw_method),
             reuse=expand(
                 "<results>/{model}/reuse/{method}.parquet",
                 model=config["models"],
@@ -84,9 +75,7 @@ for draw_method in config["methods"]:
                 "<results>/{model}/{task}/circuits/{method}.families.parquet",
                 draw_method,
             ),
-            effects=by_task(
-                "<results>/{model}/{task}/effects/{method}.parquet", draw_method
-            ),
+            effects=by_task("<results>/{model}/{task}/effects/{method}.parquet", draw_method),
             scores=by_task(
                 "<results>/{model}/{task}/scores/{method}/{shard}.parquet",
                 draw_method,
@@ -99,9 +88,7 @@ for draw_method in config["methods"]:
             ),
             agreement=agreement_tables(draw_method),
         output:
-            figures=[
-                in_report(path, draw_method) for path in reuse_figures(draw_method)
-            ],
+            figures=[in_report(path, draw_method) for path in reuse_figures(draw_method)],
         log:
             f"<logs>/draw_reuse/{draw_method}.log",
         localrule: True
@@ -118,9 +105,7 @@ for draw_method in config["methods"]:
                 metric=config["attribution"]["metric"],
                 kinds=config["circuits"]["kinds"],
                 alpha=config["tests"]["alpha"],
-                chosen={
-                    key: config["cross_task"][key] for key in ("top_k", "threshold")
-                },
+                chosen={key: config["cross_task"][key] for key in ("top_k", "threshold")},
             ),
             code=code_hash("draw_reuse.py"),
         script:

@@ -47,9 +47,7 @@ rule scan_heads:
         examples="<results>/{model}/{task}/examples/{shard}.parquet",
         reference="<results>/{model}/{task}/examples/scan0000.parquet",
     output:
-        scan=ensure(
-            "<results>/{model}/heads/{task}/scan/{shard}.parquet", non_empty=True
-        ),
+        scan=ensure("<results>/{model}/heads/{task}/scan/{shard}.parquet", non_empty=True),
     log:
         "<logs>/scan_heads/{model}/{task}/{shard}.log",
     conda:
@@ -77,11 +75,7 @@ rule trace_heads:
         about="<results>/{model}/model.json",
         examples="<results>/{model}/{task}/examples/scan0000.parquet",
         # Only where heroes alone are traced.
-        heroes=(
-            []
-            if SCALING["tracing"]["heads"] == "all"
-            else "<results>/{model}/heads/heroes.parquet"
-        ),
+        heroes=([] if SCALING["tracing"]["heads"] == "all" else "<results>/{model}/heads/heroes.parquet"),
     output:
         trace="<results>/{model}/heads/{task}/trace.parquet",
     log:
@@ -197,12 +191,8 @@ rule summarise_scaling:
             task=SCALING_TASKS,
             shard=scan_shards(),
         ),
-        traces=scaling_models(
-            "<results>/{model}/heads/{task}/trace.parquet", task=SCALING_TASKS
-        ),
-        effects=scaling_models(
-            "<results>/{model}/heads/{task}/heroes.parquet", task=SCALING_TASKS
-        ),
+        traces=scaling_models("<results>/{model}/heads/{task}/trace.parquet", task=SCALING_TASKS),
+        effects=scaling_models("<results>/{model}/heads/{task}/heroes.parquet", task=SCALING_TASKS),
         heads=scaling_models("<results>/{model}/heads/classes.parquet"),
         trends=scaling_models("<results>/{model}/heads/trends.parquet"),
         depths=scaling_models("<results>/{model}/heads/depths.parquet"),
@@ -227,14 +217,8 @@ rule summarise_scaling:
         cfg=stage_cfg(
             "seed",
             bootstrap=config["tests"]["bootstrap"],
-            families={
-                name: config["model_sources"][name].get("family")
-                for name in SCALING["models"]
-            },
-            hub={
-                name: config["model_sources"][name].get("hub")
-                for name in SCALING["models"]
-            },
+            families={name: config["model_sources"][name].get("family") for name in SCALING["models"]},
+            hub={name: config["model_sources"][name].get("hub") for name in SCALING["models"]},
             **{key: SCALING[key] for key in ("tasks", "replacement", "classes")},
             transfer={**SCALING["transfer"], "pairings": SCALING["draws"]},
         ),

@@ -93,9 +93,7 @@ rule name_circuits:
     input:
         model=model_inputs,
         about="<results>/{model}/model.json",
-        pruned=expand(
-            "<results>/{{model}}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS
-        ),
+        pruned=expand("<results>/{{model}}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS),
         files=[entry["file"] for entry in circuit_files().values()],
     output:
         circuits="<results>/{model}/sequences/circuits.parquet",
@@ -296,10 +294,7 @@ rule measure_lengths:
                 task: task_cfg(task, "family", "options", "bos", "shots")
                 for task in sequence_tasks("tasks", "variants")
                 if task in SEQUENCES["tasks"]
-                or (
-                    task_cfg(task)["family"] == "sequence"
-                    and "length" not in task_cfg(task)["options"]
-                )
+                or (task_cfg(task)["family"] == "sequence" and "length" not in task_cfg(task)["options"])
             },
         ),
         code=code_hash("measure_lengths.py"),
@@ -320,21 +315,11 @@ rule summarise_sequences:
         about=sequence_models("<results>/{model}/model.json"),
         circuits=sequence_models("<results>/{model}/sequences/circuits.parquet"),
         overlap=sequence_models("<results>/{model}/sequences/overlap.parquet"),
-        pruned=sequence_models(
-            "<results>/{model}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS
-        ),
-        steps=sequence_models(
-            "<results>/{model}/sequences/{task}/steps.parquet", task=PRUNED_TASKS
-        ),
-        inclusion=sequence_models(
-            "<results>/{model}/sequences/{task}/inclusion.parquet", task=PRUNED_TASKS
-        ),
-        frontier=sequence_models(
-            "<results>/{model}/sequences/{task}/frontier.parquet", task=PRUNED_TASKS
-        ),
-        effects=sequence_models(
-            "<results>/{model}/sequences/{task}/effects.parquet", task=SEQUENCE_DATA
-        ),
+        pruned=sequence_models("<results>/{model}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS),
+        steps=sequence_models("<results>/{model}/sequences/{task}/steps.parquet", task=PRUNED_TASKS),
+        inclusion=sequence_models("<results>/{model}/sequences/{task}/inclusion.parquet", task=PRUNED_TASKS),
+        frontier=sequence_models("<results>/{model}/sequences/{task}/frontier.parquet", task=PRUNED_TASKS),
+        effects=sequence_models("<results>/{model}/sequences/{task}/effects.parquet", task=SEQUENCE_DATA),
         edges=sequence_models(
             "<results>/{model}/sequences/{task}/edges.parquet",
             task=SEQUENCES["edges"]["tasks"],
@@ -372,10 +357,7 @@ rule summarise_sequences:
             probes=SEQUENCES["probes"],
             titles={task: task_title(task) for task in SEQUENCE_DATA},
             motif=SEQUENCES["functions"]["motif"],
-            **{
-                key: SEQUENCES["pruning"][key]
-                for key in ("strategy", "threshold", "frequency", "two_sided")
-            },
+            **{key: SEQUENCES["pruning"][key] for key in ("strategy", "threshold", "frequency", "two_sided")},
         ),
         code=code_hash("summarise_sequences.py"),
     script:
@@ -384,13 +366,8 @@ rule summarise_sequences:
 
 rule draw_sequences:
     input:
-        tables=[
-            f"<results>/tables/sequences/{file}"
-            for file, _ in SEQUENCE_TABLES.values()
-        ],
-        attention=sequence_models(
-            "<results>/{model}/sequences/{task}/attention.parquet", task=READ_TASKS
-        ),
+        tables=[f"<results>/tables/sequences/{file}" for file, _ in SEQUENCE_TABLES.values()],
+        attention=sequence_models("<results>/{model}/sequences/{task}/attention.parquet", task=READ_TASKS),
     output:
         figures=[
             shown(
@@ -441,9 +418,7 @@ rule draw_circuits:
             task=SEQUENCES["edges"]["tasks"],
         ),
         circuits="<results>/{model}/sequences/circuits.parquet",
-        attention=expand(
-            "<results>/{{model}}/sequences/{task}/attention.parquet", task=READ_TASKS
-        ),
+        attention=expand("<results>/{{model}}/sequences/{task}/attention.parquet", task=READ_TASKS),
         tables=[
             f"<results>/tables/sequences/{SEQUENCE_TABLES[name][0]}"
             for name in ("functions", "importance", "neurons", "spectrum")
@@ -493,13 +468,9 @@ rule check_published_sequences:
         circuits=f"{PUBLISHED_SEQUENCES}/circuits.json",
         numbers=f"{PUBLISHED_SEQUENCES}/numbers.json",
         tables=(
-            [
-                f"<results>/tables/sequences/{SEQUENCE_TABLES[name][0]}"
-                for name in ("cross", "importance", "ov")
-            ]
+            [f"<results>/tables/sequences/{SEQUENCE_TABLES[name][0]}" for name in ("cross", "importance", "ov")]
             if any(
-                Path(entry["file"]).parts[-2:]
-                == ("sequence-circuits", "circuits.json")
+                Path(entry["file"]).parts[-2:] == ("sequence-circuits", "circuits.json")
                 for entry in circuit_files().values()
             )
             else []

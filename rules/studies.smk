@@ -62,9 +62,7 @@ def reuse_table(name, title):
 
 def by_task(path, methods, **more):
     """A table of every model, task and method."""
-    return expand(
-        path, model=config["models"], task=config["tasks"], method=methods, **more
-    )
+    return expand(path, model=config["models"], task=config["tasks"], method=methods, **more)
 
 
 def titles():
@@ -141,9 +139,7 @@ def pruning_cost(model):
     count = None if space is None else len(space.of_kinds(["head", "mlp"]))
     walks = sum(len(pruning.planned(pruning_cfg(task), 1, ())) for task in PRUNED_TASKS)
     block = config["sequences"]
-    return pruning.cost(
-        model, count, walks, block["examples"], block["pruning"]["first_cut"]
-    )
+    return pruning.cost(model, count, walks, block["examples"], block["pruning"]["first_cut"])
 
 
 def circuit_files(model=None):
@@ -191,9 +187,7 @@ def contrast_models(path, **more):
 
 def contrast_sets(path, sets=None):
     """A file of every model and set of the contrast study, or of some sets."""
-    return contrast_models(
-        path, set=sorted(config["contrast"]["sets"] if sets is None else sets)
-    )
+    return contrast_models(path, set=sorted(config["contrast"]["sets"] if sets is None else sets))
 
 
 def contrast_task(name, key):
@@ -211,11 +205,7 @@ def contrast_examples(wildcards, key):
 def contrast_scores(wildcards, method):
     """Attribution scores of the task on which the circuits of a set are tested, or none."""
     task = contrast_task(wildcards.set, "behaviour")
-    return (
-        CONTRAST_SCORES.format(model=wildcards.model, task=task, method=method)
-        if task
-        else []
-    )
+    return CONTRAST_SCORES.format(model=wildcards.model, task=task, method=method) if task else []
 
 
 def contrast_bos(name):
@@ -227,11 +217,7 @@ def contrast_bos(name):
 
 def contrast_circuits(model):
     """Circuits from files that are tested on a model."""
-    return {
-        name: each
-        for name, each in config["contrast"]["circuits"].items()
-        if model in each["models"]
-    }
+    return {name: each for name, each in config["contrast"]["circuits"].items() if model in each["models"]}
 
 
 def exported_circuits():
@@ -241,9 +227,7 @@ def exported_circuits():
         rules = {source: recipe["rules"] for source, recipe in block["recipes"].items()}
         if contrast_checks.behaviour(each):
             rules[block["attribution"]] = ["ratio", "knapsack"]
-        found += [
-            f"{name}.{source}.{rule}" for source in rules for rule in rules[source]
-        ]
+        found += [f"{name}.{source}.{rule}" for source in rules for rule in rules[source]]
     return contrast_models(
         "<results>/tables/contrast/circuits/{model}.{circuit}{ending}",
         circuit=sorted(found),
@@ -280,9 +264,7 @@ def study_results(study):
             "weights": "weights/{task}/sweep.parquet",
         }[study]
     return [
-        (f"<results>/{model}/{path.format(task=task)}", (model, task))
-        for model in block["models"]
-        for task in tasks
+        (f"<results>/{model}/{path.format(task=task)}", (model, task)) for model in block["models"] for task in tasks
     ]
 
 
@@ -301,10 +283,7 @@ def overview_cfg(study):
         )
     block = config[study]
     if study == "contrast":
-        names = {
-            name: each.get("title", name.replace("_", " "))
-            for name, each in block["sets"].items()
-        }
+        names = {name: each.get("title", name.replace("_", " ")) for name, each in block["sets"].items()}
         return stage_cfg(study=study, alpha=alpha, titles=names)
     more = {
         "scaling": lambda: {

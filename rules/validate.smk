@@ -13,9 +13,7 @@ PLANTED = expand(
     architecture=["gpt2", "neox"],
 )
 
-CALIBRATION = {
-    key: config["validate"][key] for key in ("datasets", "power_datasets", "intervals")
-}
+CALIBRATION = {key: config["validate"][key] for key in ("datasets", "power_datasets", "intervals")}
 
 
 rule recover_planted:

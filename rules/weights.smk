@@ -70,9 +70,7 @@ rule learn_masks:
             accuracy=task_cfg(wildcards.task)["accuracy"],
             file=mask_file(wildcards) or None,
             **WEIGHT_TASK,
-            **{
-                key: value for key, value in WEIGHTS["masks"].items() if key != "files"
-            },
+            **{key: value for key, value in WEIGHTS["masks"].items() if key != "files"},
         ),
         code=code_hash("learn_masks.py"),
         compute=compute,
@@ -108,11 +106,7 @@ rule sweep_weights:
             random_trials=WEIGHTS["random"]["trials"],
             every=WEIGHTS["random"]["every"],
             **WEIGHT_TASK,
-            **{
-                key: value
-                for key, value in WEIGHTS["sweep"].items()
-                if key != "margin"
-            },
+            **{key: value for key, value in WEIGHTS["sweep"].items() if key != "margin"},
         ),
         code=code_hash("sweep_weights.py"),
         compute=compute,
@@ -207,9 +201,7 @@ rule summarise_weights:
 
 rule draw_weights:
     input:
-        tables=[
-            f"<results>/tables/weights/{file}" for file, _ in WEIGHT_TABLES.values()
-        ],
+        tables=[f"<results>/tables/weights/{file}" for file, _ in WEIGHT_TABLES.values()],
     output:
         figures=[
             shown(

@@ -11,7 +11,7 @@ import time
 
 def installed():
     """The browser's program, or None."""
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")  # fmt: skip
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Page:
@@ -27,11 +27,23 @@ class Page:
                 os.dup2(end, number)
 
         self.process = subprocess.Popen(
-            [installed(), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-             "--no-first-run", "--disable-background-networking", "--allow-file-access-from-files",
-             f"--user-data-dir={folder}", f"--window-size={width},{height}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False, preexec_fn=connect,
-        )  # fmt: skip
+            [
+                installed(),
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--remote-debugging-pipe",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--allow-file-access-from-files",
+                f"--user-data-dir={folder}",
+                f"--window-size={width},{height}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=False,
+            preexec_fn=connect,
+        )
         os.close(ours[0])
         os.close(theirs[1])
         self.out, self.back = ours[1], theirs[0]
@@ -64,9 +76,9 @@ class Page:
         message = json.loads(line)
         event, about = message.get("method"), message.get("params", {})
         if event == "Runtime.exceptionThrown":
-            self.errors.append(about["exceptionDetails"].get("exception", {}).get("description", "?"))  # fmt: skip
+            self.errors.append(about["exceptionDetails"].get("exception", {}).get("description", "?"))
         elif event == "Runtime.consoleAPICalled" and about["type"] in ("error", "assert"):
-            self.errors.append(" ".join(str(a.get("value", a.get("description"))) for a in about["args"]))  # fmt: skip
+            self.errors.append(" ".join(str(a.get("value", a.get("description"))) for a in about["args"]))
         elif event == "Log.entryAdded" and about["entry"]["level"] == "error":
             self.errors.append(about["entry"]["text"])
         elif event == "Network.requestWillBeSent":
@@ -80,7 +92,7 @@ class Page:
 
     def run(self, script):
         """The value of a JavaScript expression (a promise is awaited)."""
-        found = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)  # fmt: skip
+        found = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 

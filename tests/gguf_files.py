@@ -10,26 +10,39 @@ from transformers import LlamaConfig, LlamaForCausalLM
 HEADS, KEYS, WIDTH = 4, 2, 64
 # Files, by Hugging Face names: those of a layer have its number in front.
 NAMES = {
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
 
 
 def tiny_llama(vocabulary, seed=0):
     """A random Llama of two layers with grouped queries and tied embeddings."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=96, num_hidden_layers=2, num_attention_heads=HEADS,
-        num_key_value_heads=KEYS, max_position_embeddings=128, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KEYS,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
         rope_theta=10000.0,
-    )  # fmt: skip
+    )
     return LlamaForCausalLM(config).eval()
 
 
 def permuted(weight, heads):
     """Rows of queries and keys in the order of llama.cpp's rotary positions: pairs side by side."""
-    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)  # fmt: skip
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
 def tensors(model):
@@ -78,15 +91,26 @@ def write(path, model=None, quantised=None, tokenizer=None, without=(), **keys):
     architecture = given.pop("general.architecture", "llama")
     writer = gguf.GGUFWriter(str(path), architecture)
     values = {
-        "llama.block_count": config.num_hidden_layers, "llama.context_length": config.max_position_embeddings,
-        "llama.embedding_length": config.hidden_size, "llama.feed_forward_length": config.intermediate_size,
-        "llama.attention.head_count": HEADS, "llama.attention.head_count_kv": KEYS, "llama.vocab_size": len(tokens),
-        "llama.attention.layer_norm_rms_epsilon": config.rms_norm_eps, "llama.rope.freq_base": 10000.0,
-        "llama.rope.dimension_count": WIDTH // HEADS, "general.file_type": 7 if quantised else 0,
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": types, "tokenizer.ggml.merges": merges, "tokenizer.ggml.bos_token_id": 0,
-        "tokenizer.ggml.eos_token_id": 1, "tokenizer.ggml.add_bos_token": False,
-    } | given  # fmt: skip
+        "llama.block_count": config.num_hidden_layers,
+        "llama.context_length": config.max_position_embeddings,
+        "llama.embedding_length": config.hidden_size,
+        "llama.feed_forward_length": config.intermediate_size,
+        "llama.attention.head_count": HEADS,
+        "llama.attention.head_count_kv": KEYS,
+        "llama.vocab_size": len(tokens),
+        "llama.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+        "llama.rope.freq_base": 10000.0,
+        "llama.rope.dimension_count": WIDTH // HEADS,
+        "general.file_type": 7 if quantised else 0,
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": types,
+        "tokenizer.ggml.merges": merges,
+        "tokenizer.ggml.bos_token_id": 0,
+        "tokenizer.ggml.eos_token_id": 1,
+        "tokenizer.ggml.add_bos_token": False,
+    } | given
     for key, value in values.items():
         if key not in without:
             add(writer, key, value)
@@ -107,7 +131,13 @@ def write(path, model=None, quantised=None, tokenizer=None, without=(), **keys):
 
 def add(writer, key, value):
     """One key by the type of its value."""
-    kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}  # fmt: skip
+    kinds = {
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+        list: writer.add_array,
+    }
     kinds[type(value)](key, value)
 
 
@@ -118,6 +148,6 @@ def of_file(path):
     added = {each["content"]: each for each in found["added_tokens"]}
     vocabulary |= {name: each["id"] for name, each in added.items()}
     tokens = sorted(vocabulary, key=vocabulary.get)
-    types = [3 if name in added and added[name]["special"] else 4 if name in added else 1 for name in tokens]  # fmt: skip
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in found["model"]["merges"]]  # fmt: skip
+    types = [3 if name in added and added[name]["special"] else 4 if name in added else 1 for name in tokens]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in found["model"]["merges"]]
     return tokens, types, merges

@@ -26,11 +26,7 @@ MARKS = {"first": ("mark 1", tasks.SYMBOLS), "second": ("mark 2", 2 * tasks.SYMB
 def copier(marks, weight):
     """A head that copies the symbol with one of the marks, and looks at the last token if none."""
     key = dict.fromkeys(marks, 1.0) | {"rest": 0.5}
-    return Head(
-        tasks.copying("symbol", "found", weight),
-        query=[(0, {"one": 16.0})],
-        key=[(0, key)],
-    )
+    return Head(tasks.copying("symbol", "found", weight), query=[(0, {"one": 16.0})], key=[(0, key)])
 
 
 def load(architecture, seed=0):
@@ -63,8 +59,7 @@ def examples(task, count, seed=0):
         clean, corrupt, answer, distractor = tasks.marked_prompts(rng)
         marked = MARKS[task][1] - tasks.SYMBOLS
         clean, corrupt = (
-            [t + marked if tasks.SYMBOLS <= t < 2 * tasks.SYMBOLS else t for t in tokens]
-            for tokens in (clean, corrupt)
+            [t + marked if tasks.SYMBOLS <= t < 2 * tasks.SYMBOLS else t for t in tokens] for tokens in (clean, corrupt)
         )
         place = next(p for p, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b)
         rows.append(

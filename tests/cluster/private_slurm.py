@@ -10,17 +10,7 @@ import time
 from pathlib import Path
 
 DAEMONS = ("slurmctld", "slurmd")
-CLIENTS = (
-    "sbatch",
-    "srun",
-    "squeue",
-    "scancel",
-    "scontrol",
-    "sinfo",
-    "sacct",
-    "sacctmgr",
-    "sshare",
-)
+CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare")
 CONFIG = """ClusterName=test
 SlurmctldHost=localhost
 SlurmctldPort={ports[0]}
@@ -50,9 +40,7 @@ NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 # Two devices that are there on every machine stand for GPUs: Slurm only hands out their numbers.
-GPUS = "".join(
-    f"NodeName=localhost Name=gpu File={path} Count=1\n" for path in ("/dev/null", "/dev/zero")
-)
+GPUS = "".join(f"NodeName=localhost Name=gpu File={path} Count=1\n" for path in ("/dev/null", "/dev/zero"))
 
 
 def missing():
@@ -85,10 +73,15 @@ class Slurm:
         for name in ("spool", "state", "bin"):
             (self.folder / name).mkdir(parents=True)
         self.conf = self.folder / "slurm.conf"
-        self.conf.write_text(CONFIG.format(
-            folder=folder, host=socket.gethostname().split(".")[0], user=getpass.getuser(),
-            ports=free_ports(2), cpus=os.cpu_count(),
-        ))  # fmt: skip
+        self.conf.write_text(
+            CONFIG.format(
+                folder=folder,
+                host=socket.gethostname().split(".")[0],
+                user=getpass.getuser(),
+                ports=free_ports(2),
+                cpus=os.cpu_count(),
+            )
+        )
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
         (self.folder / "gres.conf").write_text(GPUS)
         path = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
@@ -96,10 +89,7 @@ class Slurm:
             real = shutil.which(name, path=path)
             if real:
                 self.wrap(name, real)
-        self.env = os.environ | {
-            "PATH": f"{self.folder / 'bin'}:{path}",
-            "SLURM_CONF": str(self.conf),
-        }
+        self.env = os.environ | {"PATH": f"{self.folder / 'bin'}:{path}", "SLURM_CONF": str(self.conf)}
         self.processes = []
 
     def wrap(self, name, real):
@@ -117,7 +107,7 @@ class Slurm:
 
     def run(self, *command):
         """A client's output."""
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout  # fmt: skip
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout
 
     def start(self):
         """Start both daemons in the foreground, as children, and wait until the node is idle."""
@@ -126,14 +116,14 @@ class Slurm:
             log = (self.folder / f"{command[0]}.out").open("w")
             self.processes.append(
                 subprocess.Popen([path, *command[1:], "-f", str(self.conf)], env=self.env, stdout=log, stderr=log)
-            )  # fmt: skip
+            )
         for _ in range(100):
             with contextlib.suppress(subprocess.CalledProcessError):
                 if "idle" in self.run("sinfo", "-h", "-o", "%T"):
                     return self
             time.sleep(0.2)
         self.stop()
-        raise RuntimeError(f"Slurm did not start: {(self.folder / 'slurmctld.log').read_text()[-2000:]}")  # fmt: skip
+        raise RuntimeError(f"Slurm did not start: {(self.folder / 'slurmctld.log').read_text()[-2000:]}")
 
     def jobs(self, state):
         """{job id: comment (rule and wildcards)} of the jobs in a state, such as RUNNING."""

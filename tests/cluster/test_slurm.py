@@ -22,8 +22,17 @@ BLOCKS = {
     "scaling": CONFIG["scaling"] | {"models": MODELS},
     "examples": CONFIG["examples"] | {"shard_size": 24},
 }
-PROFILE = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue",
-           "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"]  # fmt: skip
+PROFILE = [
+    "--profile",
+    "profiles/slurm",
+    "--slurm-no-account",
+    "--slurm-status-command",
+    "squeue",
+    "--slurm-init-seconds-before-status-checks",
+    "2",
+    "--latency-wait",
+    "10",
+]
 
 
 def reason():
@@ -77,7 +86,11 @@ def script_of(folder):
     """Kill one running script of the study; returns its command line."""
     for process in psutil.process_iter(["cmdline", "cwd"]):
         line = " ".join(process.info["cmdline"] or [])
-        if process.info["cwd"] == str(folder) and re.search(r"\.snakemake/scripts/\w+\.\w+\.py", line) and "bash" not in line:  # fmt: skip
+        if (
+            process.info["cwd"] == str(folder)
+            and re.search(r"\.snakemake/scripts/\w+\.\w+\.py", line)
+            and "bash" not in line
+        ):
             process.send_signal(signal.SIGKILL)
             return line
     return None
@@ -86,7 +99,7 @@ def script_of(folder):
 @pytest.fixture(scope="module")
 def both(slurm, tmp_path_factory):
     """A local run, and a disturbed one through Slurm, of the same project."""
-    local, remote = (copy_project(tmp_path_factory.mktemp(name) / "run") for name in ("local", "remote"))  # fmt: skip
+    local, remote = (copy_project(tmp_path_factory.mktemp(name) / "run") for name in ("local", "remote"))
     for run in (local, remote):
         run.config(**BLOCKS)
     local.snakemake("reuse")
@@ -139,8 +152,11 @@ def test_a_site_that_knows_gres_only(slurm, tmp_path):
     target = "results/tiny-gpt2-small/ioi/examples/0000.parquet"
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *PROFILE, *more, "--", target],
-        cwd=run.folder, env=slurm.env, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=run.folder,
+        env=slurm.env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and (run.folder / target).is_file(), done.stderr[-3000:]
     (line,) = slurm.submitted[before:]
     assert "--gres=gpu:1" in line and "--gpus" not in line

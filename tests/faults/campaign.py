@@ -63,7 +63,7 @@ def campaign(folder):
         "results that differ": len(differing(one, other)),
         "their names": ", ".join(differing(one, other)) or "none",
         "jobs that one more run has to do": 0 if "Nothing to be done" in again.text else finished(again.text),
-    }  # fmt: skip
+    }
 
 
 def write(rows):

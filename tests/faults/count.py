@@ -22,9 +22,7 @@ def text():
         "circuit files": len(broken.CIRCUITS),
         "files of texts": len(broken.TEXT_FILES),
     }
-    return "| what is broken | how many |\n|---|---|\n" + "".join(
-        f"| {k} | {v} |\n" for k, v in rows.items()
-    )
+    return "| what is broken | how many |\n|---|---|\n" + "".join(f"| {k} | {v} |\n" for k, v in rows.items())
 
 
 def page():

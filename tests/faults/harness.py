@@ -23,7 +23,7 @@ def digests(folder):
         str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(results.rglob("*"))
         if path.is_file() and path.name not in (".snakemake_timestamp", ".report-arguments")
-    }  # fmt: skip
+    }
 
 
 def differing(one, other):
@@ -40,9 +40,13 @@ class Job:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
         with self.path.open("w") as out:
             self.process = subprocess.Popen(
-                command, cwd=folder, stdout=out, stderr=out, start_new_session=True,
+                command,
+                cwd=folder,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
-            )  # fmt: skip
+            )
 
     @property
     def text(self):
@@ -155,12 +159,7 @@ def small_disk(folder, kilobytes):
 
 def other_clock(offset):
     """The environment of a process whose clock is off, or None if libfaketime is not installed."""
-    for folder in (
-        "/usr/lib/x86_64-linux-gnu",
-        "/usr/lib/aarch64-linux-gnu",
-        "/usr/lib",
-        "/opt/homebrew/lib",
-    ):
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/opt/homebrew/lib"):
         library = Path(folder) / "faketime" / "libfaketimeMT.so.1"
         if library.is_file():
             # Time stamps of files are the kernel's and stay true: what is wrong is what the process sees.

@@ -91,25 +91,46 @@ CONFIGS = {
     "more controls than there are": ({"cross_task__controls": 10**6}, ["cross_task.controls"]),
     "too few examples": ({"examples__min_valid": 10**5}, ["examples.count", "min_valid"]),
     "more shards than can be planned": ({"examples__count": 10**9}, ["examples.count", "shard_size"]),
-    "a path out of the project": ({"model_sources__x": {"path": "../../etc"}, "models": ["x"]}, ["model_sources.x", "../../etc"]),
+    "a path out of the project": (
+        {"model_sources__x": {"path": "../../etc"}, "models": ["x"]},
+        ["model_sources.x", "../../etc"],
+    ),
     "an absolute path": ({"model_sources__x": {"path": "/etc"}, "models": ["x"]}, ["model_sources.x", "/etc"]),
     "a path with a NUL": ({"model_sources__x": {"path": "a\0b"}, "models": ["x"]}, ["NUL"]),
-    "a hub model without revision": ({"model_sources__x": {"hub": "a/b"}, "models": ["x"]}, ["model_sources.x", "revision"]),
-    "a model with two sources": ({"model_sources__x": {"hub": "a/b", "path": "c", "revision": "d"}, "models": ["x"]}, ["model_sources.x"]),
+    "a hub model without revision": (
+        {"model_sources__x": {"hub": "a/b"}, "models": ["x"]},
+        ["model_sources.x", "revision"],
+    ),
+    "a model with two sources": (
+        {"model_sources__x": {"hub": "a/b", "path": "c", "revision": "d"}, "models": ["x"]},
+        ["model_sources.x"],
+    ),
     "a task option that does not exist": ({"task_options": {"ioi": {"size": 3}}}, ["task_options.ioi.size"]),
-    "a custom task of a built-in name": ({"custom_tasks": {"ioi": {"file": "config/x.csv"}}}, ["custom_tasks.ioi", "built-in"]),
+    "a custom task of a built-in name": (
+        {"custom_tasks": {"ioi": {"file": "config/x.csv"}}},
+        ["custom_tasks.ioi", "built-in"],
+    ),
     "a custom task of nothing": ({"custom_tasks": {"x": {}}}, ["custom_tasks.x", "file or sequence"]),
-    "a custom file that is not there": ({"custom_tasks": {"x": {"file": "config/no.csv"}}, "tasks": ["x"]}, ["custom_tasks.x.file", "no.csv"]),
+    "a custom file that is not there": (
+        {"custom_tasks": {"x": {"file": "config/no.csv"}}, "tasks": ["x"]},
+        ["custom_tasks.x.file", "no.csv"],
+    ),
     "an unknown replacement": ({"ablation__replacement": "noise"}, ["ablation.replacement", "noise", "corrupt"]),
     "figures in an unknown format": ({"figures__formats": ["png", "gif"]}, ["figures.formats", "gif"]),
     "a list for a map": ({"circuits": [1]}, ["circuits"]),
     "a scaling study of one task": ({"scaling__tasks": ["ioi"]}, ["scaling.tasks"]),
-    "pruning to a threshold that is not among them": ({"sequences__pruning__threshold": 3}, ["sequences.pruning.threshold"]),
+    "pruning to a threshold that is not among them": (
+        {"sequences__pruning__threshold": 3},
+        ["sequences.pruning.threshold"],
+    ),
     "a weight study of an unknown control": ({"weights__sweep__matched": "size"}, ["weights.sweep.matched", "size"]),
     "a contrast of a set without texts": ({"contrast__sets": {"x": {}}}, ["contrast.sets.x"]),
     "a budget of more than all": ({"contrast__budget": 3}, ["contrast.budget"]),
-    "a comparison of an unknown circuit": ({"contrast__replicate__pairs": {"p": {"first": "no", "second": "no"}}}, ["contrast.replicate", "no"]),
-}  # fmt: skip
+    "a comparison of an unknown circuit": (
+        {"contrast__replicate__pairs": {"p": {"first": "no", "second": "no"}}},
+        ["contrast.replicate", "no"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -141,15 +162,25 @@ whole.check(FILLED, PROJECT, PROJECT)
 FUZZED = int(os.environ.get("FUZZ", "150"))
 PLACES = [(base, path) for base in (BASE, FILLED) for path in keys(base)]
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
     | st.sampled_from(["ioi", "tiny-gpt2-small", "../x", "/etc/passwd", "{model}", "1e-3", "config/texts.csv"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=6,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
 
 
-@settings(max_examples=FUZZED, derandomize="FUZZ" not in os.environ, deadline=None,
-          suppress_health_check=list(HealthCheck), database=None)  # fmt: skip
-@given(place=st.sampled_from(PLACES), value=ANY, what=st.sampled_from(["set", "set", "set", "delete", "add"]))  # fmt: skip
+@settings(
+    max_examples=FUZZED,
+    derandomize="FUZZ" not in os.environ,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+@given(place=st.sampled_from(PLACES), value=ANY, what=st.sampled_from(["set", "set", "set", "delete", "add"]))
 def test_any_value_anywhere_is_accepted_or_told(place, value, what, folder):
     """The schema fuzzed: no other error than ours, in one line."""
     base, path = place
@@ -211,25 +242,20 @@ TASK_FILES = {
     "a Parquet that is cut off": ("x.parquet", b"PAR1" + b"x" * 50, []),
     "an unknown ending": ("x.xlsx", b"PK", ["xlsx"]),
     "a picture": ("x.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), []),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TASK_FILES)
 def test_a_broken_file_of_prompts_is_told_in_one_line(name, folder):
     file, content, words = TASK_FILES[name]
     (folder / "config" / file).write_bytes(content)
-    told = checked(
-        changed(custom_tasks={"x": {"file": f"config/{file}"}}, tasks=["ioi", "x"]), folder
-    )
+    told = checked(changed(custom_tasks={"x": {"file": f"config/{file}"}}, tasks=["ioi", "x"]), folder)
     assert told and "custom_tasks.x.file" in told and all(word in told for word in words), told
 
 
 def test_a_sound_file_of_prompts_is_accepted(folder):
     (folder / "config" / "x.csv").write_bytes(SOUND)
-    assert (
-        checked(changed(custom_tasks={"x": {"file": "config/x.csv"}}, tasks=["ioi", "x"]), folder)
-        is None
-    )
+    assert checked(changed(custom_tasks={"x": {"file": "config/x.csv"}}, tasks=["ioi", "x"]), folder) is None
 
 
 @pytest.mark.parametrize(
@@ -239,7 +265,7 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
         ({"answer": lambda t: t["answer"].str.strip()}, ["answers of", "did you mean ' "]),
         ({}, []),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_mistake_but_odd_is_noted(folder, columns, words):
     """A few pairs of unequal length, answers without their blank; of a sound file nothing is said."""
     (folder / "config" / "x.csv").write_bytes(csv(**columns))
@@ -277,7 +303,11 @@ MODELS = {
     "pickled weights only": ("model.safetensors", pickled, ["safetensors"]),
     "weights that are cut off": ("model.safetensors", cut, ["model.safetensors"]),
     "empty weights": ("model.safetensors", emptied, ["model.safetensors"]),
-    "a header that is no JSON": ("model.safetensors", lambda p: p.write_bytes((9).to_bytes(8, "little") + b"not json!"), ["model.safetensors"]),
+    "a header that is no JSON": (
+        "model.safetensors",
+        lambda p: p.write_bytes((9).to_bytes(8, "little") + b"not json!"),
+        ["model.safetensors"],
+    ),
     "no config": ("config.json", os.remove, ["config.json"]),
     "a config that is cut off": ("config.json", cut, ["config.json"]),
     "a config that is a list": ("config.json", lambda p: p.write_text("[]"), ["config.json"]),
@@ -286,7 +316,7 @@ MODELS = {
     "quantised weights": ("config.json", stated(quantization_config={"bits": 4}), ["quantization_config"]),
     "no tokenizer": ("tokenizer.json", os.remove, ["tokenizer.json"]),
     "a tokenizer that is cut off": ("tokenizer.json", cut, ["tokenizer"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -297,8 +327,12 @@ def test_a_broken_model_is_told_in_one_line(name, folder, tmp_path):
     shutil.copytree(PROJECT / "resources" / "models" / "tiny-gpt2-small", model)
     damage(model / file)
     (folder / "config" / "x.csv").write_bytes(SOUND)
-    config = changed(model_sources__broken={"path": "resources/models/broken"}, models=["broken"],
-                     tasks=["x"], custom_tasks={"x": {"file": "config/x.csv"}})  # fmt: skip
+    config = changed(
+        model_sources__broken={"path": "resources/models/broken"},
+        models=["broken"],
+        tasks=["x"],
+        custom_tasks={"x": {"file": "config/x.csv"}},
+    )
     told = checked(config, folder)
     assert told and "broken" in told and all(word in told for word in words), told
 
@@ -312,14 +346,16 @@ CIRCUITS = {
     "a count that is not its own": json.dumps(CIRCUIT | {"metadata": {"total_components": 77}}).encode(),
     "a number for a name": b'{"nodes": [1, 2]}',
     "not UTF-8": b'{"nodes": ["\xff"]}',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_a_broken_circuit_is_told_in_one_line(name, folder):
     (folder / "config" / "broken.json").write_bytes(CIRCUITS[name])
-    config = changed(contrast__circuits={"broken": {"file": "config/broken.json", "models": ["tiny-gpt2-medium"]}},
-                     contrast__replicate__pairs={})  # fmt: skip
+    config = changed(
+        contrast__circuits={"broken": {"file": "config/broken.json", "models": ["tiny-gpt2-medium"]}},
+        contrast__replicate__pairs={},
+    )
     told = checked(config, folder)
     assert told and "broken" in told, told
 

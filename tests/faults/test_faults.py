@@ -8,20 +8,11 @@ import signal
 import time
 
 import pytest
-from harness import (
-    Job,
-    differing,
-    digests,
-    killed_at_random,
-    memory_limit,
-    other_clock,
-    small_disk,
-    workers,
-)
+from harness import Job, differing, digests, killed_at_random, memory_limit, other_clock, small_disk, workers
 from workflow_config import CONFIG, copied, copy_project
 
 # A part of the tiny run that has every kind of job: prompts, model, tables, figures.
-ONE = {"models": ["tiny-gpt2-small"], "tasks": ["ioi"], "scaling": CONFIG["scaling"] | {"models": ["tiny-gpt2-small"]}}  # fmt: skip
+ONE = {"models": ["tiny-gpt2-small"], "tasks": ["ioi"], "scaling": CONFIG["scaling"] | {"models": ["tiny-gpt2-small"]}}
 TARGET = "reuse"
 
 
@@ -81,14 +72,14 @@ def test_a_job_that_the_system_kills_for_want_of_memory_says_so_and_is_made_agai
 
 def test_a_disk_that_fills_says_so_and_the_run_goes_on_when_there_is_room(clean, tmp_path):
     run = fresh(tmp_path / "run")
-    needed = sum(path.stat().st_size for path in (clean.folder / "results").rglob("*") if path.is_file())  # fmt: skip
+    needed = sum(path.stat().st_size for path in (clean.folder / "results").rglob("*") if path.is_file())
     with small_disk(run.folder / "results", 100) as grow:
         if grow is None:
             pytest.skip("no file system may be mounted here")
         assert needed > 100_000
         text = run.snakemake(TARGET, check=False)
         assert "no space left on the disk" in one_line(text, "no space left")
-        kept = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("*.parquet")}  # fmt: skip
+        kept = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("*.parquet")}
         assert kept
         grow(20_000)
         run.snakemake(TARGET)
@@ -152,7 +143,7 @@ def test_a_run_that_is_stopped_by_hand_goes_on_where_it_was(clean, tmp_path):
     os.killpg(job.process.pid, signal.SIGINT)
     job.wait()
     assert "KeyboardInterrupt" not in job.text
-    before = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("scores/*/*.parquet")}  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in (run.folder / "results").rglob("scores/*/*.parquet")}
     run.snakemake(TARGET)
     assert before and all(path.stat().st_mtime_ns == when for path, when in before.items())
-    assert same(run, clean) and not re.findall(r"\.\w+\.parquet\.\d+", str(list((run.folder / "results").rglob("*"))))  # fmt: skip
+    assert same(run, clean) and not re.findall(r"\.\w+\.parquet\.\d+", str(list((run.folder / "results").rglob("*"))))

@@ -22,7 +22,7 @@ CONFIG = {
     "cross_task": {"top_k": 8, "threshold": 100, "controls": 2},
     **{study: {"models": ["smollm2-135m"]} for study in ("scaling", "sequences", "weights", "contrast")},
     "compute": {"device": "cpu", "batch_tokens": 1024},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,7 @@ def run(tmp_path_factory):
         source = PROJECT / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
     (folder / "config" / "real.yaml").write_text(yaml.safe_dump(CONFIG))
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--configfile",
-        "config/real.yaml",
-        "--",
-        "reuse",
-    ]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/real.yaml", "--", "reuse"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stderr
@@ -81,12 +71,7 @@ def test_what_the_model_cannot_do_is_left_out_with_its_reason_and_the_run_goes_o
     folder, said = run
     skipped = pd.read_csv(folder / "results/tables/reuse/skipped.csv")
     (row,) = skipped.to_dict("records")
-    assert (row["study"], row["model"], row["task"], row["needed"]) == (
-        "reuse",
-        "smollm2-135m",
-        "boolean",
-        10,
-    )
+    assert (row["study"], row["model"], row["task"], row["needed"]) == ("reuse", "smollm2-135m", "boolean", 10)
     assert row["usable"] < 10 and "prompts usable, 10 needed; the model answers" in row["reason"]
     assert "boolean left out for smollm2-135m" in said
     log = next((folder / "logs/score_examples/smollm2-135m/boolean").rglob("*.log")).read_text()

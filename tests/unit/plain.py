@@ -60,10 +60,7 @@ class Plain:
 
         def final(_, inputs, kwargs):
             if cut is not None:
-                return (
-                    inputs[0] + self.change(seen, own, corrupt, cut, "logits"),
-                    *inputs[1:],
-                ), kwargs
+                return (inputs[0] + self.change(seen, own, corrupt, cut, "logits"), *inputs[1:]), kwargs
 
         before(self.model.get_submodule(anatomy.final), final)
         try:
@@ -123,9 +120,7 @@ class Plain:
             if cut is None:
                 return None
             stream = own["stream" if anatomy.parallel else "middle", layer] if second else inputs[0]
-            stream = stream + self.change(seen, own, corrupt, cut, (layer, "mlp", 0)).view_as(
-                stream
-            )
+            stream = stream + self.change(seen, own, corrupt, cut, (layer, "mlp", 0)).view_as(stream)
             return (second.forward(stream) if second else stream, *inputs[1:]), kwargs
 
         before(enters, read)

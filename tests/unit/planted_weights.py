@@ -20,13 +20,27 @@ def build(folder):
     """
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=64, n_embd=32, n_layer=1, n_head=4, n_positions=8, tie_word_embeddings=False,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=64,
+        n_embd=32,
+        n_layer=1,
+        n_head=4,
+        n_positions=8,
+        tie_word_embeddings=False,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = GPT2LMHeadModel(config)
     block = model.transformer.h[0]
     with torch.no_grad():
-        for weight in (block.mlp.c_fc.weight, block.mlp.c_proj.weight, block.attn.c_attn.weight, block.attn.c_proj.weight):  # fmt: skip
+        for weight in (
+            block.mlp.c_fc.weight,
+            block.mlp.c_proj.weight,
+            block.attn.c_attn.weight,
+            block.attn.c_proj.weight,
+        ):
             weight.normal_(std=0.3)
         model.transformer.wte.weight.normal_()
         # One large constant channel holds the scale of the norms, through which all nodes would act.
@@ -40,7 +54,11 @@ def build(folder):
         model.lm_head.weight[:, 16:] = 0
         # [input, output]: next to nothing else reaches the circuit's neurons and outputs.  Not zero, or
         # its nodes would be known by their number of weights.
-        for part in (block.mlp.c_fc.weight[8:, :32], block.mlp.c_proj.weight[32:, 8:16], block.attn.c_proj.weight[:, :16]):  # fmt: skip
+        for part in (
+            block.mlp.c_fc.weight[8:, :32],
+            block.mlp.c_proj.weight[32:, 8:16],
+            block.attn.c_proj.weight[:, :16],
+        ):
             part.normal_(std=1e-4)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -59,9 +77,7 @@ def truth(model):
     """The planted mask, bool [node]."""
     active = np.zeros(nodes.total(model), dtype=bool)
     for site in nodes.sites(model):
-        channels = {"mlp_in": INPUTS, "mlp_neuron": NEURONS, "mlp_out": OUTPUTS}.get(
-            site.location, []
-        )
+        channels = {"mlp_in": INPUTS, "mlp_neuron": NEURONS, "mlp_out": OUTPUTS}.get(site.location, [])
         active[[site.start + channel for channel in channels]] = True
     return active
 

@@ -73,11 +73,7 @@ def test_there_is_no_edge_against_the_computation(model, batch):
     names, readers = model.space.names, edges.reader_names(model.space)
     for column, reader in enumerate(readers[:-1]):
         layer = int(reader.split(".")[0][1:])
-        later = [
-            n
-            for n, name in enumerate(names)
-            if (interventions.components.place(name)[0] or 0) > layer
-        ]
+        later = [n for n, name in enumerate(names) if (interventions.components.place(name)[0] or 0) > layer]
         assert not found[:, later, column].any()
         same = names.index(f"a{layer}.h0")
         if reader.startswith("m"):
@@ -89,9 +85,7 @@ def test_query_key_and_value_edges_are_all_measured(model, batch):
     """The reference study's attention edges never scored."""
     found = edges.edge_scores(model, batch, "logit_difference")
     for part in "qkv":
-        columns = [
-            n for n, r in enumerate(edges.reader_names(model.space)) if r.endswith(f".{part}")
-        ]
+        columns = [n for n, r in enumerate(edges.reader_names(model.space)) if r.endswith(f".{part}")]
         assert found[:, :, columns].abs().sum() > 0
 
 
@@ -117,10 +111,7 @@ def test_a_memory_budget_changes_no_edge(model, batch, monkeypatch, positions):
 def test_integrated_gradients_over_the_input_sum_to_the_difference_of_the_metric(model, batch):
     """The embedding alone is a full cut of the graph: everything passes through it."""
     change = score(model, batch, "patching")[:, 0]
-    errors = [
-        (score(model, batch, "ig", steps=steps)[:, 0] - change).abs().max().item()
-        for steps in (2, 8, 64)
-    ]
+    errors = [(score(model, batch, "ig", steps=steps)[:, 0] - change).abs().max().item() for steps in (2, 8, 64)]
     assert errors[2] < 0.01 * change.abs().max() and errors[2] < errors[1] < errors[0]
 
 
@@ -145,9 +136,7 @@ def test_edges_into_the_logits_are_a_cut_too(model, batch):
 
 def test_patching_everything_at_once_is_the_corrupt_run(model, batch):
     change = score(model, batch, "patching")[:, 0]
-    clean = models.metric_values(
-        models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
-    )
+    clean = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")
     corrupt = models.metric_values(
         models.logits(model, batch.corrupt), batch.answer, batch.distractor, "logit_difference"
     )
@@ -159,9 +148,7 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
     _, gradient = attribution.gradient_at(model, batch, "logit_difference")
-    base = models.metric_values(
-        models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
-    )
+    base = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")
     name = f"m{model.space.layers - 1}"
     errors = []
     for share in (0.1, 0.01):
@@ -173,9 +160,7 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
         change = interventions.add(mixed, clean.like(torch.neg))
         linear = attribution.contract(change, gradient)[:, model.space.names.index(name)]
         last = interventions.replace(model, interventions.Base(batch.clean), [[name]], mixed)
-        exact = (
-            models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base
-        )
+        exact = models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base
         errors.append((exact - linear).abs().max().item())
     assert errors[1] < 0.05 * errors[0] + 1e-5
 
@@ -183,6 +168,4 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
 def test_no_parameter_gets_a_gradient(model, batch):
     for method in METHODS:
         score(model, batch, method)
-    assert all(
-        p.grad is None and not p.requires_grad for p in model.bridge.original_model.parameters()
-    )
+    assert all(p.grad is None and not p.requires_grad for p in model.bridge.original_model.parameters())

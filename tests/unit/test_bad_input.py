@@ -40,10 +40,7 @@ def test_an_architecture_without_heads_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(stored | {"num_attention_heads": 2}))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(MODELS / "tiny-gpt2-small" / name, tmp_path / name)
-    with pytest.raises(
-        fingerprint.ModelError,
-        match=r"type mamba: it has layers that are neither attention nor MLP",
-    ):
+    with pytest.raises(fingerprint.ModelError, match=r"type mamba: it has layers that are neither attention nor MLP"):
         models.load(tmp_path, "cpu")
 
 

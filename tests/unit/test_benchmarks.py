@@ -8,13 +8,29 @@ import pytest
 from support import PROJECT
 
 HEADLINES = {
-    "atp_fraction_of_limit", "ig_fraction_of_limit", "eap_over_atp", "intervention_fraction_of_limit",
-    "head_scan_forwards_per_head", "examples_scaling_exponent", "default_run_seconds", "noop_seconds", "head_scan_seconds",
-    "pruning_one_seconds", "pruning_candidates_per_second", "pruning_many_speedup_over_published_loop",
-    "pruning_50_orders_3_tasks_seconds", "mask_training_seconds", "weight_sweep_seconds", "weight_trials_per_second",
-    "weight_trials_speedup_over_published_loop", "weight_trials_speedup_over_plain_loop", "contrast_study_seconds",
-    "contrast_speedup_over_published_loop", "contrast_slowdown_of_bare_model", "contrast_memory_of_10000_to_100_texts",
-}  # fmt: skip
+    "atp_fraction_of_limit",
+    "ig_fraction_of_limit",
+    "eap_over_atp",
+    "intervention_fraction_of_limit",
+    "head_scan_forwards_per_head",
+    "examples_scaling_exponent",
+    "default_run_seconds",
+    "noop_seconds",
+    "head_scan_seconds",
+    "pruning_one_seconds",
+    "pruning_candidates_per_second",
+    "pruning_many_speedup_over_published_loop",
+    "pruning_50_orders_3_tasks_seconds",
+    "mask_training_seconds",
+    "weight_sweep_seconds",
+    "weight_trials_per_second",
+    "weight_trials_speedup_over_published_loop",
+    "weight_trials_speedup_over_plain_loop",
+    "contrast_study_seconds",
+    "contrast_speedup_over_published_loop",
+    "contrast_slowdown_of_bare_model",
+    "contrast_memory_of_10000_to_100_texts",
+}
 
 
 @pytest.fixture(scope="module")

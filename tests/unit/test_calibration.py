@@ -29,8 +29,18 @@ def test_no_test_rejects_true_nulls_too_often(nulls):
     chance = stats.binom.sf(np.round(own["share"] * own["datasets"]) - 1, own["datasets"], 0.05)
     fine = own["verdict"].isin(["calibrated"]) | own["verdict"].str.startswith("conservative: ")
     assert (fine | (chance > 1e-3)).all() and fine.sum() >= len(own) - 2, own[~fine]
-    assert {"p_permutation", "p_mcnemar", "p_rank", "p_reuse", "p_reuse_other", "p_variant",
-            "p_template", "q_value", "q_permutation", "q_mcnemar"} == set(own["test"])  # fmt: skip
+    assert {
+        "p_permutation",
+        "p_mcnemar",
+        "p_rank",
+        "p_reuse",
+        "p_reuse_other",
+        "p_variant",
+        "p_template",
+        "q_value",
+        "q_permutation",
+        "q_mcnemar",
+    } == set(own["test"])
 
 
 def test_the_rank_among_disjoint_controls_is_told_apart(nulls):
@@ -80,10 +90,7 @@ def test_intervals_cover_what_they_say():
     """Within 2 points, and what 150 data sets can tell: from 16 examples, 32 if skewed."""
     plain = [one for one in intervals.INTERVALS if one[1] != intervals.SKEWED]
     skewed = [one for one in intervals.INTERVALS if one[1] == intervals.SKEWED]
-    parts = [
-        intervals.coverage(150, 0, (16,), plain, draws=300),
-        intervals.coverage(150, 0, (32,), skewed, draws=300),
-    ]
+    parts = [intervals.coverage(150, 0, (16,), plain, draws=300), intervals.coverage(150, 0, (32,), skewed, draws=300)]
     table = pd.concat(parts)
     noise = 3 * np.sqrt(0.95 * 0.05 / 150)
     assert len(table) == 6 and (table["share"] > 0.93 - noise).all(), table
@@ -91,11 +98,7 @@ def test_intervals_cover_what_they_say():
 
 def test_an_interval_too_narrow_is_found_out(monkeypatch):
     right = statistics.mean_interval
-    monkeypatch.setattr(
-        statistics,
-        "mean_interval",
-        lambda values, draws, seed, level: right(values, draws, seed, 0.8),
-    )
+    monkeypatch.setattr(statistics, "mean_interval", lambda values, draws, seed, level: right(values, draws, seed, 0.8))
     table = intervals.coverage(200, 0, (32,), intervals.INTERVALS[:1], draws=200)
     assert table["verdict"].iloc[0] == "covers too little"
 

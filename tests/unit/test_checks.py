@@ -63,19 +63,35 @@ def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
         ("ablation.replacement", "median", ["'median'", "mean"]),
         ("ablation.directions", ["keep"], ["ablation.directions", "remove"]),
         ("task_options", {"digits": {"stride": 2}}, ["task_options.digits.stride", "step"]),
-        ("model_sources.tiny-gpt2-medium", {"path": "../../nowhere"}, ["model_sources.tiny-gpt2-medium.path", "there is no model folder ../../nowhere"]),
+        (
+            "model_sources.tiny-gpt2-medium",
+            {"path": "../../nowhere"},
+            ["model_sources.tiny-gpt2-medium.path", "there is no model folder ../../nowhere"],
+        ),
         ("model_sources.tiny-gpt2-medium", {"path": "~/model"}, ["~/model", "full path"]),
         ("model_sources.tiny-gpt2-medium", {"hub": "gpt2"}, ["path, or hub and revision"]),
-        ("model_sources.tiny-gpt2-medium", {"path": "a", "revision": "b"}, [".revision has no meaning beside path of a folder"]),
+        (
+            "model_sources.tiny-gpt2-medium",
+            {"path": "a", "revision": "b"},
+            [".revision has no meaning beside path of a folder"],
+        ),
         ("model_sources.tiny-gpt2-medium", {"package": "a", "sha256": "0" * 64, "file": "b.gguf"}, ["has no version"]),
         ("model_sources.tiny-gpt2-medium", {"package": "a", "version": "1", "file": "b.gguf"}, ["package and sha256"]),
-        ("model_sources.tiny-gpt2-medium", {"package": "--pre", "version": "1", "file": "b", "sha256": "0" * 64}, ["'--pre'", "name of a package"]),
+        (
+            "model_sources.tiny-gpt2-medium",
+            {"package": "--pre", "version": "1", "file": "b", "sha256": "0" * 64},
+            ["'--pre'", "name of a package"],
+        ),
         ("model_sources.tiny-gpt2-medium", {"package": [{"name": "a"}], "sha256": "0" * 64}, ["{name, version, file}"]),
-        ("model_sources.tiny-gpt2-medium", {"package": "a", "version": "1", "file": "b", "sha256": "abc"}, ["sha256 is 'abc'"]),
+        (
+            "model_sources.tiny-gpt2-medium",
+            {"package": "a", "version": "1", "file": "b", "sha256": "abc"},
+            ["sha256 is 'abc'"],
+        ),
         ("custom_tasks", {"ioi": {"file": "a.csv"}}, ["custom_tasks.ioi", "built-in"]),
         ("custom_tasks", {"mine": {"file": "a.xlsx"}}, ["custom_tasks.mine.file", "csv|jsonl|parquet"]),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_the_config(config, path, value, parts):
     change(config, path, value)
     text = message(config)
@@ -116,12 +132,7 @@ def test_shape_and_size_are_read_without_loading_the_model(folder):
     assert fingerprint.fingerprint(folder) != about["fingerprint"]
 
 
-GOOD = {
-    "clean": "When Mary and John",
-    "corrupt": "When John and Mary",
-    "answer": " went",
-    "distractor": " met",
-}
+GOOD = {"clean": "When Mary and John", "corrupt": "When John and Mary", "answer": " went", "distractor": " met"}
 
 
 @pytest.mark.parametrize(
@@ -136,14 +147,13 @@ GOOD = {
         ([GOOD | {"answer": ""}] * 70, ["answer is empty"]),
         ([GOOD | {"split": "train"}] * 70, ["0 valid held_out pairs and needs 10"]),
     ],
-)  # fmt: skip
+)
 def test_a_custom_file_that_cannot_be_used(config, tmp_path, rows, parts):
     import pandas as pd
 
     # Prompts must differ between the splits, so every row gets a number at its end.
     numbered = [
-        {k: f"{v} {n % 90}" if k in ("clean", "corrupt") else v for k, v in row.items()}
-        for n, row in enumerate(rows)
+        {k: f"{v} {n % 90}" if k in ("clean", "corrupt") else v for k, v in row.items()} for n, row in enumerate(rows)
     ]
     pd.DataFrame(numbered).to_csv(tmp_path / "mine.csv", index=False)
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
@@ -159,15 +169,16 @@ def test_a_prompt_in_both_splits_is_refused(config, tmp_path):
     pd.DataFrame([GOOD] * 60).to_csv(tmp_path / "mine.csv", index=False)
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
-    assert "id '000001': the clean prompt is that of id '000000' in the other split" in message(
-        config, tmp_path
-    )
+    assert "id '000001': the clean prompt is that of id '000000' in the other split" in message(config, tmp_path)
 
 
 def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_path):
     import pandas as pd
 
-    rows = [{**GOOD, "clean": f"{GOOD['clean']}{' the' * n}", "corrupt": f"{GOOD['corrupt']}{' the' * n}"} for n in range(60)]  # fmt: skip
+    rows = [
+        {**GOOD, "clean": f"{GOOD['clean']}{' the' * n}", "corrupt": f"{GOOD['corrupt']}{' the' * n}"}
+        for n in range(60)
+    ]
     pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
     change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
@@ -181,7 +192,7 @@ def test_a_file_that_may_not_be_read_is_named(config, tmp_path, monkeypatch):
     (tmp_path / "mine.csv").write_text("clean")
     # Root, who runs the tests in containers, may read everything.
     real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: "mine.csv" not in str(path) and real(path, mode))  # fmt: skip
+    monkeypatch.setattr(os, "access", lambda path, mode: "mine.csv" not in str(path) and real(path, mode))
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
     assert "cannot be read: no permission" in message(config)

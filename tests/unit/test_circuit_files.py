@@ -5,14 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse import (
-    circuit_files,
-    circuit_formats,
-    components,
-    edge_circuits,
-    fingerprint,
-    models,
-)
+from circuit_reuse import circuit_files, circuit_formats, components, edge_circuits, fingerprint, models
 from circuit_reuse.circuit_files import Circuit, CircuitFileError
 from circuit_reuse.components import Space
 from support import MODELS, PROJECT
@@ -20,14 +13,18 @@ from support import MODELS, PROJECT
 GPT2, TINY = Space(12, 12, 768, 64), Space(2, 2, 8, 4)
 PUBLISHED = PROJECT / "resources" / "published" / "sarcasm-circuits"
 NODES = Circuit(
-    nodes={"input": None, "m1": 2.5, "a0.h1": 1.0}, outside={"m0": 0.5}, shape=TINY, stated={"budget": 24},
+    nodes={"input": None, "m1": 2.5, "a0.h1": 1.0},
+    outside={"m0": 0.5},
+    shape=TINY,
+    stated={"budget": 24},
     about={"model": "tiny", "task": "ioi", "method": "aligned, knapsack"},
-)  # fmt: skip
+)
 EDGES = Circuit(
     nodes={"input": None, "a0.h1": None},
     edges={("input", "a0.h1.v"): 0.5, ("input", "logits"): -0.25, ("a0.h1", "m1"): 1.5},
-    shape=TINY, ranked=False,
-)  # fmt: skip
+    shape=TINY,
+    ranked=False,
+)
 
 
 def written(tmp_path, content, name="circuit.json"):
@@ -37,15 +34,11 @@ def written(tmp_path, content, name="circuit.json"):
 
 
 def test_the_published_circuits_are_read_and_cost_what_they_state():
-    sizes = {
-        "original": (54, 10, 43),
-        "replication_54": (54, 10, 43),
-        "replication_43": (43, 11, 31),
-    }
+    sizes = {"original": (54, 10, 43), "replication_54": (54, 10, 43), "replication_43": (43, 11, 31)}
     for name, (nodes, mlps, heads) in sizes.items():
         circuit = circuit_files.read(PUBLISHED / f"{name}.json", GPT2)
         names = list(circuit.nodes)
-        assert (len(names), sum(n[0] == "m" for n in names), sum(n[0] == "a" for n in names)) == (nodes, mlps, heads)  # fmt: skip
+        assert (len(names), sum(n[0] == "m" for n in names), sum(n[0] == "a" for n in names)) == (nodes, mlps, heads)
         assert components.cost(names, GPT2) == 11_200 and names[:2] == ["input", "m2"]
     assert components.total_cost(GPT2) == 19_200
     again = circuit_files.read(PUBLISHED / "replication_54.json", GPT2)
@@ -62,11 +55,7 @@ def test_a_circuit_of_nodes_comes_back(tmp_path, form):
         assert list(read.nodes.items()) == list(NODES.nodes.items()) and read.outside == {"m0": 0.5}
         assert read.about["task"] == "ioi"
     if form == "graph":
-        assert list(read.nodes)[:2] == ["input", "m1"] and read.scores == {
-            "m1": 2.5,
-            "a0.h1": 1,
-            "m0": 0.5,
-        }
+        assert list(read.nodes)[:2] == ["input", "m1"] and read.scores == {"m1": 2.5, "a0.h1": 1, "m0": 0.5}
     if form in ("graph", "edges"):
         # All edges between its nodes, from the input to the logits.
         assert ("a0.h1", "m1") in read.edges and ("m1", "logits") in read.edges
@@ -95,7 +84,7 @@ def test_no_order_is_made_up_where_scores_are_missing(tmp_path):
 
 def test_weights_come_back(tmp_path):
     weights = [("0.mlp_in.3", "0.mlp_neuron.7", 0.25), ("0.mlp_neuron.7", "0.mlp_out.1", None)]
-    circuit_files.write(tmp_path / "w.json", Circuit(nodes={}, weights=weights, shape=TINY), "circuit")  # fmt: skip
+    circuit_files.write(tmp_path / "w.json", Circuit(nodes={}, weights=weights, shape=TINY), "circuit")
     assert circuit_files.read(tmp_path / "w.json").weights == weights
 
 
@@ -114,7 +103,7 @@ def test_a_graph_holds_the_edges_that_eap_ig_has(parallel):
     expected += [f"{w}->logits" for w in stream]
     assert sorted(graph["edges"]) == sorted(expected)
     assert list(graph["nodes"]) == [*TINY.names, "logits"]
-    assert all(isinstance(e["score"], float) and isinstance(e["in_graph"], bool) for e in graph["edges"].values())  # fmt: skip
+    assert all(isinstance(e["score"], float) and isinstance(e["in_graph"], bool) for e in graph["edges"].values())
 
 
 @pytest.mark.parametrize("name", ["tiny-gpt2-small", "tiny-neox-small"])
@@ -125,14 +114,14 @@ def test_the_order_of_attention_and_mlp_is_read_from_the_config(name):
 
 def test_gpt2_has_32491_edges_and_they_are_those_of_the_engine(model):
     assert len(circuit_formats.every_edge(GPT2)) == 32_491
-    assert len(circuit_formats.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()  # fmt: skip
+    assert len(circuit_formats.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()
 
 
 def test_older_graphs_and_graphs_of_scores(tmp_path):
     """Nodes as booleans; and importances, from which a share makes the circuit."""
     cfg = {"n_layers": 2, "n_heads": 2, "parallel_attn_mlp": False}
-    edges = {"input->a0.h0<q>": {"score": 0.5, "in_graph": True}, "a0.h0->m1": {"score": -2, "in_graph": False}}  # fmt: skip
-    old = written(tmp_path, {"cfg": cfg, "nodes": {"input": True, "a0.h0": False, "logits": True}, "edges": edges})  # fmt: skip
+    edges = {"input->a0.h0<q>": {"score": 0.5, "in_graph": True}, "a0.h0->m1": {"score": -2, "in_graph": False}}
+    old = written(tmp_path, {"cfg": cfg, "nodes": {"input": True, "a0.h0": False, "logits": True}, "edges": edges})
     assert circuit_files.read(old, TINY).edges == {("input", "a0.h0.q"): 0.5}
     for edge in edges.values():
         edge["in_graph"] = False
@@ -146,14 +135,12 @@ def test_edge_lists_of_autocircuit(tmp_path):
     names = ["Resid Start->A0.1.Q", "A0.1->MLP 1", "MLP 1->Resid End"]
     listed = circuit_files.read(written(tmp_path, names), TINY)
     scored = circuit_files.read(written(tmp_path, {"edges": dict.fromkeys(names, 2)}), TINY)
-    table = circuit_files.read(
-        written(tmp_path, "edge,score\n" + "".join(f"{n},2\n" for n in names), "e.csv"), TINY
-    )
+    table = circuit_files.read(written(tmp_path, "edge,score\n" + "".join(f"{n},2\n" for n in names), "e.csv"), TINY)
     expected = {("input", "a0.h1.q"), ("a0.h1", "m1"), ("m1", "logits")}
     assert set(listed.edges) == set(scored.edges) == set(table.edges) == expected
     assert set(scored.edges.values()) == set(table.edges.values()) == {2.0}
     assert list(listed.nodes) == ["input", "a0.h1", "m1"]
-    strongest = circuit_files.read(written(tmp_path, {n: k for k, n in enumerate(names)}), TINY, keep=0.34)  # fmt: skip
+    strongest = circuit_files.read(written(tmp_path, {n: k for k, n in enumerate(names)}), TINY, keep=0.34)
     assert set(strongest.edges) == {("m1", "logits")}
 
 
@@ -183,9 +170,12 @@ BUDGET = {"nodes": ["input", "m1"], "metadata": {"write_budget_used": 16}}
         ({"cfg": {}, "nodes": {}, "edges": {}}, ["cfg has no n_layers"]),
         ({"format": "circuit-reuse", "version": 1, "nodes": [{"name": "x"}]}, ["nodes.0.name", "'x'"]),
         ({"format": "circuit-reuse", "version": 1, "nodes": [], "more": 1}, ["more"]),
-        ({"format": "circuit-reuse", "version": 1, "nodes": [{"name": "m0"}], "cost": {"used": 9}}, ["write cost of 9", "make 8"]),
+        (
+            {"format": "circuit-reuse", "version": 1, "nodes": [{"name": "m0"}], "cost": {"used": 9}},
+            ["write cost of 9", "make 8"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_with_the_file(tmp_path, content, words):
     path = written(tmp_path, content)
     with pytest.raises(CircuitFileError) as error:
@@ -205,7 +195,9 @@ def test_the_converter(tmp_path):
 
     done = convert("--to", "graph", "--shape", "12,12,768,64")
     assert done.returncode == 0 and "54 components, write cost 11200" in done.stdout, done.stderr
-    assert set(circuit_files.read(tmp_path / "circuit.graph.json", GPT2).nodes) == set(circuit_files.read(source, GPT2).nodes)  # fmt: skip
+    assert set(circuit_files.read(tmp_path / "circuit.graph.json", GPT2).nodes) == set(
+        circuit_files.read(source, GPT2).nodes
+    )
     refused = convert("--to", "graph", "--model", str(MODELS / "tiny-neox-small"))
     assert refused.returncode == 1 and "m11" in refused.stderr and "Traceback" not in refused.stderr
     none = convert("--to", "graph", "--model", "tiny-gpt2-smal")
@@ -217,9 +209,7 @@ def test_the_converter(tmp_path):
 
 
 def test_a_file_that_does_not_say_its_model_needs_a_shape(tmp_path):
-    with pytest.raises(
-        CircuitFileError, match=r"give its shape \(layers, heads, d_model, d_head\)"
-    ):
+    with pytest.raises(CircuitFileError, match=r"give its shape \(layers, heads, d_model, d_head\)"):
         circuit_files.read(written(tmp_path, BUDGET))
     with pytest.raises(CircuitFileError, match="no such file"):
         circuit_files.read(tmp_path / "none.json", TINY)
@@ -234,7 +224,7 @@ def test_an_edge_into_a_shared_key_is_one_for_each_head_in_files_of_other_tools(
     """Out and in again nothing changes; the file says that heads share it, and disagreement is refused."""
     space = Space(2, 4, 8, 4, 2)
     edges = {("input", "a1.h2-3.k"): 1.0, ("a0.h1", "a1.h0-1.v"): None, ("m0", "a1.h2.q"): 0.5}
-    circuit = Circuit({"input": None, "a0.h1": None, "m0": None, "a1.h2": None}, edges=edges, shape=space)  # fmt: skip
+    circuit = Circuit({"input": None, "a0.h1": None, "m0": None, "a1.h2": None}, edges=edges, shape=space)
     for form in circuit_files.FORMATS:
         if form == "budget":
             continue
@@ -247,7 +237,7 @@ def test_an_edge_into_a_shared_key_is_one_for_each_head_in_files_of_other_tools(
         assert back.shape.kv_heads == 2
     graph = json.loads((tmp_path / "c.graph.json").read_text())
     assert graph["cfg"]["n_key_value_heads"] == 2
-    assert [graph["edges"][f"input->a1.h{head}<k>"] for head in (2, 3)] == [{"score": 0.5, "in_graph": True}] * 2  # fmt: skip
+    assert [graph["edges"][f"input->a1.h{head}<k>"] for head in (2, 3)] == [{"score": 0.5, "in_graph": True}] * 2
     graph["edges"]["input->a1.h3<k>"]["in_graph"] = False
     (tmp_path / "c.graph.json").write_text(json.dumps(graph))
     with pytest.raises(CircuitFileError, match=r"a1\.h2, a1\.h3 share it.*for a1\.h2$"):

@@ -23,15 +23,7 @@ def test_top_k_takes_the_largest_absolute_scores_whatever_their_sign():
 
 @pytest.mark.parametrize(
     ("threshold", "examples", "needed"),
-    [
-        (7, 100, 7),
-        (50, 3, 2),
-        (100, 40, 40),
-        (97, 40, 39),
-        (0.5, 10, 1),
-        (29, 100, 29),
-        (58, 50, 29),
-    ],
+    [(7, 100, 7), (50, 3, 2), (100, 40, 40), (97, 40, 39), (0.5, 10, 1), (29, 100, 29), (58, 50, 29)],
 )
 def test_the_number_needed_is_not_rounded_up_by_floating_point(threshold, examples, needed):
     assert circuits.needed(threshold, examples) == needed
@@ -102,8 +94,13 @@ def test_a_planted_circuit_is_found_and_shared():
     scores = rng.normal(size=(40, len(HEADS)))
     planted = [HEADS.index(name) for name in ("a0.h2", "a1.h1", "a2.h0")]
     scores[:, planted] += 6 * rng.choice([-1, 1], size=3)
-    cfg = {"top_k": [3], "thresholds": [90], "draws": 99, "rarefaction": 20,
-           "controls": {"count": 20, "random_sets": 9, "same_layers": False, "pool_too_small": "error"}}  # fmt: skip
+    cfg = {
+        "top_k": [3],
+        "thresholds": [90],
+        "draws": 99,
+        "rarefaction": 20,
+        "controls": {"count": 20, "random_sets": 9, "same_layers": False, "pool_too_small": "error"},
+    }
     rows = sharing.task_circuits(scores, HEADS, range(40), cfg, ("x",))
     shared = next(row for row in rows if row["kind"] == "shared")
     assert shared["components"] == ["a0.h2", "a1.h1", "a2.h0"]
@@ -136,9 +133,7 @@ def test_reuse_beyond_what_every_task_shares():
     examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30})
 
     def p_other(scores, other):
-        return reuse.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0][
-            "p_reuse_other"
-        ]
+        return reuse.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0]["p_reuse_other"]
 
     assert p_other(own, generic) < 0.05
     assert p_other(generic, generic + rng.normal(size=(30, 12)) * 0.01) > 0.05

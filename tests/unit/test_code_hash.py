@@ -8,13 +8,9 @@ from circuit_reuse import staleness
 def project(tmp_path, monkeypatch):
     package = tmp_path / "circuit_reuse"
     package.mkdir()
-    (tmp_path / "a.py").write_text(
-        "import job\nfrom circuit_reuse import used\n\ndef main():\n    used.f()\n"
-    )
+    (tmp_path / "a.py").write_text("import job\nfrom circuit_reuse import used\n\ndef main():\n    used.f()\n")
     (tmp_path / "job.py").write_text("x = 1\n")
-    (package / "used.py").write_text(
-        "def f():\n    from circuit_reuse.deep import g\n    return g()\n"
-    )
+    (package / "used.py").write_text("def f():\n    from circuit_reuse.deep import g\n    return g()\n")
     (package / "deep.py").write_text("def g():\n    return 1\n")
     (package / "unused.py").write_text("y = 2\n")
     monkeypatch.setattr(staleness, "SCRIPTS", tmp_path)

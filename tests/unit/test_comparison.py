@@ -21,11 +21,7 @@ def published(first, second):
 def test_the_published_replication():
     """51 of 54 components, Jaccard .895; heads 40 of 43, .870, where chance shares 12.8."""
     values, bounds = published("original", "replication_54")
-    assert (values["shared"], values["components_first"], values["components_second"]) == (
-        51,
-        54,
-        54,
-    )
+    assert (values["shared"], values["components_first"], values["components_second"]) == (51, 54, 54)
     assert values["jaccard"] == pytest.approx(0.895, abs=5e-4)
     assert (values["shared_heads"], values["shared_mlps"]) == (40, 10)
     assert values["jaccard_heads"] == pytest.approx(0.870, abs=5e-4)
@@ -33,7 +29,7 @@ def test_the_published_replication():
     assert values["cost_first"] == values["cost_second"] == 11_200
     assert values["same_mlps"] == 1 and values["p_overlap"] < 1e-12
     # The three named scores: m2 97 %, m11 99.9 %; 13 that both files have.
-    assert values["scored_in_both"] == 13 and values["score_difference_largest"] == pytest.approx(0.0991, abs=1e-4)  # fmt: skip
+    assert values["scored_in_both"] == 13 and values["score_difference_largest"] == pytest.approx(0.0991, abs=1e-4)
     # The file does not say in which order its components were chosen.
     assert np.isnan(values["rank_biased_overlap"]) and np.isnan(values["top_5_heads"])
     low, high = bounds["jaccard_chance"]
@@ -83,7 +79,9 @@ def test_overlap_beyond_chance_is_nought_for_random_circuits_and_one_for_the_sam
     rng, heads = np.random.default_rng(1), GPT2.of_kinds(["head"])
     mlps = GPT2.of_kinds(["mlp"])
     first = ["input", *heads[:43], *mlps[:10]]
-    random = [["input", *rng.choice(heads, 31, replace=False), *rng.choice(mlps, 11, replace=False)] for _ in range(400)]  # fmt: skip
+    random = [
+        ["input", *rng.choice(heads, 31, replace=False), *rng.choice(mlps, 11, replace=False)] for _ in range(400)
+    ]
     found = [comparison.beyond_chance(first, other, GPT2) for other in random]
     assert np.mean(found) == pytest.approx(0, abs=0.02)
     assert comparison.beyond_chance(first, first, GPT2) == pytest.approx(1)
@@ -117,11 +115,9 @@ def test_rank_biased_overlap_of_lists_of_two_lengths():
     assert comparison.rank_biased_overlap("abc", "abcdef") == pytest.approx(1)
     assert comparison.rank_biased_overlap("abcdef", "abc") == pytest.approx(1)
     assert comparison.rank_biased_overlap("abc", "xyz") == 0
-    assert (
-        comparison.rank_biased_overlap("", "") == 1 and comparison.rank_biased_overlap("", "a") == 0
-    )
+    assert comparison.rank_biased_overlap("", "") == 1 and comparison.rank_biased_overlap("", "a") == 0
     # Agreement at the top counts for more than at the end.
-    assert comparison.rank_biased_overlap("abcd", "abdc") > comparison.rank_biased_overlap("abcd", "bacd")  # fmt: skip
+    assert comparison.rank_biased_overlap("abcd", "abdc") > comparison.rank_biased_overlap("abcd", "bacd")
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9])
@@ -150,14 +146,7 @@ def test_rank_correlation_is_of_what_both_have():
 def test_a_circuit_agrees_with_itself_and_edges_are_compared():
     circuit = Circuit({"input": None, "m0": 2.0, "a0.h1": 1.0}, edges={("m0", "logits"): 1.0})
     values, _ = comparison.compare(circuit, circuit, TINY)
-    for name in (
-        "jaccard",
-        "beyond_chance",
-        "rank_biased_overlap",
-        "jaccard_edges",
-        "overlap",
-        "same_mlps",
-    ):
+    for name in ("jaccard", "beyond_chance", "rank_biased_overlap", "jaccard_edges", "overlap", "same_mlps"):
         assert values[name] == pytest.approx(1)
     other = Circuit(circuit.nodes, edges={("m0", "logits"): 1.0, ("input", "m0"): 1.0})
     assert comparison.compare(circuit, other, TINY)[0]["jaccard_edges"] == 0.5
@@ -168,4 +157,12 @@ def test_components_side_by_side():
     second = Circuit({"input": None, "a0.h0": 4.0}, outside={"m0": 1.0, "m1": 0.1})
     rows = {row["component"]: row for row in comparison.side_by_side(first, second, TINY)}
     assert set(rows) == {"input", "m0", "a0.h0"}
-    assert rows["m0"] == {"component": "m0", "in_first": True, "in_second": False, "rank_first": 2, "rank_second": None, "score_first": 2.0, "score_second": 1.0}  # fmt: skip
+    assert rows["m0"] == {
+        "component": "m0",
+        "in_first": True,
+        "in_second": False,
+        "rank_first": 2,
+        "rank_second": None,
+        "score_first": 2.0,
+        "score_second": 1.0,
+    }

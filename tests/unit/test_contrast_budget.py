@@ -24,9 +24,7 @@ def test_the_published_rule_gives_the_published_list():
     known = circuit_files.read(PUBLISHED / "original.json", GPT2)
     order = [name for name in known.nodes if name != "input"]
     scores = dict.fromkeys(GPT2.of_kinds(), 0.001) | {"m4": 6.68, "m3": 6.29}
-    scores |= {
-        name: 7.0 + 1 / rank if name[0] == "m" else 1 / rank for rank, name in enumerate(order, 1)
-    }
+    scores |= {name: 7.0 + 1 / rank if name[0] == "m" else 1 / rank for rank, name in enumerate(order, 1)}
     chosen = budget.select("published", scores, GPT2, 11_200, threshold=7.0)
     assert chosen == list(known.nodes) and components.cost(chosen, GPT2) == 11_200
     # One MLP more, as in the first reproduction, and 12 heads less.
@@ -64,10 +62,12 @@ def test_the_knapsack_is_that_of_an_integer_programme():
     costs = np.array([GPT2.write_cost(name) for name in names])
     for room in (900, 5_000, 10_432):
         found = milp(
-            -np.array([scores[name] for name in names]), integrality=np.ones(len(names)),
-            bounds=Bounds(0, 1), constraints=LinearConstraint(costs[None], ub=room),
+            -np.array([scores[name] for name in names]),
+            integrality=np.ones(len(names)),
+            bounds=Bounds(0, 1),
+            constraints=LinearConstraint(costs[None], ub=room),
             options={"mip_rel_gap": 0},
-        )  # fmt: skip
+        )
         chosen = budget.select("knapsack", scores, GPT2, 768 + room)[1:]
         assert sum(scores[name] for name in chosen) == pytest.approx(-found.fun, rel=1e-9)
 

@@ -50,23 +50,53 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ({"reference": "publishd"}, ["contrast.reference", "Did you mean published?"]),
         ({"attribution": "eapig"}, ["contrast.attribution", "Did you mean eap-ig?"]),
         ({"circuits__c": {"file": "none.json", "shape": SHAPE}}, ["contrast.circuits.c.file", "no such file"]),
-        ({"circuits__c": {"file": PUBLISHED}}, ["contrast.circuits.c.file", "give its shape", "contrast.circuits.c.models"]),
-        ({"circuits__c": {"file": PUBLISHED, "models": ["tiny-gpt2-medium"]}}, ["3 layers of 8 heads and so no", "m11", "a11.h8", "a9.h10"]),
+        (
+            {"circuits__c": {"file": PUBLISHED}},
+            ["contrast.circuits.c.file", "give its shape", "contrast.circuits.c.models"],
+        ),
+        (
+            {"circuits__c": {"file": PUBLISHED, "models": ["tiny-gpt2-medium"]}},
+            ["3 layers of 8 heads and so no", "m11", "a11.h8", "a9.h10"],
+        ),
         ({"circuits__c": {"file": PUBLISHED, "models": ["tiny-gpt2-large"]}}, ["not in contrast.models"]),
-        ({"circuits__c": {"file": PUBLISHED, "shape": SHAPE | {"d_head": 32}}}, ["states a write cost of 11200", "make 9824"]),
+        (
+            {"circuits__c": {"file": PUBLISHED, "shape": SHAPE | {"d_head": 32}}},
+            ["states a write cost of 11200", "make 9824"],
+        ),
         ({"circuits__c": {"file": "circuit.pt", "shape": SHAPE}}, ["contrast.circuits.c.file", "json"]),
-        ({"replicate__pairs__p": {"first": "sarcasm_45", "second": "sarcasm_54"}}, ["contrast.replicate.pairs.p.first", "Did you mean sarcasm_54?"]),
-        ({"replicate__pairs__p": {"first": {"sets": "x"}, "second": "sarcasm_54"}}, ["unknown key sets", "model, set, recipe"]),
-        ({"replicate__pairs__p": {"first": {"recipe": "align"}, "second": "sarcasm_54"}}, ["first.recipe is 'align'", "Did you mean aligned?"]),
-        ({"replicate__pairs__p": {"first": {"recipe": "aligned", "rule": "published"}, "second": "sarcasm_54"}}, ["first.rule is 'published'", "knapsack, ratio"]),
-        ({"replicate__pairs__p": {"first": {"recipe": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}}, ["of real texts only"]),
-        ({"replicate__pairs__p": {"first": "sarcasm_54", "second": {"recipe": "aligned"}}}, ["contrast.replicate.pairs.p", "two shapes", "12 layers of 12 heads and 3 layers of 8 heads"]),
+        (
+            {"replicate__pairs__p": {"first": "sarcasm_45", "second": "sarcasm_54"}},
+            ["contrast.replicate.pairs.p.first", "Did you mean sarcasm_54?"],
+        ),
+        (
+            {"replicate__pairs__p": {"first": {"sets": "x"}, "second": "sarcasm_54"}},
+            ["unknown key sets", "model, set, recipe"],
+        ),
+        (
+            {"replicate__pairs__p": {"first": {"recipe": "align"}, "second": "sarcasm_54"}},
+            ["first.recipe is 'align'", "Did you mean aligned?"],
+        ),
+        (
+            {"replicate__pairs__p": {"first": {"recipe": "aligned", "rule": "published"}, "second": "sarcasm_54"}},
+            ["first.rule is 'published'", "knapsack, ratio"],
+        ),
+        (
+            {"replicate__pairs__p": {"first": {"recipe": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}},
+            ["of real texts only"],
+        ),
+        (
+            {"replicate__pairs__p": {"first": "sarcasm_54", "second": {"recipe": "aligned"}}},
+            ["contrast.replicate.pairs.p", "two shapes", "12 layers of 12 heads and 3 layers of 8 heads"],
+        ),
         ({"circuits__sarcasm_54__models": ["tiny-gpt2-medium"]}, ["contrast.circuits.sarcasm_54.file", "layers"]),
-        ({"replicate__thresholds__jacard": 0.5}, ["unknown key contrast.replicate.thresholds.jacard", "Did you mean jaccard?"]),
+        (
+            {"replicate__thresholds__jacard": 0.5},
+            ["unknown key contrast.replicate.thresholds.jacard", "Did you mean jaccard?"],
+        ),
         ({"longest": 0}, ["contrast.longest is 0", "at least 1"]),
         ({"examples": 10}, ["contrast.examples"]),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told(monkeypatch, changes, words):
     with pytest.raises(checks.ConfigError) as error:
         check(monkeypatch, **changes)
@@ -77,9 +107,13 @@ def test_a_mistake_is_told(monkeypatch, changes, words):
 def test_an_overlay_can_take_an_entry_out(monkeypatch, tmp_path):
     (tmp_path / "texts.csv").write_text(PAIRS)
     block = check(
-        monkeypatch, tmp_path, sets__sarcasm=None, sets__own={"file": str(tmp_path / "texts.csv")},
-        recipes__published=None, reference="aligned",
-    )  # fmt: skip
+        monkeypatch,
+        tmp_path,
+        sets__sarcasm=None,
+        sets__own={"file": str(tmp_path / "texts.csv")},
+        recipes__published=None,
+        reference="aligned",
+    )
     assert list(block["sets"]) == ["own"] and list(block["recipes"]) == ["aligned"]
 
 
@@ -90,16 +124,28 @@ PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n"
     ("text", "more", "words"),
     [
         ("first,other\na,b\n", {}, ["no column second", "found: first, other"]),
-        (PAIRS.replace("3,great the phone 3,the phone 3", "3,great the phone 3,"), {}, ["id '3': second is empty", "paired: false"]),
+        (
+            PAIRS.replace("3,great the phone 3,the phone 3", "3,great the phone 3,"),
+            {},
+            ["id '3': second is empty", "paired: false"],
+        ),
         (PAIRS + "4,again,again\n", {}, ["the id '4' twice"]),
         ("first,second\na,b\nc,d\n", {}, ["train pairs; use at least 6"]),
-        (PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","), {}, ["id '4': first has", "4 of padding", "64 positions"]),
+        (
+            PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","),
+            {},
+            ["id '4': first has", "4 of padding", "64 positions"],
+        ),
         ("text,set\n" + "a,x\n" * 20, {"paired": False, "first": "x", "second": "y"}, ["0 train texts of a set"]),
-        ("text,set\na,z\n", {"paired": False, "first": "x", "second": "y"}, ["set is 'z'", "x and y", "the column holds z"]),
+        (
+            "text,set\na,z\n",
+            {"paired": False, "first": "x", "second": "y"},
+            ["set is 'z'", "x and y", "the column holds z"],
+        ),
         ("text,set\na,z\n", {"paired": False, "first": "x"}, ["has no second"]),
         ("split,first,second\ntrial,a,b\n", {}, ["split is 'trial'", "train or held_out"]),
     ],
-)  # fmt: skip
+)
 def test_texts_that_cannot_be_compared_are_told(monkeypatch, tmp_path, text, more, words):
     (tmp_path / "texts.csv").write_text(text)
     own = {"file": str(tmp_path / "texts.csv")} | more
@@ -114,8 +160,10 @@ def test_a_file_of_texts_and_a_circuit_that_fit_are_taken(monkeypatch, tmp_path)
     circuit = {"nodes": ["input", "m2", "a0.h7"], "metadata": {"write_budget_used": 204}}
     (tmp_path / "c.json").write_text(json.dumps(circuit))
     block = check(
-        monkeypatch, tmp_path, sets={"own": {"file": str(tmp_path / "texts.csv")}},
+        monkeypatch,
+        tmp_path,
+        sets={"own": {"file": str(tmp_path / "texts.csv")}},
         circuits__mine={"file": str(tmp_path / "c.json"), "models": ["tiny-gpt2-medium"]},
         replicate__pairs__p={"first": "mine", "second": {"recipe": "aligned", "condition": "half_1"}},
-    )  # fmt: skip
+    )
     assert contrast_checks.behaviour(block["sets"]["own"]) is None

@@ -7,15 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse import attribution, batching, components, interventions, statistics
-from circuit_reuse.contrast import (
-    findings,
-    measure,
-    measure_stage,
-    measures,
-    pools,
-    streaming,
-    texts,
-)
+from circuit_reuse.contrast import findings, measure, measure_stage, measures, pools, streaming, texts
 from circuit_reuse.planted import recover, tasks
 from support import MODELS, examples_for
 
@@ -52,13 +44,17 @@ def slow_means(model, tokens, pool, other, starts):
     length, words = len(tokens), len(tokens) - starts
     shared = min(words, other - starts)
     places = {
-        "all": range(length), "words": range(starts, length), "matched": range(starts, length),
-        "start": range(starts, starts + shared), "end": range(length - shared, length), "last": [length - 1],
-    }[pool]  # fmt: skip
+        "all": range(length),
+        "words": range(starts, length),
+        "matched": range(starts, length),
+        "start": range(starts, starts + shared),
+        "end": range(length - shared, length),
+        "last": [length - 1],
+    }[pool]
     found = {}
     for name in model.space.names:
         layer, head = components.place(name)
-        output = acts.embedding if layer is None else acts.mlp[layer] if head is None else acts.z[layer][:, :, head]  # fmt: skip
+        output = acts.embedding if layer is None else acts.mlp[layer] if head is None else acts.z[layer][:, :, head]
         found[name] = torch.stack([output[0, place].double() for place in places]).mean(0).numpy()
     return found
 
@@ -70,16 +66,14 @@ def test_scores_are_those_of_a_slow_twin(model, unequal, pool):
     means = [
         (slow_means(model, p.first, pool, len(p.second), 1), slow_means(model, p.second, pool, len(p.first), 1))
         for p in pairs
-    ]  # fmt: skip
+    ]
     norms, distance = sums.mean_of_norms("none")[0], sums.distance("spread")[0][0]
     for place, name in enumerate(model.space.names):
         first, second = (np.array([each[side][name] for each in means]) for side in (0, 1))
         change = first - second
-        assert norms[place] == pytest.approx(np.linalg.norm(change, axis=1).mean(), rel=1e-4, abs=1e-6)  # fmt: skip
+        assert norms[place] == pytest.approx(np.linalg.norm(change, axis=1).mean(), rel=1e-4, abs=1e-6)
         n = len(change)
-        cross = sum(change[i] @ change[j] for i in range(n) for j in range(n) if i != j) / (
-            n * (n - 1)
-        )
+        cross = sum(change[i] @ change[j] for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
         spread = (first.var(0, ddof=1).sum() + second.var(0, ddof=1).sum()) / 2
         if spread > 1e-9:
             expected = np.sign(cross) * np.sqrt(abs(cross) / spread)
@@ -91,14 +85,10 @@ def test_no_result_depends_on_batches_or_on_what_else_is_compared(model, unequal
     monkeypatch.setattr(measure, "CHUNK", 4)
     parts = run(model, unequal, tokens=20, used=["start", "all"])
     for pool in ("start", "all"):
-        for one, other in zip(
-            whole[pool].distance("none"), parts[pool].distance("none"), strict=True
-        ):
+        for one, other in zip(whole[pool].distance("none"), parts[pool].distance("none"), strict=True):
             assert np.abs(one - other).max() < 1e-4
         assert parts[pool].p_distance() == pytest.approx(whole[pool].p_distance())
-        assert parts[pool].excess("none")[0] == pytest.approx(
-            whole[pool].excess("none")[0], abs=1e-5
-        )
+        assert parts[pool].excess("none")[0] == pytest.approx(whole[pool].excess("none")[0], abs=1e-5)
 
 
 def test_scaling_by_spread_does_not_know_units(model, unequal):
@@ -154,20 +144,18 @@ def test_pairs_that_share_words_are_one_piece_of_evidence(words, expected):
         found.append(sums.p_distance())
         if words is not None:
             # Nor does what pairs of a word share make the distance longer.
-            assert (
-                abs(
-                    np.median(
-                        sums.distance("none")[0][0] ** 2 * np.sign(sums.distance("none")[0][0])
-                    )
-                )
-                < 0.25
-            )
+            assert abs(np.median(sums.distance("none")[0][0] ** 2 * np.sign(sums.distance("none")[0][0]))) < 0.25
     rate = np.mean(np.array(found) <= 0.05)
     assert rate == pytest.approx(expected, abs=0.03) if words is not None else rate > expected
 
 
 def test_clusters_are_pairs_that_share_words_directly_or_not():
-    pairs = [("a", [0, 1, 5], [0, 2, 5]), ("b", [0, 2, 6], [0, 3, 6]), ("c", [0, 7, 5], [0, 8, 5]), ("d", [0, 8], [0, 7])]  # fmt: skip
+    pairs = [
+        ("a", [0, 1, 5], [0, 2, 5]),
+        ("b", [0, 2, 6], [0, 3, 6]),
+        ("c", [0, 7, 5], [0, 8, 5]),
+        ("d", [0, 8], [0, 7]),
+    ]
     found = texts.clusters_of(pairs)
     assert found[0] == found[1] != found[2] == found[3]
     balanced = texts.of_task(examples_for("sarcasm_balanced", 60), "sarcastic")
@@ -318,10 +306,7 @@ def test_leaving_bos_out_of_a_mean_is_not_enough(model):
 
 def test_shuffled_labels_change_no_published_score_and_leave_no_distance(model):
     real = texts.of_task(examples_for("sarcasm", 40), "sarcastic")
-    kept, shuffled = (
-        run(model, conditioned(real, name, 1), used=["all", "start"])
-        for name in ("real", "shuffled")
-    )
+    kept, shuffled = (run(model, conditioned(real, name, 1), used=["all", "start"]) for name in ("real", "shuffled"))
     before, after = (each["all"].mean_of_norms("none")[0] for each in (kept, shuffled))
     assert after == pytest.approx(before, rel=1e-4)
     assert np.nanmedian(kept["start"].distance("spread")[0][0]) > 0.2
@@ -350,12 +335,18 @@ def planted(seed=4):
     table = tasks.examples("selector", 240, seed)
     # First texts have an answer of the first six symbols, second texts one of the others.
     low = table["answer"] < tasks.SYMBOLS // 2
-    table = table[low != (table["distractors"].str[0] < tasks.SYMBOLS // 2)].assign(split="held_out", used=True)  # fmt: skip
+    table = table[low != (table["distractors"].str[0] < tasks.SYMBOLS // 2)].assign(split="held_out", used=True)
     pairs = [
-        (row.id, *sorted([row.clean_tokens, row.corrupt_tokens], key=lambda t, r=row: (t == r.clean_tokens) != (r.answer < tasks.SYMBOLS // 2)))
+        (
+            row.id,
+            *sorted(
+                [row.clean_tokens, row.corrupt_tokens],
+                key=lambda t, r=row: (t == r.clean_tokens) != (r.answer < tasks.SYMBOLS // 2),
+            ),
+        )
         for row in table.itertuples()
-    ]  # fmt: skip
-    sums, _ = measure.measure(model, conditioned(pairs, "real", 0), ["all", "start"], 199, 100, STREAM, 4096)  # fmt: skip
+    ]
+    sums, _ = measure.measure(model, conditioned(pairs, "real", 0), ["all", "start"], 199, 100, STREAM, 4096)
     frames = []
     for name, recipe in list(RECIPES.items())[:2]:
         rows, _ = measure_stage.scored(sums[recipe["positions"]], recipe, model.space)
@@ -366,22 +357,28 @@ def planted(seed=4):
 
 
 CFG = {
-    "seed": 0, "margin": 0.02, "recipes": RECIPES, "recipe_names": list(RECIPES),
+    "seed": 0,
+    "margin": 0.02,
+    "recipes": RECIPES,
+    "recipe_names": list(RECIPES),
     "tests": {"bootstrap": 200, "permutations": 999, "alpha": 0.05},
-}  # fmt: skip
+}
 
 
 def told():
     """The components table of the planted model, and what the page says of it."""
     model, circuit, table, differences, exact = planted()
     names = model.space.names
-    scores = pd.DataFrame({
-        "example": np.repeat(table["example"].to_numpy(), len(names)),
-        "component": pd.Categorical(names * len(table), categories=names), "score": exact.ravel(),
-    })  # fmt: skip
+    scores = pd.DataFrame(
+        {
+            "example": np.repeat(table["example"].to_numpy(), len(names)),
+            "component": pd.Categorical(names * len(table), categories=names),
+            "score": exact.ravel(),
+        }
+    )
     clean, corrupt = exact[:, 0] * 0, exact[:, 0]
     frame = table.assign(clean_metric=clean, corrupt_metric=corrupt)
-    single = pd.DataFrame(measures.singles(scores, frame, CFG, STREAM)).assign(model="planted", set="classes")  # fmt: skip
+    single = pd.DataFrame(measures.singles(scores, frame, CFG, STREAM)).assign(model="planted", set="classes")
     single["q_effect"] = statistics.false_discovery(single["p_effect"])
     joined = measures.joined(differences, single, CFG)
     return circuit, joined, findings.singles({"components": joined}, CFG)
@@ -392,10 +389,7 @@ def test_differences_find_decoys_and_patching_does_not():
     model, circuit, _, differences, exact = planted()
     names = np.array(model.space.names)
     truth = np.isin(names, circuit)
-    assert (
-        np.abs(exact).mean(0)[~truth & (names != "input")].max()
-        < 0.01 * np.abs(exact).mean(0)[truth].min()
-    )
+    assert np.abs(exact).mean(0)[~truth & (names != "input")].max() < 0.01 * np.abs(exact).mean(0)[truth].min()
     for recipe in ("published", "aligned"):
         mine = differences[differences["recipe"] == recipe].set_index("component")
         decoys = mine.loc[names[~truth & (names != "input")]]
@@ -417,22 +411,36 @@ def test_the_report_says_which_components_are_busy_and_do_nothing():
 @pytest.mark.parametrize(
     ("low", "high", "size", "q_effect", "q_value", "expected"),
     [
-        (0.1, 0.2, 0.3, 0.001, 0.001, "does"), (0.1, 0.2, 0.3, 0.2, 0.001, "open"), (-0.01, 0.01, 0.015, 0.5, 0.001, "idle"),
-        (-0.01, 0.05, 0.06, 0.5, 0.001, "open"), (0.1, 0.2, 0.3, 0.001, 0.5, "silent"), (-0.01, 0.01, 0.015, 0.5, 0.5, "none"),
-        (-0.3, -0.1, 0.3, 0.001, 0.001, "does"), (0.005, 0.015, 0.018, 0.001, 0.001, "idle"),
+        (0.1, 0.2, 0.3, 0.001, 0.001, "does"),
+        (0.1, 0.2, 0.3, 0.2, 0.001, "open"),
+        (-0.01, 0.01, 0.015, 0.5, 0.001, "idle"),
+        (-0.01, 0.05, 0.06, 0.5, 0.001, "open"),
+        (0.1, 0.2, 0.3, 0.001, 0.5, "silent"),
+        (-0.01, 0.01, 0.015, 0.5, 0.5, "none"),
+        (-0.3, -0.1, 0.3, 0.001, 0.001, "does"),
+        (0.005, 0.015, 0.018, 0.001, 0.001, "idle"),
         # It helps some examples as much as it harms others: its mean is nothing, it is not.
         (-0.01, 0.01, 0.08, 0.5, 0.001, "open"),
     ],
-)  # fmt: skip
+)
 def test_readings(low, high, size, q_effect, q_value, expected):
-    row = {"share": (low + high) / 2, "share_low": low, "share_high": high, "size_high": size, "q_effect": q_effect, "q_value": q_value}  # fmt: skip
+    row = {
+        "share": (low + high) / 2,
+        "share_low": low,
+        "share_high": high,
+        "size_high": size,
+        "q_effect": q_effect,
+        "q_value": q_value,
+    }
     assert measures.reading(row, CFG) == expected
 
 
 def test_effects_that_cancel_are_seen_in_their_size():
     effects = np.tile([0.5, -0.5], 12)
-    frame = pd.DataFrame({"example": range(24), "used": True, "split": "held_out", "clean_metric": 0.0, "corrupt_metric": -5.0})  # fmt: skip
-    scores = pd.DataFrame({"example": range(24), "component": pd.Categorical(["m0"] * 24), "score": effects})  # fmt: skip
+    frame = pd.DataFrame(
+        {"example": range(24), "used": True, "split": "held_out", "clean_metric": 0.0, "corrupt_metric": -5.0}
+    )
+    scores = pd.DataFrame({"example": range(24), "component": pd.Categorical(["m0"] * 24), "score": effects})
     row = measures.singles(scores, frame, CFG, STREAM)[0]
     assert row["share"] == pytest.approx(0) and row["size"] == pytest.approx(0.1)
     assert row["p_effect"] > 0.5
@@ -443,10 +451,7 @@ def test_a_component_without_a_measured_effect_has_no_reading():
 
 
 def test_texts_that_do_not_fit_are_named():
-    pairs = [
-        texts.Pair("good", "a", [0, 1], [0, 2], 1),
-        texts.Pair("long", "b", [0] * 9, [0, 1], 1),
-    ]
+    pairs = [texts.Pair("good", "a", [0, 1], [0, 2], 1), texts.Pair("long", "b", [0] * 9, [0, 1], 1)]
     with pytest.raises(texts.TextError, match="'long' has a text of 9 tokens, and the model has 8"):
         texts.check_length(pairs, 8)
 
@@ -460,10 +465,7 @@ def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path)
     pairs, clusters, left = texts.of_file(path, 0.5, None, tokenizer, bos, STREAM)
     assert len(pairs) == len(set(clusters)) == 4 and left == 0
     assert all(first[0] == second[0] == bos and first != second for _, first, second in pairs)
-    path.write_text(
-        "first,second,cluster\n"
-        + "".join(f"the printer {n},a phone {n},{n % 3}\n" for n in range(8))
-    )
+    path.write_text("first,second,cluster\n" + "".join(f"the printer {n},a phone {n},{n % 3}\n" for n in range(8)))
     _, clusters, _ = texts.of_file(path, 0.001, None, tokenizer, None, STREAM)
     assert clusters == ["0", "1", "2", "0", "1", "2", "0", "1"]
 
@@ -472,13 +474,7 @@ def test_unpaired_texts_are_paired_by_length_first(tmp_path):
     from circuit_reuse.examples import load_tokenizer
 
     tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
-    rows = [
-        ("a printer", "x"),
-        ("a red printer", "x"),
-        ("a phone", "y"),
-        ("a blue phone", "y"),
-        ("a new", "y"),
-    ] * 3
+    rows = [("a printer", "x"), ("a red printer", "x"), ("a phone", "y"), ("a blue phone", "y"), ("a new", "y")] * 3
     path = tmp_path / "texts.csv"
     path.write_text("text,set\n" + "".join(f"{text},{name}\n" for text, name in rows))
     pairs, clusters, left = texts.of_file(path, 0.001, ("x", "y"), tokenizer, bos, STREAM)

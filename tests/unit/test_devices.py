@@ -20,9 +20,13 @@ time.sleep(60)
 
 def job(folder, count=2, patience=0.5, **variables):
     """A process that takes a device and keeps it."""
-    code = CODE.format(scripts=str(PROJECT / "workflow" / "scripts"), count=count, folder=str(folder), patience=patience)  # fmt: skip
+    code = CODE.format(
+        scripts=str(PROJECT / "workflow" / "scripts"), count=count, folder=str(folder), patience=patience
+    )
     env = {key: value for key, value in os.environ.items() if key != devices.VARIABLE} | variables
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
 
 
 @pytest.fixture

@@ -8,10 +8,18 @@ from circuit_reuse.prompts.generate import generate
 from support import MODELS, SHARED
 
 PAIR = {
-    "example": 0, "id": "a", "split": "train", "clean": "When Mary and John", "corrupt": "When John and Mary",
-    "answer": " went", "distractors": [" met"], "corrupt_answer": None, "variant": "", "template": "",
+    "example": 0,
+    "id": "a",
+    "split": "train",
+    "clean": "When Mary and John",
+    "corrupt": "When John and Mary",
+    "answer": " went",
+    "distractors": [" met"],
+    "corrupt_answer": None,
+    "variant": "",
+    "template": "",
     "roles": [{"role": "first", "start": 4, "end": 9}],
-}  # fmt: skip
+}
 
 
 def pair(**changes):
@@ -35,7 +43,7 @@ def test_a_good_pair_is_valid_and_knows_where_it_differs():
         ({"distractors": [" went"]}, "same token"),
         ({"corrupt_answer": " went"}, "does not change the answer"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_pair_is_kept_with_the_reason(changes, reason):
     row = pair(**changes)
     assert not row["valid"] and reason in row["reason"]
@@ -50,9 +58,7 @@ def test_too_few_valid_pairs_is_an_error_that_names_the_commonest_reason():
 def test_a_model_that_answers_wrongly_is_the_reason_also_when_read_from_a_table():
     """A column of reasons without any reads back as nan, which is no reason."""
     rows = [{"split": "train", "valid": True, "used": False, "reason": float("nan")}] * 3
-    with pytest.raises(
-        ValueError, match=r"most often: the model answers wrongly.*correct_only: false"
-    ):
+    with pytest.raises(ValueError, match=r"most often: the model answers wrongly.*correct_only: false"):
         enough(rows, "train", 2, "mine")
 
 
@@ -68,9 +74,7 @@ def small_tokenizer(kind, alphabet):
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer = Tokenizer(models.WordLevel({}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, byte_level])
-    pieces = {
-        piece for text in alphabet for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)
-    }
+    pieces = {piece for text in alphabet for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
     vocabulary = {piece: n for n, piece in enumerate(["?", *sorted(pieces)])}
     tokenizer.model = models.WordLevel(vocabulary, unk_token="?")
     return tokenizer
@@ -87,8 +91,13 @@ def prompts():
 
 @pytest.mark.parametrize("kind", ["digits", "three", "space"])
 def test_tokenizers_that_split_numbers_in_their_own_way_leave_prompts_valid(kind, prompts):
-    texts = [row[side] + end for rows in prompts.values() for row in rows
-             for side in ("clean", "corrupt") for end in (row["answer"], *row["distractors"])]  # fmt: skip
+    texts = [
+        row[side] + end
+        for rows in prompts.values()
+        for row in rows
+        for side in ("clean", "corrupt")
+        for end in (row["answer"], *row["distractors"])
+    ]
     of_kind = examples.Reader(small_tokenizer(kind, texts), None)
     for task, rows in prompts.items():
         found = [tokenise(of_kind, row) for row in rows]
@@ -100,7 +109,7 @@ def test_tokenizers_that_split_numbers_in_their_own_way_leave_prompts_valid(kind
 
 def check_same_meaning(of_kind, row, pair):
     """The tokens up to the compared one, and it, are those of the text itself."""
-    for text, token in zip((pair["answer"], *pair["distractors"]), (row["answer"], *row["distractors"]), strict=True):  # fmt: skip
+    for text, token in zip((pair["answer"], *pair["distractors"]), (row["answer"], *row["distractors"]), strict=True):
         whole = of_kind.encode(pair["clean"] + text).ids
         lead = [] if of_kind.bos is None else [of_kind.bos]
         assert (lead + whole)[: row["length"] + 1] == [*row["clean_tokens"], token]

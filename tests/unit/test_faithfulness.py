@@ -25,10 +25,21 @@ def test_circuits_of_a_ranking_are_nested_and_of_the_sizes_of_mib():
 def test_areas_equal_the_trapezoid_by_hand():
     """Two examples; faithfulness rises with size and overshoots in the signed ranking."""
     clean, corrupt = pd.Series([4.0, 2.0]), pd.Series([0.0, 0.0])
-    parts, values = [], {"absolute": np.linspace(0, 1, 10), "signed": np.linspace(0, 1.5, 10), "random": np.zeros(10)}  # fmt: skip
+    parts, values = [], {"absolute": np.linspace(0, 1, 10), "signed": np.linspace(0, 1.5, 10), "random": np.zeros(10)}
     for ranking, shares in values.items():
         for size, share in zip(faithfulness.SIZES, shares, strict=True):
-            parts.append(pd.DataFrame({"ranking": ranking, "draw": None, "size": size, "k": 1, "example": [0, 1], "metric": [4 * share, 2 * share]}))  # fmt: skip
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "ranking": ranking,
+                        "draw": None,
+                        "size": size,
+                        "k": 1,
+                        "example": [0, 1],
+                        "metric": [4 * share, 2 * share],
+                    }
+                )
+            )
     rows = pd.concat(parts)
     found = faithfulness.areas(rows, clean, corrupt, 50, ("x",))
     assert found["cpr"][0] == pytest.approx(trapezoid(values["signed"], faithfulness.SIZES))
@@ -58,16 +69,29 @@ def stage(tmp_path_factory):
     output = SimpleNamespace(**{name: out / f"{name}.parquet" for name in names})
     curves.task_curves(
         SimpleNamespace(
-            model=[str(path) for path in fingerprint.files(folder)], about=out / "model.json",
-            examples=[out / "examples.parquet"], scores=[out / "scores.parquet"],
+            model=[str(path) for path in fingerprint.files(folder)],
+            about=out / "model.json",
+            examples=[out / "examples.parquet"],
+            scores=[out / "scores.parquet"],
         ),
         output,
         SimpleNamespace(
-            cfg={"seed": 0, "k": 0.25, "min_valid": 4, "dtype": "float32", "bootstrap": 50, "random_draws": 2, "subsets": 3, **cfg},
+            cfg={
+                "seed": 0,
+                "k": 0.25,
+                "min_valid": 4,
+                "dtype": "float32",
+                "bootstrap": 50,
+                "random_draws": 2,
+                "subsets": 3,
+                **cfg,
+            },
             compute={"device": "cpu", "batch_tokens": 512},
         ),
-        SimpleNamespace(model="m", task="ioi", method="eap-ig"), 1, logging.getLogger(),
-    )  # fmt: skip
+        SimpleNamespace(model="m", task="ioi", method="eap-ig"),
+        1,
+        logging.getLogger(),
+    )
     return {name: tables.read(getattr(output, name)) for name in names}
 
 

@@ -28,19 +28,8 @@ from transformers import AutoModelForCausalLM
 
 METRIC = "logit_difference"
 # In these every position or bias that adds to the stream is missing, so components alone make the logits.
-BARE = (
-    "llama",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gemma3_text",
-    "olmo2",
-    "phi3",
-    "mixtral",
-    "mpt",
-    "cohere",
-)
-WINDOWS = ("gpt_neo", "mistral", "gemma2", "gemma3_text", "gemma3", "olmo3", "cohere2", "exaone4", "gpt_oss")  # fmt: skip
+BARE = ("llama", "qwen2", "qwen3", "gemma", "gemma3_text", "olmo2", "phi3", "mixtral", "mpt", "cohere")
+WINDOWS = ("gpt_neo", "mistral", "gemma2", "gemma3_text", "gemma3", "olmo3", "cohere2", "exaone4", "gpt_oss")
 
 
 class Case:
@@ -86,7 +75,7 @@ def family(request, cases):
     return cases(request.param)
 
 
-@pytest.fixture(scope="module", params=[*(name for name in TINY if not families.FAMILIES[name].edges), *VARIANTS])  # fmt: skip
+@pytest.fixture(scope="module", params=[*(name for name in TINY if not families.FAMILIES[name].edges), *VARIANTS])
 def with_edges(request, cases):
     """A family that has edges, and what its config may turn on or off."""
     return cases(request.param)
@@ -94,14 +83,10 @@ def with_edges(request, cases):
 
 def test_every_family_of_the_list_is_tested():
     assert set(TINY) == set(families.FAMILIES)
-    assert not set(families.FAMILIES) & {
-        kind for kinds in families.REFUSED.values() for kind in kinds
-    }
+    assert not set(families.FAMILIES) & {kind for kinds in families.REFUSED.values() for kind in kinds}
 
 
-def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(
-    tmp_path, monkeypatch
-):
+def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(tmp_path, monkeypatch):
     """TransformerLens would install torchvision for it, and with that replace torch."""
     started = []
     monkeypatch.setattr(subprocess, "check_call", lambda command, **_: started.append(command))
@@ -115,7 +100,7 @@ def test_a_run_is_that_of_the_plain_model(family):
     space = family.model.space
     assert (space.layers, space.heads) == (LAYERS, HEADS)
     assert space.kv_heads == family.plain.numbers["k"]
-    assert fingerprint.parallel(family.folder) == family.model.parallel == family.plain.anatomy.parallel  # fmt: skip
+    assert fingerprint.parallel(family.folder) == family.model.parallel == family.plain.anatomy.parallel
     family.close(models.logits(family.model, family.batch.clean), family.last)
     _, acts = interventions.run(family.model, family.batch.clean)
     for layer in range(LAYERS):
@@ -134,9 +119,9 @@ def test_heads_and_mlps_that_are_replaced_are_so_in_the_plain_model(family):
         rows = slice(head * width, (head + 1) * width)
         mixed[..., rows] = family.corrupt.z[layer][..., rows]
         silent = {("mlp", layer): 0 * family.wrote.mlp[layer]}
-        for put, removed, values in (({("z", layer): mixed}, name, instead), (silent, f"m{layer}", zero)):  # fmt: skip
+        for put, removed, values in (({("z", layer): mixed}, name, instead), (silent, f"m{layer}", zero)):
             expected, _ = family.plain.run(clean, put)
-            found = interventions.replace(family.model, interventions.Base(clean), [[removed]], values)  # fmt: skip
+            found = interventions.replace(family.model, interventions.Base(clean), [[removed]], values)
             family.close(found, expected)
             assert not torch.allclose(expected, family.last, atol=1e-3 * expected.std().item())
 
@@ -162,7 +147,7 @@ def test_atp_and_patching_are_those_of_the_plain_model(family):
 
 def close_to(found, expected, scale):
     """Agreement as a share of the largest score."""
-    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-4 * scale.abs().max().item())  # fmt: skip
+    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-4 * scale.abs().max().item())
 
 
 def metric(case, last):
@@ -254,9 +239,13 @@ def test_parts_of_heads_make_up_their_output(family):
     model, batch = family.model, family.batch
     base, _ = parts.capture(model, batch.corrupt, parts.PLACES)
     _, clean = parts.capture(model, batch.clean, parts.PLACES)
-    sets = [[parts.Patch("z", 0, h) for h in range(HEADS)],
-            [parts.Patch(part, 0, h) for part in ("pattern", "v") for h in range(HEADS)],
-            [parts.Patch("stream", 1)], [parts.Patch("v", 0, 0)], [parts.Patch("v", 0, 1)]]  # fmt: skip
+    sets = [
+        [parts.Patch("z", 0, h) for h in range(HEADS)],
+        [parts.Patch(part, 0, h) for part in ("pattern", "v") for h in range(HEADS)],
+        [parts.Patch("stream", 1)],
+        [parts.Patch("v", 0, 0)],
+        [parts.Patch("v", 0, 1)],
+    ]
     z, both, everything, first, second = (parts.replace(model, base, [s], clean) for s in sets)
     family.close(both, z, 1e-3)
     family.close(everything, family.last, 1e-3)
@@ -275,9 +264,7 @@ def test_what_components_say_of_the_logits_adds_up(family):
         assert rest.abs().max() < 1e-4 * direct.abs().max()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, family in families.FAMILIES.items() if family.edges]
-)
+@pytest.mark.parametrize("name", [name for name, family in families.FAMILIES.items() if family.edges])
 def test_edges_of_a_model_built_otherwise_are_refused_and_not_wrong(name, tmp_path):
     """By the config and by the model itself; the other methods still run."""
     tiny_families.build(name, tmp_path)

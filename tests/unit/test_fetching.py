@@ -57,12 +57,9 @@ class Hub(BaseHTTPRequestHandler):
             self.end_headers()
             return
         if path.startswith("/api/models/me/tiny/tree"):
-            content, headers = json.dumps(self.tree()).encode(), {"Content-Type": "application/json"}  # fmt: skip
+            content, headers = json.dumps(self.tree()).encode(), {"Content-Type": "application/json"}
         elif path.startswith("/api/models/me/tiny"):
-            content, headers = (
-                json.dumps(self.record()).encode(),
-                {"Content-Type": "application/json"},
-            )
+            content, headers = (json.dumps(self.record()).encode(), {"Content-Type": "application/json"})
         else:
             name = path.rsplit("/", 1)[1]
             if name not in self.files:
@@ -71,10 +68,7 @@ class Hub(BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             content = self.altered.get(name, self.files[name])
-            headers = {
-                "ETag": f'"{hashlib.sha256(self.files[name]).hexdigest()}"',
-                "X-Repo-Commit": COMMIT,
-            }
+            headers = {"ETag": f'"{hashlib.sha256(self.files[name]).hexdigest()}"', "X-Repo-Commit": COMMIT}
         self.send_response(200)
         for key, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(key, value)
@@ -87,9 +81,9 @@ class Hub(BaseHTTPRequestHandler):
         record = self.record()["siblings"]
         found = []
         for each in record:
-            entry = {"type": "file", "path": each["rfilename"], "size": each["size"], "oid": each["blobId"]}  # fmt: skip
+            entry = {"type": "file", "path": each["rfilename"], "size": each["size"], "oid": each["blobId"]}
             if "lfs" in each:
-                entry["lfs"] = {"oid": each["lfs"]["sha256"], "size": each["size"], "pointerSize": 130}  # fmt: skip
+                entry["lfs"] = {"oid": each["lfs"]["sha256"], "size": each["size"], "pointerSize": 130}
             found.append(entry)
         return found
 
@@ -100,11 +94,7 @@ class Hub(BaseHTTPRequestHandler):
             entry = {"rfilename": name, "size": len(content)}
             entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             if name.endswith(".safetensors"):
-                entry["lfs"] = {
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "size": len(content),
-                    "pointerSize": 130,
-                }
+                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
             siblings.append(entry)
         return {
             "id": "me/tiny",
@@ -162,9 +152,7 @@ def test_a_model_is_fetched_by_commit_with_its_hashes_and_without_code_or_pickle
     assert not list(folder.glob("*.bin")) and not list(folder.glob("*.py"))
     origin = json.loads((folder / "origin.json").read_text())
     weights = hashlib.sha256((SOURCE / "model.safetensors").read_bytes()).hexdigest()
-    assert (
-        origin["commit"] == COMMIT and origin["files"]["model.safetensors"] == f"sha256:{weights}"
-    )
+    assert origin["commit"] == COMMIT and origin["files"]["model.safetensors"] == f"sha256:{weights}"
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -172,12 +160,7 @@ def test_a_file_that_is_not_the_one_on_record_is_refused(hub, tmp_path, name):
     good = Hub.files[name]
     Hub.altered = {name: good[:-1] + bytes([good[-1] ^ 1])}
     done = fetch(hub, tmp_path / "tiny")
-    assert (
-        done.returncode
-        and "error: " in done.stderr
-        and name in done.stderr
-        and "on record" in done.stderr
-    )
+    assert done.returncode and "error: " in done.stderr and name in done.stderr and "on record" in done.stderr
     assert not (tmp_path / "tiny").exists()
     # The damaged file does not stay for the next try.
     Hub.altered = {}
@@ -231,7 +214,7 @@ def test_a_model_that_the_cache_has_needs_no_network(hub, tmp_path, revision, of
 def test_another_program_s_cache_is_used(hub, tmp_path):
     assert fetch(hub, tmp_path / "tiny").returncode == 0
     (tmp_path / "elsewhere").mkdir()
-    done = fetch(NOWHERE, tmp_path / "elsewhere" / "tiny", HF_HUB_CACHE=str(tmp_path / "home" / "hub"))  # fmt: skip
+    done = fetch(NOWHERE, tmp_path / "elsewhere" / "tiny", HF_HUB_CACHE=str(tmp_path / "home" / "hub"))
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -262,7 +245,7 @@ def test_a_file_damaged_in_the_cache_is_found_without_a_network_and_fetched_agai
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     done = fetch(NOWHERE, tmp_path / "again", revision=COMMIT)
     assert done.returncode and "model.safetensors" in done.stderr and "on record" in done.stderr
-    with pytest.raises(fingerprint.ModelError, match=r"model\.safetensors is a link to .* which is gone"):  # fmt: skip
+    with pytest.raises(fingerprint.ModelError, match=r"model\.safetensors is a link to .* which is gone"):
         fingerprint.files(tmp_path / "tiny")
     assert fetch(hub, tmp_path / "again", revision=COMMIT).returncode == 0
     assert fingerprint.fingerprint(tmp_path / "again") == fingerprint.fingerprint(SOURCE)
@@ -274,7 +257,7 @@ def test_a_file_damaged_in_the_cache_is_found_without_a_network_and_fetched_agai
         ({"name": "me/other"}, "me/other at main is not there: the hub has no model of this name"),
         ({"revision": "nowhere"}, "me/tiny at nowhere is not there: the hub has the model, but no such"),
     ],
-)  # fmt: skip
+)
 def test_what_the_hub_does_not_have_is_reported_in_one_line(hub, tmp_path, what, words):
     done = fetch(hub, tmp_path / "tiny", **what)
     assert done.returncode and f"error: {words}" in done.stderr and "Traceback" not in done.stderr
@@ -287,13 +270,11 @@ def test_a_gated_model_says_how_to_get_it(hub, tmp_path):
     assert "HF_TOKEN" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_tokenizer_built_of_pieces_is_the_folder_s_own_and_the_cache_stays_as_it_was(
-    hub, tmp_path
-):
+def test_a_tokenizer_built_of_pieces_is_the_folder_s_own_and_the_cache_stays_as_it_was(hub, tmp_path):
     """Older repositories have vocab.json and merges.txt; written through a link, it would change the cache."""
     whole = json.loads(Hub.files.pop("tokenizer.json"))
     settings = json.loads(Hub.files["tokenizer_config.json"]) | {"tokenizer_class": "GPT2Tokenizer"}
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in whole["model"]["merges"]]  # fmt: skip
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in whole["model"]["merges"]]
     Hub.files |= {
         "vocab.json": json.dumps(whole["model"]["vocab"]).encode(),
         "merges.txt": "\n".join(["#version: 0.2", *merges]).encode(),
@@ -303,7 +284,7 @@ def test_a_tokenizer_built_of_pieces_is_the_folder_s_own_and_the_cache_stays_as_
     assert done.returncode == 0, done.stderr[-2000:]
     built = tmp_path / "tiny" / "tokenizer.json"
     assert built.is_file() and not built.is_symlink()
-    assert (tmp_path / "tiny" / "tokenizer_config.json").read_bytes() == Hub.files["tokenizer_config.json"]  # fmt: skip
+    assert (tmp_path / "tiny" / "tokenizer_config.json").read_bytes() == Hub.files["tokenizer_config.json"]
 
 
 def test_where_links_cannot_be_made_files_are_copied(tmp_path, monkeypatch):

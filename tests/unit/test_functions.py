@@ -29,7 +29,7 @@ def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch)
     scale = (end.var(-1, unbiased=False) + norm.eps).sqrt()
     wrote = acts.z[1][:, -1, 2] @ model.bridge.blocks[1].attn.W_O[2]
     read = (wrote - wrote.mean(-1, keepdim=True)) / scale[:, None] * norm.weight
-    expected = ((read @ weight.T).gather(1, torch.stack([batch.answer, batch.distractor[:, 0]], 1))).diff(dim=1)  # fmt: skip
+    expected = ((read @ weight.T).gather(1, torch.stack([batch.answer, batch.distractor[:, 0]], 1))).diff(dim=1)
     place = model.space.names.index("a1.h2")
     close(found[:, place], -expected[:, 0], rtol=1e-4, atol=1e-4)
 
@@ -76,21 +76,14 @@ def test_a_score_through_the_ov_circuit_by_hand(model):
     shown = schemas.seen(pd.DataFrame(rows))
     assert set(shown[shown["component"] == "a0.h4"]["stream"]) == {"own"}
     assert set(shown[shown["component"] == "a1.h4"]["stream"]) == {"published"}
-    chosen = {
-        (r["component"], r["score"], r["sign"], r["position"]): r
-        for r in rows
-        if r["stream"] == "published"
-    }
+    chosen = {(r["component"], r["score"], r["sign"], r["position"]): r for r in rows if r["stream"] == "published"}
     # The last element of the last prompt has no next one, the first of the first none before.
     assert chosen["a0.h4", "next", 1, 3]["n"] == 9 and chosen["a0.h4", "copy", 1, 3]["n"] == 10
     assert chosen["a0.h4", "previous", 1, 1]["n"] == 9
     every = chosen["a0.h4", "next", 1, None]
     assert every["n"] == sum(chosen["a0.h4", "next", 1, p]["n"] for p in (1, 2, 3))
     assert every["hits"] == sum(chosen["a0.h4", "next", 1, p]["hits"] for p in (1, 2, 3))
-    hit = [
-        set(targets["next"][n][1]) & set(found["published", 1][0][n, 2, 4].tolist())
-        for n in range(10)
-    ]
+    hit = [set(targets["next"][n][1]) & set(found["published", 1][0][n, 2, 4].tolist()) for n in range(10)]
     assert chosen["a0.h4", "next", 1, 2]["hits"] == sum(map(bool, hit))
 
 
@@ -117,7 +110,7 @@ def test_motifs_by_hand():
     assert masks["last_to_items"].nonzero().tolist() == [[0, 5, 1], [0, 5, 3]]
     assert masks["last_to_last"].nonzero().tolist() == [[0, 5, 3]]
     bare = functions.item_masks([1, 2], 3, "cpu")
-    assert bare["last_to_items"].nonzero().tolist() == [[0, 2, 1]] and not bare["last_to_last"].any()  # fmt: skip
+    assert bare["last_to_items"].nonzero().tolist() == [[0, 2, 1]] and not bare["last_to_last"].any()
 
 
 def test_planted_heads_have_the_motif_that_was_planted():
@@ -155,12 +148,7 @@ def test_positions_are_named_by_what_stands_there():
     tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
     labels, items = reading.positions(examples_for("digits", 12), tokenizer)
     assert [labels[place] for place in items] == ["item 1", "item 2", "item 3", "item 4"]
-    assert (
-        labels[0] == "BOS"
-        and labels.count("in") == 5
-        and labels.count(".") == 4
-        and "word" in labels
-    )
+    assert labels[0] == "BOS" and labels.count("in") == 5 and labels.count(".") == 4 and "word" in labels
 
 
 def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out():

@@ -58,7 +58,7 @@ def test_the_description_says_what_the_weights_were_rounded_to(tmp_path):
     assert (about["origin"], about["quantisation"]) == ("models/tiny.gguf", "Q8_0")
     # A block of 32 weights has one scale of 16 bits; norms stay in 32.
     assert 8.5 <= about["bits_per_weight"] < 8.7
-    assert f"{about['bits_per_weight']:.1f} bits each on average (Q8_0)" in fingerprint.rounding(about)  # fmt: skip
+    assert f"{about['bits_per_weight']:.1f} bits each on average (Q8_0)" in fingerprint.rounding(about)
     origin = json.loads((folder / "origin.json").read_text())
     assert origin["sha256"] == hashlib.sha256((tmp_path / "tiny.gguf").read_bytes()).hexdigest()
     assert set(origin["versions"]) == {"transformers", "gguf", "torch"}
@@ -164,11 +164,16 @@ def test_gemma_joins_long_runs_of_blanks_from_the_left(tmp_path):
     from circuit_reuse import gguf_tokenizer
 
     blank = gguf_tokenizer.BLANK
-    merges = [["a", "b"], [blank, blank], [blank * 2, blank], [blank, blank * 2], [blank * 2, blank * 2], [blank, "a"]]  # fmt: skip
+    merges = [["a", "b"], [blank, blank], [blank * 2, blank], [blank, blank * 2], [blank * 2, blank * 2], [blank, "a"]]
     ordered = gguf_tokenizer.runs_first(merges)
-    assert [pair for pair in ordered if blank not in pair[0] or pair[1] == "a"] == [["a", "b"], [blank, "a"]]  # fmt: skip
+    assert [pair for pair in ordered if blank not in pair[0] or pair[1] == "a"] == [["a", "b"], [blank, "a"]]
     assert [len(left) for left, right in ordered[:4]] == [2, 2, 1, 1]
-    vocabulary = {token: n for n, token in enumerate([blank, blank * 2, blank * 3, blank * 4, "a", "b", "ab", blank + "a"])}  # fmt: skip
-    found = [Tokenizer(models.BPE(vocabulary, [tuple(pair) for pair in each])).encode(blank * 7 + "a").tokens for each in (ordered, merges)]  # fmt: skip
+    vocabulary = {
+        token: n for n, token in enumerate([blank, blank * 2, blank * 3, blank * 4, "a", "b", "ab", blank + "a"])
+    }
+    found = [
+        Tokenizer(models.BPE(vocabulary, [tuple(pair) for pair in each])).encode(blank * 7 + "a").tokens
+        for each in (ordered, merges)
+    ]
     # As it fills one run before it begins the next; the order of the vocabulary builds all at once, from pairs.
     assert found == [[blank * 3, blank * 3, blank + "a"], [blank * 4, blank * 3, "a"]]

@@ -45,20 +45,13 @@ def test_the_heroes_are_the_planted_heads_and_suppressing_ones_are_marked(plante
     strong = {r["component"]: r for r in rows if r["category"] not in ("weak", "uncertain")}
     assert set(strong) == set(two_tasks.CLASSES)
     assert all(row["category_held_out"] == row["category"] for row in strong.values())
-    assert {n for n, row in strong.items() if row["suppressing"] != "none"} == set(
-        two_tasks.SUPPRESSING
-    )
+    assert {n for n, row in strong.items() if row["suppressing"] != "none"} == set(two_tasks.SUPPRESSING)
 
 
 def test_tracing_puts_the_effect_into_the_head_and_the_position_that_carry_it(planted):
     model = planted[0]
     table = two_tasks.examples("first", 16)
-    cfg = {
-        "metric": "logit_difference",
-        "parts": ["z", "v", "pattern"],
-        "by_position": ["z"],
-        "least": 0,
-    }
+    cfg = {"metric": "logit_difference", "parts": ["z", "v", "pattern"], "by_position": ["z"], "least": 0}
     places = [(layer, head) for layer in range(4) for head in range(4)]
     found = trace.trace(model, table, cfg, places, 4096, LOG)
     restored = found[found["direction"] == "restore"].copy()
@@ -83,8 +76,7 @@ def test_the_classes_by_hand():
     states = classes.states(effect, low, high, q, 0.05, 0.05)
     assert list(states) == ["strong", "unclear", "absent", "unclear", "strong", "unclear"]
     both = classes.combined(
-        ["strong", "strong", "absent", "absent", "unclear"],
-        ["strong", "absent", "strong", "absent", "strong"],
+        ["strong", "strong", "absent", "absent", "unclear"], ["strong", "absent", "strong", "absent", "strong"]
     )
     assert list(both) == ["shared", "first_only", "second_only", "weak", "uncertain"]
     plain = classes.plain([-0.05, 0.04, 0.1, 0], [0.05, -0.2, 0, np.nan], 0.05)
@@ -112,10 +104,13 @@ def test_few_heads_of_a_model_without_effects_are_called_strong(skewed):
     rng, hits = np.random.default_rng(1), 0
     names = [f"a0.h{n}" for n in range(24)]
     for _ in range(300):
-        draw = (lambda: rng.exponential(size=(48, 24)) - 1) if skewed else (lambda: rng.normal(size=(48, 24)))  # fmt: skip
+        draw = (lambda: rng.exponential(size=(48, 24)) - 1) if skewed else (lambda: rng.normal(size=(48, 24)))
         found = [one_column(draw()) for _ in range(2)]
         frame = classes.classified(found, names, 1, RULES | {"tau": 1e-6})
-        hits += bool((frame["category"].isin(["shared", "first_only", "second_only"])).any() or (frame[["state_first", "state_second"]] == "strong").any(axis=None))  # fmt: skip
+        hits += bool(
+            (frame["category"].isin(["shared", "first_only", "second_only"])).any()
+            or (frame[["state_first", "state_second"]] == "strong").any(axis=None)
+        )
     assert stats.binom.sf(hits - 1, 300, 0.05) > 1e-3
 
 
@@ -123,10 +118,22 @@ def one_column(deltas):
     """What one_task gives, from deltas over a base of 1."""
     whole = np.ones(deltas.shape[1])
     m = classes.means(deltas)
-    return {"n": 48 * whole, "base": whole, "base_se": whole, "base_low": whole, "base_high": whole,
-            "delta": m["mean"], "delta_se": m["se"], "delta_low": m["low"], "delta_high": m["high"],
-            "effect": m["mean"], "low": m["low"], "high": m["high"], "p_value": m["p"],
-            "output_norm": whole}  # fmt: skip
+    return {
+        "n": 48 * whole,
+        "base": whole,
+        "base_se": whole,
+        "base_low": whole,
+        "base_high": whole,
+        "delta": m["mean"],
+        "delta_se": m["se"],
+        "delta_low": m["low"],
+        "delta_high": m["high"],
+        "effect": m["mean"],
+        "low": m["low"],
+        "high": m["high"],
+        "p_value": m["p"],
+        "output_norm": whole,
+    }
 
 
 @pytest.mark.parametrize("unit", classes.UNITS)

@@ -8,8 +8,13 @@ from circuit_reuse.scaling import heroes, removal
 from scipy import stats
 
 NAMES = [f"a{layer}.h{head}" for layer in range(4) for head in range(8)]
-CFG = {"rankings": ["all", "shared"], "sizes": [1, 3, 8, 32], "matchings": ["plain", "layer", "norm"],
-       "random_sets": 30, "norm_strata": 4}  # fmt: skip
+CFG = {
+    "rankings": ["all", "shared"],
+    "sizes": [1, 3, 8, 32],
+    "matchings": ["plain", "layer", "norm"],
+    "random_sets": 30,
+    "norm_strata": 4,
+}
 
 
 def table(seed=0):
@@ -84,10 +89,17 @@ def effects(values, sets):
             metric = 10 - sum(values[name] for name in names) + noise
             rows.append(
                 pd.DataFrame(
-                    {"circuit": unit.circuit, "control": control, "direction": unit.direction,
-                     "example": range(6), "metric": metric, "correct": metric > 9.5, "kl": 0.0}
+                    {
+                        "circuit": unit.circuit,
+                        "control": control,
+                        "direction": unit.direction,
+                        "example": range(6),
+                        "metric": metric,
+                        "correct": metric > 9.5,
+                        "kl": 0.0,
+                    }
                 )
-            )  # fmt: skip
+            )
     return pd.concat(rows, ignore_index=True).astype({"control": "Int32"})
 
 
@@ -111,13 +123,13 @@ def test_heroes_chosen_by_chance_have_a_uniform_rank(matching):
     found = []
     for seed in range(100):
         frame = table(seed).assign(suppressing="none")
-        cfg = CFG | {"rankings": ["all"], "sizes": [3], "matchings": ["plain", matching], "random_sets": 19}  # fmt: skip
+        cfg = CFG | {"rankings": ["all"], "sizes": [3], "matchings": ["plain", matching], "random_sets": 19}
         drawn = pd.DataFrame(heroes.hero_sets(frame, "zero", cfg, (seed,)))
         drawn = drawn[drawn["matching"].isna() | (drawn["matching"] == matching)]
         drawn = drawn.drop_duplicates(["matching", "control"])
         # Two heads matter much: the case in which ranks among disjoint sets go wrong.
         rng = np.random.default_rng(seed + 1000)
-        values = dict(zip(NAMES, rng.permutation([8.0, 6.0, *rng.exponential(0.1, 30)]), strict=True))  # fmt: skip
+        values = dict(zip(NAMES, rng.permutation([8.0, 6.0, *rng.exponential(0.1, 30)]), strict=True))
         rows = heroes.hero_tests(effects(values, drawn), drawn, {"bootstrap": 100}, (seed,))
         found.append(next(row["p_rank"] for row in rows if row["matching"] == matching))
     # 20 equally likely values, ties upwards.

@@ -17,12 +17,7 @@ def slowly(model, tokens, names, instead, row):
         if layer is None:
             hooks.append(("embed.hook_out", lambda t, hook: instead.embedding[row : row + 1]))
         elif head is None:
-            hooks.append(
-                (
-                    f"blocks.{layer}.hook_mlp_out",
-                    lambda t, hook, v=instead.mlp[layer]: v[row : row + 1],
-                )
-            )
+            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda t, hook, v=instead.mlp[layer]: v[row : row + 1]))
         else:
 
             def one(tensor, hook, head=head, value=instead.z[layer]):
@@ -41,21 +36,14 @@ def test_many_interventions_in_one_batch_equal_one_at_a_time(model, batch):
     last = last.view(len(SETS), len(batch.rows), -1)
     for place, names in enumerate(SETS):
         for row in range(len(batch.rows)):
-            close(
-                last[place, row],
-                slowly(model, batch.clean, names, corrupt, row),
-                rtol=1e-4,
-                atol=1e-4,
-            )
+            close(last[place, row], slowly(model, batch.clean, names, corrupt, row), rtol=1e-4, atol=1e-4)
 
 
 def test_removing_nothing_is_the_clean_run_and_everything_is_what_was_put_in(model, batch):
     last, _clean = interventions.run(model, batch.clean)
     other, corrupt = interventions.run(model, batch.corrupt)
     close(interventions.replace(model, interventions.Base(batch.clean), [[]], corrupt), last)
-    everything = interventions.replace(
-        model, interventions.Base(batch.clean), [model.space.names], corrupt
-    )
+    everything = interventions.replace(model, interventions.Base(batch.clean), [model.space.names], corrupt)
     close(everything, other, rtol=1e-4, atol=1e-4)
 
 
@@ -100,9 +88,8 @@ def test_a_donor_is_another_example_of_the_same_length():
 def evaluator(model, replacement, rows=16, count=16):
     examples = examples_for("ioi", count)
     return effects.Evaluator(
-        model, examples, examples, replacement, "logit_difference",
-        model.space.of_kinds(["head"]), "top1", 20 * rows, 0,
-    )  # fmt: skip
+        model, examples, examples, replacement, "logit_difference", model.space.of_kinds(["head"]), "top1", 20 * rows, 0
+    )
 
 
 @pytest.mark.parametrize("replacement", ["zero", "mean", "corrupt", "resample"])
@@ -138,9 +125,7 @@ def test_rows_kept_from_an_earlier_file_equal_a_clean_run_exactly(model):
     first = {"c1": (["a0.h1"], [["a1.h1"], ["a1.h2"]])}
     both = first | {"b2": (["a2.h1"], [["a0.h4"], ["a0.h5"]])}
     units = effects.units_of(both, ["remove", "keep"], 1)
-    before, _, _ = effects.update(
-        None, effects.units_of(first, ["remove", "keep"], 1), "x", evaluate
-    )
+    before, _, _ = effects.update(None, effects.units_of(first, ["remove", "keep"], 1), "x", evaluate)
     calls.clear()
     grown, kept, new = effects.update(before, units, "x", evaluate)
     assert (kept, new) == (4, 2) and calls == ["b2", "b2"]
@@ -172,7 +157,5 @@ def test_rank_correctness_and_divergence_by_hand():
     found = effects.outcomes(last, clean, (answer, distractor, None), "logit_difference", "top1")
     assert found["metric"].tolist() == [2.0, -1.0]
     assert found["rank"].tolist() == [1, 3] and found["correct"].tolist() == [True, False]
-    expected = sum(
-        p * (p.log() - q) for p, q in zip(clean[1].exp(), last[1].log_softmax(-1), strict=True)
-    )
+    expected = sum(p * (p.log() - q) for p, q in zip(clean[1].exp(), last[1].log_softmax(-1), strict=True))
     close(torch.tensor(found["kl"][1]), expected, rtol=1e-5, atol=1e-6)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 NAME = "tiny-gpt2-small"
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
 METRIC = "logit_difference"
-often = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)  # fmt: skip
+often = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def scores(model, examples, method, tokens=10**6):
@@ -26,9 +26,7 @@ def scores(model, examples, method, tokens=10**6):
 
 
 def close(found, expected, tolerance=2e-5):
-    np.testing.assert_allclose(
-        found, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max()
-    )
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,7 @@ def whole(small, examples):
     count=some.integers(1, 14),
     tokens=some.integers(1, 400),
 )
-def test_company_order_and_batch_size_never_matter(
-    small, examples, whole, method, order, count, tokens
-):
+def test_company_order_and_batch_size_never_matter(small, examples, whole, method, order, count, tokens):
     """A score depends on its own example only: not on others, their lengths or their number."""
     chosen = list(order)[:count]
     found = scores(small, examples.iloc[chosen].reset_index(drop=True), method, tokens)

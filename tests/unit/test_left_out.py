@@ -24,12 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows():
-    cfg = {
-        "seed": 0,
-        "held_out_share": 0.5,
-        "examples": [0, 96],
-        "task": {"family": "ioi", "options": {}},
-    }
+    cfg = {"seed": 0, "held_out_share": 0.5, "examples": [0, 96], "task": {"family": "ioi", "options": {}}}
     return pd.DataFrame(sources.rows("ioi", cfg))
 
 
@@ -55,9 +50,7 @@ def test_pairs_are_tried_in_order_until_each_split_has_its_share(model, rows):
 def test_what_is_wrong_is_drawn_again_but_not_for_ever(model, rows):
     """A model that is asked backwards answers almost nothing, and every prompt is tried."""
     answers = [each[0] for each in rows["distractors"]]
-    wrong = rows.assign(
-        answer=answers, distractors=[[text] for text in rows["answer"]], corrupt_answer=None
-    )
+    wrong = rows.assign(answer=answers, distractors=[[text] for text in rows["answer"]], corrupt_answer=None)
     found = draw(model, wrong, {"train": 9, "held_out": 9})
     assert len(found) == len(wrong) and found["used"].sum() < 9
     problem = measure.shortage(found, CFG | {"needed": 5}, "ioi")
@@ -85,9 +78,17 @@ def test_an_answer_of_several_tokens_is_right_if_greedy_decoding_gives_all_of_it
     about = {"split": "train", "corrupt_answer": None, "variant": "", "template": "", "roles": []}
     texts = [(right, " 9"), (f"{tokenizer.decode(decoded[:2])} Mary", " 9"), (" 9", right)]
     frame = pd.DataFrame(
-        {"example": n, "id": str(n), "clean": clean, "corrupt": corrupt, "answer": answer, "distractors": [wrong], **about}
+        {
+            "example": n,
+            "id": str(n),
+            "clean": clean,
+            "corrupt": corrupt,
+            "answer": answer,
+            "distractors": [wrong],
+            **about,
+        }
         for n, (answer, wrong) in enumerate(texts)
-    )  # fmt: skip
+    )
     found = draw(model, frame, None, correct_only=False)
     assert found["valid"].all(), list(found["reason"])
     assert list(found["correct"]) == [True, False, False]
@@ -135,7 +136,7 @@ def test_a_job_is_left_out_with_its_input_and_a_gathering_job_goes_on(tmp_path):
     pd.DataFrame({"a": [1]}).to_parquet(good)
     kept, reason = left_out.sift({"tables": [str(out), str(good)], "all_tables": [str(out)]})
     assert kept == {"tables": [str(good)], "all_tables": [str(out)]}
-    assert reason.record() == {"reason": "months: 3 of 64 prompts usable, 10 needed", "usable": 3, "needed": 10}  # fmt: skip
+    assert reason.record() == {"reason": "months: 3 of 64 prompts usable, 10 needed", "usable": 3, "needed": 10}
     for inputs in ({"table": str(out)}, {"tables": [str(out), str(out)]}):
         with pytest.raises(left_out.LeftOut, match="3 of 64"):
             left_out.sift(inputs)
@@ -148,11 +149,19 @@ def test_outputs_of_a_job_that_is_left_out_say_why(tmp_path):
         "    from circuit_reuse.left_out import LeftOut\n"
         "    raise LeftOut('too few')\n"
     )
-    outputs = [str(tmp_path / f"a.{kind}") for kind in ("parquet", "csv", "svg", "png", "pdf", "json", "html", "md", "tex")]  # fmt: skip
+    outputs = [
+        str(tmp_path / f"a.{kind}") for kind in ("parquet", "csv", "svg", "png", "pdf", "json", "html", "md", "tex")
+    ]
     request = {
-        "script": str(script), "rule": "stage", "input": {}, "output": {"files": outputs}, "params": {},
-        "wildcards": {}, "threads": 1, "log": str(tmp_path / "log"),
-    }  # fmt: skip
+        "script": str(script),
+        "rule": "stage",
+        "input": {},
+        "output": {"files": outputs},
+        "params": {},
+        "wildcards": {},
+        "threads": 1,
+        "log": str(tmp_path / "log"),
+    }
     assert job.perform(request) == 0
     for path in outputs[:2]:
         assert str(left_out.record_of(path)) == "too few"

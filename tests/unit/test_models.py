@@ -6,23 +6,17 @@ from circuit_reuse import batching, fingerprint, models
 from circuit_reuse.training.corpus import LEARNED
 from support import MODELS, examples_for
 
-NAMES = [
-    f"tiny-{family}-{size}" for family in ("gpt2", "neox") for size in ("small", "medium", "large")
-] + ["tiny-gpt2-sparse"]
-SOLVED = [
-    "ioi",
-    "anti_repeat",
-    *(name for name, task in LEARNED.items() if task.family == "sequence"),
+NAMES = [f"tiny-{family}-{size}" for family in ("gpt2", "neox") for size in ("small", "medium", "large")] + [
+    "tiny-gpt2-sparse"
 ]
+SOLVED = ["ioi", "anti_repeat", *(name for name, task in LEARNED.items() if task.family == "sequence")]
 
 
 @torch.no_grad()
 def held_out_accuracy(model, folder, task, count=200):
     """Share of valid held-out examples whose answer has the highest logit."""
     examples = examples_for(task, count, folder)
-    examples = examples[examples["valid"] & (examples["split"] == "held_out")].reset_index(
-        drop=True
-    )
+    examples = examples[examples["valid"] & (examples["split"] == "held_out")].reset_index(drop=True)
     right = 0
     for batch in batching.batches(examples, 1024):
         right += (models.logits(model, batch.clean).argmax(-1) == batch.answer).sum().item()

@@ -8,9 +8,7 @@ from circuit_reuse import config as configs
 from circuit_reuse.prompts import registry, sources
 from support import PROJECT
 
-OVERLAYS = sorted(
-    path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml"
-)
+OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
 ON_TOP_OF = {"gemma3.yaml": "smollm2.yaml"}
 
 
@@ -40,10 +38,7 @@ def config(request, monkeypatch):
 def wanted(config):
     """{task: most examples that a study asks for}."""
     found = {}
-    for study, block in [
-        ("reuse", config),
-        *((s, config[s]) for s in ("scaling", "sequences", "weights")),
-    ]:
+    for study, block in [("reuse", config), *((s, config[s]) for s in ("scaling", "sequences", "weights"))]:
         kinds = ("tasks", "variants", "foreign", "probes") if study == "sequences" else ("tasks",)
         count = config["examples"]["count"] if study == "reuse" else block["examples"]
         for task in (task for kind in kinds for task in block[kind]):
@@ -59,12 +54,7 @@ def test_prompts_of_every_shipped_config_can_be_made(config):
     share, needed = config["examples"]["held_out_share"], config["examples"]["min_valid"]
     for task, count in wanted(config).items():
         spec = registry.settings(task, config)
-        cfg = {
-            "seed": config["seed"],
-            "held_out_share": share,
-            "examples": [0, count * 2],
-            "task": spec,
-        }
+        cfg = {"seed": config["seed"], "held_out_share": share, "examples": [0, count * 2], "task": spec}
         rows = sources.rows(task, cfg)
         assert len({row["clean"] for row in rows}) == len(rows)
         for split in ("train", "held_out"):

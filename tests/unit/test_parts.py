@@ -69,11 +69,13 @@ def test_parts_add_up_to_the_whole(model, batch, runs):
     base, clean = runs
     heads = range(model.space.heads)
     sets = [
-        [Patch("z", 0, 1)], [Patch("pattern", 0, 1), Patch("v", 0, 1)],
+        [Patch("z", 0, 1)],
+        [Patch("pattern", 0, 1), Patch("v", 0, 1)],
         [Patch("q", 0, 1), Patch("k", 0, 1), Patch("v", 0, 1)],
-        [Patch("attention", 1)], [Patch("z", 1, head) for head in heads],
+        [Patch("attention", 1)],
+        [Patch("z", 1, head) for head in heads],
         [Patch("stream", model.space.layers - 1)],
-    ]  # fmt: skip
+    ]
     z, by_pattern, by_query, attention, by_heads, everything = (
         parts.replace(model, base, [patches], clean) for patches in sets
     )
@@ -85,11 +87,13 @@ def test_parts_add_up_to_the_whole(model, batch, runs):
 
 def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model):
     table = examples_for("ioi", 10)
-    heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]  # fmt: skip
+    heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]
     cfg = {"metric": METRIC, "parts": ["z"], "by_position": [], "least": 0}
     traced = trace.trace(model, table, cfg, heads, 700, LOG)
     mine = traced[(traced["direction"] == "corrupt") & (traced["part"] == "z")]
-    scanned = scan.scan(model, table, table, {"replacements": ["corrupt"], "metric": METRIC, "accuracy": "top1"}, 2048, ("s",), LOG)  # fmt: skip
+    scanned = scan.scan(
+        model, table, table, {"replacements": ["corrupt"], "metric": METRIC, "accuracy": "top1"}, 2048, ("s",), LOG
+    )
     for batch in batching.batches(table, 2048):
         exact = attribution.patching(model, batch, METRIC)
         for place, (layer, head) in enumerate(heads):
@@ -98,7 +102,7 @@ def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model)
             numbers = table["example"].to_numpy()[batch.rows]
             by_trace = mine[(mine["layer"] == layer) & (mine["head"] == head)].set_index("example")
             by_scan = scanned[scanned["component"] == name].set_index("example")
-            assert by_trace.loc[numbers, "influence"].to_numpy() == pytest.approx(expected, abs=2e-4)  # fmt: skip
+            assert by_trace.loc[numbers, "influence"].to_numpy() == pytest.approx(expected, abs=2e-4)
             assert by_scan.loc[numbers, "delta"].to_numpy() == pytest.approx(expected, abs=2e-4)
             assert place < len(heads)
 
@@ -114,7 +118,7 @@ def test_influences_do_not_depend_on_the_batch(model):
 
 
 def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is_as_before(model):
-    table, heads = examples_for("ioi", 8), [(layer, head) for layer in range(model.space.layers) for head in range(2)]  # fmt: skip
+    table, heads = examples_for("ioi", 8), [(layer, head) for layer in range(model.space.layers) for head in range(2)]
     cfg = {"metric": METRIC, "parts": ["z", "v"], "by_position": ["z"], "least": 0}
     keys = ["direction", "part", "layer", "head", "role", "example"]
     whole = trace.trace(model, table, cfg, heads, 2048, LOG)
@@ -135,7 +139,7 @@ def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is
         place for place in z[z >= least].index if place[0] in looked_at
     }
     # Every layer is seen as a whole, and what is traced is traced as before.
-    assert set(part[part["role"].isna() & (part["part"] == "stream")]["layer"]) == set(range(model.space.layers))  # fmt: skip
+    assert set(part[part["role"].isna() & (part["part"] == "stream")]["layer"]) == set(range(model.space.layers))
     same = whole.set_index(keys)["influence"].loc[pd.MultiIndex.from_frame(part[keys])].to_numpy()
     assert part["influence"].to_numpy() == pytest.approx(same, abs=2e-4)
 
@@ -187,8 +191,11 @@ def test_a_pattern_put_in_by_its_product_with_the_values_is_the_same(model, batc
     base, clean = runs
     last = torch.zeros_like(batch.clean, dtype=torch.bool)
     last[:, -1] = True
-    sets = [[Patch("pattern", 1, 2)], [Patch("pattern", 0, 1, "last"), Patch("v", 0, 1)],
-            [Patch("pattern", 2, 0), Patch("z", 2, 0)]]  # fmt: skip
+    sets = [
+        [Patch("pattern", 1, 2)],
+        [Patch("pattern", 0, 1, "last"), Patch("v", 0, 1)],
+        [Patch("pattern", 2, 0), Patch("z", 2, 0)],
+    ]
     assert shortcuts.able(model, "pattern")
     direct = parts.replace(model, base, sets, clean, {"last": last})
     model.shortcuts["pattern"] = False

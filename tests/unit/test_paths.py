@@ -47,7 +47,7 @@ def test_one_edge_at_a_time_is_the_edge_circuit_without_that_edge(keeper, measur
     assert np.allclose(values[1:] - values[0], found[list(places)], atol=1e-4)
 
 
-def test_readers_come_after_their_writers_and_parallel_mlps_not_after_their_own_heads(keeper, measured):  # fmt: skip
+def test_readers_come_after_their_writers_and_parallel_mlps_not_after_their_own_heads(keeper, measured):
     table, _, _ = measured
     pairs = set(zip(table["writer"], table["reader"], strict=True))
     assert ("m0", "a1.h1.q") in pairs and ("a1.h1", "a0.h0.k") not in pairs
@@ -89,11 +89,11 @@ def test_a_path_with_everything_between_held_by_hand(keeper, measured):
             hooks.append((name, hold))
         seen = {}
         place = f"blocks.{receiver[0]}.attn.{part}.hook_out"
-        with torch.no_grad(), model.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(seen, place)]):  # fmt: skip
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(seen, place)]):
             models.logits(model, batch.clean)
         return place, seen[place]
 
-    for sender, receiver, part in (((0, 2), (1, 1), "q"), ((0, 0), (2, 3), "v"), ((1, 1), (2, 3), "k")):  # fmt: skip
+    for sender, receiver, part in (((0, 2), (1, 1), "q"), ((0, 0), (2, 3), "v"), ((1, 1), (2, 3), "k")):
         place, value = frozen(sender, receiver, part)
         width = model.space.d_head
         rows = slice(receiver[1] * width, (receiver[1] + 1) * width)
@@ -120,7 +120,7 @@ def test_a_small_change_is_what_edge_attribution_says():
     prepared = []
     for batch, base, instead in keeper.prepared:
         _, clean = interventions.run(model, batch.clean, batch.prefix)
-        near = interventions.add(clean.like(lambda t: (1 - tiny) * t), instead.like(lambda t: tiny * t))  # fmt: skip
+        near = interventions.add(clean.like(lambda t: (1 - tiny) * t), instead.like(lambda t: tiny * t))
         prepared.append((batch, base, near))
     keeper.prepared = prepared
     whole = model.space.of_kinds()
@@ -163,7 +163,7 @@ def test_the_edges_that_are_cut_are_those_that_were_not_planted(name, architectu
     table["effect"] = 100 * found.mean(axis=1) / keeper.full.mean()
     _, kept = graphs.cut_at(table["effect"].to_numpy(), "points", 1.0)
     on_way = graphs.connected(table, kept)
-    assert {(w, r) for w, r in zip(table["writer"][on_way], table["reader"][on_way], strict=True)} == expected  # fmt: skip
+    assert {(w, r) for w, r in zip(table["writer"][on_way], table["reader"][on_way], strict=True)} == expected
     values = edge_stage.run(keeper, edge_stage.mask_of(model, table[on_way])[None])
     assert values[0].mean() == pytest.approx(alone.mean(), rel=1e-3)
 
@@ -176,14 +176,21 @@ def test_a_quantile_is_of_the_sizes_of_all_measured_edges_and_not_of_the_signed_
     assert graphs.cut_at(effects, "all", None)[1].all()
     listed = graphs.cuts({"rule": "points", "value": 2, "quantiles": [0.5]})
     assert [entry[2] for entry in listed] == [False, False, True]
-    assert sum(e[2] for e in graphs.cuts({"rule": "quantile", "value": 0, "quantiles": [0.5]})) == 1  # fmt: skip
+    assert sum(e[2] for e in graphs.cuts({"rule": "quantile", "value": 0, "quantiles": [0.5]})) == 1
 
 
 def test_what_is_on_no_way_from_the_input_to_the_logits_goes():
     table = pd.DataFrame(
-        [("input", "a0.h0.v"), ("a0.h0", "m1"), ("m1", "logits"), ("a0.h1", "m1"), ("input", "a0.h2.q"), ("input", "logits")],
+        [
+            ("input", "a0.h0.v"),
+            ("a0.h0", "m1"),
+            ("m1", "logits"),
+            ("a0.h1", "m1"),
+            ("input", "a0.h2.q"),
+            ("input", "logits"),
+        ],
         columns=["writer", "reader"],
-    )  # fmt: skip
+    )
     found = graphs.connected(table, np.ones(6, dtype=bool))
     # a0.h1 has nothing coming in, nothing comes out of a0.h2.
     assert list(found) == [True, True, True, False, False, True]
@@ -193,9 +200,7 @@ def test_what_is_on_no_way_from_the_input_to_the_logits_goes():
 
 def test_a_shared_key_belongs_to_every_head_that_shares_it():
     """Three heads share a key: the edge into it lies on a way if one of them leads on to the logits."""
-    table = pd.DataFrame(
-        [("input", "a1.h3-5.k"), ("a1.h4", "logits"), ("a1.h3", "m1")], columns=["writer", "reader"]
-    )
+    table = pd.DataFrame([("input", "a1.h3-5.k"), ("a1.h4", "logits"), ("a1.h3", "m1")], columns=["writer", "reader"])
     kept = graphs.connected(table, np.ones(3, dtype=bool))
     assert list(kept) == [True, True, False]
     assert graphs.nodes_of(table[kept]) == ["a1.h3", "a1.h4", "a1.h5"]

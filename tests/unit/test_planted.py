@@ -58,9 +58,7 @@ def test_a_hidden_rotation_and_places_change_with_the_seed(architecture):
 
 def test_area_and_precision_by_hand():
     truth = np.array([True, False, True, False])
-    assert (
-        recover.auroc([4, 3, 2, 1], truth) == 0.75 and recover.precision([4, 3, 2, 1], truth) == 0.5
-    )
+    assert recover.auroc([4, 3, 2, 1], truth) == 0.75 and recover.precision([4, 3, 2, 1], truth) == 0.5
     # All equal: the anchored curve is the diagonal.
     assert recover.auroc([1, 1, 1, 1], truth) == 0.5
     assert recover.auroc([1, 2, 1, 2], truth) == 0.0

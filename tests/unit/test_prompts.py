@@ -82,9 +82,7 @@ def test_greater_than_years_are_in_order(made):
         assert int(prompt.distractor) < start < int(prompt.answer) < later
     for _, _, prompt in generate("greater_than", 40, options={"form": "published"}):
         year = next(prompt.clean[s:e] for role, s, e in prompt.roles if role == "year")
-        assert prompt.clean.endswith(" 17") and int(prompt.distractor) < int(year) < int(
-            prompt.answer
-        )
+        assert prompt.clean.endswith(" 17") and int(prompt.distractor) < int(year) < int(prompt.answer)
 
 
 @pytest.mark.parametrize("corruption", ["random", "repeat_last", "repeat_all", "shuffled"])
@@ -105,19 +103,12 @@ def test_sequences_step_evenly_and_the_corrupt_one_does_not_continue(task, corru
 
 
 def items_of(text):
-    return [
-        part.split(" in ")[1]
-        for part in text.split(".")
-        if " in " in part and part.split(" in ")[1]
-    ]
+    return [part.split(" in ")[1] for part in text.split(".") if " in " in part and part.split(" in ")[1]]
 
 
 def test_boolean_answers_are_the_value_of_the_expression(made):
     for _, _, prompt in made["boolean"]:
-        for text, answer in (
-            (prompt.clean, prompt.answer),
-            (prompt.corrupt, prompt.corrupt_answer),
-        ):
+        for text, answer in ((prompt.clean, prompt.answer), (prompt.corrupt, prompt.corrupt_answer)):
             expression = text.split("of ", 1)[-1].split(": ", 1)[-1].removesuffix(" is")
             assert str(left_to_right(expression)).lower() == answer.strip()
 
@@ -170,18 +161,11 @@ def test_custom_files_of_all_three_kinds_give_the_same_rows(tmp_path):
     import pandas as pd
 
     frame = pd.DataFrame(
-        {
-            "clean": ["a b", "c d"],
-            "corrupt": ["a c", "c e"],
-            "answer": [" x"] * 2,
-            "distractor": [" y"] * 2,
-        }
+        {"clean": ["a b", "c d"], "corrupt": ["a c", "c e"], "answer": [" x"] * 2, "distractor": [" y"] * 2}
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
     frame.to_parquet(tmp_path / "t.parquet")
-    first, *others = [
-        custom.rows(tmp_path / f"t.{kind}", 0.5) for kind in ("csv", "jsonl", "parquet")
-    ]
+    first, *others = [custom.rows(tmp_path / f"t.{kind}", 0.5) for kind in ("csv", "jsonl", "parquet")]
     assert others == [first, first]
     assert [each["split"] for each in first] == ["train", "held_out"]

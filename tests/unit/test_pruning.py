@@ -20,9 +20,14 @@ from two_tasks import load as load_two
 LOG = logging.getLogger("test")
 METRIC = "logit_difference"
 CFG = {
-    "thresholds": [20], "two_sided": True, "strategies": list(pruning.STRATEGIES[:5]),
-    "strategy": "backward_first", "random_orders": 3, "draws": 2, "add_back": False,
-}  # fmt: skip
+    "thresholds": [20],
+    "two_sided": True,
+    "strategies": list(pruning.STRATEGIES[:5]),
+    "strategy": "backward_first",
+    "random_orders": 3,
+    "draws": 2,
+    "add_back": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +49,11 @@ def prune(keeper, cfg=CFG, states=True, names=None):
     scores = {name: float(place % 5) for place, name in enumerate(names)}
     walks = pruning.planned(cfg, len(keeper.examples), ("t",))
     generators = [
-        pruning.steps(walk, pruning.passes(walk.strategy, names, scores, ("t", walk.order)), keeper.full, cfg["add_back"])
+        pruning.steps(
+            walk, pruning.passes(walk.strategy, names, scores, ("t", walk.order)), keeper.full, cfg["add_back"]
+        )
         for walk in walks
-    ]  # fmt: skip
+    ]
     return walks, keeping.run(walks, generators, keeper, LOG, states)
 
 
@@ -63,7 +70,7 @@ def plain_loop(model, examples, orders, limit, weights):
             base = interventions.Base(batch.clean)
             for sets, found in (([sorted(out)], values), ([[]], full)):
                 last = interventions.replace(model, base, sets, instead)
-                found[batch.rows] = models.metric_values(last, batch.answer, batch.distractor, METRIC)  # fmt: skip
+                found[batch.rows] = models.metric_values(last, batch.answer, batch.distractor, METRIC)
         return 100 * (values @ weights) / (full @ weights)
 
     for order in orders:
@@ -77,7 +84,9 @@ def plain_loop(model, examples, orders, limit, weights):
 
 
 def test_side_by_side_pruning_equals_the_plain_loop(small, digits):
-    walks, _ = prune(keeper_of(small, digits), CFG | {"strategies": ["backward_first", "forward"], "random_orders": 1, "draws": 1})  # fmt: skip
+    walks, _ = prune(
+        keeper_of(small, digits), CFG | {"strategies": ["backward_first", "forward"], "random_orders": 1, "draws": 1}
+    )
     names = small.space.of_kinds()
     for walk in walks:
         orders = pruning.passes(walk.strategy, names, {}, ("t", walk.order))
@@ -121,18 +130,22 @@ def test_every_order_finds_a_planted_circuit_of_necessary_parts(name, architectu
     model, truth = recover.load(name, architecture, 5)
     keeper = keeper_of(model, tasks.examples(name, 24, 5), 4096)
     walks, _ = prune(keeper, CFG | {"add_back": True})
-    assert {frozenset(set(model.space.of_kinds()) - walk.removed) for walk in walks} == {frozenset(truth)}  # fmt: skip
+    assert {frozenset(set(model.space.of_kinds()) - walk.removed) for walk in walks} == {frozenset(truth)}
 
 
 def test_of_two_heads_that_stand_in_for_each_other_any_order_leaves_one():
     model, truth = recover.load("or_gate", "gpt2", 5)
-    walks, _ = prune(keeper_of(model, tasks.examples("or_gate", 24, 5), 4096), CFG | {"random_orders": 8})  # fmt: skip
+    walks, _ = prune(keeper_of(model, tasks.examples("or_gate", 24, 5), 4096), CFG | {"random_orders": 8})
     heads = [name for name in truth if "h" in name]
     left = [set(truth) - walk.removed for walk in walks]
     assert all(len(found & set(heads)) == 1 for found in left)
     # Which one is up to the order: that is what inclusion frequencies show.
     assert {name for found in left for name in found & set(heads)} == set(heads)
-    rows = {row["component"]: row["frequency"] for row in pruning.inclusion(walks, model.space.of_kinds()) if row["over"] == "orders"}  # fmt: skip
+    rows = {
+        row["component"]: row["frequency"]
+        for row in pruning.inclusion(walks, model.space.of_kinds())
+        if row["over"] == "orders"
+    }
     assert 0 < rows[heads[0]] < 1 and rows[heads[0]] + rows[heads[1]] == 1
 
 
@@ -140,7 +153,13 @@ def test_scores_over_100_do_not_hide_a_head_that_works_against_the_task():
     model, examples = load_two("gpt2"), two_examples("first", 24)
     left = {}
     for two_sided in (True, False):
-        cfg = CFG | {"two_sided": two_sided, "strategies": ["backward_first"], "thresholds": [10], "random_orders": 0, "draws": 0}  # fmt: skip
+        cfg = CFG | {
+            "two_sided": two_sided,
+            "strategies": ["backward_first"],
+            "thresholds": [10],
+            "random_orders": 0,
+            "draws": 0,
+        }
         (walk,), _ = prune(keeper_of(model, examples, 4096), cfg)
         left[two_sided] = set(model.space.of_kinds()) - walk.removed
     # a1.h3 was planted to lower what a0.h1 and a2.h0 raise.
@@ -166,7 +185,7 @@ def test_the_published_order_of_computation_takes_mlp_means_with_the_heads_ablat
             return z
 
         hooks.append((f"blocks.{layer}.attn.hook_z", put))
-    with torch.no_grad(), small.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(kept, *names)]):  # fmt: skip
+    with torch.no_grad(), small.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(kept, *names)]):
         models.logits(small, batch.corrupt)
     for layer in (0, 2):
         mean = kept[names[layer]].mean(0, keepdim=True)
@@ -190,7 +209,7 @@ class Made:
         return 1 - out @ self.single - out @ self.pair @ out
 
     def prune(self, walk, strategy, add_back, seed=0):
-        orders = pruning.passes(strategy, self.names, dict(zip(self.names, self.single, strict=True)), (seed,))  # fmt: skip
+        orders = pruning.passes(strategy, self.names, dict(zip(self.names, self.single, strict=True)), (seed,))
         generator = pruning.steps(walk, orders, self.full, add_back)
         wanted = next(generator, None)
         while wanted is not None:
@@ -231,7 +250,7 @@ def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_h
     assert pruning.layer_order(names, False) == names
     alternating = pruning.passes("forward_first", names, {}, ())
     assert next(alternating) == names and next(alternating)[0] == "m1"
-    by_score = pruning.passes("attribution", names, dict(zip(names, [3, -1, 2, 0.5, -4, 1], strict=True)), ())  # fmt: skip
+    by_score = pruning.passes("attribution", names, dict(zip(names, [3, -1, 2, 0.5, -4, 1], strict=True)), ())
     assert next(by_score) == ["a1.h0", "a0.h1", "m1", "m0", "a0.h0", "a1.h1"] == next(by_score)
     random = [next(pruning.passes("random", names, {}, ("x", n))) for n in (0, 0, 1)]
     assert random[0] == random[1] != random[2]
@@ -239,7 +258,10 @@ def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_h
 
 def test_frequencies_frontier_and_stability_by_hand():
     names, limit = ["a0.h0", "a0.h1", "m0"], pruning.Limit(20)
-    walks = [pruning.Walk("random", limit, np.ones(1), order=n, removed=frozenset(out)) for n, out in enumerate([{"m0"}, {"m0", "a0.h1"}])]  # fmt: skip
+    walks = [
+        pruning.Walk("random", limit, np.ones(1), order=n, removed=frozenset(out))
+        for n, out in enumerate([{"m0"}, {"m0", "a0.h1"}])
+    ]
     rows = {row["component"]: row for row in pruning.inclusion(walks, names)}
     assert [rows[name]["frequency"] for name in names] == [1, 0.5, 0]
     assert rows["m0"]["low"] == 0 and rows["m0"]["high"] > 0.5
@@ -258,7 +280,7 @@ def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score(
 
 
 def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
-    used = pd.DataFrame({"split": ["train", "train", "held_out", "held_out"], "length": [5, 6, 6, 9]})  # fmt: skip
+    used = pd.DataFrame({"split": ["train", "train", "held_out", "held_out"], "length": [5, 6, 6, 9]})
     train, held_out = jobs.two(used, "mean")
     assert len(train) == 2 and list(held_out["length"]) == [6]
     assert list(jobs.two(used, "corrupt")[1]["length"]) == [6, 9]
@@ -278,9 +300,7 @@ def test_a_first_cut_keeps_the_limit_and_is_the_largest_of_its_order(seed):
         while True:
             asked += 1
             wanted = generator.send(np.array([[made.score(target)] for target in wanted]))
-    largest = max(
-        k for k in range(len(names)) if walk.limit.holds(100 * made.score(set(order[:k])))
-    )
+    largest = max(k for k in range(len(names)) if walk.limit.holds(100 * made.score(set(order[:k]))))
     said = pruning.cost("some-model", len(names), 1, 1, "always")
     assert asked <= int(re.search(r"at most (\d+) circuits a walk", said)[1]) == 6
     assert walk.removed == frozenset(order[:largest])

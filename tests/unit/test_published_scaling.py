@@ -48,7 +48,7 @@ def test_ranks_and_labels_agree_and_mean_ranks_lie_open(check):
     assert of(check, "divergence")["recomputed"].iloc[0] == 40
     means = of(check, "mean fractional")
     bounds = means["why"].str.extract(r"from ([\d.]+) to ([\d.]+)").astype(float)
-    known = [(0.416, 0.605), (0.435, 0.547), (0.681, 0.860), (0.538, 0.549), (0.632, 0.724), (0.470, 0.590)]  # fmt: skip
+    known = [(0.416, 0.605), (0.435, 0.547), (0.681, 0.860), (0.538, 0.549), (0.632, 0.724), (0.470, 0.590)]
     np.testing.assert_allclose(bounds.to_numpy(), known, atol=6e-4)
     values = means["published"].astype(float).to_numpy()
     assert ((bounds[0].to_numpy() - 1e-3 <= values) & (values <= bounds[1].to_numpy() + 1e-3)).all()
@@ -68,10 +68,13 @@ def test_correlations_on_measured_heads_are_those_of_the_reference(check):
 @pytest.mark.parametrize(
     ("model", "tau", "counts"),
     [
-        ("gpt2", 0.03, (7, 19, 9, 27)), ("gpt2", 0.07, (2, 3, 1, 56)), ("gpt2", 0.10, (2, 4, 0, 56)),
-        ("gpt2-large", 0.03, (1, 1, 5, 49)), ("gpt2-large", 0.10, (0, 1, 0, 55)),
+        ("gpt2", 0.03, (7, 19, 9, 27)),
+        ("gpt2", 0.07, (2, 3, 1, 56)),
+        ("gpt2", 0.10, (2, 4, 0, 56)),
+        ("gpt2-large", 0.03, (1, 1, 5, 49)),
+        ("gpt2-large", 0.10, (0, 1, 0, 55)),
     ],
-)  # fmt: skip
+)
 def test_the_sweep_of_tau(joint, model, tau, counts):
     found = published.category_of(joint[joint["model"] == model], tau).value_counts()
     order = ("ioi_only", "anti_only", "shared", "weak")
@@ -87,7 +90,7 @@ def test_the_validator_finds_what_is_known_of_the_published_table(joint, shapes)
     text = validator.text("published", found)
     assert "L10H5" in text or "pythia-70m" in text
     # 108 of 112 IOI-only and 107 of 124 anti-only labels rest on an imputed zero.
-    parts = found[found["kind"] == "imputed"]["what"].str.extract(r"; (\d+) of (\d+) heads that are (\w+)")  # fmt: skip
+    parts = found[found["kind"] == "imputed"]["what"].str.extract(r"; (\d+) of (\d+) heads that are (\w+)")
     sums = parts.astype({0: int, 1: int}).groupby(2).sum()
     assert tuple(sums.loc["ioi"]) == (108, 112) and tuple(sums.loc["anti"]) == (107, 124)
     assert found["touches"].str.len().min() > 20
@@ -95,8 +98,11 @@ def test_the_validator_finds_what_is_known_of_the_published_table(joint, shapes)
 
 def sound(layers=3, heads=4, seed=0, model="m"):
     rng = np.random.default_rng(seed)
-    rows = [{"family": "f", "model": model, "layer": a, "head": h, "delta_x": rng.normal(), "delta_y": rng.normal()}
-            for a in range(layers) for h in range(heads)]  # fmt: skip
+    rows = [
+        {"family": "f", "model": model, "layer": a, "head": h, "delta_x": rng.normal(), "delta_y": rng.normal()}
+        for a in range(layers)
+        for h in range(heads)
+    ]
     return pd.DataFrame(rows)
 
 

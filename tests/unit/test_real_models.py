@@ -9,16 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from circuit_reuse import (
-    attribution,
-    batching,
-    components,
-    edge_circuits,
-    edges,
-    fingerprint,
-    interventions,
-    models,
-)
+from circuit_reuse import attribution, batching, components, edge_circuits, edges, fingerprint, interventions, models
 from circuit_reuse.sequences import paths
 from plain import Few, Plain
 from support import PROJECT, examples_for
@@ -39,7 +30,7 @@ class Real:
             pytest.skip(f"{folder} is not there: set CIRCUIT_REUSE_MODELS, or make real")
         self.model = models.load(folder, "cpu", threads=torch.get_num_threads())
         space = fingerprint.shape(folder)
-        plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)  # fmt: skip
+        plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
         self.plain = Plain(plain, ANATOMY[name], space.heads, space.kv_heads, space.d_head)
         examples = examples_for("ioi", 16, folder)
         usable = examples[examples["valid"]].reset_index(drop=True)
@@ -120,9 +111,11 @@ def test_atp_and_the_sums_of_edges_are_gradients_of_the_plain_model(real):
         close(total, found)
         gradients = [real.gradients(start) for start in starts]
         expected = torch.stack(
-            [sum(heads_of(real, change[n] * each[n]) for each in gradients) / len(starts)
-             for n in range(real.model.space.layers)]
-        )  # fmt: skip
+            [
+                sum(heads_of(real, change[n] * each[n]) for each in gradients) / len(starts)
+                for n in range(real.model.space.layers)
+            ]
+        )
         mine = torch.stack([found[:, columns(real, n)] for n in range(real.model.space.layers)])
         close(mine, expected)
 
@@ -133,9 +126,7 @@ def test_patched_heads_and_mlps_are_so_in_the_plain_model(real):
     base, _ = interventions.base(real.model, short.clean, short.prefix)
     _, corrupt = interventions.run(real.model, short.corrupt, short.prefix)
     middle, width = real.model.space.layers // 2, real.model.space.d_head
-    for name, put in (
-        (f"a{middle}.h1", ("z", middle)), (f"m{middle + 1}", ("mlp", middle + 1)), ("m0", ("mlp", 0)),
-    ):  # fmt: skip
+    for name, put in ((f"a{middle}.h1", ("z", middle)), (f"m{middle + 1}", ("mlp", middle + 1)), ("m0", ("mlp", 0))):
         value = real.corrupt.mlp[put[1]]
         if put[0] == "z":
             value = real.wrote.z[middle].clone()
@@ -162,7 +153,7 @@ def chosen_edges(real):
         (f"a{last}.h0", (last, 0), f"m{last}", (last, "mlp", 0)),
         (f"a{last}.h1", (last, 1), "logits", "logits"),
         ("input", "input", components.reader_name(2, "v", 0, shared), (2, "v", 0)),
-    ]  # fmt: skip
+    ]
 
 
 def test_single_edges_are_derivatives_in_the_plain_model(real):
@@ -173,7 +164,9 @@ def test_single_edges_are_derivatives_in_the_plain_model(real):
         step = torch.zeros((), requires_grad=True)
         mask = torch.zeros(len(real.plain.writers), len(real.plain.readers))
         mask[real.plain.writers.index(row), real.plain.readers.index(column)] = 1
-        last, _ = real.plain.run(real.batch.clean, corrupt=real.corrupt, cut=Few(step * mask, [real.plain.readers.index(column)]))  # fmt: skip
+        last, _ = real.plain.run(
+            real.batch.clean, corrupt=real.corrupt, cut=Few(step * mask, [real.plain.readers.index(column)])
+        )
         expected.append(torch.autograd.grad(real.metric(last).sum(), step)[0])
         found.append(scores[:, names.index(writer), readers.index(reader)].sum())
     close(torch.stack(found), torch.stack(expected))

@@ -42,7 +42,7 @@ def run(config, folder=PROJECT):
         ("scaling.tables", {"mine": {"file": "../../etc/passwd.csv"}}, ["scaling.tables.mine.file: there is no file"]),
         ("scaling.tresholds", [1], ["scaling.tresholds", "unknown key"]),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told(config, path, value, parts):
     change(config, path, value)
     with pytest.raises(checks.ConfigError) as problem:

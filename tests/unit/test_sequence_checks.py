@@ -60,7 +60,7 @@ def test_the_default_block_is_filled_in():
             r"has 3 layers of \d heads and so no .*a9\.h1",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_gets_one_message_that_names_the_key(change, message):
     with pytest.raises(checks.ConfigError, match=message):
         check(change)
@@ -83,14 +83,14 @@ def own(**sequence):
         (lambda c: c.update(task_options={"digits": {"length": 30}}), r"task_options\.digits: length is 30"),
         (lambda c: c.update(custom_tasks={"mine": {"title": "x"}}), r"needs either file or sequence"),
     ],
-)  # fmt: skip
+)
 def test_a_sequence_that_cannot_be_is_told_before_any_job(change, message):
     with pytest.raises(checks.ConfigError, match=message):
         check(change)
 
 
 def test_a_sequence_of_ones_own_needs_no_file():
-    found = check(own(members=["Monday", "Friday", "May", "Sunday", "June", "July"], frame="{item}", language="mixed"))  # fmt: skip
+    found = check(own(members=["Monday", "Friday", "May", "Sunday", "June", "July"], frame="{item}", language="mixed"))
     assert found["variants"] == ["mine"]
 
 

@@ -18,13 +18,13 @@ SPECS = st.fixed_dictionaries(
         "corruption": st.sampled_from(sequence.CORRUPTIONS),
         "fillers": st.sampled_from(["objects", "names", "digits"]),
     }
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(SPECS, st.integers(0, 10**6), st.sampled_from(["train", "held_out"]))
 def test_any_sequence_steps_evenly_and_its_corruption_does_not_continue(spec, seed, split):
-    listed = sequence.MEMBERS[spec["members"]] if isinstance(spec["members"], str) else spec["members"]  # fmt: skip
+    listed = sequence.MEMBERS[spec["members"]] if isinstance(spec["members"], str) else spec["members"]
     assume(abs(spec["step"]) * spec["length"] < len(listed))
     prompt = sequence.example(random.Random(seed), split, **spec)
     step, length = spec["step"], spec["length"]
@@ -44,7 +44,9 @@ def test_any_sequence_steps_evenly_and_its_corruption_does_not_continue(spec, se
         assert rest.startswith(piece)
         rest = rest[len(piece) :]
         following = [*pieces[1:], prompt.clean[place:]][number]
-        word = next(w for w in sorted(listed, key=len, reverse=True) if rest.startswith((f" {w}{following}", f"{w}{following}")))  # fmt: skip
+        word = next(
+            w for w in sorted(listed, key=len, reverse=True) if rest.startswith((f" {w}{following}", f"{w}{following}"))
+        )
         corrupt.append(listed.index(word))
         rest = rest[len(word) + rest.startswith(" ") :]
     assert rest == prompt.clean[place:]
@@ -90,4 +92,4 @@ def test_probes_mix_sequences_and_put_words_between():
         assert prompt.answer.strip() in words.MONTHS
     seen = {tuple(p.clean.split()[::2]) for _, _, p in generate("months_among_digits", 40)}
     assert len(seen) > 30
-    assert all(p.clean.split()[0] in words.FILLERS for _, _, p in generate("digits_among_words", 40))  # fmt: skip
+    assert all(p.clean.split()[0] in words.FILLERS for _, _, p in generate("digits_among_words", 40))

@@ -29,7 +29,11 @@ def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     assert found["jaccard"] == 2 / 5 and found["shared"] == 2 and found["common"] == ["a0.h1", "m0"]
     assert found["expected"] == pytest.approx(np.mean(counts))
     # Within layers and kinds: one head of layer 0, one of layer 1, and both MLPs.
-    alike = [n for n, draw in zip(counts, draws, strict=True) if {"m0", "m1"} <= draw and sum(name.startswith("a0") for name in draw) == 1]  # fmt: skip
+    alike = [
+        n
+        for n, draw in zip(counts, draws, strict=True)
+        if {"m0", "m1"} <= draw and sum(name.startswith("a0") for name in draw) == 1
+    ]
     assert found["p_layers"] == pytest.approx(np.mean([n >= 2 for n in alike]))
     assert found["expected_layers"] == pytest.approx(np.mean(alike))
     assert comparison.overlap([], second, names)["p_value"] == 1
@@ -45,7 +49,7 @@ def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
         first, second = (
             [f"a0.h{n}" for n in rng.choice(6, 4, replace=False)] + [f"a3.h{rng.integers(6)}", "m0", "m1", "m2", "m3"]
             for _ in range(2)
-        )  # fmt: skip
+        )
         found = comparison.overlap(first, second, names)
         plain.append(found["p_value"] <= 0.05)
         within.append(found["p_layers"] <= 0.05)
@@ -55,7 +59,7 @@ def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
 def pruned(circuits):
     rows = []
     for strategy, names in circuits.items():
-        rows.append({"strategy": strategy, "threshold": 20.0, "order": None, "draw": None, "components": names})  # fmt: skip
+        rows.append({"strategy": strategy, "threshold": 20.0, "order": None, "draw": None, "components": names})
     return pd.DataFrame(rows)
 
 
@@ -64,10 +68,10 @@ def test_circuits_are_named_joined_and_get_random_ones_of_their_make():
     rows = []
     for task, names in (("x", ["a0.h0", "m0"]), ("y", ["a0.h0", "a1.h1", "m1"]), ("z", ["a0.h0"])):
         rows += named.of_task(pruned({"backward_first": names, "frequent": names[:1]}), task, cfg)
-    rows += named.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})  # fmt: skip
+    rows += named.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})
     by_name = {row["name"]: row["components"] for row in rows}
     assert by_name["x | y"] == ["a0.h0", "m0", "a1.h1", "m1"]
-    assert by_name["x & y & z"] == ["a0.h0"] and by_name["x | y | z"] == ["a0.h0", "m0", "a1.h1", "m1"]  # fmt: skip
+    assert by_name["x & y & z"] == ["a0.h0"] and by_name["x | y | z"] == ["a0.h0", "m0", "a1.h1", "m1"]
     random = named.random_rows(rows, SPACE, 5, (0, "m"))
     makes = {row["make"] for row in random}
     assert makes == {"1 head, 1 MLP", "2 heads, 1 MLP", "1 head"}
@@ -82,10 +86,18 @@ def effects_frame(values):
     for (circuit, control, direction), metric in values.items():
         parts.append(
             pd.DataFrame(
-                {"circuit": circuit, "control": control, "direction": direction, "example": range(len(metric)),
-                 "metric": metric, "correct": True, "rank": 1, "kl": 0.0}
+                {
+                    "circuit": circuit,
+                    "control": control,
+                    "direction": direction,
+                    "example": range(len(metric)),
+                    "metric": metric,
+                    "correct": True,
+                    "rank": 1,
+                    "kl": 0.0,
+                }
             )
-        )  # fmt: skip
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -93,17 +105,25 @@ def test_scores_ranks_and_drops_by_hand():
     full = np.array([10.0, 12.0, 8.0])
     rows = [
         named.row("x", "task", ["a0.h0", "m0"], "x"),
-        *[named.row("random 1 head, 1 MLP", "random", names, number=n) for n, names in enumerate((["a0.h1", "m0"], ["m0", "a0.h0"], ["a1.h0", "m1"]))],
-    ]  # fmt: skip
+        *[
+            named.row("random 1 head, 1 MLP", "random", names, number=n)
+            for n, names in enumerate((["a0.h1", "m0"], ["m0", "a0.h0"], ["a1.h0", "m1"]))
+        ],
+    ]
     table = pd.DataFrame(rows)
     values = {
-        (None, None, "none"): full, ("empty", None, "keep"): [1, 1, 1],
-        ("x", None, "keep"): full * 0.9, ("x", None, "remove"): full * 0.2,
-        ("x without", 0, "keep"): full * 0.4, ("x without", 1, "keep"): full * 1.1,
-        ("random 1 head, 1 MLP", 0, "keep"): full * 0.95, ("random 1 head, 1 MLP", 1, "keep"): full * 0.9,
+        (None, None, "none"): full,
+        ("empty", None, "keep"): [1, 1, 1],
+        ("x", None, "keep"): full * 0.9,
+        ("x", None, "remove"): full * 0.2,
+        ("x without", 0, "keep"): full * 0.4,
+        ("x without", 1, "keep"): full * 1.1,
+        ("random 1 head, 1 MLP", 0, "keep"): full * 0.95,
+        ("random 1 head, 1 MLP", 1, "keep"): full * 0.9,
         ("random 1 head, 1 MLP", 2, "keep"): full * 0.1,
-        ("single", 0, "remove"): full - 2, ("single", 1, "remove"): full + 1,
-    }  # fmt: skip
+        ("single", 0, "remove"): full - 2,
+        ("single", 1, "remove"): full + 1,
+    }
     frame = effects_frame(values)
     cfg = {"bootstrap": 200, "two_sided": False}
     (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
@@ -115,15 +135,19 @@ def test_scores_ranks_and_drops_by_hand():
     # The circuit itself is among the random ones and is left out: of two others one does better.
     assert row["n_random"] == 2 and row["p_rank"] == pytest.approx(2 / 3)
     assert row["random_mean"] == pytest.approx(52.5) and row["removed_percent"] == pytest.approx(20)
-    found = {r["component"]: r for r in measures.importance_rows(frame, table, ["a0.h0", "m0"], "x", cfg, ("t",))}  # fmt: skip
-    assert found["a0.h0"]["from_full"] == pytest.approx(-20) and found["m0"]["from_full"] == pytest.approx(10)  # fmt: skip
+    found = {r["component"]: r for r in measures.importance_rows(frame, table, ["a0.h0", "m0"], "x", cfg, ("t",))}
+    assert found["a0.h0"]["from_full"] == pytest.approx(-20) and found["m0"]["from_full"] == pytest.approx(10)
     assert found["a0.h0"]["in_circuit_drop"] == pytest.approx(-50)
     assert found["m0"]["in_circuit_drop"] == pytest.approx(20)
     assert found["a0.h0"]["in_circuit_drop_p"] == pytest.approx(0.25)
 
 
 def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_task_alone():
-    rows = [named.row("x", "task", ["a0.h0", "m0"], "x"), named.row("y", "task", ["m1"], "y"), named.row("x & y", "intersection", [])]  # fmt: skip
+    rows = [
+        named.row("x", "task", ["a0.h0", "m0"], "x"),
+        named.row("y", "task", ["m1"], "y"),
+        named.row("x & y", "intersection", []),
+    ]
     units = crossing.units_of(pd.DataFrame(rows), "x", SPACE.of_kinds())
     found = {(unit.circuit, unit.direction): unit.sets for unit in units}
     assert found["x without", "keep"] == [(0, ["m0"]), (1, ["a0.h0"])]
@@ -152,13 +176,46 @@ def test_the_published_overlaps_come_out_and_what_needs_weights_is_empty():
 def test_a_run_with_the_published_circuits_fills_in_the_rest():
     circuits = json.loads((PUBLISHED / "circuits.json").read_text())["circuits"]
     numbers = json.loads((PUBLISHED / "numbers.json").read_text())
-    cross = pd.DataFrame([{"model": "gpt2", "circuit": "published: digits", "data": "digits", "percent": 79.0},
-                          {"model": "gpt2", "circuit": "published: digits", "data": "months", "percent": 60.0}])  # fmt: skip
-    importance = pd.DataFrame([
-        {"model": "gpt2", "task": "digits", "circuit": "published: digits", "component": "a0.h1", "in_circuit_drop": -46.0, "from_full": None},
-        {"model": "gpt2", "task": "digits", "circuit": None, "component": "m9", "in_circuit_drop": None, "from_full": -70.0},
-    ])  # fmt: skip
-    ov = pd.DataFrame([{"model": "gpt2", "task": "digits", "component": "a9.h1", "score": "next", "stream": "published", "sign": 1, "position": None, "share": 0.9}])  # fmt: skip
+    cross = pd.DataFrame(
+        [
+            {"model": "gpt2", "circuit": "published: digits", "data": "digits", "percent": 79.0},
+            {"model": "gpt2", "circuit": "published: digits", "data": "months", "percent": 60.0},
+        ]
+    )
+    importance = pd.DataFrame(
+        [
+            {
+                "model": "gpt2",
+                "task": "digits",
+                "circuit": "published: digits",
+                "component": "a0.h1",
+                "in_circuit_drop": -46.0,
+                "from_full": None,
+            },
+            {
+                "model": "gpt2",
+                "task": "digits",
+                "circuit": None,
+                "component": "m9",
+                "in_circuit_drop": None,
+                "from_full": -70.0,
+            },
+        ]
+    )
+    ov = pd.DataFrame(
+        [
+            {
+                "model": "gpt2",
+                "task": "digits",
+                "component": "a9.h1",
+                "score": "next",
+                "stream": "published",
+                "sign": 1,
+                "position": None,
+                "share": 0.9,
+            }
+        ]
+    )
     table = published.check(circuits, numbers, {"cross": cross, "importance": importance, "ov": ov})
     table = table.set_index("item")
     assert table.loc["score, % of full: circuit digits on digits", "agrees"]
@@ -180,10 +237,7 @@ def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
         ("{", "must be JSON"),
         ({"circuit": {}}, "must be JSON with the key circuits"),
         ({"circuits": {"digit": []}}, "'digit' is no task. Did you mean digits"),
-        (
-            {"circuits": {"digits": ["4.4", "x3", "input"]}},
-            "'4.4', 'x3', 'input' name no component",
-        ),
+        ({"circuits": {"digits": ["4.4", "x3", "input"]}}, "'4.4', 'x3', 'input' name no component"),
         ({"circuits": {"digits": ["m0", "m0"]}}, "m0 is listed twice"),
     ):
         with pytest.raises(files.CircuitFileError, match=re.escape(message)):
@@ -193,30 +247,36 @@ def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
 
 
 EDGES = pd.DataFrame(
-    [("input", "a0.h0.q", -3.0), ("input", "a0.h0.v", -9.0), ("a0.h0", "m1", 4.0), ("m1", "logits", -20.0), ("a0.h0", "logits", -0.1)],
+    [
+        ("input", "a0.h0.q", -3.0),
+        ("input", "a0.h0.v", -9.0),
+        ("a0.h0", "m1", 4.0),
+        ("m1", "logits", -20.0),
+        ("a0.h0", "logits", -0.1),
+    ],
     columns=["writer", "reader", "effect"],
-).assign(kept=[True, True, True, True, False])  # fmt: skip
+).assign(kept=[True, True, True, True, False])
 
 
 def test_a_diagram_is_made_from_the_tables_alone():
     found = diagrams.strongest(EDGES, 10)
-    assert [(e["writer"], e["node"]) for e in found] == [("m1", "logits"), ("input", "a0.h0"), ("a0.h0", "m1")]  # fmt: skip
+    assert [(e["writer"], e["node"]) for e in found] == [("m1", "logits"), ("input", "a0.h0"), ("a0.h0", "m1")]
     assert sorted(found[1]["parts"]) == ["q", "v"] and found[1]["effect"] == -9.0
     colours = {"x": "#E69F00", "y": "#56B4E9", "z": "#009E73"}
     members = {"a0.h0": ["x", "y"], "m1": ["x", "y", "z"]}
-    graph = diagrams.draw("T & <x>", {"x": EDGES}, members, colours, {t: f"<{t}>" for t in colours}, 10)  # fmt: skip
+    graph = diagrams.draw("T & <x>", {"x": EDGES}, members, colours, {t: f"<{t}>" for t in colours}, 10)
     text = graph.source
     assert f'fillcolor="{diagrams.fill(["x", "y"], colours)}"' in text and "&lt;x&gt;" in text
     assert "headlabel=qv" in text and f'color="{diagrams.HARMS}"' in text
     assert "a0.h0 -> logits" not in text and '"a0.h0" -> logits' not in text
-    both = diagrams.joined({"x": diagrams.strongest(EDGES, 9), "y": diagrams.strongest(EDGES[:2], 9)})  # fmt: skip
+    both = diagrams.joined({"x": diagrams.strongest(EDGES, 9), "y": diagrams.strongest(EDGES[:2], 9)})
     assert both["input", "a0.h0"][1] == ["x", "y"] and both["m1", "logits"][1] == ["x"]
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 def test_a_diagram_fits_the_width_of_a_page(tmp_path):
     colours = {"x": "#E69F00"}
-    rows = [("input", f"a0.h{n}.v", -1.0) for n in range(40)] + [(f"a0.h{n}", "logits", -2.0) for n in range(40)]  # fmt: skip
+    rows = [("input", f"a0.h{n}.v", -1.0) for n in range(40)] + [(f"a0.h{n}", "logits", -2.0) for n in range(40)]
     edges = pd.DataFrame(rows, columns=["writer", "reader", "effect"]).assign(kept=True)
     graph = diagrams.draw("wide", {"x": edges}, {}, colours, {"x": "X"}, 100)
     for kind in ("svg", "pdf"):

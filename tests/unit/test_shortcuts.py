@@ -51,8 +51,7 @@ def test_layers_below_are_not_run_and_come_back_whatever_happens(model, batch):
     before = list(shortcuts.layer_list(model))
     ran = []
     handles = [
-        block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
-        for layer, block in enumerate(before)
+        block.register_forward_hook(lambda *_, layer=layer: ran.append(layer)) for layer, block in enumerate(before)
     ]
     with pytest.raises(KeyError), shortcuts.starting(model, (2, base.streams[2])):
         models.logits(model, batch.clean)
@@ -91,9 +90,7 @@ def test_a_model_spread_over_the_devices_there_are_gives_the_same_scores(batch):
     from support import MODELS
 
     found = [
-        attribution.score(
-            models.load(MODELS / "tiny-gpt2-medium", device, threads=1), batch, "atp", METRIC
-        )
+        attribution.score(models.load(MODELS / "tiny-gpt2-medium", device, threads=1), batch, "atp", METRIC)
         for device in ("cpu", "spread")
     ]
     close(found[1].cpu(), found[0], rtol=1e-4, atol=1e-4)

@@ -14,7 +14,7 @@ SOURCES = {
     "gguf": {"path": "/models/a.gguf"},
     "hub": {"hub": "me/a", "revision": "main"},
     "package": {"package": "a", "version": "1", "file": "a/a.gguf", "sha256": HASH},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -90,8 +90,8 @@ def no_gguf(path):
         ({}, cut_in_the_header, ["damaged or cut off"]),
         ({}, no_gguf, ["not a GGUF file"]),
     ],
-)  # fmt: skip
-def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_read(tmp_path, keys, spoil, words):  # fmt: skip
+)
+def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_read(tmp_path, keys, spoil, words):
     path = tmp_path / "a.gguf"
     gguf_files.write(path, **keys)
     if spoil:
@@ -119,7 +119,7 @@ def test_what_is_known_of_gguf_files_is_what_the_installed_libraries_know():
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     # As transformers spells them where that differs from the files.
-    spelled = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "minimax_m2": "minimax-m2"}  # fmt: skip
+    spelled = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "minimax_m2": "minimax-m2"}
     theirs = {spelled.get(n, n) for n in (*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_CONFIG_ARCHS)}
     ours = {*gguf_header.ARCHITECTURES, *gguf_header.NOT_STUDIED}
     assert ours - {"t5encoder"} == theirs - {"general", "tokenizer"}
@@ -128,5 +128,5 @@ def test_what_is_known_of_gguf_files_is_what_the_installed_libraries_know():
     kinds = gguf.GGMLQuantizationType
     known = {*_type_traits, kinds.F32, kinds.F16}
     assert {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known} == gguf_header.TYPES
-    names = {k.value: k.name.removeprefix("MOSTLY_").removeprefix("ALL_") for k in gguf.LlamaFileType}  # fmt: skip
+    names = {k.value: k.name.removeprefix("MOSTLY_").removeprefix("ALL_") for k in gguf.LlamaFileType}
     assert all(names[number] == name for number, name in gguf_header.FILE_TYPES.items())

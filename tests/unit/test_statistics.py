@@ -11,10 +11,7 @@ def test_mcnemar_equals_swapping_every_pair():
     for _ in range(20):
         a, b = rng.random((2, 10)) < [[0.3], [0.7]]
         d = (a.astype(int) - b)[a != b]
-        flips = [
-            abs(sum(s * x for s, x in zip(signs, d, strict=True)))
-            for signs in product([1, -1], repeat=len(d))
-        ]
+        flips = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in product([1, -1], repeat=len(d))]
         slow = np.mean([value >= abs(d.sum()) for value in flips])
         assert statistics.mcnemar(a, b) == pytest.approx(slow)
     assert statistics.mcnemar(a, a) == 1.0
@@ -88,9 +85,8 @@ def test_an_interval_is_bca_at_the_expanded_level():
     values = np.random.default_rng(1).exponential(size=20)
     level = 1 - 2 * stats.norm.sf(stats.t.ppf(0.975, 19) * np.sqrt(20 / 19))
     theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=9999, confidence_level=level, method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+        (values,), np.mean, n_resamples=9999, confidence_level=level, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
     assert statistics.mean_interval(values, 9999, 0) == pytest.approx(tuple(theirs), rel=0.01)
 
 
@@ -140,13 +136,20 @@ def effects_table(circuit_shift, seed=0, controls=99, n=40):
         shift = rng.normal(-1, 0.5) + (circuit_shift if control is None else 0)
         rows.append((name, control, "remove", rows[0][3] + shift + rng.normal(0, 0.3, n)))
     frames = [
-        pd.DataFrame({
-            "circuit": None if circuit == "none" else circuit, "control": control,
-            "direction": direction, "replacement": "corrupt", "example": np.arange(n),
-            "metric": metric, "correct": metric > 0, "kl": 0.1,
-        })
+        pd.DataFrame(
+            {
+                "circuit": None if circuit == "none" else circuit,
+                "control": control,
+                "direction": direction,
+                "replacement": "corrupt",
+                "example": np.arange(n),
+                "metric": metric,
+                "correct": metric > 0,
+                "kl": 0.1,
+            }
+        )
         for circuit, control, direction, metric in rows
-    ]  # fmt: skip
+    ]
     frame = pd.concat(frames, ignore_index=True)
     frame["control"] = frame["control"].astype("Int32")
     return frame
@@ -160,9 +163,7 @@ def test_a_circuit_that_matters_is_told_from_one_that_does_not():
     assert strong["p_rank"] == 1 / 100 and strong["p_permutation"] < 0.02
     assert strong["effect_high"] < strong["control_low"] and strong["lift"] < 0
     ranks = [
-        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))[
-            "p_rank"
-        ]
+        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))["p_rank"]
         for seed in range(60)
     ]
     assert stats.kstest(ranks, "uniform").pvalue > 0.001
@@ -200,11 +201,13 @@ def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
     import pandas as pd
 
     shared = {"kind": "shared", "top_k": 2.0, "k": 2, "control": None}
-    table = pd.DataFrame([
-        shared | {"threshold": 100.0, "circuit": "empty", "components": [], "problem": None},
-        shared | {"threshold": 90.0, "circuit": "d", "components": ["m0"], "problem": "pool"},
-        shared | {"threshold": 50.0, "circuit": "c", "components": ["a0.h0"], "problem": None},
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            shared | {"threshold": 100.0, "circuit": "empty", "components": [], "problem": None},
+            shared | {"threshold": 90.0, "circuit": "d", "components": ["m0"], "problem": "pool"},
+            shared | {"threshold": 50.0, "circuit": "c", "components": ["a0.h0"], "problem": None},
+        ]
+    )
     rows = testing.tests_table(effects_table(-4), table, CFG, ("x",))
     assert rows[0]["p_rank"] is None and rows[0]["effect"] is None and rows[2]["p_rank"] == 0.01
     assert "no component is shared" in rows[0]["problem"] and rows[1]["problem"] == "pool"
@@ -223,10 +226,7 @@ def test_a_circuit_is_not_ranked_against_itself():
     effects.loc[circuit, "metric"] = effects.loc[mine, "metric"].to_numpy()
     row = {"top_k": 1.0, "k": 1, "threshold": 50.0, "problem": None}
     shared = row | {"kind": "shared", "circuit": "c", "control": None, "components": ["a0.h4"]}
-    sets = [
-        row | {"kind": "random", "circuit": "1 head", "control": n, "components": [f"a0.h{n}"]}
-        for n in range(9)
-    ]
+    sets = [row | {"kind": "random", "circuit": "1 head", "control": n, "components": [f"a0.h{n}"]} for n in range(9)]
     found = testing.tests_table(effects, pd.DataFrame([shared, *sets]), CFG, ("x",))[0]
     assert found["n_random"] == 8 and found["p_rank"] == pytest.approx(1 / 9)
 

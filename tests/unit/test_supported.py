@@ -31,14 +31,16 @@ def folder_with(tmp_path, **config):
         ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, ["encoder-decoder"]),
         ({"model_type": "mamba", "architectures": ["MambaForCausalLM"]}, ["neither attention nor MLP"]),
         ({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"]}, ["latent"]),
-        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]},
-         ["LlamaForSequenceClassification", "ForCausalLM"]),
+        (
+            {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]},
+            ["LlamaForSequenceClassification", "ForCausalLM"],
+        ),
         ({"model_type": "qwen2", "architectures": ["Qwen2ForRewardModel"]}, ["Qwen2ForRewardModel"]),
         ({"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}, ["images"]),
         ({"model_type": "falcon", "new_decoder_architecture": True}, ["Falcon 40B"]),
         ({"model_type": "phi", "qk_layernorm": True}, ["qk_layernorm"]),
     ],
-)  # fmt: skip
+)
 def test_a_model_that_no_study_can_treat_is_refused(config, parts, tmp_path):
     said = families.unsupported(folder_with(tmp_path, **config))
     assert all(part in said for part in parts), said
@@ -53,7 +55,7 @@ def test_a_model_that_no_study_can_treat_is_refused(config, parts, tmp_path):
         ({"model_type": "bloom"}, "edges"),
         ({"model_type": "mixtral"}, "weights"),
     ],
-)  # fmt: skip
+)
 def test_a_study_that_cannot_treat_a_model_refuses_it_and_the_others_do_not(config, use, tmp_path):
     folder = folder_with(tmp_path, **config)
     assert families.unsupported(folder) is None
@@ -84,7 +86,7 @@ def test_no_shipped_model_is_refused():
         ("mixtral", {"methods": ["atp"]}, weights),
     ],
 )
-def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, check, tmp_path, monkeypatch):  # fmt: skip
+def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, check, tmp_path, monkeypatch):
     monkeypatch.chdir(PROJECT)
     tiny_families.build(name, tmp_path)
 
@@ -101,7 +103,9 @@ def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, chec
         if check is not None:
             check.check(config, (PROJECT, tmp_path))
 
-    with pytest.raises(checks.ConfigError, match=rf"model_sources\.mine\.path: mine is of the type {name}.*docs/models\.md"):  # fmt: skip
+    with pytest.raises(
+        checks.ConfigError, match=rf"model_sources\.mine\.path: mine is of the type {name}.*docs/models\.md"
+    ):
         run(change)
     if check is None:
         run({"methods": ["atp", "patching"]})
@@ -111,5 +115,7 @@ def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, chec
 
 def test_it_is_read_without_torch():
     code = "import sys; from circuit_reuse import families; assert not {'torch', 'numpy'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PROJECT / "workflow" / "scripts")}, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(PROJECT / "workflow" / "scripts")}, check=False
+    )
     assert done.returncode == 0

@@ -35,23 +35,34 @@ def test_another_table_is_not_read_by_mistake(tmp_path):
 def test_json_has_null_and_never_nan(tmp_path):
     value = summary.finite({"a": float("nan"), "b": [pd.NA, 1.5], "c": {"d": float("inf")}})
     summary.write_json(tmp_path / "x.json", value)
-    assert json.loads((tmp_path / "x.json").read_text()) == {
-        "a": None,
-        "b": [None, 1.5],
-        "c": {"d": None},
-    }
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
 
 
 def test_one_circuit_at_two_thresholds_is_one_hypothesis():
-    base = {"model": "m", "task": "t", "method": "x", "top_k": 4.0, "circuit_size": 1, "effect": -1.0,
-            "effect_low": -2.0, "effect_high": 0.0, "control_effect": 0.0, "lift": 0.0, "n_examples": 9,
-            "split": "held_out", "p_mcnemar": 0.04, "p_permutation": 0.04}  # fmt: skip
-    tests = pd.DataFrame([
-        base | {"threshold": 50.0, "circuit": "a", "p_rank": 0.01},
-        base | {"threshold": 75.0, "circuit": "a", "p_rank": 0.01},
-        base | {"threshold": 100.0, "circuit": "b", "p_rank": 0.03},
-        base | {"threshold": 99.0, "circuit": "empty", "p_rank": None},
-    ])  # fmt: skip
+    base = {
+        "model": "m",
+        "task": "t",
+        "method": "x",
+        "top_k": 4.0,
+        "circuit_size": 1,
+        "effect": -1.0,
+        "effect_low": -2.0,
+        "effect_high": 0.0,
+        "control_effect": 0.0,
+        "lift": 0.0,
+        "n_examples": 9,
+        "split": "held_out",
+        "p_mcnemar": 0.04,
+        "p_permutation": 0.04,
+    }
+    tests = pd.DataFrame(
+        [
+            base | {"threshold": 50.0, "circuit": "a", "p_rank": 0.01},
+            base | {"threshold": 75.0, "circuit": "a", "p_rank": 0.01},
+            base | {"threshold": 100.0, "circuit": "b", "p_rank": 0.03},
+            base | {"threshold": 99.0, "circuit": "empty", "p_rank": None},
+        ]
+    )
     reuse = tests[["model", "task", "method", "top_k", "threshold"]].assign(
         reuse=1.0, reuse_null=0.0, p_reuse=0.01, p_reuse_other=None
     )
@@ -64,12 +75,7 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
 
 def test_latex_escapes_what_names_may_hold():
     assert summary.escape("a_b & 50% #1 {x}~") == r"a\_b \& 50\% \#1 \{x\}\textasciitilde{}"
-    assert [summary.p_text(p) for p in (None, 0.5, 0.0123, 0.0001)] == [
-        "--",
-        "0.50",
-        "0.01",
-        r"$<$0.001",
-    ]
+    assert [summary.p_text(p) for p in (None, 0.5, 0.0123, 0.0001)] == ["--", "0.50", "0.01", r"$<$0.001"]
 
 
 def test_a_flipped_bit_or_a_cut_is_never_read_as_data(tmp_path):
@@ -87,9 +93,7 @@ def test_a_flipped_bit_or_a_cut_is_never_read_as_data(tmp_path):
         except ValueError:
             told += 1
             continue
-        pd.testing.assert_frame_equal(
-            read.astype({"component": str}), good.astype({"component": str})
-        )
+        pd.testing.assert_frame_equal(read.astype({"component": str}), good.astype({"component": str}))
     assert told > 200
     for length in (0, 4, len(content) // 2, len(content) - 1):
         changed.write_bytes(content[:length])

@@ -22,10 +22,13 @@ def model(seed, shared=0.0, names=NAMES):
 
 def of(base, rng, names):
     profile = {
-        task: {f: value * scale + rng.normal(0, 0.02, len(names)) for f, scale in (("zero", 1), ("mean", 0.8), ("at end", 0.5))}
+        task: {
+            f: value * scale + rng.normal(0, 0.02, len(names))
+            for f, scale in (("zero", 1), ("mean", 0.8), ("at end", 0.5))
+        }
         for task, value in base.items()
-    }  # fmt: skip
-    effects = {task: np.abs(value + rng.normal(0, 0.02, len(names))) for task, value in base.items()}  # fmt: skip
+    }
+    effects = {task: np.abs(value + rng.normal(0, 0.02, len(names))) for task, value in base.items()}
     return {"profile": profile, "effects": effects, "names": names, "base": base}
 
 
@@ -52,7 +55,7 @@ def test_shuffled_heads_are_found_by_function_and_not_by_index():
 def test_the_other_task_tells_nothing_where_tasks_are_independent():
     p_values = []
     for seed in range(60):
-        rows = transfer.transfer(model(seed), model(seed + 500), TASKS, CFG | {"draws": 19}, (seed,))  # fmt: skip
+        rows = transfer.transfer(model(seed), model(seed + 500), TASKS, CFG | {"draws": 19}, (seed,))
         p_values += [row["p_rank"] for row in rows if row["rule"] in ("index", "other_task")]
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
 
@@ -61,7 +64,7 @@ def test_nearness_of_profiles_by_chance_is_not_significant():
     """Both models have strong heads in each task, but not the same heads in both."""
     p_values = []
     for seed in range(60):
-        rows = transfer.transfer(model(seed), model(seed + 500), TASKS, CFG | {"draws": 19}, (seed,))  # fmt: skip
+        rows = transfer.transfer(model(seed), model(seed + 500), TASKS, CFG | {"draws": 19}, (seed,))
         p_values += [row["p_distance"] for row in rows if "p_distance" in row]
     assert np.mean(np.array(p_values) <= 0.05) < 0.17
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.13)
@@ -71,7 +74,9 @@ def test_strength_alone_finds_heads_that_are_strong_in_general_and_profiles_add_
     """Where heads differ in nothing but how strong they are, the rules must not differ either."""
     ranks = {"strength": [], "other_task": []}
     for seed in range(20):
-        rows = transfer.transfer(model(seed, shared=1.0), model(seed + 500, shared=1.0), TASKS, CFG | {"draws": 19}, (seed,))  # fmt: skip
+        rows = transfer.transfer(
+            model(seed, shared=1.0), model(seed + 500, shared=1.0), TASKS, CFG | {"draws": 19}, (seed,)
+        )
         for rule in ranks:
             ranks[rule].append(by_rule(rows)[rule]["mean_fractional_rank"])
     assert np.mean(ranks["strength"]) < 0.25

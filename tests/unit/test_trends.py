@@ -26,7 +26,7 @@ def test_the_published_selection_by_hand():
     # Kept: heads 0, 1 of the first task, 2, 5 of the second; the rest of each is 0.
     expected = stats.pearsonr([-3, -2, 0, 0], [0, 0, -5, -3]).statistic
     assert trends.selected(first, second, 2) == pytest.approx(expected)
-    assert trends.selected(first, second, 6) == pytest.approx(stats.pearsonr(first, second).statistic)  # fmt: skip
+    assert trends.selected(first, second, 6) == pytest.approx(stats.pearsonr(first, second).statistic)
 
 
 def test_selection_alone_makes_independent_tasks_look_opposed():
@@ -45,7 +45,9 @@ def test_permutation_p_values_are_uniform_for_independent_tasks(rule):
         first, second = rng.exponential(size=(2, 24))
         order = trends.permutations(np.zeros(24), 199, rng)
         if rule == "plain":
-            found.append(trends.two_sided(float(trends.pearson(first, second)), trends.pearson(first[None], second[order])))  # fmt: skip
+            found.append(
+                trends.two_sided(float(trends.pearson(first, second)), trends.pearson(first[None], second[order]))
+            )
         else:
             null = trends.selected(np.broadcast_to(first, order.shape), second[order], 6)
             found.append(trends.two_sided(float(trends.selected(first, second, 6)), null))
@@ -89,7 +91,7 @@ def test_a_fit_is_that_of_scipy_and_its_band_holds_the_line():
     assert held / 400 == pytest.approx(0.95, abs=0.03)
 
 
-@pytest.mark.parametrize(("sizes", "word"), [([], "no size"), ([1e5], "one size"), ([1e5, 1e6], "2 sizes")])  # fmt: skip
+@pytest.mark.parametrize(("sizes", "word"), [([], "no size"), ([1e5], "one size"), ([1e5, 1e6], "2 sizes")])
 def test_too_few_sizes_are_refused_with_the_reason(sizes, word):
     line, problem = fits.fit(sizes, [0.1] * len(sizes))
     assert line is None and problem.startswith(word) and "3" in problem
@@ -97,10 +99,17 @@ def test_too_few_sizes_are_refused_with_the_reason(sizes, word):
 
 def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
     models = pd.DataFrame(
-        {"model": list("abcd"), "family": "f", "parameters": [1e5, 2e5, 4e5, 8e5],
-         "able": [True, True, True, False], "correlation": [0.1, 0.2, 0.35, 9.0],
-         "spearman": [0.1, 0.2, 0.3, 9.0], "strong": [1, 2, 3, 4], "strong_share": [0.1, 0.2, 0.3, 0.4]}
-    )  # fmt: skip
+        {
+            "model": list("abcd"),
+            "family": "f",
+            "parameters": [1e5, 2e5, 4e5, 8e5],
+            "able": [True, True, True, False],
+            "correlation": [0.1, 0.2, 0.35, 9.0],
+            "spearman": [0.1, 0.2, 0.3, 9.0],
+            "strong": [1, 2, 3, 4],
+            "strong_share": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
     rows = {row["measure"]: row for row in fits.fits(models)}
     assert rows["correlation"]["left_out"] == "d" and rows["correlation"]["sizes"] == 3
     assert rows["correlation"]["slope"] < 1 and rows["correlation"]["p_value"] is not None

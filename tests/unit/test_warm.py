@@ -52,16 +52,20 @@ def worker():
 def request(folder, what):
     (folder / "adapter.py").write_text(ADAPTER)
     return {
-        "script": str(folder / "adapter.py"), "rule": "adapter", "input": {}, "params": {"what": what},
-        "output": {"file": str(folder / "out")}, "wildcards": {}, "threads": 1, "log": str(folder / "log"),
-    }  # fmt: skip
+        "script": str(folder / "adapter.py"),
+        "rule": "adapter",
+        "input": {},
+        "params": {"what": what},
+        "output": {"file": str(folder / "out")},
+        "wildcards": {},
+        "threads": 1,
+        "log": str(folder / "log"),
+    }
 
 
 def client(folder, what, **options):
     command = [sys.executable, "-c", CLIENT, str(SCRIPTS), json.dumps(request(folder, what))]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 @pytest.mark.parametrize("is_warm", [True, False])

@@ -40,11 +40,14 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
         ({"masks__files": {"tiny-gpt2-medium": {"ioi": "a.parquet"}}}, ["'ioi' is not in weights.tasks"]),
         ({"masks__files": {"tiny-gpt2-medium": {"digits": "a.parquet"}}}, ["there is no file a.parquet"]),
         ({"masks__files": {"tiny-gpt2-medium": {"digits": "../../a.parquet"}}}, ["there is no file", "a.parquet"]),
-        ({"masks__files": {"tiny-gpt2-medium": {"digits": "results/tiny-gpt2-medium/weights/digits/masks.parquet"}}}, ["copy it elsewhere"]),
+        (
+            {"masks__files": {"tiny-gpt2-medium": {"digits": "results/tiny-gpt2-medium/weights/digits/masks.parquet"}}},
+            ["copy it elsewhere"],
+        ),
         ({"sweep__controls": ["random", "quantile"]}, ["'random'", "non_circuit, matrix, quantile"]),
         ({"examples": 8}, ["weights.examples"]),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told(monkeypatch, changes, words):
     with pytest.raises(checks.ConfigError) as problem:
         check(monkeypatch, **changes)
@@ -53,11 +56,22 @@ def test_a_mistake_is_told(monkeypatch, changes, words):
 
 def test_a_mask_of_other_weights_is_told(monkeypatch, tmp_path):
     file = PROJECT / "config" / "of_another_model.parquet"
-    row = {"coefficient": None, "layer": 0, "location": "q", "channel": 0, "node": "0.q.0", "tau": None,
-           "active": True, "chosen": True, "mask": pools.mask_hash("other", ["0.q.0"])}  # fmt: skip
+    row = {
+        "coefficient": None,
+        "layer": 0,
+        "location": "q",
+        "channel": 0,
+        "node": "0.q.0",
+        "tau": None,
+        "active": True,
+        "chosen": True,
+        "mask": pools.mask_hash("other", ["0.q.0"]),
+    }
     tables.write(file, schemas.MASKS, [row], model="other")
     try:
-        with pytest.raises(checks.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"):  # fmt: skip
-            check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": "config/of_another_model.parquet"}})  # fmt: skip
+        with pytest.raises(
+            checks.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"
+        ):
+            check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": "config/of_another_model.parquet"}})
     finally:
         file.unlink()

@@ -55,7 +55,7 @@ def entry(plain, weights, row, column):
     """Where the plain model holds a weight: the parameter with this row, or this column, of numbers."""
     wanted = weights[row]
     for parameter in plain.model.parameters():
-        for turned, matrix in ((False, parameter.data), (True, parameter.data.T if parameter.ndim == 2 else None)):  # fmt: skip
+        for turned, matrix in ((False, parameter.data), (True, parameter.data.T if parameter.ndim == 2 else None)):
             if parameter.ndim != 2 or matrix.shape[1] != len(wanted):
                 continue
             found = (matrix == wanted).all(1).nonzero()
@@ -79,9 +79,7 @@ def test_weights_that_are_taken_out_are_those_at_zero_in_the_plain_model(family)
             places = rng.choice(matrix.size, count, replace=False)
             chosen.append(matrix.start + places)
             ends = zip(*np.divmod(places, matrix.shape[1]), strict=True)
-            with at_zero(
-                [entry(plain, matrix.weight(), int(row), int(column)) for row, column in ends]
-            ):
+            with at_zero([entry(plain, matrix.weight(), int(row), int(column)) for row, column in ends]):
                 expected.append(plain.run(batch.clean)[0])
     found = matrices.run(model, batch.clean, chosen)
     for one, other in zip(found, expected, strict=True):
@@ -111,7 +109,7 @@ def test_a_channel_of_a_query_key_or_value_at_zero_is_its_row_at_zero_in_the_pla
         with at_zero(places):
             expected.append(plain.run(batch.clean)[0])
     zeros = torch.zeros(nodes.total(model))
-    for one, other in zip(nodes.run(model, batch.clean, torch.stack(states), zeros), expected, strict=True):  # fmt: skip
+    for one, other in zip(nodes.run(model, batch.clean, torch.stack(states), zeros), expected, strict=True):
         close(one, other)
 
 
@@ -124,13 +122,11 @@ def test_a_shared_value_is_read_by_the_output_weights_of_every_head_of_its_group
     output = next(m for m in matrices.matrices(model) if (m.layer, m.name) == (LAYER, "o"))
     columns = np.flatnonzero(output.inputs == node)
     assert len(columns) == HEADS // plain.numbers["v"]
-    numbers = (
-        output.start + np.arange(output.shape[0])[:, None] * output.shape[1] + columns
-    ).ravel()
+    numbers = (output.start + np.arange(output.shape[0])[:, None] * output.shape[1] + columns).ravel()
     state = torch.zeros(1, nodes.total(model), dtype=torch.uint8)
     state[0, node] = nodes.REPLACED
     zeros = torch.zeros(nodes.total(model))
-    close(matrices.run(model, batch.clean, [numbers])[0], nodes.run(model, batch.clean, state, zeros)[0])  # fmt: skip
+    close(matrices.run(model, batch.clean, [numbers])[0], nodes.run(model, batch.clean, state, zeros)[0])
 
 
 def test_nodes_and_weights_are_those_of_the_shape(family):
@@ -139,7 +135,7 @@ def test_nodes_and_weights_are_those_of_the_shape(family):
     found = [matrix for matrix in matrices.matrices(model) if matrix.layer == 0]
     size = {matrix.name: matrix.shape for matrix in found}
     wide = {part: plain.numbers[part] * space.d_head for part in "qkv"}
-    assert {part: size[part] for part in "qkv"} == {part: (wide[part], space.d_model) for part in "qkv"}  # fmt: skip
+    assert {part: size[part] for part in "qkv"} == {part: (wide[part], space.d_model) for part in "qkv"}
     assert size["o"] == (space.d_model, wide["q"])
     assert len(nodes.sites(model)) == 8 * LAYERS
     # Each parameter of the layers but norms and biases is in one matrix, once.

@@ -6,16 +6,7 @@ import planted_weights
 import pytest
 import torch
 from circuit_reuse import batching, fingerprint, interventions, models, tables
-from circuit_reuse.weights import (
-    files,
-    mask_stage,
-    masks,
-    node_stage,
-    nodes,
-    outcomes,
-    pools,
-    schemas,
-)
+from circuit_reuse.weights import files, mask_stage, masks, node_stage, nodes, outcomes, pools, schemas
 from support import MODELS, examples_for
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
@@ -39,10 +30,7 @@ def test_losses_are_those_of_the_definition():
     assert found[1, 0].item() == pytest.approx(-np.log(np.exp(2) / np.exp([1, 2, 0.5]).sum()))
     binary = outcomes.losses(last, answer, distractor, "binary")
     assert binary[0, 1].item() == pytest.approx(np.log1p(np.exp(-3)))
-    assert (
-        outcomes.loss_kind("preferred") == "binary"
-        and outcomes.loss_kind("top1") == "cross_entropy"
-    )
+    assert outcomes.loss_kind("preferred") == "binary" and outcomes.loss_kind("top1") == "cross_entropy"
 
 
 def test_sites_are_masked_where_they_say(model, batch):
@@ -50,7 +38,7 @@ def test_sites_are_masked_where_they_say(model, batch):
     everything = torch.ones(1, nodes.total(model))
     zeros = torch.zeros(nodes.total(model))
     whole = models.logits(model, batch.clean)
-    torch.testing.assert_close(nodes.masked(model, batch.clean, everything, zeros)[0], whole, rtol=1e-4, atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(nodes.masked(model, batch.clean, everything, zeros)[0], whole, rtol=1e-4, atol=1e-4)
     _, clean = interventions.run(model, batch.clean)
     instead = clean.like(torch.zeros_like)
     sites = {(site.layer, site.location): site for site in nodes.sites(model)}
@@ -58,14 +46,14 @@ def test_sites_are_masked_where_they_say(model, batch):
         out, attended = sites[layer, "mlp_out"], sites[layer, "attn_out"]
         mask = everything.clone()
         mask[:, out.part] = 0
-        expected = interventions.replace(model, interventions.Base(batch.clean), [[f"m{layer}"]], instead)  # fmt: skip
-        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, zeros)[0], expected, rtol=1e-4, atol=1e-4)  # fmt: skip
+        expected = interventions.replace(model, interventions.Base(batch.clean), [[f"m{layer}"]], instead)
+        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, zeros)[0], expected, rtol=1e-4, atol=1e-4)
         mask, bias = everything.clone(), zeros.clone()
         mask[:, attended.part] = 0
         bias[attended.part] = model.bridge.blocks[layer].attn.o.original_component.bias
         heads = [f"a{layer}.h{head}" for head in range(model.space.heads)]
         expected = interventions.replace(model, interventions.Base(batch.clean), [heads], instead)
-        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, bias)[0], expected, rtol=1e-4, atol=1e-4)  # fmt: skip
+        torch.testing.assert_close(nodes.masked(model, batch.clean, mask, bias)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_every_site_reaches_the_logits(model, batch):
@@ -84,7 +72,7 @@ def test_states_are_masks_and_unpruned_values_are_the_untouched_run(model, batch
     mean = nodes.moments(model, [batch.clean])[0]
     soft = nodes.masked(model, batch.clean, kept.float(), mean)
     states = torch.where(kept, nodes.OWN, nodes.REPLACED)
-    torch.testing.assert_close(nodes.run(model, batch.clean, states, mean), soft, rtol=1e-4, atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(nodes.run(model, batch.clean, states, mean), soft, rtol=1e-4, atol=1e-4)
     unpruned = nodes.values(model, batch.clean)
     put_in = torch.full((1, nodes.total(model)), nodes.UNPRUNED)
     last = nodes.run(model, batch.clean, put_in, mean, unpruned)[0]
@@ -94,7 +82,9 @@ def test_states_are_masks_and_unpruned_values_are_the_untouched_run(model, batch
     final = [s for s in nodes.sites(model) if s.layer == model.space.layers - 1]
     for site in final:
         states[:, site.part] = nodes.UNPRUNED
-    assert not torch.allclose(nodes.run(model, batch.clean, states, mean, unpruned)[0], models.logits(model, batch.clean), atol=1e-2)  # fmt: skip
+    assert not torch.allclose(
+        nodes.run(model, batch.clean, states, mean, unpruned)[0], models.logits(model, batch.clean), atol=1e-2
+    )
 
 
 def test_means_are_over_all_positions(model, batch):
@@ -103,7 +93,7 @@ def test_means_are_over_all_positions(model, batch):
     with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, site.hook)):
         models.logits(model, batch.clean)
     expected = kept[site.hook].flatten(2).mean((0, 1))
-    torch.testing.assert_close(nodes.moments(model, [batch.clean])[0][site.part], expected, rtol=1e-4, atol=1e-5)  # fmt: skip
+    torch.testing.assert_close(nodes.moments(model, [batch.clean])[0][site.part], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +110,7 @@ def test_a_planted_mask_is_learned(planted):
 
     def train(*prices):
         settings = masks.Settings(prices, 300, 64, 0.02)
-        return masks.train(model, [batch], mean, "cross_entropy", settings, np.random.default_rng(0))  # fmt: skip
+        return masks.train(model, [batch], mean, "cross_entropy", settings, np.random.default_rng(0))
 
     tau, history = train(3e-3, 1e-2)
     assert ((train(1e-2)[0][0] >= 0) == (tau[1] >= 0)).float().mean() > 0.99
@@ -149,7 +139,7 @@ def test_a_mask_is_the_smallest_on_its_curve_that_reaches_the_target():
     assert loss[int(mask.sum())] <= 0.25 and 76 <= mask.sum() <= 80
     assert mask[: int(mask.sum())].all()
     assert all(row["loss"] > 0.25 for row in curve if row["nodes"] < mask.sum())
-    with pytest.raises(ValueError, match=r"no mask reaches the target loss of 0.000.*weights.masks.target"):  # fmt: skip
+    with pytest.raises(ValueError, match=r"no mask reaches the target loss of 0.000.*weights.masks.target"):
         masks.discretise(tau, loss_of, 0.0001)
 
 
@@ -179,11 +169,7 @@ class Planted:
 
         self.choosing = self.testing
 
-    runs, losses, all_nodes = (
-        mask_stage.Task.runs,
-        mask_stage.Task.losses,
-        mask_stage.Task.all_nodes,
-    )
+    runs, losses, all_nodes = (mask_stage.Task.runs, mask_stage.Task.losses, mask_stage.Task.all_nodes)
 
 
 def test_a_target_that_nothing_meets_asks_for_nothing(planted):
@@ -208,7 +194,11 @@ def test_ends_of_the_node_curves_meet(planted):
     cfg = {"points": 3, "trials": 2, "fractions": [0, 0.5, 1], "node_trials": 2}
     draws = lambda *names: np.random.default_rng(len(str(names)))  # noqa: E731
     layer = np.zeros(len(active), dtype=int)
-    plan = [*node_stage.fixed(active), *node_stage.interchanges(active, layer, cfg, draws), *node_stage.sweeps(active, cfg, draws)]  # fmt: skip
+    plan = [
+        *node_stage.fixed(active),
+        *node_stage.interchanges(active, layer, cfg, draws),
+        *node_stage.sweeps(active, cfg, draws),
+    ]
     loss = run_plan(job, plan)
     named = {}
     for (condition, where, trial, share, _, _), value in zip(plan, loss, strict=True):
@@ -217,10 +207,10 @@ def test_ends_of_the_node_curves_meet(planted):
     clean = named["clean", None, 0, 0.0]
     for trial in range(2):
         assert named["interchange", None, trial, 0] == pytest.approx(fixed["sufficiency"], abs=1e-5)
-        assert named["interchange", 0, trial, 1] == pytest.approx(named["interchange", None, trial, 1], abs=1e-5)  # fmt: skip
-        assert named["relaxation", None, trial, 0.0] == pytest.approx(fixed["sufficiency"], abs=1e-5)  # fmt: skip
+        assert named["interchange", 0, trial, 1] == pytest.approx(named["interchange", None, trial, 1], abs=1e-5)
+        assert named["relaxation", None, trial, 0.0] == pytest.approx(fixed["sufficiency"], abs=1e-5)
         assert named["relaxation", None, trial, 1.0] == pytest.approx(clean, abs=1e-5)
-        assert named["nodes_circuit", None, trial, 1.0] == pytest.approx(fixed["necessity"], abs=1e-5)  # fmt: skip
+        assert named["nodes_circuit", None, trial, 1.0] == pytest.approx(fixed["necessity"], abs=1e-5)
         assert named["nodes_all", None, trial, 0.0] == pytest.approx(clean, abs=1e-5)
     counts = {(c, s): n for c, _, _, s, n, _ in plan if c.startswith("nodes_")}
     assert counts["nodes_circuit", 1.0] == counts["nodes_all", 1.0] == active.sum()
@@ -244,7 +234,7 @@ def test_importance_is_exact_alone_and_integrated_gradients_sum_to_all(planted):
     run = [n for n, row in enumerate(some) if row["importance"] is not None]
     largest = sorted(range(len(rows)), key=lambda n: -abs(rows[n]["attribution"]))[:3]
     assert len(run) == 7 and set(largest) <= set(run)
-    assert [some[n]["importance"] for n in run] == pytest.approx([rows[n]["importance"] for n in run], abs=1e-5)  # fmt: skip
+    assert [some[n]["importance"] for n in run] == pytest.approx([rows[n]["importance"] for n in run], abs=1e-5)
 
 
 def test_unexplained_variance(planted):
@@ -256,34 +246,37 @@ def test_unexplained_variance(planted):
     active = everything.copy()
     sites = {site.location: site for site in nodes.sites(job.model)}
     active[sites["mlp_in"].part] = False
-    rows = {
-        row["location"]: row for row in node_stage.unexplained(job, active) if row["layer"] == 0
-    }
+    rows = {row["location"]: row for row in node_stage.unexplained(job, active) if row["layer"] == 0}
     assert rows["mlp_in"]["fvu"] is None and rows["mlp_in"]["nodes"] == 0
     full = torch.cat(nodes.values(job.model, job.testing[0].clean, whole=True), -1)
     states = torch.tensor(node_stage.state(active))
-    pruned = torch.cat(
-        nodes.values(job.model, job.testing[0].clean, states, job.replacement, True), -1
-    )
+    pruned = torch.cat(nodes.values(job.model, job.testing[0].clean, states, job.replacement, True), -1)
     part = sites["mlp_neuron"].part
     error = (full - pruned)[..., part].flatten(0, 1).double().square().mean(0)
     variance = full[..., part].flatten(0, 1).double().var(0, unbiased=False)
     varies = variance > 1e-9 * full[..., part].flatten(0, 1).double().square().mean(0)
     error, variance = error[varies], variance[varies]
     assert rows["mlp_neuron"]["fvu"] == pytest.approx(float((error / variance).mean()), rel=1e-4)
-    assert rows["mlp_neuron"]["pooled"] == pytest.approx(
-        float(error.sum() / variance.sum()), rel=1e-4
-    )
+    assert rows["mlp_neuron"]["pooled"] == pytest.approx(float(error.sum() / variance.sum()), rel=1e-4)
 
 
 def saved_mask(path, names, active, made_for, told=None):
     """A masks table."""
     kept = [name for name, on in zip(names, active, strict=True) if on]
     rows = [
-        {"coefficient": None, "layer": 0, "location": "q", "channel": 0, "node": name, "tau": None,
-         "active": bool(on), "chosen": True, "mask": told or pools.mask_hash(made_for, kept)}
+        {
+            "coefficient": None,
+            "layer": 0,
+            "location": "q",
+            "channel": 0,
+            "node": name,
+            "tau": None,
+            "active": bool(on),
+            "chosen": True,
+            "mask": told or pools.mask_hash(made_for, kept),
+        }
         for name, on in zip(names, active, strict=True)
-    ]  # fmt: skip
+    ]
     tables.write(path, schemas.MASKS, rows, model=made_for)
 
 
@@ -292,7 +285,7 @@ def test_a_mask_of_another_model_is_refused(tmp_path):
     saved_mask(path, names, [True, False, True], "here")
     active, _ = files.chosen(path, "here", names)
     assert list(active) == [True, False, True]
-    with pytest.raises(files.MaskFileError, match="made for the model with fingerprint here, not there"):  # fmt: skip
+    with pytest.raises(files.MaskFileError, match="made for the model with fingerprint here, not there"):
         files.chosen(path, "there", names)
     with pytest.raises(files.MaskFileError, match=r"has 3 nodes, from 0.q.0; the model has 2"):
         files.chosen(path, "here", names[1:])
@@ -325,11 +318,11 @@ def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
     from circuit_reuse.training.train import SIZES
     from circuit_reuse.weights import matrices
 
-    for name, share in (("tiny-gpt2-sparse", SIZES["sparse"]["density"]), ("tiny-gpt2-medium", 1.0)):  # fmt: skip
+    for name, share in (("tiny-gpt2-sparse", SIZES["sparse"]["density"]), ("tiny-gpt2-medium", 1.0)):
         model = models.load(MODELS / name, "cpu", threads=1)
         values = matrices.flat(model)
         assert (values != 0).mean() == pytest.approx(share, abs=0.005)
-    assert fingerprint.parameters(MODELS / "tiny-gpt2-sparse") == fingerprint.parameters(MODELS / "tiny-gpt2-medium")  # fmt: skip
+    assert fingerprint.parameters(MODELS / "tiny-gpt2-sparse") == fingerprint.parameters(MODELS / "tiny-gpt2-medium")
 
 
 def test_held_out_examples_are_of_few_lengths_and_those_of_a_length_in_their_order():

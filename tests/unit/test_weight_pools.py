@@ -49,8 +49,8 @@ def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
     for number in range(3):
         mine = matrix == number
         edges = np.quantile(own[mine], np.linspace(0, 1, 6)[1:-1])
-        assert (np.searchsorted(edges, own[mine], "right") == np.searchsorted(edges, other[mine], "right")).all()  # fmt: skip
-        assert other[mine].min() >= 0.95 * own[mine].min() and other[mine].max() <= 1.05 * own[mine].max()  # fmt: skip
+        assert (np.searchsorted(edges, own[mine], "right") == np.searchsorted(edges, other[mine], "right")).all()
+        assert other[mine].min() >= 0.95 * own[mine].min() and other[mine].max() <= 1.05 * own[mine].max()
 
 
 def test_layers_and_windows_match_as_they_say():
@@ -107,7 +107,7 @@ def test_a_random_mask_has_as_many_nodes_of_each_site_and_degree():
     active, sites = rng.random(120) < 0.3, [slice(0, 40), slice(40, 50), slice(50, 120)]
     degrees = rng.integers(0, 9, 120)
     stratum = pools.strata(sites, degrees)
-    assert len(set(stratum)) > 6 and all(set(stratum[a]).isdisjoint(stratum[b]) for a, b in pairwise(sites))  # fmt: skip
+    assert len(set(stratum)) > 6 and all(set(stratum[a]).isdisjoint(stratum[b]) for a, b in pairwise(sites))
     # Where all degrees are equal, as in a dense model, a site is one stratum.
     assert len(set(pools.strata(sites, np.full(120, 7)))) == 3
     masks = [pools.random_mask(active, stratum, np.random.default_rng(seed)) for seed in range(200)]
@@ -125,18 +125,28 @@ def test_the_most_active_nodes_are_those_of_largest_activity():
 
 
 def test_a_hash_tells_masks_and_models_apart():
-    assert len({pools.mask_hash("a", ["0.q.1"]), pools.mask_hash("b", ["0.q.1"]), pools.mask_hash("a", ["0.q.2"])}) == 3  # fmt: skip
+    assert len({pools.mask_hash("a", ["0.q.1"]), pools.mask_hash("b", ["0.q.1"]), pools.mask_hash("a", ["0.q.2"])}) == 3
 
 
 def rows(condition, losses):
     """Rows of the sweep table: losses [trial][share], equal for three examples."""
     return pd.DataFrame(
         [
-            {"condition": condition, "trial": trial, "share": share / max(1, len(curve) - 1), "count": 10 * share,
-             "example": example, "loss": loss + 0.01 * example, "metric": 0.0, "correct": True}
-            for trial, curve in enumerate(losses) for share, loss in enumerate(curve) for example in range(3)
+            {
+                "condition": condition,
+                "trial": trial,
+                "share": share / max(1, len(curve) - 1),
+                "count": 10 * share,
+                "example": example,
+                "loss": loss + 0.01 * example,
+                "metric": 0.0,
+                "correct": True,
+            }
+            for trial, curve in enumerate(losses)
+            for share, loss in enumerate(curve)
+            for example in range(3)
         ]
-    )  # fmt: skip
+    )
 
 
 def test_an_area_is_the_mean_loss_over_the_shares():
@@ -150,7 +160,12 @@ def test_areas_are_compared_by_exchanging_trials():
     assert measures.trials_p([1], [2], 9999, 0) is None
 
 
-SHOWN, ABSENT, OPEN, LESS = {"q": 0.01, "low": 0.4, "high": 0.9}, {"q": 0.5, "low": -0.05, "high": 0.05}, {"q": 0.5, "low": -0.5, "high": 2}, {"q": 1.0, "low": -2, "high": -1}  # fmt: skip
+SHOWN, ABSENT, OPEN, LESS = (
+    {"q": 0.01, "low": 0.4, "high": 0.9},
+    {"q": 0.5, "low": -0.05, "high": 0.05},
+    {"q": 0.5, "low": -0.5, "high": 2},
+    {"q": 1.0, "low": -2, "high": -1},
+)
 
 
 def reads(any_, matched, size):
@@ -175,20 +190,17 @@ def test_what_was_not_shown_is_not_shown_to_be_absent():
 
 
 def test_the_results_have_the_keys_of_the_study_and_its_numbers():
-    sweep = pd.concat([
-        rows("circuit", [[0.1, 1, 2], [0.1, 3, 2]]), rows("non_circuit", [[0.1, 0.2, 0.3]] * 2),
-        rows("quantile", [[0.1, 0.4, 0.5], [0.1, 0.4, 0.7]]),
-        rows("all_non_circuit", [[0.9]]).assign(share=1.0),
-    ])  # fmt: skip
-    circuit = {
-        "weights": 20,
-        "weights_total": 100,
-        "size_mean": 0.5,
-        "size_std": 0.1,
-        "mask": "abc",
-    }
+    sweep = pd.concat(
+        [
+            rows("circuit", [[0.1, 1, 2], [0.1, 3, 2]]),
+            rows("non_circuit", [[0.1, 0.2, 0.3]] * 2),
+            rows("quantile", [[0.1, 0.4, 0.5], [0.1, 0.4, 0.7]]),
+            rows("all_non_circuit", [[0.9]]).assign(share=1.0),
+        ]
+    )
+    circuit = {"weights": 20, "weights_total": 100, "size_mean": 0.5, "size_std": 0.1, "mask": "abc"}
     found = json.loads(json.dumps(files.results(sweep, circuit, "quantile")))
-    assert set(found["baselines"]) == {"clean_loss", "non_circuit_weights_ablated_loss", "circuit_weights_ablated_loss"}  # fmt: skip
+    assert set(found["baselines"]) == {"clean_loss", "non_circuit_weights_ablated_loss", "circuit_weights_ablated_loss"}
     assert found["baselines"]["clean_loss"] == pytest.approx(0.11)
     assert found["baselines"]["circuit_weights_ablated_loss"] == pytest.approx(2.01)
     assert found["baselines"]["non_circuit_weights_ablated_loss"] == pytest.approx(0.91)
@@ -196,9 +208,15 @@ def test_the_results_have_the_keys_of_the_study_and_its_numbers():
     assert found["random_size_matched_results"]["20"] == pytest.approx({"mean": 0.61, "std": 0.1})
     assert set(found["random_all_results"]) == {"0", "10", "20"}
     assert found["metadata"] | {"mask": 0} == {
-        "circuit_weight_count": 20, "total_weight_count": 100, "num_trials": 2, "num_examples": 3,
-        "circuit_weight_mean": 0.5, "circuit_weight_std": 0.1, "mask": 0, "random_size_matched": "quantile",
-    }  # fmt: skip
+        "circuit_weight_count": 20,
+        "total_weight_count": 100,
+        "num_trials": 2,
+        "num_examples": 3,
+        "circuit_weight_mean": 0.5,
+        "circuit_weight_std": 0.1,
+        "mask": 0,
+        "random_size_matched": "quantile",
+    }
 
 
 @pytest.mark.parametrize("control", pools.CONTROLS)
@@ -229,9 +247,9 @@ def drawn_often(w, control, trials=300):
 
 
 def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed():
-    edges = pd.DataFrame({
-        "model": list("aaaabb"), "task": "digits", "row": range(6), "importance": [0.1, -3, 2, 0, 5, 1],
-    })  # fmt: skip
+    edges = pd.DataFrame(
+        {"model": list("aaaabb"), "task": "digits", "row": range(6), "importance": [0.1, -3, 2, 0, 5, 1]}
+    )
     assert list(joint.most_important(edges, 2)["row"]) == [1, 2, 4, 5]
     assert joint.most_important(edges, 4).equals(edges)
 

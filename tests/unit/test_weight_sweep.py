@@ -81,7 +81,7 @@ def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
         raise KeyboardInterrupt
 
     removed = [np.arange(matrices.matrices(model)[-1].start)]
-    with pytest.raises(KeyboardInterrupt), model.bridge.hooks(fwd_hooks=[("blocks.1.mlp.hook_in", crash)]):  # fmt: skip
+    with pytest.raises(KeyboardInterrupt), model.bridge.hooks(fwd_hooks=[("blocks.1.mlp.hook_in", crash)]):
         matrices.run(model, tokens, removed)
     after = dict(model.bridge.original_model.named_parameters())
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -123,7 +123,7 @@ def test_gradients_are_those_of_the_weights(architecture):
             moved[matrices.matrices(model).index(matrix)].view(1, -1)[0, 7] += step
             with matrices.copied(matrices.matrices(model), moved):
                 last = models.logits(model, tokens)
-            losses.append(outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy").mean())  # fmt: skip
+            losses.append(outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy").mean())
         slope = float(losses[1] - losses[0]) / 2e-2
         assert found[number] == pytest.approx(slope, rel=0.1, abs=2e-3)
 
@@ -135,9 +135,7 @@ def test_an_architecture_whose_matrices_are_not_known_is_refused(architecture):
     kept = bridge.original_component
     bridge._modules["_original_component"] = torch.nn.Embedding(4, 4)
     try:
-        with pytest.raises(
-            fingerprint.ModelError, match=r"matrix out in layer 1 .found: Embedding"
-        ):
+        with pytest.raises(fingerprint.ModelError, match=r"matrix out in layer 1 .found: Embedding"):
             matrices.matrices(model)
     finally:
         bridge._modules["_original_component"] = kept
@@ -169,7 +167,7 @@ def null(planted):
     found, values = matrices.matrices(model), matrices.flat(model)
     parts = [site.part for site in nodes.sites(model)]
     masks = sweep.random_circuits(values, found, planted_weights.truth(model), parts, 199, draws)
-    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6), 3, draws, 4)  # fmt: skip
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6), 3, draws, 4)
     return pd.DataFrame(rows)
 
 
@@ -193,7 +191,7 @@ def test_random_masks_are_not(planted, null):
     for number in range(60):
         mask = pools.random_mask(truth, stratum, draws("under the null", number))
         rows = swept(model, sweeper, mask, pools.shares(6), 3, f"null {number}")
-        test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))  # fmt: skip
+        test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))
         for name in found:
             found[name].append(test[name])
     p = np.array(found["p_circuit"])

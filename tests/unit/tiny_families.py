@@ -9,9 +9,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 LAYERS, HEADS, WIDTH, WINDOW = 2, 4, 32, 9
 SIZE = {
-    "vocab_size": 1600, "hidden_size": WIDTH, "num_hidden_layers": LAYERS,
-    "num_attention_heads": HEADS, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 1600,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "pad_token_id": 0,
+}
 MLP = SIZE | {"intermediate_size": 64}
 GROUPED = MLP | {"num_key_value_heads": 2}
 # Heads that are wider together than the stream, as in Gemma and Qwen3.
@@ -81,82 +84,143 @@ class Tiny:
 
 LLAMA = Anatomy()
 ONE_NORM = Anatomy(norms=("input_layernorm", "input_layernorm"), parallel=True)
-OLMO2 = Anatomy(
-    norms=(None, None), after=("post_attention_layernorm", "post_feedforward_layernorm")
-)
+OLMO2 = Anatomy(norms=(None, None), after=("post_attention_layernorm", "post_feedforward_layernorm"))
 GEMMA2 = Anatomy(
     norms=("input_layernorm", "pre_feedforward_layernorm"),
     after=("post_attention_layernorm", "post_feedforward_layernorm"),
 )
 GEMMA3 = Anatomy(
-    **vars(GEMMA2) | {name: f"model.language_model.{part}" for name, part in (
-        ("layers", "layers"), ("embed", "embed_tokens"), ("final", "norm"))}
-)  # fmt: skip
+    **vars(GEMMA2)
+    | {
+        name: f"model.language_model.{part}"
+        for name, part in (("layers", "layers"), ("embed", "embed_tokens"), ("final", "norm"))
+    }
+)
 IMAGES = {
-    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
     "patch_size": 14,
-}  # fmt: skip
+}
 GPT2 = Anatomy(
-    layers="transformer.h", embed="transformer.wte", final="transformer.ln_f", norms=("ln_1", "ln_2"),
-    qkv=("attn.c_attn",) * 3, rows=joined(HEADS, HEADS), out="attn.c_proj",
-)  # fmt: skip
+    layers="transformer.h",
+    embed="transformer.wte",
+    final="transformer.ln_f",
+    norms=("ln_1", "ln_2"),
+    qkv=("attn.c_attn",) * 3,
+    rows=joined(HEADS, HEADS),
+    out="attn.c_proj",
+)
 BIGCODE = Anatomy(**vars(GPT2) | {"rows": joined(HEADS, 1)})
 GPTJ = Anatomy(
-    layers="transformer.h", embed="transformer.wte", final="transformer.ln_f", norms=("ln_1", "ln_1"),
-    qkv=("attn.q_proj", "attn.k_proj", "attn.v_proj"), out="attn.out_proj", parallel=True,
-)  # fmt: skip
+    layers="transformer.h",
+    embed="transformer.wte",
+    final="transformer.ln_f",
+    norms=("ln_1", "ln_1"),
+    qkv=("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    out="attn.out_proj",
+    parallel=True,
+)
 CODEGEN = Anatomy(**vars(GPTJ) | {"qkv": ("attn.qkv_proj",) * 3, "rows": codegen})
 NEO = Anatomy(
-    layers="transformer.h", embed="transformer.wte", final="transformer.ln_f", norms=("ln_1", "ln_2"),
-    qkv=tuple(f"attn.attention.{part}_proj" for part in "qkv"), out="attn.attention.out_proj",
-)  # fmt: skip
+    layers="transformer.h",
+    embed="transformer.wte",
+    final="transformer.ln_f",
+    norms=("ln_1", "ln_2"),
+    qkv=tuple(f"attn.attention.{part}_proj" for part in "qkv"),
+    out="attn.attention.out_proj",
+)
 NEOX = Anatomy(
-    layers="gpt_neox.layers", embed="gpt_neox.embed_in", final="gpt_neox.final_layer_norm",
-    qkv=("attention.query_key_value",) * 3, rows=by_head, out="attention.dense", parallel=True,
-)  # fmt: skip
+    layers="gpt_neox.layers",
+    embed="gpt_neox.embed_in",
+    final="gpt_neox.final_layer_norm",
+    qkv=("attention.query_key_value",) * 3,
+    rows=by_head,
+    out="attention.dense",
+    parallel=True,
+)
 OPT = Anatomy(
-    layers="model.decoder.layers", embed="model.decoder.embed_tokens", final="model.decoder.final_layer_norm",
-    norms=("self_attn_layer_norm", "final_layer_norm"), out="self_attn.out_proj", mlp=("fc1", "fc2"),
-)  # fmt: skip
+    layers="model.decoder.layers",
+    embed="model.decoder.embed_tokens",
+    final="model.decoder.final_layer_norm",
+    norms=("self_attn_layer_norm", "final_layer_norm"),
+    out="self_attn.out_proj",
+    mlp=("fc1", "fc2"),
+)
 PHI = Anatomy(**vars(ONE_NORM) | {"out": "self_attn.dense", "final": "model.final_layernorm"})
 PHI3 = Anatomy(qkv=("self_attn.qkv_proj",) * 3, rows=joined(HEADS, 2))
 FALCON = Anatomy(
-    layers="transformer.h", embed="transformer.word_embeddings", final="transformer.ln_f",
-    norms=("input_layernorm",) * 2, qkv=("self_attention.query_key_value",) * 3, rows=joined(HEADS, 1),
-    out="self_attention.dense", parallel=True,
-)  # fmt: skip
+    layers="transformer.h",
+    embed="transformer.word_embeddings",
+    final="transformer.ln_f",
+    norms=("input_layernorm",) * 2,
+    qkv=("self_attention.query_key_value",) * 3,
+    rows=joined(HEADS, 1),
+    out="self_attention.dense",
+    parallel=True,
+)
 BLOOM = Anatomy(
-    layers="transformer.h", embed="transformer.word_embeddings", final="transformer.ln_f",
-    qkv=("self_attention.query_key_value",) * 3, rows=by_head, out="self_attention.dense",
+    layers="transformer.h",
+    embed="transformer.word_embeddings",
+    final="transformer.ln_f",
+    qkv=("self_attention.query_key_value",) * 3,
+    rows=by_head,
+    out="self_attention.dense",
     mlp=("mlp", "mlp.dense_4h_to_h"),
-)  # fmt: skip
+)
 GLM4 = Anatomy(
-    norms=("input_layernorm", "post_attention_layernorm"),
-    after=("post_self_attn_layernorm", "post_mlp_layernorm"),
+    norms=("input_layernorm", "post_attention_layernorm"), after=("post_self_attn_layernorm", "post_mlp_layernorm")
 )
 MPT = Anatomy(
-    layers="transformer.blocks", embed="transformer.wte", final="transformer.norm_f", norms=("norm_1", "norm_2"),
-    qkv=("attn.Wqkv",) * 3, rows=joined(HEADS, HEADS), out="attn.out_proj", mlp=("ffn", "ffn.down_proj"),
-)  # fmt: skip
+    layers="transformer.blocks",
+    embed="transformer.wte",
+    final="transformer.norm_f",
+    norms=("norm_1", "norm_2"),
+    qkv=("attn.Wqkv",) * 3,
+    rows=joined(HEADS, HEADS),
+    out="attn.out_proj",
+    mlp=("ffn", "ffn.down_proj"),
+)
 XGLM = Anatomy(
-    layers="model.layers", final="model.layer_norm", norms=("self_attn_layer_norm", "final_layer_norm"),
-    out="self_attn.out_proj", mlp=("fc1", "fc2"),
-)  # fmt: skip
+    layers="model.layers",
+    final="model.layer_norm",
+    norms=("self_attn_layer_norm", "final_layer_norm"),
+    out="self_attn.out_proj",
+    mlp=("fc1", "fc2"),
+)
 
 # By model_type, as in circuit_reuse.families.FAMILIES. Windows are shorter than the prompts.
 TINY = {
     "gpt2": Tiny(OLD, GPT2, HEADS),
-    "gpt_neo": Tiny({
-        "vocab_size": 1600, "hidden_size": WIDTH, "num_layers": LAYERS, "num_heads": HEADS, "window_size": WINDOW,
-        "max_position_embeddings": 64, "attention_types": [[["global", "local"], 1]]}, NEO, HEADS),
+    "gpt_neo": Tiny(
+        {
+            "vocab_size": 1600,
+            "hidden_size": WIDTH,
+            "num_layers": LAYERS,
+            "num_heads": HEADS,
+            "window_size": WINDOW,
+            "max_position_embeddings": 64,
+            "attention_types": [[["global", "local"], 1]],
+        },
+        NEO,
+        HEADS,
+    ),
     "gptj": Tiny(OLD | {"rotary_dim": 4}, GPTJ, HEADS),
     "gpt_neox": Tiny(MLP | {"max_position_embeddings": 64}, NEOX, HEADS),
     "codegen": Tiny(OLD | {"rotary_dim": 4}, CODEGEN, HEADS),
     "gpt_bigcode": Tiny(OLD, BIGCODE, 1),
     "opt": Tiny(SIZE | {"ffn_dim": 64, "word_embed_proj_dim": WIDTH, "max_position_embeddings": 64}, OPT, HEADS),
-    "xglm": Tiny({"vocab_size": 1600, "d_model": WIDTH, "num_layers": LAYERS, "attention_heads": HEADS, "ffn_dim": 64}, XGLM, HEADS),
+    "xglm": Tiny(
+        {"vocab_size": 1600, "d_model": WIDTH, "num_layers": LAYERS, "attention_heads": HEADS, "ffn_dim": 64},
+        XGLM,
+        HEADS,
+    ),
     "bloom": Tiny({"vocab_size": 1600, "hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS}, BLOOM, HEADS),
-    "mpt": Tiny({"vocab_size": 1600, "d_model": WIDTH, "n_layers": LAYERS, "n_heads": HEADS, "max_seq_len": 64}, MPT, HEADS),
+    "mpt": Tiny(
+        {"vocab_size": 1600, "d_model": WIDTH, "n_layers": LAYERS, "n_heads": HEADS, "max_seq_len": 64}, MPT, HEADS
+    ),
     "falcon": Tiny(SIZE, FALCON, 1),
     "llama": Tiny(WIDE),
     "smollm3": Tiny(GROUPED),
@@ -165,11 +229,21 @@ TINY = {
     "qwen2": Tiny(GROUPED),
     "qwen3": Tiny(WIDE),
     "gemma": Tiny(WIDE),
-    "gemma2": Tiny(WIDE | {"sliding_window": WINDOW, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0}, GEMMA2),
-    "gemma3_text": Tiny(WIDE | {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}, GEMMA2),
-    "gemma3": Tiny({
-        "text_config": WIDE | {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
-        "vision_config": IMAGES, "mm_tokens_per_image": 1, "image_token_index": 1500}, GEMMA3),
+    "gemma2": Tiny(
+        WIDE | {"sliding_window": WINDOW, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0}, GEMMA2
+    ),
+    "gemma3_text": Tiny(
+        WIDE | {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}, GEMMA2
+    ),
+    "gemma3": Tiny(
+        {
+            "text_config": WIDE | {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
+            "vision_config": IMAGES,
+            "mm_tokens_per_image": 1,
+            "image_token_index": 1500,
+        },
+        GEMMA3,
+    ),
     "olmo": Tiny(MLP | {"num_key_value_heads": HEADS}, LLAMA, HEADS),
     "olmo2": Tiny(GROUPED, OLMO2),
     "olmo3": Tiny(GROUPED | {"sliding_window": WINDOW}, OLMO2),
@@ -193,22 +267,29 @@ TINY = {
     "qwen3_moe": Tiny(WIDE | EXPERTS | {"moe_intermediate_size": 32}),
     "olmoe": Tiny(GROUPED | EXPERTS),
     "gpt_oss": Tiny(WIDE | {"num_local_experts": 4, "sliding_window": WINDOW}),
-}  # fmt: skip
+}
 
 # What a config of a family may turn on or off.
 VARIANTS = {
     "falcon, sequential": Tiny(
         SIZE | {"parallel_attn": False, "multi_query": False, "alibi": True, "bias": True},
-        Anatomy(**vars(FALCON) | {"norms": LLAMA.norms, "parallel": False, "rows": by_head}), HEADS, "falcon"),
+        Anatomy(**vars(FALCON) | {"norms": LLAMA.norms, "parallel": False, "rows": by_head}),
+        HEADS,
+        "falcon",
+    ),
     "stablelm, parallel": Tiny(GROUPED | {"use_parallel_residual": True}, ONE_NORM, 2, "stablelm"),
     "stablelm, norms of queries": Tiny(GROUPED | {"qk_layernorm": True, "use_qkv_bias": True}, LLAMA, 2, "stablelm"),
-    "gpt_neox, sequential": Tiny(MLP | {"use_parallel_residual": False}, Anatomy(**vars(NEOX) | {"parallel": False}), HEADS, "gpt_neox"),
+    "gpt_neox, sequential": Tiny(
+        MLP | {"use_parallel_residual": False}, Anatomy(**vars(NEOX) | {"parallel": False}), HEADS, "gpt_neox"
+    ),
     "cohere, norms of queries": Tiny(GROUPED | {"use_qk_norm": True}, ONE_NORM, 2, "cohere"),
     "olmo, clipped": Tiny(GROUPED | {"clip_qkv": 1.0}, LLAMA, 2, "olmo"),
     "llama, biases": Tiny(WIDE | {"attention_bias": True, "mlp_bias": True}, LLAMA, 2, "llama"),
-    "gemma3, biases": Tiny(WIDE | {"attention_bias": True, "layer_types": ["full_attention"] * 2}, GEMMA2, 2, "gemma3_text"),
+    "gemma3, biases": Tiny(
+        WIDE | {"attention_bias": True, "layer_types": ["full_attention"] * 2}, GEMMA2, 2, "gemma3_text"
+    ),
     "granite, not scaled": Tiny(GROUPED, LLAMA, 2, "granite"),
-}  # fmt: skip
+}
 
 
 def build(name, folder):

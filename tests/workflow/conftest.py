@@ -23,9 +23,7 @@ def project(tmp_path_factory):
             partial = shared.with_name("tiny-run-partial")
             shutil.rmtree(partial, ignore_errors=True)
             run = copy_project(partial)
-            seen = subprocess.run(
-                [*NO_NETWORK, "cat", "/proc/net/dev"], capture_output=True, text=True
-            )
+            seen = subprocess.run([*NO_NETWORK, "cat", "/proc/net/dev"], capture_output=True, text=True)
             (partial / "interfaces.txt").write_text(seen.stdout)
             run.snakemake(offline=True)
             partial.rename(shared)

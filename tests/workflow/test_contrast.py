@@ -24,16 +24,7 @@ def space(project):
 
 def test_every_component_has_a_row_for_each_recipe_and_comparison(found, space):
     rows = found["differences"]
-    conditions = {
-        "real",
-        "unrelated",
-        "shuffled",
-        "shortened",
-        "beheaded",
-        "padded",
-        "half_1",
-        "half_2",
-    }
+    conditions = {"real", "unrelated", "shuffled", "shortened", "beheaded", "padded", "half_1", "half_2"}
     for _, mine in rows.groupby(["set", "recipe", "condition"]):
         assert list(mine["component"]) == space.names
     assert set(rows["condition"]) == conditions and set(rows["recipe"]) == {"published", "aligned"}
@@ -55,11 +46,7 @@ def test_a_text_and_itself_shortened_differ_by_length_only(found):
 
 
 def test_padding_changes_the_published_score_only(found):
-    rows = (
-        found["differences"]
-        .set_index(["set", "recipe", "condition", "component"])["score"]
-        .sort_index()
-    )
+    rows = found["differences"].set_index(["set", "recipe", "condition", "component"])["score"].sort_index()
     for name in ("names", "own"):
         # Of equal length before, so that all positions of the shorter text are compared.
         if name == "names":
@@ -76,10 +63,7 @@ def test_what_is_settled_by_construction_is_said_and_is_so(found):
     assert rows.loc[("names", "padded"), "given"] and not rows.loc[("own", "padded"), "given"]
     assert rows.loc[("names", "padded"), "ratio"] == pytest.approx(1, abs=1e-3)
     for name in ("names", "own"):
-        assert (
-            rows.loc[(name, "shortened"), "given"]
-            and rows.loc[(name, "shortened"), "mean_score"] == 0
-        )
+        assert rows.loc[(name, "shortened"), "given"] and rows.loc[(name, "shortened"), "mean_score"] == 0
         assert not rows.loc[(name, "beheaded"), "given"]
 
 
@@ -90,16 +74,14 @@ def test_circuits_cost_what_they_may(found, space):
         assert names[0] == "input" and components.cost(names, space) == row["cost"]
         assert row["cost"] <= row["dimensions"]
     real = rows[(rows["condition"] == "real") & (rows["source"] != "file")]
-    assert (
-        set(real["budget"]) == {0.3, 0.5, 0.9} and (real["main"] == (real["budget"] == 0.5)).all()
-    )
+    assert set(real["budget"]) == {0.3, 0.5, 0.9} and (real["main"] == (real["budget"] == 0.5)).all()
     mine = rows[rows["source"] == "file"]
     assert set(mine["set"]) == {"names", "own"} and set(mine["cost"]) == {160}
 
 
 def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
     tests = found["tests"]
-    assert set(tests["set"]) == {"names", "own"} and set(tests["source"]) == {"published", "aligned", "atp", "file"}  # fmt: skip
+    assert set(tests["set"]) == {"names", "own"} and set(tests["source"]) == {"published", "aligned", "atp", "file"}
     assert (tests["n_examples"] <= CONFIG["contrast"]["held_out"]).all()
     known = tests.dropna(subset=["p_keep"])
     assert known["p_keep"].between(1 / 100, 1).all() and known["p_remove"].between(1 / 100, 1).all()
@@ -110,61 +92,56 @@ def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
         assert mine["keep"].iloc[-1] > mine["keep"].iloc[0] - 0.05
     effects = tables.read(project.folder / f"results/{MODEL}/contrast/own/effects.parquet")
     band = found["frontier"].query("set == 'own' and source == 'random'").set_index("dimensions")
-    metric = effects.assign(metric=effects["metric"].astype(float)).groupby(["circuit", "direction", "control"], dropna=False)["metric"].mean()  # fmt: skip
-    floor, full = (
-        metric["empty", "keep"].iloc[0],
-        effects[effects["direction"] == "none"]["metric"].mean(),
+    metric = (
+        effects.assign(metric=effects["metric"].astype(float))
+        .groupby(["circuit", "direction", "control"], dropna=False)["metric"]
+        .mean()
     )
+    floor, full = (metric["empty", "keep"].iloc[0], effects[effects["direction"] == "none"]["metric"].mean())
     for dimensions, row in band.iterrows():
         kept = (metric[f"random at {dimensions}", "keep"] - floor) / (full - floor)
-        assert (row["keep_low"], row["keep"], row["keep_high"]) == pytest.approx((kept.min(), kept.mean(), kept.max()), rel=1e-3, abs=1e-6)  # fmt: skip
+        assert (row["keep_low"], row["keep"], row["keep_high"]) == pytest.approx(
+            (kept.min(), kept.mean(), kept.max()), rel=1e-3, abs=1e-6
+        )
     digits = tables.read(project.folder / f"results/{MODEL}/digits/examples/contrast0000.parquet")
     held_out = digits[digits["used"] & (digits["split"] == "held_out")]["example"]
     assert set(effects["example"]) == set(held_out.head(CONFIG["contrast"]["held_out"]))
 
 
 def test_single_effects_are_those_of_exact_patching(project, found):
-    scores = tables.read(
-        project.folder / f"results/{MODEL}/ioi/scores/patching/contrast0000.parquet"
-    )
+    scores = tables.read(project.folder / f"results/{MODEL}/ioi/scores/patching/contrast0000.parquet")
     examples = tables.read(project.folder / f"results/{MODEL}/ioi/examples/contrast0000.parquet")
     held_out = examples[examples["used"] & (examples["split"] == "held_out")]["example"]
-    mean = (
-        scores[scores["example"].isin(held_out)].groupby("component", observed=True)["score"].mean()
-    )
-    rows = (
-        found["components"].query("set == 'names' and recipe == 'aligned'").set_index("component")
-    )
+    mean = scores[scores["example"].isin(held_out)].groupby("component", observed=True)["score"].mean()
+    rows = found["components"].query("set == 'names' and recipe == 'aligned'").set_index("component")
     assert rows["effect"].to_numpy() == pytest.approx(mean[rows.index].to_numpy(float), rel=1e-5)
     assert rows.loc["input", "share"] == pytest.approx(1, abs=1e-3)
 
 
 def test_exported_circuits_come_back_the_same_in_every_format(project, found, space):
     folder = project.folder / TABLES / "circuits"
-    row = found["circuits"].query("set == 'own' and source == 'aligned' and rule == 'ratio' and main and condition == 'real'").iloc[0]  # fmt: skip
+    row = (
+        found["circuits"]
+        .query("set == 'own' and source == 'aligned' and rule == 'ratio' and main and condition == 'real'")
+        .iloc[0]
+    )
     stem, read = folder / f"{MODEL}.own.aligned.ratio", {}
     for form, ending in circuit_files.ENDINGS.items():
         read[form] = circuit_files.read(f"{stem}{ending}", space)
         assert set(read[form].nodes) == set(row["components"].split())
-    scores = found["differences"].query(
-        "set == 'own' and recipe == 'aligned' and condition == 'real'"
-    )
+    scores = found["differences"].query("set == 'own' and recipe == 'aligned' and condition == 'real'")
     scores = scores.dropna(subset=["score"]).set_index("component")["score"]
     assert read["circuit"].scores == pytest.approx(scores.to_dict())
     assert list(read["circuit"].nodes) == row["components"].split()
     # The sequence study takes such a file as it is, for the task on which the circuit was tested.
-    assert sequence_files.read(f"{stem}.json", ["digits"]) == {"digits": row["components"].split()[1:]}  # fmt: skip
+    assert sequence_files.read(f"{stem}.json", ["digits"]) == {"digits": row["components"].split()[1:]}
 
 
 def test_the_comparison_of_a_file_with_a_run(project, found):
     rows = found["replicate"].query("pair == 'mine_and_published'").set_index("statistic")["value"]
-    run = found["circuits"].query(
-        "set == 'names' and source == 'published' and main and condition == 'real'"
-    )
+    run = found["circuits"].query("set == 'names' and source == 'published' and main and condition == 'real'")
     a, b = set(CIRCUIT["nodes"]), set(run["components"].iloc[0].split())
-    assert rows["jaccard"] == pytest.approx(len(a & b) / len(a | b)) and rows["shared"] == len(
-        a & b
-    )
+    assert rows["jaccard"] == pytest.approx(len(a & b) / len(a | b)) and rows["shared"] == len(a & b)
     kept = found["tests"].query("set == 'names' and source == 'file'")["keep"].iloc[0]
     assert rows["faithfulness_first"] == pytest.approx(kept)
     beside = found["replicate_components"].query("pair == 'mine_and_published'")

@@ -26,31 +26,26 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
     text, planned = told(project), project.planned()
     project.config()
     line = next(line for line in text.splitlines() if line.lstrip().startswith("share_circuits"))
-    assert re.search(
-        r"share_circuits +4 +\d+ s +circuits\.thresholds: \[50, 100\] -> \[50, 75, 100\]", line
-    )
+    assert re.search(r"share_circuits +4 +\d+ s +circuits\.thresholds: \[50, 100\] -> \[50, 75, 100\]", line)
     assert "made from what is made anew" in next(x for x in text.splitlines() if "run_effects" in x)
     assert "score_examples" not in text
     # As many jobs as a run would have, the sentences of the study, and the list of what is left out.
     total = int(re.search(r"(\d+) jobs, at least", text)[1])
     assert total == len(planned) + 2
-    assert re.search(
-        r"at least \d+ (s|min) on \d+ cores \(by \d+ earlier jobs in this folder\)", text
-    )
+    assert re.search(r"at least \d+ (s|min) on \d+ cores \(by \d+ earlier jobs in this folder\)", text)
 
 
 def test_an_edit_of_code_and_of_a_file_are_named(project):
-    edit = (
-        "workflow/scripts/circuit_reuse/reuse.py",
-        lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"),
-    )
+    edit = ("workflow/scripts/circuit_reuse/reuse.py", lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"))
     with project.edited(*edit):
         line = next(x for x in told(project).splitlines() if "measure_reuse" in x)
     assert "its code was edited" in line
 
 
 def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
-    text = "\nrule score_examples:\n    output: x\n    reason: Missing output files: x\n    wildcards: model=m, task=t\n\n"
+    text = (
+        "\nrule score_examples:\n    output: x\n    reason: Missing output files: x\n    wildcards: model=m, task=t\n\n"
+    )
     said = explain.explain(text, tmp_path, 2)
     assert "by the default run on two cores" in said and "not made yet" in said
     assert not re.search(r"never run", said)
@@ -59,8 +54,11 @@ def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
 def test_what_pruning_costs_is_said_if_it_would_run(project, tmp_path):
     said = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--forcerun", "prune_nodes"],
-        cwd=project.folder, capture_output=True, text=True, env=os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"},
-    )  # fmt: skip
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"},
+    )
     said = explain.explain(said.stdout + said.stderr, tmp_path, 2)
     assert re.search(r"Pruning in tiny-gpt2-small: \d+ walks over \d+ components, each", said)
 

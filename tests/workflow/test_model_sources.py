@@ -25,8 +25,10 @@ def shop(tmp_path_factory):
     content = (folder / "tiny.gguf").read_bytes()
     with zipfile.ZipFile(folder / "tiny_weights-1.0-py3-none-any.whl", "w") as packed:
         packed.writestr(FILE, content)
-        packed.writestr("tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n")  # fmt: skip
-        packed.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")  # fmt: skip
+        packed.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        packed.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         packed.writestr("tiny_weights-1.0.dist-info/RECORD", "")
     sha256 = hashlib.sha256(content).hexdigest()
     source = {"package": "tiny-weights", "version": "1.0", "file": FILE, "sha256": sha256}
@@ -46,7 +48,16 @@ def test_a_package_is_fetched_and_converted_once_however_many_jobs_need_the_mode
     text = run.snakemake("--dry-run", *overlay(run, **source), "reuse")
     assert re.search(r"^fetch_package\s+1$", text, re.MULTILINE)
     assert re.search(r"^convert_model\s+1$", text, re.MULTILINE)
-    assert len(re.findall(r"^localrule (?:fetch_package|convert_model):|^rule (?:fetch_package|convert_model):", text, re.MULTILINE)) == 2  # fmt: skip
+    assert (
+        len(
+            re.findall(
+                r"^localrule (?:fetch_package|convert_model):|^rule (?:fetch_package|convert_model):",
+                text,
+                re.MULTILINE,
+            )
+        )
+        == 2
+    )
 
 
 def test_a_model_out_of_a_package_is_made_ready_described_and_kept(shop, monkeypatch):
@@ -57,7 +68,7 @@ def test_a_model_out_of_a_package_is_made_ready_described_and_kept(shop, monkeyp
     target = "results/tiny/model.json"
     run.snakemake(*overlay(run, **source), target, "fetch_models", offline=True)
     about = json.loads((run.folder / target).read_text())
-    assert (about["origin"], about["quantisation"], about["layers"]) == ("tiny-weights 1.0", None, 2)  # fmt: skip
+    assert (about["origin"], about["quantisation"], about["layers"]) == ("tiny-weights 1.0", None, 2)
     assert "Nothing to be done" in run.snakemake("--dry-run", *overlay(run, **source), target)
     # A circuit larger than the model is refused before anything runs, as with a local model.
     text = run.snakemake(*overlay(run, {"circuits": {"top_k": [9]}}, **source), check=False)

@@ -12,11 +12,7 @@ UNKNOWN = ["capitals", "comparison"]
 def overlay(run, tasks):
     """Arguments of a small study of reuse on some tasks."""
     path = run.folder / "config" / "left_out.yaml"
-    config = {
-        "models": ["tiny-gpt2-small"],
-        "tasks": tasks,
-        "examples": {"correct_only": True, "min_valid": 6},
-    }
+    config = {"models": ["tiny-gpt2-small"], "tasks": tasks, "examples": {"correct_only": True, "min_valid": 6}}
     path.write_text(yaml.safe_dump(config))
     return ["--configfile", path, "--", "reuse"]
 

@@ -27,9 +27,7 @@ def page(report, tmp_path_factory):
         pytest.skip("no Chromium to open the report in")
     opened = Page(tmp_path_factory.mktemp("browser"))
     opened.open(report.as_uri())
-    opened.until(
-        "typeof app === 'object' && document.querySelector('#rulegraph svg, #rulegraph canvas') !== null"
-    )
+    opened.until("typeof app === 'object' && document.querySelector('#rulegraph svg, #rulegraph canvas') !== null")
     yield opened
     opened.close()
 
@@ -63,9 +61,7 @@ def test_the_first_page_tells_what_was_found_and_what_was_run(page, project):
 
 
 def test_links_of_the_first_page_lead_to_figures(page):
-    links = page.run(
-        "[...document.querySelectorAll('.prose a')].map(a => decodeURIComponent(a.href))"
-    )
+    links = page.run("[...document.querySelectorAll('.prose a')].map(a => decodeURIComponent(a.href))")
     paths = [re.search(r"showResultInfo\('(.+)'\)", link)[1] for link in links]
     assert len(paths) >= 10 and page.run(f"{json.dumps(paths)}.every(path => path in results)")
     page.run("document.querySelector('.prose a').click()")
@@ -85,9 +81,7 @@ def test_every_figure_and_page_loads_and_has_a_caption(page):
     pictures = [path for path, kind, *_ in found if kind.startswith("image/")]
     assert len(pictures) > 40
     for number, path in enumerate(pictures):
-        page.run(
-            f"app.setView({{content: 'img', contentPath: results[{json.dumps(path)}].data_uri}})"
-        )
+        page.run(f"app.setView({{content: 'img', contentPath: results[{json.dumps(path)}].data_uri}})")
         page.until(
             "(() => {const i = document.querySelector('div.p-3 > img'); return i && i.complete && "
             f"i.src === results[{json.dumps(path)}].data_uri}})()"
@@ -102,10 +96,10 @@ def test_every_figure_and_page_loads_and_has_a_caption(page):
 
 def test_every_page_in_the_report_opens(page):
     """Findings and the interactive page of circuits, as they are embedded."""
-    found = page.run("Object.entries(results).filter(([_, r]) => r.mime_type === 'text/html').map(([path]) => path)")  # fmt: skip
+    found = page.run("Object.entries(results).filter(([_, r]) => r.mime_type === 'text/html').map(([path]) => path)")
     assert len(found) >= 5
     for path in found:
-        page.run(f"app.setView({{content: 'html', contentPath: results[{json.dumps(path)}].data_uri}})")  # fmt: skip
+        page.run(f"app.setView({{content: 'html', contentPath: results[{json.dumps(path)}].data_uri}})")
         page.until("document.querySelector('iframe') !== null")
         source = page.run("document.querySelector('iframe').src")
         # What is in the frame, read from what it was given.
@@ -127,9 +121,7 @@ def test_no_error_and_no_request_left_the_page(page):
     """Last, after all that was opened above."""
     page.run("new Promise(done => setTimeout(() => done(1), 300))")
     assert page.errors == []
-    away = [
-        url for url in page.requests if not url.startswith(("file:", "data:", "blob:", "about:"))
-    ]
+    away = [url for url in page.requests if not url.startswith(("file:", "data:", "blob:", "about:"))]
     assert away == []
 
 
@@ -139,6 +131,6 @@ def test_what_a_user_calls_a_task_is_shown_and_not_run():
 
     name = "a_b* `x`_ |y| <script>\n\n.. raw:: html\n\n   <script>alert(1)</script>\n\n`z <javascript:alert(2)>`__"
     for text, safe in ((start_page.escape(name), True), (name, False)):
-        body = publish_parts(text, writer_name="html", settings_overrides={"report_level": 5})["html_body"]  # fmt: skip
+        body = publish_parts(text, writer_name="html", settings_overrides={"report_level": 5})["html_body"]
         assert ("<script>" not in body and "href" not in body) == safe
     assert "a_b*" in publish_parts(start_page.escape(name), writer_name="html")["html_body"]

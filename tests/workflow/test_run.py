@@ -31,9 +31,7 @@ def test_the_summary_has_the_columns_and_rows_that_are_promised(project):
     assert len(table) == 2 * 2 * 2 * 2 and set(table["split"]) == {"held_out"}
     tested = table[table["circuit_size"] > 0].dropna(subset=["p_rank"])
     assert len(tested) and tested["p_rank"].between(0, 1, inclusive="right").all()
-    assert (tested["effect_low"] <= tested["effect"]).all() and (
-        tested["effect"] <= tested["effect_high"]
-    ).all()
+    assert (tested["effect_low"] <= tested["effect"]).all() and (tested["effect"] <= tested["effect_high"]).all()
     assert (tested["q_value"] >= tested["p_rank"] - 1e-9).all()
 
 
@@ -50,9 +48,7 @@ def test_the_whole_run_was_made_without_a_network(project):
 def test_known_outputs_are_there_under_their_known_names(project):
     tables, figures = project.folder / TABLES, project.folder / "results/figures/reuse"
     old = pd.read_csv(tables / "aggregated_by_task_model_k.csv")
-    assert {"model_name", "hf_revision", "reuse_percent", "perm_val_p", "val_knockout_diff"} <= set(
-        old
-    )
+    assert {"model_name", "hf_revision", "reuse_percent", "perm_val_p", "val_knockout_diff"} <= set(old)
     for name in ("reuse_vs_threshold", "lift_vs_threshold", "perm_neglog10p_vs_threshold"):
         assert (figures / f"multiplot_{name}.png").stat().st_size > 1000
     metrics = json.loads((tables / "tiny-gpt2-small" / "ioi" / "metrics.json").read_text())
@@ -71,9 +67,7 @@ def test_the_table_of_p_values_compiles(project, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byte(
-    project, tmp_path
-):
+def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byte(project, tmp_path):
     """From a narrower config to that of the shared run, which is the clean one."""
     run = copy_project(tmp_path / "grown")
     studies = ["reuse", "scaling", "sequences"]
@@ -103,9 +97,7 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
 
     # All that a clean run has of these studies, none less, none more.
     grown, clean = hashes(run.folder), hashes(project.folder)
-    others = re.compile(
-        r"/(weights|contrast)(/|0000)|/prompts/sarcasm|published|tables/skipped.csv"
-    )
+    others = re.compile(r"/(weights|contrast)(/|0000)|/prompts/sarcasm|published|tables/skipped.csv")
     of_these = {name: value for name, value in clean.items() if not others.search(name)}
     assert len(grown) > 100
     assert {name: value for name, value in grown.items() if not others.search(name)} == of_these
@@ -132,7 +124,7 @@ def test_the_paper_plans_without_network_in_few_jobs(project):
     """All studies on public models, from the shipped config and its overlay: nothing is fetched to plan."""
     shipped = (PROJECT / "config" / "config.yaml").read_bytes()
     with project.edited("config/config.yaml", lambda _: shipped):
-        text = project.snakemake("--dry-run", "paper", "--configfile", "config/paper.yaml")  # fmt: skip
+        text = project.snakemake("--dry-run", "paper", "--configfile", "config/paper.yaml")
     jobs = int(re.search(r"^total\s+(\d+)$", text, re.MULTILINE)[1])
     assert 500 < jobs < 2000 and re.search(r"^fetch_model\s+7$", text, re.MULTILINE)
 
@@ -141,9 +133,11 @@ def test_a_damaged_table_is_named_set_aside_and_made_anew(project, tmp_path):
     """A cut and a flipped bit in tables that are there and up to date: what reads them says so."""
     run = copied(project, tmp_path)
     folder = run.folder / "results/tiny-gpt2-small/ioi"
-    target, scores, circuits = (folder / name for name in ("tests/atp.parquet", "scores/atp/0000.parquet", "circuits/atp.parquet"))  # fmt: skip
+    target, scores, circuits = (
+        folder / name for name in ("tests/atp.parquet", "scores/atp/0000.parquet", "circuits/atp.parquet")
+    )
     good = {path: path.read_bytes() for path in (target, scores, circuits)}
-    damage = {circuits: lambda b: b[: len(b) // 2], scores: lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:]}  # fmt: skip
+    damage = {circuits: lambda b: b[: len(b) // 2], scores: lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:]}
     for path, change in damage.items():
         before = path.stat()
         path.write_bytes(change(good[path]))
@@ -152,7 +146,7 @@ def test_a_damaged_table_is_named_set_aside_and_made_anew(project, tmp_path):
         consumer.unlink()
         text = run.snakemake(consumer.relative_to(run.folder), check=False)
         told = next(line for line in text.splitlines() if "is damaged" in line)
-        assert str(path.relative_to(run.folder)) in told and "Run again" in told and "Traceback" not in told  # fmt: skip
+        assert str(path.relative_to(run.folder)) in told and "Run again" in told and "Traceback" not in told
         assert not path.exists() and path.with_name(f"{path.name}.damaged").exists()
         run.snakemake(consumer.relative_to(run.folder))
         assert consumer.read_bytes() == good[consumer] and path.read_bytes() == good[path]
@@ -180,18 +174,14 @@ def test_a_users_own_task_runs_beside_the_built_in_ones(project):
     rows = [
         {"id": f"row {i}", "clean": p.clean, "corrupt": p.corrupt, "answer": p.answer, "distractor": p.distractor}
         for i, _, p in generate("pronouns", 24)
-    ]  # fmt: skip
+    ]
     pd.DataFrame(rows).to_csv(project.folder / "config" / "mine.csv", index=False)
-    project.config(
-        custom_tasks={"mine": {"file": "config/mine.csv", "title": "My task"}}, tasks=["mine"]
-    )
+    project.config(custom_tasks={"mine": {"file": "config/mine.csv", "title": "My task"}}, tasks=["mine"])
     jobs = project.planned()
     assert {values.get("task", "mine") for _, values in jobs} == {"mine"}
     project.snakemake("results/tiny-gpt2-small/mine/tests/atp.parquet")
     project.config()
-    examples = pd.read_parquet(
-        project.folder / "results/tiny-gpt2-small/mine/examples/0000.parquet"
-    )
+    examples = pd.read_parquet(project.folder / "results/tiny-gpt2-small/mine/examples/0000.parquet")
     assert examples["valid"].all() and examples["id"][0] == "row 0"
 
 

@@ -32,7 +32,7 @@ def test_our_own_table_has_none_of_the_defects_of_the_published_one(project, hea
     assert list(joint) == ["family", "model", "layer", "head", "delta_ioi", "delta_digits"]
     shapes = {name: {"layers": 3, "heads": 4} for name in joint["model"].unique()}
     found = validator.validate(joint, shapes)
-    assert not set(found["kind"]) & {"outside", "identical", "missing", "repeated", "not finite", "imputed"}  # fmt: skip
+    assert not set(found["kind"]) & {"outside", "identical", "missing", "repeated", "not finite", "imputed"}
 
 
 def test_the_other_tables_are_there_and_agree(project, heads):
@@ -43,7 +43,7 @@ def test_the_other_tables_are_there_and_agree(project, heads):
         for name in ("ioi_only", "digits_only", "shared", "weak", "uncertain"):
             assert summary.loc[model, f"n_{name}"] == (part["category"] == name).sum()
     tests = pd.read_csv(folder / "hero_vs_random.csv")
-    assert set(tests["size"]) == {1, 2} and set(tests["matching"].dropna()) <= {"plain", "layer", "norm"}  # fmt: skip
+    assert set(tests["size"]) == {1, 2} and set(tests["matching"].dropna()) <= {"plain", "layer", "norm"}
     known = tests.dropna(subset=["p_rank"])
     assert (known["p_rank"] >= 1 / (known["n_sets"] + 1) - 1e-9).all() and len(known)
     ablation = pd.read_csv(folder / "hero_vs_random_ablation_summary.csv")
@@ -51,9 +51,9 @@ def test_the_other_tables_are_there_and_agree(project, heads):
     assert {"acc_ioi", "mean_diff_ioi", "acc_digits", "mean_diff_digits"} <= set(ablation)
     fits = pd.read_csv(folder / "fits.csv")
     assert fits["problem"].str.startswith("one size").all()
-    assert {"family", "model", "params_m", "corr"} == set(pd.read_csv(folder / "corr_vs_scale_cross_family.csv"))  # fmt: skip
+    assert {"family", "model", "params_m", "corr"} == set(pd.read_csv(folder / "corr_vs_scale_cross_family.csv"))
     tracing = pd.read_csv(folder / "tracing.csv")
-    whole = tracing[(tracing["part"] == "stream") & tracing["role"].isna() & (tracing["layer"] == 2)]  # fmt: skip
+    whole = tracing[(tracing["part"] == "stream") & tracing["role"].isna() & (tracing["layer"] == 2)]
     assert (whole[whole["direction"] == "restore"]["share"] - 1).abs().max() < 1e-3
     transfer = pd.read_csv(folder / "transfer.csv")
     assert set(transfer["rule"]) == {"index", "strength", "other_task", "function"}
@@ -71,7 +71,7 @@ def test_published_numbers_and_a_users_table_are_checked(project):
     assert list(check) == ["item", "published", "recomputed", "agrees", "why"]
     counts = check[check["item"].str.startswith("category counts")]
     assert len(counts) == 9 and (counts["agrees"].astype(str) == "True").all()
-    shutil.copy(project.folder / TABLES / "joint_ioi_digits_all.csv", project.folder / "config" / "mine.csv")  # fmt: skip
+    shutil.copy(project.folder / TABLES / "joint_ioi_digits_all.csv", project.folder / "config" / "mine.csv")
     tables = {"mine": {"file": "config/mine.csv"}}
     project.config(scaling=CONFIG["scaling"] | {"tables": tables})
     try:
@@ -85,7 +85,7 @@ def test_published_numbers_and_a_users_table_are_checked(project):
 def test_only_heroes_can_be_traced(project, tmp_path):
     """Large models: heads are chosen first, the transfer goes by scans alone."""
     project = copied(project, tmp_path)
-    kept = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}  # fmt: skip
+    kept = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}
     scaling = CONFIG["scaling"] | {"tracing": CONFIG["scaling"]["tracing"] | {"heads": "heroes"}}
     project.config(scaling=scaling)
     jobs = {rule for rule, _ in project.planned()}
@@ -94,12 +94,12 @@ def test_only_heroes_can_be_traced(project, tmp_path):
     traced = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/ioi/trace.parquet")
     heroes = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/heroes.parquet")
     strong = heroes[~heroes["category"].isin(["weak", "uncertain"])]
-    there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))  # fmt: skip
+    there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))
     assert there == set(strong[["layer", "head"]].itertuples(index=False, name=None))
     # Back to all heads, everything is as it was.
     project.config()
     project.snakemake()
-    assert all(path.read_bytes() == content for path, content in kept.items() if path.suffix in (".csv", ".parquet"))  # fmt: skip
+    assert all(path.read_bytes() == content for path, content in kept.items() if path.suffix in (".csv", ".parquet"))
 
 
 def test_the_overlay_of_the_public_models_plans_without_network(project):

@@ -24,7 +24,7 @@ def test_circuits_keep_to_their_limit_on_the_examples_that_they_were_pruned_on(t
     walks = walks[~walks["strategy"].isin(["frequent", "file"])]
     assert set(walks["strategy"]) == {"backward_first", "forward_first", "attribution", "random"}
     assert ((walks["score_train"] - 100).abs() < walks["threshold"]).all()
-    assert (walks["heads"] + walks["mlps"] == walks["components"].fillna("").str.split().map(len)).all()  # fmt: skip
+    assert (walks["heads"] + walks["mlps"] == walks["components"].fillna("").str.split().map(len)).all()
     assert (walks["low"] <= walks["score"]).all() and (walks["score"] <= walks["high"]).all()
     assert walks[walks["draw"].notna()]["strategy"].eq("backward_first").all()
     assert walks[(walks["task"] == "ioi")]["order"].isna().all()
@@ -35,23 +35,36 @@ def test_tables_agree_with_each_other(project, tables):
     cross, importance = tables["cross_task"], tables["importance"]
     own = cross[(cross["circuit"] == "digits") & (cross["data"] == "digits")].iloc[0]
     chosen = tables["circuits"]
-    chosen = chosen[(chosen["task"] == "digits") & (chosen["strategy"] == "backward_first") & chosen["draw"].isna()].iloc[0]  # fmt: skip
+    chosen = chosen[
+        (chosen["task"] == "digits") & (chosen["strategy"] == "backward_first") & chosen["draw"].isna()
+    ].iloc[0]
     # Two engines, the same held-out examples: one keeps circuits by walks, one by units.
     assert own["percent"] == pytest.approx(chosen["score"], abs=1e-3)
     ranked = cross.dropna(subset=["p_rank"])
     assert (ranked["p_rank"] >= 1 / (ranked["n_random"] + 1) - 1e-9).all() and len(ranked)
     assert (ranked["q_rank"] >= ranked["p_rank"] - 1e-9).all()
-    members = set(importance[importance["in_circuit"] & (importance["task"] == "digits")]["component"])  # fmt: skip
+    members = set(importance[importance["in_circuit"] & (importance["task"] == "digits")]["component"])
     assert members == set(chosen["components"].split())
     edges = tables["edges"]
     ends = {*edges["writer"], *edges["reader"].str.replace(r"\.[qkv]$", "", regex=True)}
     assert ends - {"input", "logits"} <= members
     whole = tables["edge_cuts"].query("rule == 'all'").iloc[0]
-    assert whole["score"] == pytest.approx(chosen["score"], abs=1e-2) and tables["edge_cuts"]["chosen"].sum() == 1  # fmt: skip
+    assert whole["score"] == pytest.approx(chosen["score"], abs=1e-2) and tables["edge_cuts"]["chosen"].sum() == 1
     functions = tables["head_functions"]
-    assert len(functions) == 12 and {"next_digits", "copy_digits", "previous_digits", "motif", "in_circuit_drop_digits", "from_full_digits", "induction", "spectrum_members"} <= set(functions)  # fmt: skip
+    assert len(functions) == 12 and {
+        "next_digits",
+        "copy_digits",
+        "previous_digits",
+        "motif",
+        "in_circuit_drop_digits",
+        "from_full_digits",
+        "induction",
+        "spectrum_members",
+    } <= set(functions)
     direct = tables["direct"]
-    assert direct["attribution"].sum() == pytest.approx(cross[cross["data"] == "digits"]["metric_full"].iloc[0], rel=1e-3)  # fmt: skip
+    assert direct["attribution"].sum() == pytest.approx(
+        cross[cross["data"] == "digits"]["metric_full"].iloc[0], rel=1e-3
+    )
     assert set(tables["lengths"]["length"]) == {2, 4}
     text = (project.folder / TABLES / "findings.md").read_text()
     assert MODEL in text and "What this page cannot say" in text and "nan" not in text
@@ -73,10 +86,19 @@ def test_figures_diagrams_and_the_page_are_there(project):
     held = re.search(r'id="data">(.*?)</script>', (figures / MODEL / "circuits.html").read_text())
     head = next(n["id"] for n in json.loads(held[1])["nodes"] if "h" in n["id"])
     page = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom",
-         f"{(figures / MODEL / 'circuits.html').as_uri()}#{head}"],
-        capture_output=True, text=True, timeout=120,
-    ).stdout  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            f"{(figures / MODEL / 'circuits.html').as_uri()}#{head}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
     # The node that the link names is looked at: its numbers, its attention.
     assert f"{head} (head)" in page and "out of the circuit, points" in page
     assert f"mean attention of {head}" in page and "direction 1" in page
@@ -85,15 +107,17 @@ def test_figures_diagrams_and_the_page_are_there(project):
 def test_a_sequence_of_ones_own_and_a_circuit_file_run_beside_the_built_in_ones(project, tmp_path):
     project = copied(project, tmp_path)
     members = "Monday Friday May Sunday June July March April August".split()
-    (project.folder / "config" / "own.json").write_text(json.dumps({"circuits": {"digits": ["a0.h1", "m0", "m2"]}}))  # fmt: skip
+    (project.folder / "config" / "own.json").write_text(json.dumps({"circuits": {"digits": ["a0.h1", "m0", "m2"]}}))
     project.config(
-        custom_tasks={"mine": {"sequence": {"members": members, "length": 3, "frame": "{word} in {item}."}, "title": "Mine"}},
+        custom_tasks={
+            "mine": {"sequence": {"members": members, "length": 3, "frame": "{word} in {item}."}, "title": "Mine"}
+        },
         sequences=CONFIG["sequences"] | {"probes": ["mine"], "circuits": {"own": {"file": "config/own.json"}}},
-    )  # fmt: skip
+    )
     jobs = project.planned()
     assert ("cross_sequences", {"model": MODEL, "task": "mine"}) in jobs
     assert ("prune_nodes", {"model": MODEL, "task": "mine"}) not in jobs
-    project.snakemake(f"results/{MODEL}/sequences/circuits.parquet", "results/prompts/mine/sequences0000.parquet")  # fmt: skip
+    project.snakemake(f"results/{MODEL}/sequences/circuits.parquet", "results/prompts/mine/sequences0000.parquet")
     named = pd.read_parquet(project.folder / f"results/{MODEL}/sequences/circuits.parquet")
     assert "own: digits" in set(named["name"])
     prompts = pd.read_parquet(project.folder / "results/prompts/mine/sequences0000.parquet")

@@ -43,19 +43,8 @@ SCORED = (
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
-ASKED = (
-    SCORED
-    | SCANNED
-    | READ
-    | MASKED
-    | {"tokenise_examples": 2 * PAIRS * SHARDS + 5, "measure_differences": 1}
-)
-WRITTEN = (
-    ASKED
-    | UNASKED
-    | {"write_prompts": 2 * TASKS * SHARDS + TASKS + 3, "check_published_scaling": 1}
-    | MEASURED
-)
+ASKED = SCORED | SCANNED | READ | MASKED | {"tokenise_examples": 2 * PAIRS * SHARDS + 5, "measure_differences": 1}
+WRITTEN = ASKED | UNASKED | {"write_prompts": 2 * TASKS * SHARDS + TASKS + 3, "check_published_scaling": 1} | MEASURED
 
 
 def block(run, name, **changes):
@@ -75,11 +64,30 @@ def code(module, old, new):
 
 CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
-    "controls": ({"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}}, RUN | {"share_circuits": PAIRS}),
+    "controls": (
+        {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
+        RUN | {"share_circuits": PAIRS},
+    ),
     "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED | CONTRASTED),
-    "two values swapped": ({"tests": {"permutations": 100, "bootstrap": 200}}, TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | {"cross_tasks": MODELS}),
-    "draws of the null": ({"reuse": {"draws": 120}}, {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "figure style": ({"figures": {"dpi": 60}}, {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1, "draw_contrast": 1, "draw_replicate": 1}),
+    "two values swapped": (
+        {"tests": {"permutations": 100, "bootstrap": 200}},
+        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | {"cross_tasks": MODELS},
+    ),
+    "draws of the null": (
+        {"reuse": {"draws": 120}},
+        {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+    ),
+    "figure style": (
+        {"figures": {"dpi": 60}},
+        {
+            "draw_reuse_atp": 1,
+            "draw_scaling": 1,
+            "draw_sequences": 1,
+            "draw_weights": 1,
+            "draw_contrast": 1,
+            "draw_replicate": 1,
+        },
+    ),
     "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | CONTRASTED | COMPARED | {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps of integrated gradients": ({"attribution": {"steps": 9}}, PATCHED | {"summarise_reuse": 1}),
@@ -92,10 +100,20 @@ CONFIG_EDITS = {
     "parts traced": ({"scaling": {"tracing": {"parts": ["z"], "by_position": ["z"], "examples": 3}}}, TRACED),
     "draws of the null of transfer": ({"scaling": {"transfer": {"draws": 20}}}, TABLED),
     "replacements of heads": ({"scaling": {"replacements": ["corrupt"]}}, CLASSED | {"scan_heads": PAIRS * SHARDS}),
-    "threshold of pruning": ({"sequences": {"pruning": {"thresholds": [10], "threshold": 10, "random_orders": 2, "draws": 1, "add_back": False}}}, PRUNED),
+    "threshold of pruning": (
+        {
+            "sequences": {
+                "pruning": {"thresholds": [10], "threshold": 10, "random_orders": 2, "draws": 1, "add_back": False}
+            }
+        },
+        PRUNED,
+    ),
     "random circuits": ({"sequences": {"random_sets": 5}}, NAMED),
     "cut of edges": ({"sequences": {"edges": {"examples": 4, "value": 0.7}}}, CUT),
-    "colours of circuits": ({"sequences": {"diagrams": {"colours": ["#000000", "#111111", "#222222"]}}}, {"draw_sequences": 1, "draw_circuits": 1}),
+    "colours of circuits": (
+        {"sequences": {"diagrams": {"colours": ["#000000", "#111111", "#222222"]}}},
+        {"draw_sequences": 1, "draw_circuits": 1},
+    ),
     "lengths": ({"sequences": {"lengths": {"values": [3], "examples": 4}}}, LISTED | {"measure_lengths": 1}),
     "top of a score": ({"sequences": {"functions": {"top": 3}}}, READ),
     "least motif": ({"sequences": {"functions": {"motif": 0.5}}}, LISTED),
@@ -107,40 +125,90 @@ CONFIG_EDITS = {
     "interchange": ({"weights": {"nodes": {"fractions": [0, 0.5, 1], "trials": 1, "steps": 4}}}, EVALUATED),
     "sign flips": ({"contrast": {"flips": 29}}, MEASURED),
     "budgets": ({"contrast": {"budgets": [0.3, 0.7]}}, CHOSEN),
-    "random circuits of equal cost": ({"contrast": {"random_sets": 109}}, CONTRASTED | COMPARED | {"evaluate_circuits": 2}),
+    "random circuits of equal cost": (
+        {"contrast": {"random_sets": 109}},
+        CONTRASTED | COMPARED | {"evaluate_circuits": 2},
+    ),
     "margin of effects": ({"contrast": {"margin": 0.05}}, CONTRASTED),
-    "thresholds of comparisons": ({"contrast": {"replicate": CONFIG["contrast"]["replicate"] | {"thresholds": {"jaccard": 0.5}}}}, COMPARED),
+    "thresholds of comparisons": (
+        {"contrast": {"replicate": CONFIG["contrast"]["replicate"] | {"thresholds": {"jaccard": 0.5}}}},
+        COMPARED,
+    ),
     "order of recipes": ({"contrast": {"recipes": dict(reversed(CONFIG["contrast"]["recipes"].items()))}}, {}),
     "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
-}  # fmt: skip
+}
 
 CODE_EDITS = {
     "comment": (code("attribution", "import torch\n", "# why\nimport torch\n"), {}),
     "docstring": (code("circuits", "A short hash", "The short hash"), {}),
     "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
-    "reuse statistics": (code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"), {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "tests": (code("testing", "[2.5, 97.5]", "[2.5, 97.4]"), TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | {"compare_methods": MODELS, "cross_tasks": MODELS}),
+    "reuse statistics": (
+        code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"),
+        {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+    ),
+    "tests": (
+        code("testing", "[2.5, 97.5]", "[2.5, 97.4]"),
+        TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | {"compare_methods": MODELS, "cross_tasks": MODELS},
+    ),
     "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
-    "figures": (code("figures/style", "0.75 + height", "0.8 + height"), {"draw_reuse_atp": 1, "draw_scaling": 1, "draw_sequences": 1, "draw_weights": 1, "draw_contrast": 1, "draw_replicate": 1}),
+    "figures": (
+        code("figures/style", "0.75 + height", "0.8 + height"),
+        {
+            "draw_reuse_atp": 1,
+            "draw_scaling": 1,
+            "draw_sequences": 1,
+            "draw_weights": 1,
+            "draw_contrast": 1,
+            "draw_replicate": 1,
+        },
+    ),
     "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
     "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
     "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
-    "findings": (code("scaling/findings", "value >= 0.001", "value >= 0.002"), {"summarise_scaling": 1, "draw_scaling": 1}),
+    "findings": (
+        code("scaling/findings", "value >= 0.001", "value >= 0.002"),
+        {"summarise_scaling": 1, "draw_scaling": 1},
+    ),
     "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
     "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED),
     "path patching": (code("sequences/paths", "range(reader.count)", "range(0, reader.count)"), PATCHED),
-    "what heads do": (code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"), READ | {"describe_heads": 1}),
-    "pools": (code("weights/pools", "low, high = sizes.mean() - sizes.std(), sizes", "low, high = -sizes.std() + sizes.mean(), sizes"), MASKED),
-    "areas": (code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"), WEIGHED),
+    "what heads do": (
+        code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"),
+        READ | {"describe_heads": 1},
+    ),
+    "pools": (
+        code(
+            "weights/pools",
+            "low, high = sizes.mean() - sizes.std(), sizes",
+            "low, high = -sizes.std() + sizes.mean(), sizes",
+        ),
+        MASKED,
+    ),
+    "areas": (
+        code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"),
+        WEIGHED,
+    ),
     "findings of weights": (code("weights/findings", "# Findings of the weight study", "# What was found"), WEIGHED),
-    "interchange of nodes": (code("weights/node_stage", "size, shares = int(active.sum())", "size, shares = int(sum(active))"), EVALUATED),
+    "interchange of nodes": (
+        code("weights/node_stage", "size, shares = int(active.sum())", "size, shares = int(sum(active))"),
+        EVALUATED,
+    ),
     "knapsack": (code("contrast/budget", "best, found = -1.0, (0, 0)", "best, found = -2.0, (0, 0)"), CHOSEN),
     "sums of texts": (code("contrast/streaming", "slack = 1e-6", "slack = 2e-6"), MEASURED),
     "findings of contrast": (code("contrast/findings", "# Findings: contrast", "# What was found"), CONTRASTED),
-    "how circuits are compared": (code("comparison", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"), PRUNED | COMPARED),
-    "the page of circuits": (replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"), {"draw_circuits": 1}),
-    "one task's prompts": (code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"), "digits"),
-}  # fmt: skip
+    "how circuits are compared": (
+        code("comparison", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"),
+        PRUNED | COMPARED,
+    ),
+    "the page of circuits": (
+        replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"),
+        {"draw_circuits": 1},
+    ),
+    "one task's prompts": (
+        code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"),
+        "digits",
+    ),
+}
 
 
 # The level at which something counts as found is used by the sentences themselves, too.
@@ -163,9 +231,13 @@ def test_nothing_is_stale_after_a_run(project):
 
 
 def test_touching_files_makes_nothing_stale(project):
-    touched = ["Snakefile", "config/config.yaml", "workflow/scripts/score_examples.py",
-               "workflow/scripts/circuit_reuse/models.py",
-               "resources/models/tiny-gpt2-small/model.safetensors"]  # fmt: skip
+    touched = [
+        "Snakefile",
+        "config/config.yaml",
+        "workflow/scripts/score_examples.py",
+        "workflow/scripts/circuit_reuse/models.py",
+        "resources/models/tiny-gpt2-small/model.safetensors",
+    ]
     for path in touched:
         os.utime(project.folder / path)
     assert project.planned() == [] and project.told == set()
@@ -180,19 +252,14 @@ def test_the_order_of_keys_makes_nothing_stale(project):
     def turned(value):
         return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
-    with project.edited(
-        "config/config.yaml", lambda _: yaml.safe_dump(turned(config), sort_keys=False).encode()
-    ):
+    with project.edited("config/config.yaml", lambda _: yaml.safe_dump(turned(config), sort_keys=False).encode()):
         assert project.planned() == [] and project.told == set()
 
 
 @pytest.mark.parametrize("name", CONFIG_EDITS)
 def test_an_edit_of_the_config(project, name):
     changes, expected = CONFIG_EDITS[name]
-    blocks = {
-        key: CONFIG.get(key, {}) | value if isinstance(value, dict) else value
-        for key, value in changes.items()
-    }
+    blocks = {key: CONFIG.get(key, {}) | value if isinstance(value, dict) else value for key, value in changes.items()}
     project.config(**blocks)
     try:
         jobs = counted(project.planned())
@@ -226,9 +293,7 @@ def test_an_edit_of_one_models_weights_reruns_that_model(project):
         jobs = project.planned()
     per_model = [values["model"] for _, values in jobs if "model" in values]
     assert set(per_model) == {"tiny-neox-small"}
-    assert (
-        counted(jobs)["describe_model"] == 1 and counted(jobs)["score_examples"] == TASKS * SHARDS
-    )
+    assert counted(jobs)["describe_model"] == 1 and counted(jobs)["score_examples"] == TASKS * SHARDS
     assert "write_prompts" not in counted(jobs)
 
 
@@ -286,9 +351,6 @@ def test_deleted_intermediates_are_made_again_with_what_hangs_on_them(project):
     content = path.read_bytes()
     path.unlink()
     # Snakemake makes it again only where something that needs it is stale.
-    assert counted(project.planned()) in (
-        {},
-        {"test_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1},
-    )
+    assert counted(project.planned()) in ({}, {"test_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1})
     path.write_bytes(content)
     project.snakemake("--touch")

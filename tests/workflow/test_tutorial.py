@@ -23,11 +23,7 @@ def clone(tmp_path_factory):
     """The project as it is in git, with the environment of these tests."""
     folder = tmp_path_factory.mktemp("tutorial") / "circuit-reuse"
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout
     for name in listed.splitlines():
         if (PROJECT / name).is_file():
@@ -37,9 +33,7 @@ def clone(tmp_path_factory):
     binaries.mkdir(parents=True)
     for name in ("python", "snakemake"):
         # The environment's own programs, whose folder says which packages they see.
-        (binaries / name).write_text(
-            f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n'
-        )
+        (binaries / name).write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n')
         (binaries / name).chmod(0o755)
     (folder / ".venv" / "done").touch()
     os.utime(folder / "requirements.lock", (0, 0))
@@ -61,15 +55,9 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
     assert "in 1 of 1 tested pairs" in first  # the sentence and the table agree
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
     assert (
-        "share_circuits" in explained
-        and "[50, 75] -> [50, 75, 90]" in explained
-        and "score_examples" not in explained
+        "share_circuits" in explained and "[50, 75] -> [50, 75, 90]" in explained and "score_examples" not in explained
     )
-    assert (
-        "left out" not in own
-        and "task=owner" in own
-        and "score_examples/tiny-gpt2-medium/ioi" not in own
-    )
+    assert "left out" not in own and "task=owner" in own and "score_examples/tiny-gpt2-medium/ioi" not in own
     assert "owner" in crossed and "Did you mean ioi?" in wrong
     assert "model=mine" in mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
     assert time.monotonic() - began < 600
@@ -78,11 +66,7 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
 def test_every_example_of_the_library_runs(clone):
     code = "\n".join(text for _, text in blocks("library.md", "python"))
     # score, circuit, ablate, prune, compare
-    assert all(
-        f"api.{name}(" in code for name in ("score", "circuit", "ablate", "prune", "compare")
-    )
-    done = subprocess.run(
-        [clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True
-    )
+    assert all(f"api.{name}(" in code for name in ("score", "circuit", "ablate", "prune", "compare"))
+    done = subprocess.run([clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "p_rank" in done.stdout and "jaccard_chance" in done.stdout

@@ -13,9 +13,7 @@ def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):
     assert "Nothing to be done" in again
     folder = project.folder / "results" / "tables" / "faithfulness"
     areas = pd.read_csv(folder / "areas.csv")
-    assert set(zip(areas["method"], areas["level"], strict=True)) == {
-        ("atp", "node"), ("eap", "node"), ("eap", "edge"),
-    }  # fmt: skip
+    assert set(zip(areas["method"], areas["level"], strict=True)) == {("atp", "node"), ("eap", "node"), ("eap", "edge")}
     assert areas["cmd"].notna().all()
     curves = pd.read_csv(folder / "curves.csv")
     assert curves[curves["size"] == 1]["faithfulness"].sub(1).abs().max() < 1e-3

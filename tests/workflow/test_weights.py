@@ -26,7 +26,7 @@ def test_one_mask_is_learned_evaluated_and_saved(project, found):
     masks = tables.read(folder / "masks.parquet", schemas.MASKS)
     hashes = set(masks[masks["chosen"]]["mask"])
     assert len(hashes) == 1 and masks["coefficient"].nunique() == 2
-    for name, schema in (("sweep", schemas.SWEEP), ("edges", schemas.WEIGHT_EDGES), ("node_runs", schemas.NODE_RUNS)):  # fmt: skip
+    for name, schema in (("sweep", schemas.SWEEP), ("edges", schemas.WEIGHT_EDGES), ("node_runs", schemas.NODE_RUNS)):
         assert set(tables.read(folder / f"{name}.parquet", schema)["mask"]) == hashes
     circuits = found["circuits"]
     chosen = circuits[circuits["chosen"]].iloc[0]
@@ -34,9 +34,7 @@ def test_one_mask_is_learned_evaluated_and_saved(project, found):
     assert (circuits["loss"] <= circuits["target"]).all()
     assert chosen["nodes"] == masks[masks["chosen"]]["active"].sum()
     curve = found["frontier"]
-    curve = curve[
-        (curve["coefficient"] == chosen["coefficient"]) & (curve["nodes"] == chosen["nodes"])
-    ]
+    curve = curve[(curve["coefficient"] == chosen["coefficient"]) & (curve["nodes"] == chosen["nodes"])]
     assert curve["loss"].iloc[0] == pytest.approx(chosen["loss"], abs=1e-5)
     # What the node stage measures anew is what was saved with the mask.
     kept = found["node_tests"].set_index("direction").loc["sufficiency", "loss"]
@@ -49,8 +47,14 @@ def test_edges_are_the_circuits_weights(project, found):
     active = set(masks[masks["chosen"] & masks["active"]]["node"])
     assert len(edges) == chosen["weights"] and (edges["weight"] != 0).all()
     assert {*edges["source"], *edges["target"]} <= active
-    ends = {"q": ("attn_in", "q"), "k": ("attn_in", "k"), "v": ("attn_in", "v"), "o": ("v", "attn_out"),
-            "in": ("mlp_in", "mlp_neuron"), "out": ("mlp_neuron", "mlp_out")}  # fmt: skip
+    ends = {
+        "q": ("attn_in", "q"),
+        "k": ("attn_in", "k"),
+        "v": ("attn_in", "v"),
+        "o": ("v", "attn_out"),
+        "in": ("mlp_in", "mlp_neuron"),
+        "out": ("mlp_neuron", "mlp_out"),
+    }
     for matrix, rows in edges.groupby("matrix"):
         for column, location in zip(("source", "target"), ends[matrix], strict=True):
             parts = rows[column].str.split(".", expand=True)
@@ -63,21 +67,21 @@ def test_edges_are_the_circuits_weights(project, found):
 def test_the_sweep_and_its_results_agree(project, found):
     sweep, chosen = found["sweep"], found["circuits"].query("chosen").iloc[0]
     circuit = sweep[sweep["condition"] == "circuit"]
-    assert list(circuit["count"]) == [round(share * chosen["weights"]) for share in (0, 0.25, 0.5, 0.75, 1)]  # fmt: skip
+    assert list(circuit["count"]) == [round(share * chosen["weights"]) for share in (0, 0.25, 0.5, 0.75, 1)]
     # All of the circuit is one set, and nothing is another, in every order.
     assert circuit["loss_std"].iloc[[0, -1]].max() == pytest.approx(0, abs=1e-6)
     ends = sweep[sweep["share"] == 1].set_index("condition")["loss"]
     assert ends["circuit_importance"] == pytest.approx(ends["circuit"], abs=1e-4)
     clean = sweep[sweep["share"] == 0]["loss"]
     assert clean.max() - clean.min() < 1e-4
-    results = json.loads((project.folder / TABLES / "weight_ablation_sweep_results.json").read_text())  # fmt: skip
+    results = json.loads((project.folder / TABLES / "weight_ablation_sweep_results.json").read_text())
     results = results[MODEL]["digits"]
     assert results["metadata"]["circuit_weight_count"] == chosen["weights"]
     assert results["metadata"]["num_trials"] == 2 and results["metadata"]["num_examples"] == 8
     for _, row in circuit.iterrows():
         told = results["random_circuit_results"][str(int(row["count"]))]
         assert told == pytest.approx({"mean": row["loss"], "std": row["loss_std"]}, abs=1e-5)
-    assert (sweep["loss_low"] <= sweep["loss"] + 1e-6).all() and (sweep["loss"] <= sweep["loss_high"] + 1e-6).all()  # fmt: skip
+    assert (sweep["loss_low"] <= sweep["loss"] + 1e-6).all() and (sweep["loss"] <= sweep["loss_high"] + 1e-6).all()
     matches = found["matches"].set_index("control")
     sums = matches[["from_matrix", "from_layer", "from_model", "from_nearest"]].sum(axis=1)
     np.testing.assert_allclose(sums, 1)
@@ -96,14 +100,18 @@ def test_tests_and_findings(project, found):
         "random_circuit",
     }
     ranked = tests.dropna(subset=["p_circuit"])
-    assert len(ranked) == 7 and (ranked["p_circuit"] >= 1 / 20 - 1e-9).all() and (ranked["q_circuit"] >= ranked["p_circuit"] - 1e-9).all()  # fmt: skip
-    assert (tests["low"] <= tests["difference"]).all() and (tests["difference"] <= tests["high"]).all()  # fmt: skip
+    assert (
+        len(ranked) == 7
+        and (ranked["p_circuit"] >= 1 / 20 - 1e-9).all()
+        and (ranked["q_circuit"] >= ranked["p_circuit"] - 1e-9).all()
+    )
+    assert (tests["low"] <= tests["difference"]).all() and (tests["difference"] <= tests["high"]).all()
     same = tests[tests["control"] != "random_circuit"]
-    np.testing.assert_allclose(same["area_circuit"] - same["area_control"], same["difference"], rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(same["area_circuit"] - same["area_control"], same["difference"], rtol=1e-5)
     text = (project.folder / TABLES / "findings.md").read_text()
     assert MODEL in text and "What this page cannot say" in text and "nan" not in text
     assert set(found["readings"]["reading"]) <= set(measures.READINGS)
-    np.testing.assert_allclose(tests["ranked"], tests["ranked"].clip(tests["ranked_low"], tests["ranked_high"]))  # fmt: skip
+    np.testing.assert_allclose(tests["ranked"], tests["ranked"].clip(tests["ranked_low"], tests["ranked_high"]))
     # Of the random masks nothing is removed first, which is the untouched model.
     random, sweep = found["random_circuits"], found["sweep"]
     clean = sweep[sweep["share"] == 0]["loss"].iloc[0]
@@ -126,9 +134,7 @@ def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
     ask("tiny-neox-small")
     told = run.snakemake("--dry-run", check=False)
     made_for = fingerprint.fingerprint(run.folder / "resources/models" / MODEL)
-    assert (
-        "weights.masks.files.tiny-neox-small.digits" in told and f"fingerprint {made_for}" in told
-    )
+    assert "weights.masks.files.tiny-neox-small.digits" in told and f"fingerprint {made_for}" in told
     ask(MODEL)
     target = f"{FOLDER}/sweep.parquet"
     run.snakemake("--", target)
@@ -140,21 +146,16 @@ def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
 def test_legends_and_labels_lie_inside_figures_of_one_panel(project):
     from circuit_reuse.figures import weights_study
 
-    cfg = {
-        "models": [MODEL],
-        "tasks": ["digits"],
-        "titles": {"digits": "Digits"},
-        "matched": "quantile",
-    }
+    cfg = {"models": [MODEL], "tasks": ["digits"], "titles": {"digits": "Digits"}, "matched": "quantile"}
     drawn = weights_study.figures((project.folder / TABLES).glob("*.csv"), cfg)
-    assert {path.stem for path in (project.folder / "results/figures/weights").glob("*.png")} == set(drawn)  # fmt: skip
+    assert {path.stem for path in (project.folder / "results/figures/weights").glob("*.png")} == set(drawn)
     for name, make in drawn.items():
         figure = make()
         figure.draw_without_rendering()
         labels = [ax.xaxis.label for ax in figure.axes] + [ax.yaxis.label for ax in figure.axes]
         for part in (*figure.legends, *(label for label in labels if label.get_text())):
             box, whole = part.get_window_extent(), figure.bbox
-            assert box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1, (name, part)  # fmt: skip
+            assert box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1, (name, part)
 
 
 def test_the_overlay_of_public_models_plans_without_network(project):

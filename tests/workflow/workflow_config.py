@@ -23,7 +23,9 @@ CONFIG = {
     "model_sources": {name: {"path": f"resources/models/{name}"} for name in [*MODELS, "third"]},
     "examples": {"count": 24, "shard_size": 12, "held_out_share": 0.5, "correct_only": False, "min_valid": 4},
     "circuits": {
-        "kinds": ["head"], "top_k": [2, 3], "thresholds": [50, 100],
+        "kinds": ["head"],
+        "top_k": [2, 3],
+        "thresholds": [50, 100],
         "controls": {"count": 6, "random_sets": 5, "same_layers": False, "pool_too_small": "skip"},
     },
     "reuse": {"draws": 99, "rarefaction": 6},
@@ -31,36 +33,81 @@ CONFIG = {
     "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
     "cross_task": {"top_k": 3, "threshold": 50, "controls": 3},
     "scaling": {
-        "tasks": ["ioi", "digits"], "examples": 24, "shard_size": 12, "draws": 99,
-        "replacements": ["zero", "mean", "corrupt"], "replacement": "corrupt",
+        "tasks": ["ioi", "digits"],
+        "examples": 24,
+        "shard_size": 12,
+        "draws": 99,
+        "replacements": ["zero", "mean", "corrupt"],
+        "replacement": "corrupt",
         "classes": {"tau": 0.05, "unit": "base"},
         "heroes": {"sizes": [1, 2], "random_sets": 4, "examples": 4},
         "tracing": {"parts": ["z", "v"], "by_position": ["z"], "examples": 3},
         "transfer": {"draws": 19},
     },
     "sequences": {
-        "models": ["tiny-gpt2-small"], "tasks": ["digits"], "variants": [], "foreign": ["ioi"],
-        "examples": 24, "pruning": {"thresholds": [20, 10], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
-        "random_sets": 4, "edges": {"examples": 4}, "lengths": {"values": [2, 4], "examples": 4},
+        "models": ["tiny-gpt2-small"],
+        "tasks": ["digits"],
+        "variants": [],
+        "foreign": ["ioi"],
+        "examples": 24,
+        "pruning": {"thresholds": [20, 10], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
+        "random_sets": 4,
+        "edges": {"examples": 4},
+        "lengths": {"values": [2, 4], "examples": 4},
     },
     "weights": {
-        "models": ["tiny-gpt2-small"], "tasks": ["digits"], "examples": 24, "held_out": 8,
+        "models": ["tiny-gpt2-small"],
+        "tasks": ["digits"],
+        "examples": 24,
+        "held_out": 8,
         "masks": {"coefficients": [0.0005, 0.002], "steps": 40, "batch": 8, "rate": 0.05, "target": {"excess": 3}},
-        "sweep": {"points": 5, "trials": 2, "quantiles": 3, "pool_too_small": "widen", "controls": ["non_circuit", "matrix", "quantile", "touching", "window", "layer"]},
-        "random": {"circuits": 19, "trials": 1, "every": 2}, "nodes": {"fractions": [0, 1], "trials": 1, "steps": 4},
+        "sweep": {
+            "points": 5,
+            "trials": 2,
+            "quantiles": 3,
+            "pool_too_small": "widen",
+            "controls": ["non_circuit", "matrix", "quantile", "touching", "window", "layer"],
+        },
+        "random": {"circuits": 19, "trials": 1, "every": 2},
+        "nodes": {"fractions": [0, 1], "trials": 1, "steps": 4},
     },
     "contrast": {
-        "models": ["tiny-gpt2-small"], "examples": 24, "held_out": 8, "flips": 19, "draws": 20, "random_sets": 99,
-        "sets": {"names": {"task": "ioi"}, "own": {"file": "config/texts.csv", "paired": False, "first": "sarcastic", "second": "sincere", "behaviour": "digits"}},
-        "recipes": {"published": {"positions": "all", "score": "mean_of_norms", "scale": "none", "rules": ["published"], "mlp_threshold": 0.5}, "aligned": {"rules": ["knapsack", "ratio"]}},
-        "budget": 0.5, "budgets": [0.3, 0.9], "attribution": "atp",
+        "models": ["tiny-gpt2-small"],
+        "examples": 24,
+        "held_out": 8,
+        "flips": 19,
+        "draws": 20,
+        "random_sets": 99,
+        "sets": {
+            "names": {"task": "ioi"},
+            "own": {
+                "file": "config/texts.csv",
+                "paired": False,
+                "first": "sarcastic",
+                "second": "sincere",
+                "behaviour": "digits",
+            },
+        },
+        "recipes": {
+            "published": {
+                "positions": "all",
+                "score": "mean_of_norms",
+                "scale": "none",
+                "rules": ["published"],
+                "mlp_threshold": 0.5,
+            },
+            "aligned": {"rules": ["knapsack", "ratio"]},
+        },
+        "budget": 0.5,
+        "budgets": [0.3, 0.9],
+        "attribution": "atp",
         "circuits": {"mine": {"file": "config/circuit.json", "models": ["tiny-gpt2-small"]}},
         "export": ["circuit", "budget", "graph", "edges"],
         "replicate": {"pairs": {"mine_and_published": {"first": "mine", "second": {"set": "names"}}}},
     },
     "figures": {"formats": ["png"], "dpi": 50},
     "compute": {"device": "cpu", "dtype": "float32", "batch_tokens": 512},
-}  # fmt: skip
+}
 
 # Texts of unequal length, unpaired, and a circuit under a write budget.
 FEELINGS = "great perfect wonderful lovely great perfect lovely great perfect wonderful".split()
@@ -71,14 +118,20 @@ TEXTS = "text,set\n" + "".join(
 )
 CIRCUIT = {
     "nodes": ["input", "m0", "a0.h1", "a2.h3"],
-    "metadata": {"total_components": 4, "write_budget_used": 160, "write_budget_max": 200, "num_mlps": 1, "num_attention_heads": 2},
-}  # fmt: skip
+    "metadata": {
+        "total_components": 4,
+        "write_budget_used": 160,
+        "write_budget_max": 200,
+        "num_mlps": 1,
+        "num_attention_heads": 2,
+    },
+}
 
 
 def no_network():
     """A command that takes the network away from what follows it; empty where that is not allowed."""
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:  # fmt: skip
+        if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:
             return command
     return []
 
@@ -101,9 +154,8 @@ class Run:
         if offline:
             command = [*NO_NETWORK, *command]
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True,
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+            command, cwd=self.folder, capture_output=True, text=True, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        )
         text = done.stdout + done.stderr
         if check:
             assert done.returncode == 0, text[-6000:]
@@ -188,12 +240,8 @@ def copy_project(folder):
         else:
             shutil.copy(source, folder / part)
     for name in MODELS:
-        shutil.copytree(
-            PROJECT / "resources" / "models" / name, folder / "resources" / "models" / name
-        )
-    shutil.copytree(
-        folder / "resources" / "models" / MODELS[0], folder / "resources" / "models" / "third"
-    )
+        shutil.copytree(PROJECT / "resources" / "models" / name, folder / "resources" / "models" / name)
+    shutil.copytree(folder / "resources" / "models" / MODELS[0], folder / "resources" / "models" / "third")
     for name in ("published", "texts"):
         shutil.copytree(PROJECT / "resources" / name, folder / "resources" / name)
     (folder / "config" / "texts.csv").write_text(TEXTS)

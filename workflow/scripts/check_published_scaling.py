@@ -15,7 +15,7 @@ def main(input, output, params, wildcards, threads, log):
     found = published.check(tables, shapes, params.cfg["draws"], params.cfg["seed"])
     found.to_csv(output.check, index=False)
     agree, differ = ((found["agrees"] == value).sum() for value in (True, False))
-    log.info("%d items: %d agree, %d do not, the others have nothing to compare", len(found), agree, differ)  # fmt: skip
+    log.info("%d items: %d agree, %d do not, the others have nothing to compare", len(found), agree, differ)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,8 @@ def main(input, output, params, wildcards, threads, log):
 
     cfg, rows = params.cfg, []
     for task in left_out.only(cfg["tasks"], input.exact, "/{}/exact".format):
-        exact = tables.read(
-            next(path for path in input.exact if f"/{task}/exact" in path), tables.SCORES
-        )
-        scores = tables.read(
-            next(path for path in input.scores if f"/{task}/scores/" in path), tables.SCORES
-        )
+        exact = tables.read(next(path for path in input.exact if f"/{task}/exact" in path), tables.SCORES)
+        scores = tables.read(next(path for path in input.scores if f"/{task}/scores/" in path), tables.SCORES)
         numbers, found = exact["example"].unique(), []
         for table in (scores, exact):
             values, order, names = sharing.matrix(table, numbers)

@@ -22,12 +22,8 @@ def main(arguments=None):
         "--shape",
         help="layers,heads,d_model,d_head, and key and value heads where they are fewer, in place of --model, as 12,12,768,64",
     )
-    parser.add_argument(
-        "--keep", type=float, help="share of scored edges or nodes, for a file of scores"
-    )
-    parser.add_argument(
-        "--parallel", action="store_true", help="MLPs beside attention, as in GPT-NeoX"
-    )
+    parser.add_argument("--keep", type=float, help="share of scored edges or nodes, for a file of scores")
+    parser.add_argument("--parallel", action="store_true", help="MLPs beside attention, as in GPT-NeoX")
     parser.add_argument("--output", help="where to; beside the file without it")
     chosen = parser.parse_args(arguments)
     shape = Space(*map(int, chosen.shape.split(","))) if chosen.shape else None
@@ -42,15 +38,11 @@ def main(arguments=None):
     if chosen.parallel:
         circuit.about["parallel"] = True
     stem = Path(chosen.file).name.split(".")[0]
-    output = Path(
-        chosen.output or Path(chosen.file).parent / (stem + circuit_files.ENDINGS[chosen.to])
-    )
+    output = Path(chosen.output or Path(chosen.file).parent / (stem + circuit_files.ENDINGS[chosen.to]))
     if output.resolve() == Path(chosen.file).resolve():
-        raise circuit_files.CircuitFileError(
-            f"{output} is the file itself; name another with --output"
-        )
+        raise circuit_files.CircuitFileError(f"{output} is the file itself; name another with --output")
     circuit_files.write(output, circuit, chosen.to)
-    print(f"{output}: {len(circuit.nodes)} components, write cost {components.cost(circuit.nodes, circuit.shape)}")  # fmt: skip
+    print(f"{output}: {len(circuit.nodes)} components, write cost {components.cost(circuit.nodes, circuit.shape)}")
     return output
 
 
@@ -58,9 +50,5 @@ if __name__ == "__main__":
     try:
         main()
     except (circuit_files.CircuitFileError, fingerprint.ModelError, ValueError) as problem:
-        hint = (
-            "\nGive --shape 12,12,768,64 or --model FOLDER."
-            if "give its shape" in str(problem)
-            else ""
-        )
+        hint = "\nGive --shape 12,12,768,64 or --model FOLDER." if "give its shape" in str(problem) else ""
         sys.exit(f"{problem}{hint}")

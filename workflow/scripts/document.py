@@ -147,12 +147,13 @@ def allowed(part):
     if part.get("type") == "array":
         return f"list of {allowed(part['items'])}"
     kind = part.get("type", "map")
-    words = [
-        kind
-        if isinstance(kind, str)
-        else " or ".join(kind).replace("null", "none").replace("array", "list")
-    ]
-    for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")):  # fmt: skip
+    words = [kind if isinstance(kind, str) else " or ".join(kind).replace("null", "none").replace("array", "list")]
+    for key, word in (
+        ("minimum", "from"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "to"),
+        ("exclusiveMaximum", "below"),
+    ):
         if key in part:
             words.append(f"{word} {part[key]:g}")
     return " ".join(words)
@@ -175,16 +176,12 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    every = (
-        tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS | contrast.SCHEMAS
-    )
+    every = tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS | contrast.SCHEMAS
     for name, schema in every.items():
         text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
         for field in schema:
             about = field.metadata[b"description"].decode().replace("|", "\\|")
-            kind = str(field.type).replace(
-                "dictionary<values=string, indices=int32, ordered=0>", "category"
-            )
+            kind = str(field.type).replace("dictionary<values=string, indices=int32, ordered=0>", "category")
             null = ", or null" if field.nullable else ""
             text += f"| `{field.name}` | {kind}{null} | {about} |\n"
     return text
@@ -198,11 +195,7 @@ def config_text():
     return CONFIG + "\n".join(keys(schema)) + "\n" + AFTER.format(tasks=", ".join(TASKS))
 
 
-DOCUMENTS = {
-    "docs/tables.md": tables_text,
-    "docs/configuration.md": config_text,
-    "docs/models.md": families.document,
-}
+DOCUMENTS = {"docs/tables.md": tables_text, "docs/configuration.md": config_text, "docs/models.md": families.document}
 
 if __name__ == "__main__":
     for path, text in DOCUMENTS.items():

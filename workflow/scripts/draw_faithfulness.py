@@ -18,9 +18,7 @@ def main(input, output, params, wildcards, threads, log):
     by = ["model", "task", "method", "level"]
     faithfulness.area_table(curves, by).to_csv(output.areas, index=False)
     completeness = summary.gather(input.completeness, tables.COMPLETENESS)
-    completeness.assign(left_out=completeness["left_out"].map(" ".join)).to_csv(
-        output.completeness, index=False
-    )
+    completeness.assign(left_out=completeness["left_out"].map(" ".join)).to_csv(output.completeness, index=False)
     for stem in sorted({Path(path).with_suffix("") for path in output.figures}):
         mine = curves[(curves["method"] == stem.parent.name) & (curves["level"] == stem.name)]
         figure = figures.curves(mine, cfg["models"], cfg["tasks"], cfg["titles"], stem.name)

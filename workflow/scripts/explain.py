@@ -31,7 +31,7 @@ def planned(text):
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", block)[1]
         values = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
-        reason = re.search(r"^    reason: (.+?)(?=\n    \w+: |\n\n|\Z)", block, re.MULTILINE | re.DOTALL)  # fmt: skip
+        reason = re.search(r"^    reason: (.+?)(?=\n    \w+: |\n\n|\Z)", block, re.MULTILINE | re.DOTALL)
         if not re.search(r"^    output: ", block, re.MULTILINE):
             continue
         pairs = dict(part.split("=", 1) for part in values[1].split(", ")) if values else {}
@@ -144,9 +144,7 @@ def explain(text, folder, cores, gpus=None):
         lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {told}")
     lasts = max(total / cores, on_gpu / (gpus or cores), longest)
     origin = (
-        f"{count} earlier jobs in this folder"
-        if count
-        else "the default run on two cores; a larger model takes longer"
+        f"{count} earlier jobs in this folder" if count else "the default run on two cores; a larger model takes longer"
     )
     lines += [
         "",
@@ -154,21 +152,16 @@ def explain(text, folder, cores, gpus=None):
         + (f"; not counted, never run: {', '.join(sorted(unknown))})" if unknown else ")"),
     ]
     if "prune_nodes" in rows:
-        lines += [
-            "",
-            *(f"  {line}" for line in text.splitlines() if line.startswith("Pruning in ")),
-        ]
+        lines += ["", *(f"  {line}" for line in text.splitlines() if line.startswith("Pruning in "))]
     if "missing provenance" in text:
-        lines.append(
-            "  Some results have no record of how they were made: see the warning of make run."
-        )
+        lines.append("  Some results have no record of how they were made: see the warning of make run.")
     return "\n".join(lines)
 
 
 def record(folder):
     """Keep the median seconds of every rule's jobs for those who have run nothing yet."""
     times, _ = known_times(folder)
-    rules = {key: round(value, 2) for key, value in sorted(times.items(), key=str) if isinstance(key, str)}  # fmt: skip
+    rules = {key: round(value, 2) for key, value in sorted(times.items(), key=str) if isinstance(key, str)}
     SHIPPED.write_text(json.dumps(rules, indent=1) + "\n")
 
 
@@ -181,7 +174,7 @@ def main(arguments):
     cores = int(asked[1] if asked else os.environ.get("CORES") or os.cpu_count() or 1)
     gpus = re.search(r"--resources\b.*?\bgpu=(\d+)", words)
     gpus = int(gpus[1]) if gpus else 1 if "profiles/gpu" in words else None
-    command = [sys.executable, "-m", "snakemake", "--dry-run", *([] if asked else ["--cores", str(cores)]), *arguments]  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *([] if asked else ["--cores", str(cores)]), *arguments]
     # What only an explanation needs is worked out when asked for (rules/sequences.smk).
     asking = os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=asking)

@@ -8,7 +8,7 @@ def main(input, output, params, wildcards, threads, log):
     from circuit_reuse import fetching
 
     source = params.cfg
-    commit = fetching.fetch(source["hub"], source["revision"], output.folder, source.get("fingerprint"))  # fmt: skip
+    commit = fetching.fetch(source["hub"], source["revision"], output.folder, source.get("fingerprint"))
     log.info("%s at %s is ready, commit %s", source["hub"], source["revision"], commit)
 
 

@@ -65,8 +65,7 @@ def start(snakemake, script, alone=False):
 def named(files):
     """Named inputs or outputs as {name: path or list of paths}."""
     return {
-        name: str(value) if isinstance(value, str) else [str(path) for path in value]
-        for name, value in files.items()
+        name: str(value) if isinstance(value, str) else [str(path) for path in value] for name, value in files.items()
     }
 
 
@@ -104,11 +103,7 @@ def work(request, log):
     """Call the adapter's main on what was not left out; outputs that are left out say why."""
     from circuit_reuse import left_out
 
-    outputs = [
-        path
-        for paths in request["output"].values()
-        for path in ([paths] if isinstance(paths, str) else paths)
-    ]
+    outputs = [path for paths in request["output"].values() for path in ([paths] if isinstance(paths, str) else paths)]
     try:
         kept, reason = left_out.sift(request["input"])
         load(request["script"]).main(

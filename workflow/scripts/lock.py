@@ -22,7 +22,7 @@ LOCKS = {
     "requirements.lock": (["test"], "What the workflow and its tests need beside torch"),
     "requirements-slurm.lock": (["slurm"], "What a Slurm cluster needs beside requirements.lock"),
     "requirements-docs.lock": (["docs"], "What the documentation site needs beside requirements.lock"),
-}  # fmt: skip
+}
 OF_TORCH = re.compile(r"(torch|triton|nvidia-|cuda-)")
 # What the metadata of a build leaves out.
 KNOWN = {"torch": "BSD-3-Clause"}
@@ -48,8 +48,21 @@ def resolved(extras, old, fixed):
         path = Path(folder) / "lock"
         if old.is_file():
             shutil.copy(old, path)
-        command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--generate-hashes", "--quiet",
-                   "--no-annotate", "--no-header", "--output-file", str(path), "--constraint", "-"]  # fmt: skip
+        command = [
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--universal",
+            "--generate-hashes",
+            "--quiet",
+            "--no-annotate",
+            "--no-header",
+            "--output-file",
+            str(path),
+            "--constraint",
+            "-",
+        ]
         for extra in extras:
             command += ["--extra", extra]
         command += ["--upgrade"] if os.environ.get("UPGRADE") else []
@@ -69,7 +82,7 @@ def pins_of(path):
 def licence(name):
     """What a package says about its licence, in a few words."""
     about = metadata.metadata(name)
-    classes = [line.split(" :: ")[-1] for line in about.get_all("Classifier", []) if line.startswith("License ::")]  # fmt: skip
+    classes = [line.split(" :: ")[-1] for line in about.get_all("Classifier", []) if line.startswith("License ::")]
     line = (about.get("License") or "").strip().split("\n")[0].strip()
     named = line if 0 < len(line) < 60 and line[0].isalpha() and "opyright" not in line else ""
     files = [path for path in metadata.files(name) or [] if path.name.startswith("LICEN")]

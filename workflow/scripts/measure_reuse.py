@@ -16,18 +16,14 @@ def main(input, output, params, wildcards, threads, log):
         pairs = tables.read_all(mine, tables.EXAMPLES)
         train = pairs[pairs["used"] & (pairs["split"] == "train")]
         mine = [path for path in input.scores if f"/{task}/scores/" in path]
-        values, numbers, names = sharing.matrix(
-            tables.read_all(mine, tables.SCORES), train["example"]
-        )
+        values, numbers, names = sharing.matrix(tables.read_all(mine, tables.SCORES), train["example"])
         scores[task], names = sharing.select(values, names, cfg["kinds"])
         examples[task] = train.set_index("example").loc[numbers].reset_index()
     settings = {"top_k": cfg["top_k"], "thresholds": cfg["thresholds"], **cfg["reuse"]}
     rows = []
     for task in tasks:
         others = {other: scores[other] for other in tasks if other != task}
-        rows += reuse.reuse_table(
-            task, scores[task], names, examples[task], others, settings, stream
-        )
+        rows += reuse.reuse_table(task, scores[task], names, examples[task], others, settings, stream)
     tables.write(output.reuse, tables.REUSE, rows, cfg=cfg)
     log.info("%d rows", len(rows))
 

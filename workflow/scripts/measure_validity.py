@@ -22,9 +22,7 @@ def prompts(task, count=COUNT):
     """The first prompts of a task, as rows of the prompts table."""
     about = registry.TASKS[task]
     spec = {"family": about.family, "options": about.options, "shots": about.shots}
-    return sources.rows(
-        task, {"seed": 0, "held_out_share": 0.5, "examples": [0, count], "task": spec}
-    )
+    return sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, count], "task": spec})
 
 
 def validity(tokenizers, count=COUNT):
@@ -56,9 +54,7 @@ def table(found):
         row = prompts(task, 1)[0]
         text = f"{row['clean']} **{row['answer'].strip()}**".replace("\n", " / ")
         shares = mine.set_index("tokenizer")["valid"]
-        lines.append(
-            f"| {task} | {text} | " + " | ".join(f"{100 * shares[n]:.0f}" for n in names) + " |"
-        )
+        lines.append(f"| {task} | {text} | " + " | ".join(f"{100 * shares[n]:.0f}" for n in names) + " |")
     return "\n".join(lines)
 
 
@@ -80,15 +76,16 @@ def accuracy(folder, count):
                     "preferred": (mine["clean_metric"].astype(float) > 0).mean(),
                 }
             )
-            print(
-                "{task}, {shots} shots: {accuracy:.2f} of {prompts}".format(**rows[-1]), flush=True
-            )
+            print("{task}, {shots} shots: {accuracy:.2f} of {prompts}".format(**rows[-1]), flush=True)
     return pd.DataFrame(rows)
 
 
 def accuracy_table(found):
     """The table of the documentation: a row a task."""
-    lines = ["| task | accuracy | " + " | ".join(f"with {n} shots" for n in SHOTS[1:]) + " |", "|---|---|" + "---|" * len(SHOTS[1:])]  # fmt: skip
+    lines = [
+        "| task | accuracy | " + " | ".join(f"with {n} shots" for n in SHOTS[1:]) + " |",
+        "|---|---|" + "---|" * len(SHOTS[1:]),
+    ]
     for task, mine in found.groupby("task", sort=False):
         values = mine.set_index("shots")["accuracy"]
         lines.append(f"| {task} | " + " | ".join(f"{values[n]:.2f}" for n in SHOTS) + " |")
@@ -104,12 +101,8 @@ def main():
     """Write results/tables/validity.csv or accuracy.csv, and with --docs the tables of docs/tasks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of folders with tokenizer.json")
-    parser.add_argument(
-        "--model", action="store_true", help="the folder is a model: measure its accuracy"
-    )
-    parser.add_argument(
-        "--count", type=int, default=48, help="prompts of each task that it answers"
-    )
+    parser.add_argument("--model", action="store_true", help="the folder is a model: measure its accuracy")
+    parser.add_argument("--count", type=int, default=48, help="prompts of each task that it answers")
     parser.add_argument("--docs", action="store_true", help="write the table of docs/tasks.md, too")
     asked = parser.parse_args()
     Path("results/tables").mkdir(parents=True, exist_ok=True)
@@ -117,7 +110,9 @@ def main():
         found = accuracy(asked.folder, asked.count)
         found.to_csv("results/tables/accuracy.csv", index=False)
         if asked.docs:
-            text = put(DOCUMENT.read_text(encoding="utf-8"), "<!-- accuracy -->", "<!-- /accuracy -->", accuracy_table(found))  # fmt: skip
+            text = put(
+                DOCUMENT.read_text(encoding="utf-8"), "<!-- accuracy -->", "<!-- /accuracy -->", accuracy_table(found)
+            )
             DOCUMENT.write_text(text, encoding="utf-8")
         return
     inner = sorted(path.parent for path in asked.folder.glob("*/tokenizer.json"))
@@ -130,7 +125,7 @@ def main():
     low = found[found["valid"] < 0.95]
     print(f"{len(found)} pairs of a task and a tokenizer in {path}; {len(low)} below 95 % valid")
     for row in low.to_dict("records"):
-        print(f"  {row['task']} under {row['tokenizer']}: {100 * row['valid']:.0f} %, most often: {row['reason']}")  # fmt: skip
+        print(f"  {row['task']} under {row['tokenizer']}: {100 * row['valid']:.0f} %, most often: {row['reason']}")
     if asked.docs:
         text = put(DOCUMENT.read_text(encoding="utf-8"), BEGIN, END, table(found))
         DOCUMENT.write_text(text, encoding="utf-8")

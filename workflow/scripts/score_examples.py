@@ -10,9 +10,7 @@ def main(input, output, params, wildcards, threads, log):
     folder = fingerprint.folder_of(input.model)
     model = models.load(folder, params.compute["device"], params.cfg["dtype"], threads)
     examples = tables.read(input.examples, tables.EXAMPLES)
-    scores = scoring.scores(
-        model, examples, wildcards.method, params.cfg, params.compute["batch_tokens"], log
-    )
+    scores = scoring.scores(model, examples, wildcards.method, params.cfg, params.compute["batch_tokens"], log)
     about = fingerprint.read_description(input.about)
     tables.write(output.scores, tables.SCORES, scores, cfg=params.cfg, model=about["fingerprint"])
 

@@ -21,17 +21,8 @@ STUDIES = {
     "sequences": ("Sequences", ["overlap", "cross_task", "frontier"]),
     "weights": ("Weights", ["weight_ablation_sweep", "sizes", "node_sweep"]),
     "contrast": ("Contrast", ["lengths", "difference_and_effect", "replicate"]),
-}  # fmt: skip
-VERSIONS = (
-    "snakemake",
-    "torch",
-    "transformers",
-    "transformer-lens",
-    "numpy",
-    "scipy",
-    "pandas",
-    "matplotlib",
-)
+}
+VERSIONS = ("snakemake", "torch", "transformers", "transformer-lens", "numpy", "scipy", "pandas", "matplotlib")
 
 
 def told(folder):
@@ -68,9 +59,7 @@ def records(folder):
 def output_of(record):
     """The result that a record of Snakemake is about: its name is the path in base 64, cut into folders where it is long."""
     with contextlib.suppress(ValueError):
-        return base64.b64decode(
-            "".join(part.lstrip("@") for part in record.parts), altchars=b"-_"
-        ).decode()
+        return base64.b64decode("".join(part.lstrip("@") for part in record.parts), altchars=b"-_").decode()
     return "no path"
 
 

@@ -12,9 +12,7 @@ def main(input, output, params, wildcards, threads, log):
 
     cfg = params.cfg
     tests = summary.gather(input.tests, tables.TESTS)
-    reuse = summary.gather(input.reuse, tables.REUSE).rename(
-        columns={"n_examples": "n_examples_train"}
-    )
+    reuse = summary.gather(input.reuse, tables.REUSE).rename(columns={"n_examples": "n_examples_train"})
     table = summary.summary(tests, reuse)
     summary.write_csv(output.summary, table)
     summary.write_csv(output.aggregated, summary.aggregated(table, cfg["titles"], cfg["revisions"]))
@@ -28,9 +26,7 @@ def main(input, output, params, wildcards, threads, log):
         )
         summary.write_csv(output.agreement, means)
     examples = [
-        tables.read(path, tables.EXAMPLES).assign(
-            model=Path(path).parts[-4], task=Path(path).parts[-3]
-        )
+        tables.read(path, tables.EXAMPLES).assign(model=Path(path).parts[-4], task=Path(path).parts[-3])
         for path in input.all_examples
     ]
     summary.write_csv(output.accuracy, summary.accuracy(pd.concat(examples)))

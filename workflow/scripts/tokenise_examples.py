@@ -20,9 +20,7 @@ def main(input, output, params, wildcards, threads, log):
     if problem:
         log.warning("left out: %s", problem)
     about = fingerprint.read_description(input.about)
-    tables.write(
-        output.examples, tables.EXAMPLES, rows, left_out=problem, cfg=cfg, model=about["fingerprint"]
-    )  # fmt: skip
+    tables.write(output.examples, tables.EXAMPLES, rows, left_out=problem, cfg=cfg, model=about["fingerprint"])
 
 
 if __name__ == "__main__":

@@ -73,16 +73,11 @@ def call(request, waits, patience=90):
                 if time.monotonic() > deadline or not Path(path).parent.is_dir():
                     return None
                 time.sleep(0.05)
-        message = json.dumps(
-            {"request": request, "cwd": os.getcwd(), "environ": dict(os.environ)}
-        ).encode()
+        message = json.dumps({"request": request, "cwd": os.getcwd(), "environ": dict(os.environ)}).encode()
         sys.stdout.flush()
         sys.stderr.flush()
         streams = array.array("i", [sys.stdout.fileno(), sys.stderr.fileno()])
-        line.sendmsg(
-            [len(message).to_bytes(8, "big")],
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)],
-        )
+        line.sendmsg([len(message).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
         line.sendall(message)
         status = line.recv(1)
     # A child that was killed (out of memory, say) says nothing.

@@ -14,13 +14,10 @@ def task_effects(input, output, params, wildcards, threads, log):
     table = tables.read(input.circuits, tables.CIRCUITS)
     chosen = cfg["ablation"]
     units = effects.units_of(
-        sharing.shared_circuits(table), chosen["directions"], chosen["keep_controls"],
-        sharing.random_sets(table),
-    )  # fmt: skip
-    stage = Stage(input, params, threads, log)
-    frame = stage.run(
-        output.effects, units, examples, cfg["ablation"]["replacement"], cfg["accuracy"], wildcards
+        sharing.shared_circuits(table), chosen["directions"], chosen["keep_controls"], sharing.random_sets(table)
     )
+    stage = Stage(input, params, threads, log)
+    frame = stage.run(output.effects, units, examples, cfg["ablation"]["replacement"], cfg["accuracy"], wildcards)
     tables.write(output.effects, tables.EFFECTS, frame, cfg=cfg, model=stage.fingerprint)
 
 
@@ -48,20 +45,31 @@ class Stage:
         seed = circuits.generator(cfg["seed"], wildcards.model, "resample").integers(2**31)
         space = fingerprint.shape(self.folder)
         context = effects.context_of(
-            self.fingerprint, tested, reference if replacement == "mean" else reference[:0],
-            [replacement, accuracy, cfg["dtype"], sorted(cfg["kinds"])], cfg["metric"],
-            space.names, self.params.rows_code, int(seed),
-        )  # fmt: skip
+            self.fingerprint,
+            tested,
+            reference if replacement == "mean" else reference[:0],
+            [replacement, accuracy, cfg["dtype"], sorted(cfg["kinds"])],
+            cfg["metric"],
+            space.names,
+            self.params.rows_code,
+            int(seed),
+        )
         evaluator = None
 
         def evaluate(unit):
             nonlocal evaluator
             if evaluator is None:
                 evaluator = effects.Evaluator(
-                    self.loaded(), tested, reference, replacement, cfg["metric"],
-                    space.of_kinds(cfg["kinds"]), accuracy, self.params.compute["batch_tokens"],
+                    self.loaded(),
+                    tested,
+                    reference,
+                    replacement,
+                    cfg["metric"],
+                    space.of_kinds(cfg["kinds"]),
+                    accuracy,
+                    self.params.compute["batch_tokens"],
                     int(seed),
-                )  # fmt: skip
+                )
             return evaluator(unit)
 
         began = time.monotonic()
@@ -69,8 +77,11 @@ class Stage:
         rows = sum(len(unit.sets) for unit in units) * len(tested)
         self.log.info(
             "%d units of circuits and controls reused, %d evaluated; %d rows in %.1f s",
-            kept, new, rows, time.monotonic() - began,
-        )  # fmt: skip
+            kept,
+            new,
+            rows,
+            time.monotonic() - began,
+        )
         return frame[tables.EFFECTS.names]
 
 
@@ -87,8 +98,9 @@ def replaceable(tested, reference, replacement, log):
     if len(tested) < len(lengths):
         log.info(
             "%d of %d held-out examples have no counterpart of their length and are left out",
-            len(lengths) - len(tested), len(lengths),
-        )  # fmt: skip
+            len(lengths) - len(tested),
+            len(lengths),
+        )
     if tested.empty:
         raise LeftOut(
             f"no held-out example can be tested with replacement {replacement!r}: none has the "

@@ -14,16 +14,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import (
-    circuits,
-    comparison,
-    components,
-    effects,
-    measure,
-    models,
-    scoring,
-    sharing,
-)
+from circuit_reuse import circuits, comparison, components, effects, measure, models, scoring, sharing
 from circuit_reuse import examples as reading
 from circuit_reuse.circuit_files import Circuit
 from circuit_reuse.prompts import registry, sources
@@ -70,13 +61,7 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
         },
     }
     prompts = pd.DataFrame(sources.rows(task, cfg, file))
-    settings = {
-        "metric": METRIC,
-        "accuracy": asked["accuracy"],
-        "correct_only": False,
-        "count": "used",
-        "quota": None,
-    }
+    settings = {"metric": METRIC, "accuracy": asked["accuracy"], "correct_only": False, "count": "used", "quota": None}
     reader = reading.reader(folder, asked["bos"] or "auto", asked["chat"])
     return measure.draw(model, reader, prompts, settings, TOKENS, LOG)
 
@@ -113,7 +98,7 @@ def circuit(scores, examples, top_k=8, threshold=75, kinds=("head",)):
     return chosen, circuits.reuse(member, threshold, k)
 
 
-def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):  # fmt: skip
+def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):
     """What removing a circuit does on held-out examples, beside random circuits of the same make.
 
     controls:    how many random sets for the rank, and disjoint ones of the same make for the difference
@@ -133,7 +118,9 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     universe = model.space.of_kinds(kinds)
     if not circuit or set(circuit) - set(universe):
         unknown = ", ".join(sorted(set(circuit) - set(universe)))
-        raise ValueError(f"a circuit of {' and '.join(kinds)} of this model is needed; not among them: {unknown or 'nothing was given'}")  # fmt: skip
+        raise ValueError(
+            f"a circuit of {' and '.join(kinds)} of this model is needed; not among them: {unknown or 'nothing was given'}"
+        )
     name = f"api {seed}"
     try:
         alone = circuits.controls(circuit, universe, kinds, controls, name)
@@ -142,9 +129,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     drawn = circuits.random_sets(circuits.make_of(circuit), universe, controls, name)
     # The circuit itself is no control of itself.
     drawn = [names for names in drawn if set(names) != set(circuit)]
-    run = effects.Evaluator(
-        model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed
-    )  # fmt: skip
+    run = effects.Evaluator(model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed)
 
     def result(direction, sets):
         """Metric and correctness [set, example]."""
@@ -202,13 +187,10 @@ def compare(model, first, second):
     returns:       a Series: shared, jaccard, jaccard_chance, beyond_chance, p_overlap, and more (comparison.compare)
     """
     both = [
-        Circuit(
-            dict(each) if isinstance(each, dict) else dict.fromkeys(each),
-            ranked=isinstance(each, dict),
-        )
+        Circuit(dict(each) if isinstance(each, dict) else dict.fromkeys(each), ranked=isinstance(each, dict))
         for each in (first, second)
     ]
     values, bounds = comparison.compare(*both, model.space)
     return pd.Series(
         values | {f"{name}_{end}": b[i] for name, b in bounds.items() for i, end in enumerate(("low", "high"))}
-    )  # fmt: skip
+    )

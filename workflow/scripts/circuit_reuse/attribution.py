@@ -57,9 +57,7 @@ def gradient_at(model, batch, metric, embedding=None):
         tensors = [acts.embedding, *acts.z, *acts.mlp]
         gradients = torch.autograd.grad(total, tensors)
     layers = model.space.layers
-    gradient = interventions.Activations(
-        gradients[0], list(gradients[1 : 1 + layers]), list(gradients[1 + layers :])
-    )
+    gradient = interventions.Activations(gradients[0], list(gradients[1 : 1 + layers]), list(gradients[1 + layers :]))
     return acts.like(torch.Tensor.detach), gradient
 
 
@@ -92,9 +90,7 @@ def contract(change, gradient):
     source:  Nanda 2023, "Attribution patching"; Syed et al. 2023, eq. 2
     """
     columns = [dot("epd,epd->e", change.embedding, gradient.embedding)[:, None]]
-    for z, z_gradient, mlp, mlp_gradient in zip(
-        change.z, gradient.z, change.mlp, gradient.mlp, strict=True
-    ):
+    for z, z_gradient, mlp, mlp_gradient in zip(change.z, gradient.z, change.mlp, gradient.mlp, strict=True):
         columns.append(dot("ephd,ephd->eh", z, z_gradient))
         columns.append(dot("epd,epd->e", mlp, mlp_gradient)[:, None])
     # Layers may lie on different devices.

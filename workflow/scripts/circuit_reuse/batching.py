@@ -64,9 +64,7 @@ class Batch:
         found = shortcuts.prefix(model, self.clean, start)
         if found is None:
             return self
-        return replace(
-            self, clean=self.clean[:, start:], corrupt=self.corrupt[:, start:], prefix=found
-        )
+        return replace(self, clean=self.clean[:, start:], corrupt=self.corrupt[:, start:], prefix=found)
 
 
 def buckets(examples):

@@ -51,7 +51,7 @@ def check(config, project, directory):
 def check_shards(config):
     """A plan of too many jobs takes hours to draw up."""
     block, scan = config["examples"], config["scaling"]
-    for where, count in (("examples.count", block["count"]), ("scaling.examples", scan["examples"])):  # fmt: skip
+    for where, count in (("examples.count", block["count"]), ("scaling.examples", scan["examples"])):
         part = where.split(".")[0]
         size = config[part]["shard_size"]
         if count > MOST_SHARDS * size:
@@ -86,7 +86,7 @@ def check_values(value, where=""):
         raise ConfigError(f"{where} is {value!r}; it must be text without NUL characters")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} is {value}; it must be a finite number")
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()  # fmt: skip
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         check_values(item, f"{where}.{key}".strip("."))
 
@@ -107,7 +107,9 @@ def fill(config, schema):
     """Put the schema's defaults where a key is missing."""
     for key, part in schema.get("properties", {}).items():
         if key not in config and "default" in part:
-            config[key] = type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]  # fmt: skip
+            config[key] = (
+                type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]
+            )
         if isinstance(config.get(key), dict):
             fill(config[key], part)
             inner = part.get("additionalProperties")
@@ -141,10 +143,15 @@ def explain(error):
             f"{', '.join(value) or 'none'}"
         )
     limits = {
-        "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than",
-        "exclusiveMaximum": "less than", "type": "of type", "pattern": "of the form",
-        "minItems": "a list of at least this length:", "contains": "a list with",
-    }  # fmt: skip
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+        "type": "of type",
+        "pattern": "of the form",
+        "minItems": "a list of at least this length:",
+        "contains": "a list with",
+    }
     if error.validator in limits:
         wanted = error.validator_value
         wanted = wanted.get("const") if isinstance(wanted, dict) else wanted
@@ -164,8 +171,7 @@ def known_models(key, names, config):
     for name in names:
         if name not in sources:
             raise ConfigError(
-                f"{key}: {name!r} is not in model_sources ({', '.join(sources)})"
-                + nearest(name, sources)
+                f"{key}: {name!r} is not in model_sources ({', '.join(sources)})" + nearest(name, sources)
             )
 
 
@@ -174,9 +180,7 @@ def known_tasks(key, names, config):
     known = [*registry.TASKS, *config["custom_tasks"]]
     for name in names:
         if name not in known:
-            raise ConfigError(
-                f"{key}: unknown task {name!r}; known: {', '.join(known)}{nearest(name, known)}"
-            )
+            raise ConfigError(f"{key}: unknown task {name!r}; known: {', '.join(known)}{nearest(name, known)}")
 
 
 def study_models(study, config, folders):
@@ -194,7 +198,7 @@ def study_tasks(study, key, config, folders):
     for name in block[key]:
         task = config["custom_tasks"].get(name)
         if task:
-            check_custom(name, task, config, folders, block["models"], block["examples"], f"{study}.examples")  # fmt: skip
+            check_custom(name, task, config, folders, block["models"], block["examples"], f"{study}.examples")
 
 
 def check_names(config):
@@ -206,13 +210,11 @@ def check_names(config):
         if name in registry.TASKS:
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
         if "sequence" in config["custom_tasks"][name]:
-            check_options("sequence", config["custom_tasks"][name]["sequence"], f"custom_tasks.{name}.sequence")  # fmt: skip
+            check_options("sequence", config["custom_tasks"][name]["sequence"], f"custom_tasks.{name}.sequence")
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
             raise ConfigError(f"task_options.{name}: a custom task has no options")
-        check_options(
-            registry.TASKS[name].family, options, f"task_options.{name}", registry.SETTINGS
-        )
+        check_options(registry.TASKS[name].family, options, f"task_options.{name}", registry.SETTINGS)
         check_settings(options, f"task_options.{name}")
 
 
@@ -229,9 +231,7 @@ def check_settings(options, where):
     """Settings of a task must have a value that they may have."""
     for name, values in SETTINGS.items():
         # True is not the number 1.
-        if name in options and (type(options[name]), options[name]) not in [
-            (type(v), v) for v in values
-        ]:
+        if name in options and (type(options[name]), options[name]) not in [(type(v), v) for v in values]:
             allowed = "0 to 16" if name == "shots" else ", ".join(map(str, values))
             raise ConfigError(
                 f"{where}.{name} is {options[name]!r}; allowed: {allowed}{nearest(options[name], values)}"
@@ -248,9 +248,7 @@ def check_options(kind, options, where, settings=()):
     for option in options:
         if option not in known:
             allowed = ", ".join(known) or "none"
-            raise ConfigError(
-                f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}"
-            )
+            raise ConfigError(f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}")
 
 
 def readable(path, key):
@@ -259,14 +257,14 @@ def readable(path, key):
     raises: ConfigError for a path that cannot be read
     """
     if str(path).startswith("~"):
-        raise ConfigError(f"{key}: {path!r} is taken as it is, ~ is no home folder; write the full path")  # fmt: skip
+        raise ConfigError(f"{key}: {path!r} is taken as it is, ~ is no home folder; write the full path")
     try:
         full = Path(path).resolve()
         mode = os.R_OK | os.X_OK if full.is_dir() else os.R_OK
         if full.exists() and not os.access(full, mode):
             raise PermissionError("no permission")
     except (OSError, RuntimeError) as problem:
-        raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None  # fmt: skip
+        raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
     return full
 
 
@@ -309,10 +307,9 @@ def asked(config, study):
     if study is None:
         return ("edges",) if {"eap", "eap-ig"} & set(config.get("methods", ())) else ()
     block = config[study]
-    methods = {
-        "contrast": [block.get("attribution")],
-        "sequences": [block.get("pruning", {}).get("method")],
-    }.get(study, [])
+    methods = {"contrast": [block.get("attribution")], "sequences": [block.get("pruning", {}).get("method")]}.get(
+        study, []
+    )
     edges = study == "sequences" and block["edges"].get("tasks", block["tasks"])
     return ("edges",) if edges or {"eap", "eap-ig"} & set(methods) else ()
 
@@ -360,9 +357,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
     except (ValueError, OSError) as problem:
         # What pandas and pyarrow say may have several lines.
-        raise ConfigError(
-            f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}"
-        ) from None
+        raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
     if len(rows) < count:
         raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
     for model in names:
@@ -375,9 +370,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         except examples.ReaderError as problem:
             raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
         tried = rows[:count]
-        pairs = [
-            examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried
-        ]
+        pairs = [examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried]
         note_pairs(key, task["file"], model, tried, pairs)
         for split in ("train", "held_out"):
             try:
@@ -422,9 +415,7 @@ def check_grids(config):
     for key, grid in (("top_k", "top_k"), ("threshold", "thresholds")):
         if chosen[key] not in circuits[grid]:
             allowed = ", ".join(map(str, circuits[grid]))
-            raise ConfigError(
-                f"cross_task.{key} is {chosen[key]}; it must be one of circuits.{grid}: {allowed}"
-            )
+            raise ConfigError(f"cross_task.{key} is {chosen[key]}; it must be one of circuits.{grid}: {allowed}")
     if chosen["controls"] > circuits["controls"]["count"]:
         raise ConfigError(
             f"cross_task.controls is {chosen['controls']}, more than circuits.controls.count "

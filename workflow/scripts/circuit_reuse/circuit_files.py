@@ -20,11 +20,13 @@ from circuit_reuse.components import cost
 
 __all__ = ["ENDINGS", "FORMATS", "Circuit", "CircuitFileError", "load", "read", "write"]
 WRITERS = {
-    "circuit": formats.as_own, "budget": formats.as_budget_list, "graph": formats.as_graph,
+    "circuit": formats.as_own,
+    "budget": formats.as_budget_list,
+    "graph": formats.as_graph,
     "edges": formats.as_edge_list,
-}  # fmt: skip
+}
 FORMATS = tuple(WRITERS)
-ENDINGS = {"circuit": ".json", "budget": ".budget.json", "graph": ".graph.json", "edges": ".edges.json"}  # fmt: skip
+ENDINGS = {"circuit": ".json", "budget": ".budget.json", "graph": ".graph.json", "edges": ".edges.json"}
 
 
 def read(path, shape=None, keep=None):
@@ -42,7 +44,7 @@ def read(path, shape=None, keep=None):
         for name in ("layers", "heads", "d_model", "d_head", "kv_heads"):
             said, known = getattr(circuit.shape, name), getattr(shape, name)
             if None not in (said, known) and said != known:
-                raise CircuitFileError(f"{path} is for a model with {name} {said}; the model has {known}")  # fmt: skip
+                raise CircuitFileError(f"{path} is for a model with {name} {said}; the model has {known}")
     space = shape or circuit.shape
     if shape is not None and circuit.shape is not None and shape.kv_heads is None:
         space = replace(shape, kv_heads=circuit.shape.kv_heads)
@@ -71,9 +73,7 @@ def load(path):
     if path.suffix == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
         if not rows or "edge" not in rows[0]:
-            raise CircuitFileError(
-                "a CSV of edges needs the columns edge and, if there are scores, score"
-            )
+            raise CircuitFileError("a CSV of edges needs the columns edge and, if there are scores, score")
         names = [row["edge"] for row in rows]
         scored = {row["edge"]: formats.number(row.get("score")) for row in rows}
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -131,9 +131,7 @@ def check_stated(path, circuit, space):
             raise CircuitFileError(f"{path} states a {what} of {said}; its components make {found}")
     limit = circuit.stated.get("budget")
     if limit is not None and counted["used"][1] > limit:
-        raise CircuitFileError(
-            f"{path} states a budget of {limit}; its components cost {counted['used'][1]}"
-        )
+        raise CircuitFileError(f"{path} states a budget of {limit}; its components cost {counted['used'][1]}")
 
 
 def write(path, circuit, form):

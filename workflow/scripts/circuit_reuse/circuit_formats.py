@@ -10,7 +10,9 @@ from circuit_reuse.components import Space
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "circuit.schema.yaml"
 
-SHARED = "an edge into a key or value that several heads share stands here as one into each, with an even part of its score"
+SHARED = (
+    "an edge into a key or value that several heads share stands here as one into each, with an even part of its score"
+)
 
 
 class CircuitFileError(ValueError):
@@ -91,7 +93,7 @@ def own(content):
         stated={name: claimed[name] for name in ("used", "budget") if claimed.get(name) is not None},
         about={"model": content.get("model", {}).get("name")}
         | {key: content[key] for key in ("task", "method", "provenance") if key in content},
-    )  # fmt: skip
+    )
 
 
 @cache
@@ -109,9 +111,12 @@ def budget_list(content):
         raise CircuitFileError("metadata must be an object")
     names, scores = each_once(content["nodes"]), content.get("scores") or {}
     keys = {
-        "used": "write_budget_used", "budget": "write_budget_max", "nodes": "total_components",
-        "heads": "num_attention_heads", "mlps": "num_mlps",
-    }  # fmt: skip
+        "used": "write_budget_used",
+        "budget": "write_budget_max",
+        "nodes": "total_components",
+        "heads": "num_attention_heads",
+        "mlps": "num_mlps",
+    }
     return Circuit(
         nodes={name: number(scores.get(name)) for name in names},
         outside={name: number(score) for name, score in scores.items() if name not in set(names)},
@@ -129,21 +134,18 @@ def graph(content, keep):
         raise CircuitFileError(f"cfg has no {missing[0]}")
     nodes = {
         name: value if isinstance(value, dict) else {"in_graph": value}
-        for name, value in content["nodes"].items() if name != "logits"
-    }  # fmt: skip
+        for name, value in content["nodes"].items()
+        if name != "logits"
+    }
     edges = {}
     for name, value in content["edges"].items():
         writer, reader = ends(name)
         edges[writer, graph_reader(reader)] = value
     inside = {name for name, node in nodes.items() if node.get("in_graph")}
-    kept = {
-        edge: number(value.get("score")) for edge, value in edges.items() if value.get("in_graph")
-    }
-    scores = {
-        name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None
-    }
+    kept = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("in_graph")}
+    scores = {name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None}
     if not inside and not kept:
-        scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}  # fmt: skip
+        scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}
         if any(scored.values()):
             kept = largest(scored, keep)
         else:
@@ -215,7 +217,7 @@ AUTO = [
     (re.compile(r"MLP (\d+)"), lambda match: f"m{match[1]}"),
     (re.compile(r"A(\d+)\.(\d+)"), lambda match: f"a{match[1]}.h{match[2]}"),
     (re.compile(r"A(\d+)\.(\d+)\.([QKV])"), lambda match: f"a{match[1]}.h{match[2]}.{match[3].lower()}"),
-]  # fmt: skip
+]
 
 
 def auto_name(name, edge):
@@ -223,9 +225,7 @@ def auto_name(name, edge):
     for pattern, made in AUTO:
         if match := pattern.fullmatch(name):
             return made(match)
-    raise CircuitFileError(
-        f"{edge!r}: {name!r} names no place; expected Resid Start, A5.1, A5.1.Q, MLP 3 or Resid End"
-    )
+    raise CircuitFileError(f"{edge!r}: {name!r} names no place; expected Resid Start, A5.1, A5.1.Q, MLP 3 or Resid End")
 
 
 def each_once(names):
@@ -265,19 +265,15 @@ def as_own(circuit):
         "version": 1,
         "model": {"name": about.get("model"), "shape": shape_of(space)},
         "nodes": [
-            {"name": name, "cost": space.write_cost(name)}
-            | ({} if score is None else {"score": score})
+            {"name": name, "cost": space.write_cost(name)} | ({} if score is None else {"score": score})
             for name, score in circuit.nodes.items()
         ],
         "outside": [{"name": name, "score": score} for name, score in circuit.outside.items()],
         "ranked": circuit.ranked,
-        "cost": {
-            "used": components.cost(circuit.nodes, space),
-            "total": components.total_cost(space),
-        }
+        "cost": {"used": components.cost(circuit.nodes, space), "total": components.total_cost(space)}
         | ({"budget": circuit.stated["budget"]} if "budget" in circuit.stated else {}),
     }
-    found |= {key: about[key] for key in ("task", "method", "provenance") if about.get(key) is not None}  # fmt: skip
+    found |= {key: about[key] for key in ("task", "method", "provenance") if about.get(key) is not None}
     if circuit.edges is not None:
         found["edges"] = [
             {"from": writer, "to": reader} | ({} if score is None else {"score": score})
@@ -296,9 +292,7 @@ def as_budget_list(circuit):
     kinds = [components.kind(name) for name in circuit.nodes]
     used = components.cost(circuit.nodes, circuit.shape)
     limit = circuit.stated.get("budget", used)
-    about = {
-        key: circuit.about[key] for key in ("model", "task", "method") if circuit.about.get(key)
-    }
+    about = {key: circuit.about[key] for key in ("model", "task", "method") if circuit.about.get(key)}
     return {
         "nodes": list(circuit.nodes),
         "ranked": circuit.ranked,
@@ -362,8 +356,7 @@ def as_graph(circuit):
     space, parallel = circuit.shape, bool(circuit.about.get("parallel", False))
     kept, scores = edges_of(circuit, parallel), circuit.scores
     nodes = {
-        name: {"in_graph": name in circuit.nodes}
-        | ({"score": scores[name]} if name in scores else {})
+        name: {"in_graph": name in circuit.nodes} | ({"score": scores[name]} if name in scores else {})
         for name in space.names
     }
     edges = {}
@@ -371,10 +364,7 @@ def as_graph(circuit):
         head = re.sub(r"\.[qkv]$", "", reader)
         part = f"<{reader[-1]}>" if head != reader else ""
         inside = (writer, reader) in kept or (writer, head) in kept
-        edges[f"{writer}->{head}{part}"] = {
-            "score": kept.get((writer, reader)) or 0.0,
-            "in_graph": inside,
-        }
+        edges[f"{writer}->{head}{part}"] = {"score": kept.get((writer, reader)) or 0.0, "in_graph": inside}
     cfg = {"n_layers": space.layers, "n_heads": space.heads, "parallel_attn_mlp": parallel}
     cfg |= {"d_model": space.d_model}
     if space.d_head * space.heads != space.d_model:

@@ -110,15 +110,13 @@ def controls(circuit, space, kinds, count, name, same_layers=False):
     if not circuit:
         return []
     groups = grouped(circuit, same_layers)
-    pools = grouped([c for c in space if c not in circuit and components.kind(c) in kinds], same_layers)  # fmt: skip
+    pools = grouped([c for c in space if c not in circuit and components.kind(c) in kinds], same_layers)
     possible = 1
     for group, members in groups.items():
         pool = pools.get(group, [])
         if len(pool) < len(members):
             where = group[0] + ("s" if len(group) == 1 else f"s of layer {group[1]}")
-            raise PoolTooSmall(
-                f"the circuit holds {len(members)} {where} and leaves {len(pool)} for a control"
-            )
+            raise PoolTooSmall(f"the circuit holds {len(members)} {where} and leaves {len(pool)} for a control")
         possible *= math.comb(len(pool), len(members))
     rng = generator("controls", name)
     if possible <= count:
@@ -250,10 +248,7 @@ def silhouette(distance, labels):
             values.append(0.0)
             continue
         inside = distance[row, own].sum() / (own.sum() - 1)
-        outside = min(
-            (distance[row, labels == other].mean() for other in set(labels) - {label}),
-            default=0.0,
-        )
+        outside = min((distance[row, labels == other].mean() for other in set(labels) - {label}), default=0.0)
         largest = max(inside, outside)
         values.append((outside - inside) / largest if largest else 0.0)
     return float(np.mean(values))
@@ -261,7 +256,7 @@ def silhouette(distance, labels):
 
 def adjusted_rand(first, second):
     """Adjusted Rand index of two labelings (Hubert & Arabie 1985): 1 same, 0 by chance."""
-    first, second = np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1]  # fmt: skip
+    first, second = np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1]
     table = np.zeros((first.max() + 1, second.max() + 1), dtype=int)
     np.add.at(table, (first, second), 1)
 

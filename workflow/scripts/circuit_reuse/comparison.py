@@ -20,9 +20,7 @@ def shared_at_random(first, second, names, stratum):
     """
     found = np.ones(1)
     for group in sorted({stratum(name) for name in names}):
-        there, marked, drawn = (
-            sum(stratum(name) == group for name in listed) for listed in (names, first, second)
-        )
+        there, marked, drawn = (sum(stratum(name) == group for name in listed) for listed in (names, first, second))
         counts = np.arange(min(marked, drawn) + 1)
         found = np.convolve(found, stats.hypergeom(there, marked, drawn).pmf(counts))
     return found
@@ -74,15 +72,13 @@ def chance(first, second, space):
     union = len(set(first)) + len(set(second)) - shared
     jaccard = np.where(union > 0, shared / np.maximum(union, 1), 1.0)
     tail, cumulative = len(set(mine) & set(other)), np.cumsum(probability)
-    low, high = (float(jaccard[min(np.searchsorted(cumulative, q), len(jaccard) - 1)]) for q in (0.025, 0.975))  # fmt: skip
+    low, high = (float(jaccard[min(np.searchsorted(cumulative, q), len(jaccard) - 1)]) for q in (0.025, 0.975))
     return {
         "shared": float(probability @ shared),
         "jaccard": float(probability @ jaccard),
         "jaccard_low": low,
         "jaccard_high": high,
-        "p_value": min(1.0, float(probability[tail:].sum()))
-        if probability.max() < 1
-        else float("nan"),
+        "p_value": min(1.0, float(probability[tail:].sum())) if probability.max() < 1 else float("nan"),
     }
 
 
@@ -152,9 +148,7 @@ def compare(first, second, space, persistence=0.95):
     a, b = list(first.nodes), list(second.nodes)
     values = {"components_first": len(a), "components_second": len(b)}
     for kind in KINDS:
-        mine, other = (
-            {name for name in each if kind in ("all", components.kind(name))} for each in (a, b)
-        )
+        mine, other = ({name for name in each if kind in ("all", components.kind(name))} for each in (a, b))
         ending = "" if kind == "all" else f"_{kind}s"
         if kind != "all":
             values |= {f"{kind}s_first": len(mine), f"{kind}s_second": len(other)}
@@ -166,8 +160,9 @@ def compare(first, second, space, persistence=0.95):
     by_chance = chance(a, b, space)
     heads = shared_at_random(
         *([n for n in each if components.kind(n) == "head"] for each in (a, b)),
-        space.of_kinds(["head"]), components.kind,
-    )  # fmt: skip
+        space.of_kinds(["head"]),
+        components.kind,
+    )
     inside = [[name for name in each if name != "input"] for each in (a, b)]
     values |= {
         "shared_chance": by_chance["shared"],
@@ -177,9 +172,7 @@ def compare(first, second, space, persistence=0.95):
         "p_overlap": by_chance["p_value"],
         "p_overlap_layers": overlap(*inside, space.of_kinds())["p_layers"],
     }
-    values |= {
-        f"cost_{side}": sum(map(space.write_cost, each)) for side, each in (("first", a), ("second", b))
-    }  # fmt: skip
+    values |= {f"cost_{side}": sum(map(space.write_cost, each)) for side, each in (("first", a), ("second", b))}
     values |= ranks(first, second, persistence)
     if first.edges is not None and second.edges is not None:
         values |= {
@@ -205,24 +198,17 @@ def ranks(first, second, persistence):
         for side, circuit in (("first", first), ("second", second)):
             found[f"margin_{kind}s_{side}"] = margin(circuit, kind)
     a, b = ([name for name in each.nodes if name != "input"] for each in (first, second))
-    found["rank_biased_overlap"] = (
-        rank_biased_overlap(a, b, persistence) if ordered else float("nan")
-    )
-    found["rank_correlation"], found["scored_in_both"] = rank_correlation(
-        first.scores, second.scores
-    )
+    found["rank_biased_overlap"] = rank_biased_overlap(a, b, persistence) if ordered else float("nan")
+    found["rank_correlation"], found["scored_in_both"] = rank_correlation(first.scores, second.scores)
     differences = relative(first.scores, second.scores)
-    found["score_difference"] = float(np.median(list(differences.values()))) if differences else float("nan")  # fmt: skip
+    found["score_difference"] = float(np.median(list(differences.values()))) if differences else float("nan")
     found["score_difference_largest"] = max(differences.values(), default=float("nan"))
     return found
 
 
 def relative(first, second):
     """|difference| of each component's scores as a share of the first, where both have one."""
-    return {
-        name: abs(second[name] - score) / abs(score)
-        for name, score in first.items() if name in second and score
-    }  # fmt: skip
+    return {name: abs(second[name] - score) / abs(score) for name, score in first.items() if name in second and score}
 
 
 def side_by_side(first, second, space):
@@ -234,11 +220,15 @@ def side_by_side(first, second, space):
         inside = [name in each.nodes for each in (first, second)]
         if not any(inside) and None in scores:
             continue
-        rows.append({
-            "component": name,
-            "in_first": inside[0], "in_second": inside[1],
-            "rank_first": places[0].get(name) if first.ranked else None,
-            "rank_second": places[1].get(name) if second.ranked else None,
-            "score_first": scores[0], "score_second": scores[1],
-        })  # fmt: skip
+        rows.append(
+            {
+                "component": name,
+                "in_first": inside[0],
+                "in_second": inside[1],
+                "rank_first": places[0].get(name) if first.ranked else None,
+                "rank_second": places[1].get(name) if second.ranked else None,
+                "score_first": scores[0],
+                "score_second": scores[1],
+            }
+        )
     return rows

@@ -28,9 +28,13 @@ def cross_effects(input, output, params, wildcards, threads, log):
         mine = [path for path in input.examples if f"/{target}/examples/" in path]
         examples = tables.read_all(mine, tables.EXAMPLES)
         frame = stage.run(
-            output.effects, effects.units_of(run, ["remove"]), examples, cfg["replacement"],
-            cfg["accuracy"][target], wildcards,
-        )  # fmt: skip
+            output.effects,
+            effects.units_of(run, ["remove"]),
+            examples,
+            cfg["replacement"],
+            cfg["accuracy"][target],
+            wildcards,
+        )
         frames.append(frame)
         outcomes = testing.Outcomes(frame)
         stream = (cfg["seed"], wildcards.model, wildcards.method, "cross", target)
@@ -45,9 +49,7 @@ def cross_effects(input, output, params, wildcards, threads, log):
                 "n_examples": len(outcomes.examples),
                 "n_controls": 0,
                 "accuracy": float(outcomes.baseline("correct").mean()),
-                "jaccard": circuits.jaccard(names, found[target][1])
-                if names or found[target][1]
-                else None,
+                "jaccard": circuits.jaccard(names, found[target][1]) if names or found[target][1] else None,
             }
             if key != "empty":
                 base |= testing.cross_row(outcomes, key, cfg, stream)

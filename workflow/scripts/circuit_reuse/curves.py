@@ -26,9 +26,7 @@ WITH_EDGES = ("eap", "eap-ig")
 def task_curves(input, output, params, wildcards, threads, log):
     """Curves, areas, completeness and minimality of one task; see run_curves.py."""
     cfg, compute = params.cfg, params.compute
-    model = models.load(
-        fingerprint.folder_of(input.model), compute["device"], cfg["dtype"], threads
-    )
+    model = models.load(fingerprint.folder_of(input.model), compute["device"], cfg["dtype"], threads)
     examples = tables.read_all(input.examples, tables.EXAMPLES)
     records = examples.to_dict("records")
     for split in ("train", "held_out"):
@@ -39,9 +37,7 @@ def task_curves(input, output, params, wildcards, threads, log):
     stream = (cfg["seed"], wildcards.model, wildcards.task, wildcards.method, "curves")
     began = time.monotonic()
 
-    values, _, names = sharing.matrix(
-        tables.read_all(input.scores, tables.SCORES), train["example"]
-    )
+    values, _, names = sharing.matrix(tables.read_all(input.scores, tables.SCORES), train["example"])
     mean = signed = pd.Series(values.mean(axis=0), names)[model.space.names]
     raw, found = [], pd.DataFrame(columns=tables.EDGES.names)
     if wildcards.method in WITH_EDGES:
@@ -153,9 +149,7 @@ def halves(runs, mean, cfg, stream):
     whole = faithfulness.share(metrics[0], clean, corrupt)
     rows = []
     for place, (kind, out) in enumerate(chosen):
-        full, kept = (
-            faithfulness.share(metrics[1 + 2 * place + n], clean, corrupt) for n in range(2)
-        )
+        full, kept = (faithfulness.share(metrics[1 + 2 * place + n], clean, corrupt) for n in range(2))
         difference = abs(full - kept) if kind == "completeness" else whole - kept
         rows.append(
             {

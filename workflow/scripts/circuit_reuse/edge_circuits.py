@@ -10,15 +10,7 @@ import torch
 from torch import einsum
 
 from circuit_reuse import batching, models
-from circuit_reuse.places import (
-    FINAL,
-    check_edges,
-    has_post_norm,
-    places_of,
-    post_hook,
-    projected,
-    reader_names,
-)
+from circuit_reuse.places import FINAL, check_edges, has_post_norm, places_of, post_hook, projected, reader_names
 
 BUDGET_BYTES = 512 * 2**20
 
@@ -46,9 +38,7 @@ def keep(model, tokens, prefix, corrupt, kept):
     """
     check_edges(model)
     sets = len(kept)
-    run = Run(
-        model, corrupt.like(lambda t: t.repeat(sets, *[1] * (t.ndim - 1))), ~kept, len(tokens)
-    )
+    run = Run(model, corrupt.like(lambda t: t.repeat(sets, *[1] * (t.ndim - 1))), ~kept, len(tokens))
     with model.bridge.hooks(fwd_hooks=run.hooks()):
         return models.logits(model, tokens.repeat(sets, 1), prefix, sets)
 
@@ -135,9 +125,7 @@ class Run:
         def wrote(tensor, hook):
             start = self.place(layer)
             z = self.corrupt.z[layer] - tensor
-            self.change[:, start : start + self.heads] = einsum(
-                "ephd,hdm->ehpm", z, block.attn.W_O.to(z.dtype)
-            )
+            self.change[:, start : start + self.heads] = einsum("ephd,hdm->ehpm", z, block.attn.W_O.to(z.dtype))
 
         return wrote
 

@@ -11,8 +11,11 @@ def mean_edges(model, examples, metric, steps, tokens):
     parts = []
     found = batching.patiently(
         lambda batch: attribution.edge_scores(model, batch.shortened(model), metric, steps),
-        examples, tokens, model.device, "edges",
-    )  # fmt: skip
+        examples,
+        tokens,
+        model.device,
+        "edges",
+    )
     there = edge_circuits.exist(model)
     for _, scores in found:
         parts.append(scores.cpu().numpy()[:, there])

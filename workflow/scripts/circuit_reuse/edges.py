@@ -12,14 +12,7 @@ from torch import einsum
 
 from circuit_reuse import interventions, models
 from circuit_reuse.norms import norm_of
-from circuit_reuse.places import (
-    FINAL,
-    check_edges,
-    has_post_norm,
-    places_of,
-    post_hook,
-    reader_names,
-)
+from circuit_reuse.places import FINAL, check_edges, has_post_norm, places_of, post_hook, reader_names
 
 # What the writers' differences may take at once, and the readers' gradients of a layer: larger
 # batches go in parts, and longer prompts in pieces of positions.
@@ -92,10 +85,7 @@ def edge_scores(model, batch, metric, steps=0):
     points = [torch.lerp(clean.embedding, corrupt.embedding, way) for way in ways]
     if has_post_norm(model):
         # What a head writes depends on the run, so the steps cannot be summed before they are wide.
-        return (
-            sum(scores_at(model, batch, metric, [point], clean, corrupt) for point in points)
-            / steps
-        )
+        return sum(scores_at(model, batch, metric, [point], clean, corrupt) for point in points) / steps
     return scores_at(model, batch, metric, points, clean, corrupt)
 
 
@@ -124,7 +114,7 @@ def scores_at(model, batch, metric, points, clean, corrupt):
                 matrix = place.matrix(reader)
                 gradient = place.gradient(seen[reader.hook], reader) * share
                 totals[reader.hook] = totals.get(reader.hook, 0) + gradient
-                read = normed[:, :, None] if matrix is None else einsum("epd,rkd->eprk", normed, matrix)  # fmt: skip
+                read = normed[:, :, None] if matrix is None else einsum("epd,rkd->eprk", normed, matrix)
                 found.append(einsum("eprk,eprk->epr", read, gradient) / model.space.d_model)
             along.append(torch.cat(found, dim=-1))
             streams.append(normed)
@@ -138,10 +128,7 @@ def scores_at(model, batch, metric, points, clean, corrupt):
                 scores[:, : place.writers, place.columns] -= change
     for part, piece in written:
         for place in places:
-            after = [
-                widened(totals[reader.hook][:, part], place.matrix(reader))
-                for reader in place.readers
-            ]
+            after = [widened(totals[reader.hook][:, part], place.matrix(reader)) for reader in place.readers]
             found = piece[:, : place.writers].flatten(2) @ torch.cat(after, dim=1).flatten(2).mT
             scores[:, : place.writers, place.columns] += found
         scores[:, :, -1] += einsum("ewpd,epd->ew", piece, final[:, part])
@@ -184,11 +171,7 @@ def sight(model, batch, metric, places, embedding):
     hooks = [interventions.start_from(model, embedding)]
     hooks += interventions.keepers(kept, *dict.fromkeys(streams))
     hooks += interventions.keepers(kept, *wanted, branch=True)
-    with (
-        torch.enable_grad(),
-        model.bridge.hooks(fwd_hooks=hooks),
-        interventions.capturing(model) as outputs,
-    ):
+    with torch.enable_grad(), model.bridge.hooks(fwd_hooks=hooks), interventions.capturing(model) as outputs:
         last = models.logits(model, batch.clean, batch.prefix)
         total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
         gradients = torch.autograd.grad(total, [kept[name] for name in wanted])

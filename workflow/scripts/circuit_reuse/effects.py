@@ -102,17 +102,13 @@ class Evaluator:
     universe:  components that count as removable, for `keep`
     """
 
-    def __init__(
-        self, model, examples, reference, replacement, metric, universe, accuracy, tokens, seed
-    ):
+    def __init__(self, model, examples, reference, replacement, metric, universe, accuracy, tokens, seed):
         models.check_ready(model)
         self.model, self.examples, self.metric = model, examples.reset_index(drop=True), metric
         self.replacement, self.universe = replacement, universe
         self.accuracy, self.tokens = accuracy, tokens
         self.prepared = []
-        means = (
-            interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
-        )
+        means = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
         donor = interventions.donors(self.examples, seed) if replacement == "resample" else None
         for batch in batching.batches(self.examples, tokens, model.device):
             if replacement == "corrupt":

@@ -55,7 +55,7 @@ def reader(folder, bos="auto", chat=False):
     tokenizer, found = load_tokenizer(folder)
     settings = settings_of(folder)
     template = chat_template(folder, settings) if chat else None
-    first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None  # fmt: skip
+    first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
     names = tuple((name, content(settings.get(name))) for name in ("bos_token", "eos_token"))
     found = Reader(tokenizer, first, template, names)
     # Most chat templates write the BOS token themselves.
@@ -134,9 +134,7 @@ def rendered(template, names, prompt):
     environment.globals["strftime_now"] = lambda _: ""
     messages = [{"role": "user", "content": prompt}]
     try:
-        text = environment.from_string(template).render(
-            messages=messages, add_generation_prompt=True, **names
-        )
+        text = environment.from_string(template).render(messages=messages, add_generation_prompt=True, **names)
     except TemplateError as problem:
         raise ReaderError(f"the chat template cannot be used: {problem}") from None
     if prompt not in text:
@@ -196,7 +194,7 @@ def tokenise(reader, row, labels=False):
         "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
         "variant": row["variant"],
         "template": row["template"],
-    }  # fmt: skip
+    }
 
 
 def continuations(reader, prompt, tokens, texts):
@@ -219,7 +217,7 @@ def compared(after, texts):
     returns: (tokens that all share, the first one after them of each, reason why not or None)
     """
     shared = 0
-    while all(len(each) > shared + 1 for each in after) and len({each[shared] for each in after}) == 1:  # fmt: skip
+    while all(len(each) > shared + 1 for each in after) and len({each[shared] for each in after}) == 1:
         shared += 1
     first = [each[shared] for each in after]
     if first[0] in first[1:]:
@@ -277,8 +275,9 @@ def enough(rows, split, needed, task):
         return
     raise LeftOut(
         f"task {task!r} has {len(valid)} valid {split} pairs and needs {needed}; most often: {commonest(mine)}",
-        len(valid), needed,
-    )  # fmt: skip
+        len(valid),
+        needed,
+    )
 
 
 def commonest(rows):

@@ -98,9 +98,11 @@ def areas(rows, clean, corrupt, resamples, stream):
     """
     found = {}
     for name, ranking, gap in (
-        ("cpr", "signed", False), ("cmd", "absolute", True),
-        ("cpr_random", "random", False), ("cmd_random", "random", True),
-    ):  # fmt: skip
+        ("cpr", "signed", False),
+        ("cmd", "absolute", True),
+        ("cpr_random", "random", False),
+        ("cmd_random", "random", True),
+    ):
         mine = rows[rows["ranking"] == ranking]
         # A random circuit is one ranking: the areas are averaged, not the curves.
         wide = mine.assign(draw=mine["draw"].astype(float).fillna(0)).pivot_table(

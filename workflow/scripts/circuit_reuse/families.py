@@ -14,9 +14,7 @@ EDGES = "eap, eap-ig, edge circuits and sequences.edges"
 WEIGHTS = "the weights study"
 USES = {"edges": EDGES, "weights": WEIGHTS}
 EXPERTS = "its MLPs are mixtures of experts, so a weight is not used on every prompt"
-SCALED = (
-    "its residual stream is scaled between layers (residual_multiplier or embedding_multiplier)"
-)
+SCALED = "its residual stream is scaled between layers (residual_multiplier or embedding_multiplier)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ FAMILIES = {
     "qwen3_moe": Family("Qwen3 MoE", f"experts, {SHARED}, norms of queries and keys", weights=EXPERTS),
     "olmoe": Family("OLMoE", "experts, norms of queries and keys", weights=EXPERTS),
     "gpt_oss": Family("gpt-oss", f"experts, {SHARED}, sinks, sliding window", weights=EXPERTS),
-}  # fmt: skip
+}
 
 ENCODER = "it is an encoder, which does not predict the next token"
 SEQ2SEQ = "it is an encoder-decoder model; only decoders are supported"
@@ -89,25 +87,80 @@ IMAGES = "it reads images or sound too; save its language model alone and use th
 LAYERED = "its layers differ in the shape of their attention, or share their keys and values"
 REFUSED = {
     ENCODER: (
-        "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert",
-        "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta", "xlnet",
+        "albert",
+        "bert",
+        "camembert",
+        "deberta",
+        "deberta-v2",
+        "distilbert",
+        "electra",
+        "ernie",
+        "eurobert",
+        "modernbert",
+        "mpnet",
+        "nomic_bert",
+        "roberta",
+        "xlm-roberta",
+        "xlnet",
     ),
     SEQ2SEQ: (
-        "bart", "blenderbot", "led", "longt5", "m2m_100", "marian", "mbart", "mt5", "pegasus", "prophetnet",
-        "switch_transformers", "t5", "t5gemma", "umt5",
+        "bart",
+        "blenderbot",
+        "led",
+        "longt5",
+        "m2m_100",
+        "marian",
+        "mbart",
+        "mt5",
+        "pegasus",
+        "prophetnet",
+        "switch_transformers",
+        "t5",
+        "t5gemma",
+        "umt5",
     ),
     STATE: (
-        "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "lfm2", "lfm2_moe", "mamba", "mamba2",
-        "nemotron_h", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_next", "recurrent_gemma", "rwkv", "zamba",
+        "bamba",
+        "falcon_h1",
+        "falcon_mamba",
+        "granitemoehybrid",
+        "jamba",
+        "lfm2",
+        "lfm2_moe",
+        "mamba",
+        "mamba2",
+        "nemotron_h",
+        "olmo_hybrid",
+        "qwen3_5",
+        "qwen3_5_moe",
+        "qwen3_5_text",
+        "qwen3_next",
+        "recurrent_gemma",
+        "rwkv",
+        "zamba",
         "zamba2",
     ),
     LATENT: ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "glm_moe_dsa", "minicpm3", "youtu"),
     IMAGES: (
-        "gemma3n", "gemma4", "idefics3", "llama4", "llava", "llava_next", "llava_onevision", "mistral3",
-        "mllama", "paligemma", "phi4_multimodal", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm", "whisper",
+        "gemma3n",
+        "gemma4",
+        "idefics3",
+        "llama4",
+        "llava",
+        "llava_next",
+        "llava_onevision",
+        "mistral3",
+        "mllama",
+        "paligemma",
+        "phi4_multimodal",
+        "qwen2_5_vl",
+        "qwen2_vl",
+        "qwen3_vl",
+        "smolvlm",
+        "whisper",
     ),
     LAYERED: ("gemma3n_text", "gemma4_text", "openelm", "laguna"),
-}  # fmt: skip
+}
 PREDICTS = ("ForCausalLM", "LMHeadModel")
 
 
@@ -169,10 +222,7 @@ def document():
         for use in USES
         if (reason := getattr(family, use))
     ]
-    refused = [
-        f"* {', '.join(f'`{kind}`' for kind in kinds)}: {reason}."
-        for reason, kinds in REFUSED.items()
-    ]
+    refused = [f"* {', '.join(f'`{kind}`' for kind in kinds)}: {reason}." for reason, kinds in REFUSED.items()]
     return TEXT.format(rows="\n".join(rows), why="\n".join(why), refused="\n".join(refused))
 
 

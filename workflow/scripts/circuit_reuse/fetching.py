@@ -13,8 +13,15 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from circuit_reuse import fingerprint
 
-WANTED = ["config.json", "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt",
-          "*.safetensors", "*.safetensors.index.json"]  # fmt: skip
+WANTED = [
+    "config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "*.safetensors",
+    "*.safetensors.index.json",
+]
 # Copies of the weights for other programs.
 UNWANTED = ["*/*"]
 BLOCK = 1 << 22
@@ -74,11 +81,7 @@ def download(name, revision):
     from huggingface_hub import constants, errors, snapshot_download
 
     try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
-            )
-        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except errors.GatedRepoError:
         text = "is gated: accept its terms on the hub, and set HF_TOKEN to your token"
     except errors.RevisionNotFoundError:
@@ -87,7 +90,7 @@ def download(name, revision):
         text = "is not there: the hub has no model of this name, or it is private (HF_TOKEN)"
     except (errors.LocalEntryNotFoundError, errors.HTTPError, ConnectionError) as problem:
         status = getattr(getattr(problem, "response", None), "status_code", None)
-        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"  # fmt: skip
+        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"
         why = f"the hub answers with error {status}" if status else why
         text = (
             f"is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), or not all of it, and {why}: run "
@@ -133,7 +136,7 @@ def on_record(name, commit):
         about = HfApi().model_info(name, revision=commit, files_metadata=True)
     except (errors.HTTPError, ConnectionError):
         return {}
-    return {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in about.siblings}  # fmt: skip
+    return {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in about.siblings}
 
 
 def build_tokenizer(folder):
@@ -148,7 +151,9 @@ def build_tokenizer(folder):
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (ValueError, OSError, ImportError) as problem:
-            raise fingerprint.ModelError(f"it has no tokenizer.json, and none can be built of what it has: {str(problem).splitlines()[0]}") from None  # fmt: skip
+            raise fingerprint.ModelError(
+                f"it has no tokenizer.json, and none can be built of what it has: {str(problem).splitlines()[0]}"
+            ) from None
         tokenizer.save_pretrained(fresh)
         for path in Path(fresh).iterdir():
             if not (folder / path.name).exists():

@@ -109,9 +109,7 @@ def check_file(path, size, _):
         if not (holds_model(path) if size > LARGE else "model" in json_object(path)):
             raise ModelError(f"{path} is no tokenizer; save the model's tokenizer there")
     elif (end := data_end(path)) != size:
-        raise ModelError(
-            f"{path} is damaged: it has {size} bytes where its header says {end}; get it anew"
-        )
+        raise ModelError(f"{path} is damaged: it has {size} bytes where its header says {end}; get it anew")
 
 
 def holds_model(path):
@@ -129,9 +127,7 @@ def data_end(path):
             if length > Path(path).stat().st_size:
                 return -1
             header = json.loads(stream.read(length))
-        ends = [
-            tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"
-        ]
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         return 8 + length + max(ends)
     except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return -1
@@ -157,13 +153,11 @@ def shape(folder):
         if value is None:
             raise ModelError(f"{folder}/config.json names no {field} ({' or '.join(names)})")
         if not isinstance(value, int) or value < 1:
-            raise ModelError(
-                f"{folder}/config.json: {field} is {value!r}, which is no number of any"
-            )
+            raise ModelError(f"{folder}/config.json: {field} is {value!r}, which is no number of any")
         values[field] = value
     d_head = config.get("head_dim") or values["d_model"] // values["heads"]
     if not config.get("head_dim") and d_head * values["heads"] != values["d_model"]:
-        raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")  # fmt: skip
+        raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")
     return Space(d_head=int(d_head), kv_heads=kv_heads(folder, config, values["heads"]), **values)
 
 
@@ -174,9 +168,7 @@ def kv_heads(folder, config, heads):
     if config.get("multi_query") and not config.get("new_decoder_architecture"):
         count = 1
     if not isinstance(count, int) or count < 1 or heads % count:
-        raise ModelError(
-            f"{folder}/config.json: {heads} heads cannot share {count!r} key and value heads evenly"
-        )
+        raise ModelError(f"{folder}/config.json: {heads} heads cannot share {count!r} key and value heads evenly")
     return count
 
 
@@ -217,9 +209,7 @@ def parallel(folder):
         return bool(config.get("use_parallel_residual", kind == "gpt_neox"))
     if kind == "falcon":
         return bool(config.get("new_decoder_architecture") or config.get("parallel_attn", True))
-    return kind in ("gptj", "codegen", "phi", "cohere", "cohere2") or bool(
-        config.get("parallel_attn", False)
-    )
+    return kind in ("gptj", "codegen", "phi", "cohere", "cohere2") or bool(config.get("parallel_attn", False))
 
 
 def origin(folder):
@@ -239,11 +229,7 @@ def origin(folder):
         name = f"{source['package']} {source['version']}"
     else:
         name = source.get("path")
-    return {
-        "origin": name,
-        "quantisation": about.get("quantisation"),
-        "bits_per_weight": about.get("bits_per_weight"),
-    }
+    return {"origin": name, "quantisation": about.get("quantisation"), "bits_per_weight": about.get("bits_per_weight")}
 
 
 def rounding(about):

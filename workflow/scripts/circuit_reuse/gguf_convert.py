@@ -31,7 +31,7 @@ def convert(file, folder, source, sha256=None, expected=None):
     header = gguf_header.check(file)
     found = digest(file, hashlib.sha256())
     if sha256 and found != sha256:
-        raise fingerprint.ModelError(f"{file} has the SHA-256 {found}, the config asks for {sha256}")  # fmt: skip
+        raise fingerprint.ModelError(f"{file} has the SHA-256 {found}, the config asks for {sha256}")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -109,7 +109,9 @@ def check_whole(file, header, model, loaded):
     """Weights that transformers does not find in the file would be random, and those that it does not know lost."""
     missing = sorted(loaded["missing_keys"])
     if missing:
-        raise fingerprint.ModelError(f"{file.name} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}")  # fmt: skip
+        raise fingerprint.ModelError(
+            f"{file.name} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}"
+        )
     count = sum(each.numel() for each in model.parameters())
     if count != header.weights:
         raise fingerprint.ModelError(

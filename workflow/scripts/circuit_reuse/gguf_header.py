@@ -15,10 +15,29 @@ from circuit_reuse.fingerprint import ModelError
 
 # The architectures of decoders that transformers converts, as GGUF files spell them.
 ARCHITECTURES = (
-    "bloom", "deci", "falcon", "gemma2", "gemma3", "gemma4", "gpt-oss", "gpt2", "lfm2", "llama", "minimax-m2",
-    "mistral", "nemotron", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "qwen35", "qwen35moe", "stablelm",
+    "bloom",
+    "deci",
+    "falcon",
+    "gemma2",
+    "gemma3",
+    "gemma4",
+    "gpt-oss",
+    "gpt2",
+    "lfm2",
+    "llama",
+    "minimax-m2",
+    "mistral",
+    "nemotron",
+    "phi3",
+    "qwen2",
+    "qwen2moe",
+    "qwen3",
+    "qwen3moe",
+    "qwen35",
+    "qwen35moe",
+    "stablelm",
     "starcoder2",
-)  # fmt: skip
+)
 # transformers reads these too, but they are no decoders of attention and MLP layers.
 NOT_STUDIED = ("mamba", "t5", "t5encoder", "umt5")
 TOKENIZERS = ("gpt2", "llama", "gemma4")
@@ -27,29 +46,97 @@ TOKENIZERS = ("gpt2", "llama", "gemma4")
 SPLITS_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
 SPLITS_LIKE_GPT2 = ("gpt-2", "gpt2", "phi-2", "mpt", "olmo", "jais")
 SPLITS_OF_TRANSFORMERS = (
-    "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "dbrx",
-    "smaug-bpe", "tekken", "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "qwen35", "gpt-4o", "llama4",
-    "kanana2", "talkie", "minimax-m2",
-)  # fmt: skip
+    "llama3",
+    "llama-v3",
+    "llama-bpe",
+    "falcon3",
+    "falcon-h1",
+    "pixtral",
+    "midm-2.0",
+    "lfm2",
+    "jina-v5-nano",
+    "dbrx",
+    "smaug-bpe",
+    "tekken",
+    "qwen2",
+    "deepseek-r1-qwen",
+    "kormo",
+    "f2llmv2",
+    "megrez",
+    "qwen35",
+    "gpt-4o",
+    "llama4",
+    "kanana2",
+    "talkie",
+    "minimax-m2",
+)
 SPLITS = (*SPLITS_DIGITS, *SPLITS_LIKE_GPT2, *SPLITS_OF_TRANSFORMERS)
 # Types of tensors that can be dequantised: (name, weights of a block, bytes of a block).
 TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
-}  # fmt: skip
+}
 # general.file_type: the recipe of types that a whole file was rounded by.
 FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
-    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
-    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
-}  # fmt: skip
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}  # fmt: skip
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4_MOE",
+}
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
 # Tensors that are no weights: frequencies of rotary positions.
 FREQUENCIES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -162,17 +249,21 @@ def read_once(path, size, _):
     with open(path, "rb") as stream:
         start = stream.read(8)
         if start[:4] != b"GGUF":
-            raise ModelError(f"{path} is not a GGUF file: it begins with {start[:4]!r}, not with b'GGUF'")  # fmt: skip
+            raise ModelError(f"{path} is not a GGUF file: it begins with {start[:4]!r}, not with b'GGUF'")
         version = int.from_bytes(start[4:], "little")
         if version not in (2, 3):
-            raise ModelError(f"{path} is a GGUF file of version {version}; versions 2 and 3, little-endian, can be read")  # fmt: skip
+            raise ModelError(
+                f"{path} is a GGUF file of version {version}; versions 2 and 3, little-endian, can be read"
+            )
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 header = parse(Reader(data), path)
             except (struct.error, KeyError, OverflowError, MemoryError):
-                raise ModelError(f"{path} is damaged or cut off: its header cannot be read to the end; get it again") from None  # fmt: skip
+                raise ModelError(
+                    f"{path} is damaged or cut off: its header cannot be read to the end; get it again"
+                ) from None
     if size < header.end:
-        raise ModelError(f"{path} is cut off: it has {size} bytes where its header says {header.end}; get it again")  # fmt: skip
+        raise ModelError(f"{path} is cut off: it has {size} bytes where its header says {header.end}; get it again")
     return header
 
 
@@ -192,7 +283,7 @@ def parse(reader, path):
         kind, offset = reader.number("I"), reader.number("Q")
         if kind not in TYPES:
             known = ", ".join(each[0] for each in TYPES.values())
-            raise ModelError(f"{path}: tensor {name} is of type {kind}, which cannot be dequantised; known: {known}")  # fmt: skip
+            raise ModelError(f"{path}: tensor {name} is of type {kind}, which cannot be dequantised; known: {known}")
         label, block, size = TYPES[kind]
         listed.append(Tensor(name, label, elements, elements // block * size))
         end = max(end, offset + listed[-1].size)
@@ -210,13 +301,17 @@ def check(path):
     header = read(path)
     name, keys = header.architecture, header.keys
     if keys.get("split.count", 1) > 1:
-        raise ModelError(f"{path} is one of {keys['split.count']} files of a model; join them (llama-gguf-split --merge)")  # fmt: skip
+        raise ModelError(
+            f"{path} is one of {keys['split.count']} files of a model; join them (llama-gguf-split --merge)"
+        )
     if name not in ARCHITECTURES:
         close = difflib.get_close_matches(str(name), ARCHITECTURES, n=1, cutoff=0.5)
         hint = f". Did you mean {close[0]}?" if close else ""
-        raise ModelError(f"{path}: unknown architecture {name!r} (general.architecture); known: {', '.join(ARCHITECTURES)}{hint}")  # fmt: skip
+        raise ModelError(
+            f"{path}: unknown architecture {name!r} (general.architecture); known: {', '.join(ARCHITECTURES)}{hint}"
+        )
     if "tokenizer.ggml.tokens" not in keys:
-        raise ModelError(f"{path} holds no tokenizer (tokenizer.ggml.tokens); take a file that does")  # fmt: skip
+        raise ModelError(f"{path} holds no tokenizer (tokenizer.ggml.tokens); take a file that does")
     check_tokenizer(path, keys)
     check_rotary(path, header)
     return header
@@ -226,7 +321,9 @@ def check_tokenizer(path, keys):
     """A tokenizer whose way to split text is not known would give other tokens than the model learned."""
     kind, split = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre")
     if kind not in TOKENIZERS:
-        raise ModelError(f"{path}: unknown kind of tokenizer {kind!r} (tokenizer.ggml.model); known: {', '.join(TOKENIZERS)}")  # fmt: skip
+        raise ModelError(
+            f"{path}: unknown kind of tokenizer {kind!r} (tokenizer.ggml.model); known: {', '.join(TOKENIZERS)}"
+        )
     # Files older than the key split as GPT-2 does only if they are of GPT-2.
     if split in (None, "default") and keys["general.architecture"] == "gpt2":
         return

@@ -86,6 +86,6 @@ def add_runs(tokenizer):
     known = {each["content"] for each in tokenizer["added_tokens"]}
     for token, number in tokenizer["model"]["vocab"].items():
         if len(token) > 1 and set(token) == {BLANK} and token not in known:
-            plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)  # fmt: skip
+            plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
             tokenizer["added_tokens"].append({"id": number, "content": token} | plain)
     tokenizer["added_tokens"].sort(key=lambda each: each["id"])

@@ -29,15 +29,11 @@ class Activations:
 
     def rows(self, index):
         """The activations of some examples, in the order of `index`."""
-        return Activations(
-            self.embedding[index], [z[index] for z in self.z], [mlp[index] for mlp in self.mlp]
-        )
+        return Activations(self.embedding[index], [z[index] for z in self.z], [mlp[index] for mlp in self.mlp])
 
     def like(self, change):
         """The same with every tensor changed by a function."""
-        return Activations(
-            change(self.embedding), [change(z) for z in self.z], [change(mlp) for mlp in self.mlp]
-        )
+        return Activations(change(self.embedding), [change(z) for z in self.z], [change(mlp) for mlp in self.mlp])
 
 
 def hook_names(model):
@@ -90,9 +86,7 @@ def start_from(model, embedding=None):
 def activations(model, kept):
     """Activations from what `capturing` collected."""
     embedding, heads, mlps = hook_names(model)
-    return Activations(
-        kept[embedding], [kept[name] for name in heads], [kept[name] for name in mlps]
-    )
+    return Activations(kept[embedding], [kept[name] for name in heads], [kept[name] for name in mlps])
 
 
 @torch.no_grad()
@@ -148,9 +142,7 @@ def masks(space, sets, device="cpu"):
             if layer is None:
                 inputs[row] = True
             elif layer >= space.layers or (head is not None and head >= space.heads):
-                raise ValueError(
-                    f"the model has {space.layers} layers of {space.heads} heads, no {name}"
-                )
+                raise ValueError(f"the model has {space.layers} layers of {space.heads} heads, no {name}")
             elif head is None:
                 mlps[row, layer] = True
             else:

@@ -112,5 +112,5 @@ def draw(path, text):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 1.2))
-    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(text, 80)), ha="center", va="center", size=8, parse_math=False)  # fmt: skip
+    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(text, 80)), ha="center", va="center", size=8, parse_math=False)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

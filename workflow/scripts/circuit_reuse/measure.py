@@ -31,7 +31,7 @@ def draw(model, reader, prompts, cfg, tokens, log):
     quota = cfg["quota"] or {"all": len(frame)}
     groups = {split: frame.index[(frame["split"] == split) | (split == "all")] for split in quota}
     while True:
-        chosen = [n for split, group in groups.items() for n in following(frame, group, quota[split], cfg["count"])]  # fmt: skip
+        chosen = [n for split, group in groups.items() for n in following(frame, group, quota[split], cfg["count"])]
         if not chosen:
             break
         frame.loc[chosen, "tried"] = True
@@ -43,8 +43,11 @@ def draw(model, reader, prompts, cfg, tokens, log):
     accuracy = found["correct"].dropna().astype(bool).mean()
     log.info(
         "%d pairs tried, %d valid, %d used; accuracy %.3f",
-        len(found), found["valid"].sum(), found["used"].sum(), accuracy,
-    )  # fmt: skip
+        len(found),
+        found["valid"].sum(),
+        found["used"].sum(),
+        accuracy,
+    )
     return found
 
 
@@ -136,9 +139,7 @@ def judge(frame, chosen, correct_only, log):
 def leave_out(frame, chosen, log):
     """Mark pairs as not valid whose metric is not finite, or the same for both prompts; in place."""
     mine = frame.loc[chosen]
-    clean, corrupt = (
-        mine[name].astype(float).to_numpy() for name in ("clean_metric", "corrupt_metric")
-    )
+    clean, corrupt = (mine[name].astype(float).to_numpy() for name in ("clean_metric", "corrupt_metric"))
     valid = mine["valid"].to_numpy(bool)
     broken = valid & ~(np.isfinite(clean) & np.isfinite(corrupt))
     same = valid & ~broken & (np.abs(clean - corrupt) < SAME)
@@ -147,7 +148,7 @@ def leave_out(frame, chosen, log):
         (same, "the clean and the corrupt prompt have the same metric"),
     ):
         if rows.any():
-            log.info("%d pairs left out, the first %s: %s", rows.sum(), mine["id"][rows].iloc[0], reason)  # fmt: skip
+            log.info("%d pairs left out, the first %s: %s", rows.sum(), mine["id"][rows].iloc[0], reason)
             frame.loc[mine.index[rows], ["valid", "reason"]] = [False, reason]
     frame.loc[mine.index[broken], ["clean_metric", "corrupt_metric"]] = None
 
@@ -162,13 +163,14 @@ def shortage(frame, cfg, task):
         usable = int(mine[cfg["count"]].sum())
         if usable < cfg["needed"]:
             answered = mine["correct"].dropna().astype(bool)
-            accuracy = f"; the model answers {100 * answered.mean():.0f} % correctly" if len(answered) else ""  # fmt: skip
+            accuracy = f"; the model answers {100 * answered.mean():.0f} % correctly" if len(answered) else ""
             reasons = mine.assign(used=mine[cfg["count"]]).to_dict("records")
-            why = f"; most often: {examples.commonest(reasons)}" if mine["valid"].sum() < cfg["needed"] else ""  # fmt: skip
+            why = f"; most often: {examples.commonest(reasons)}" if mine["valid"].sum() < cfg["needed"] else ""
             return LeftOut(
                 f"{task}: {usable} of {len(mine)} {split.replace('_', '-')} prompts usable, {cfg['needed']} needed{accuracy}{why}",
-                usable, cfg["needed"],
-            )  # fmt: skip
+                usable,
+                cfg["needed"],
+            )
     return None
 
 

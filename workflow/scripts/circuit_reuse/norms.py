@@ -67,9 +67,7 @@ class NoNorm:
 
     def read(self, stream):
         """Nothing of the stream decides how it is read."""
-        return torch.zeros_like(stream, dtype=torch.float32), stream.new_ones(
-            stream.shape[:-1]
-        ).float()
+        return torch.zeros_like(stream, dtype=torch.float32), stream.new_ones(stream.shape[:-1]).float()
 
     def fold(self, matrix):
         """The matrix as it is."""

@@ -17,7 +17,10 @@ def tell(input, output, params, wildcards, threads, log):
     pairs, left = cfg["pairs"], skipped(input.all_results, cfg)
     left.to_csv(output.skipped, index=False)
     sentences = told({Path(path).stem: read(path) for path in input.all_tables}, cfg)
-    sentences = [*(sentences if len(left) < len(pairs) else []), *(left_sentence(row) for row in left.to_dict("records"))]  # fmt: skip
+    sentences = [
+        *(sentences if len(left) < len(pairs) else []),
+        *(left_sentence(row) for row in left.to_dict("records")),
+    ]
     models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in input.about}
     about = {
         "study": cfg["study"],
@@ -44,9 +47,15 @@ def skipped(paths, cfg):
         problem = left_out.record_of(path)
         if problem:
             rows.append(
-                {"study": cfg["study"], "model": model, "task": task, "usable": problem.usable,
-                 "needed": problem.needed, "reason": str(problem)}
-            )  # fmt: skip
+                {
+                    "study": cfg["study"],
+                    "model": model,
+                    "task": task,
+                    "usable": problem.usable,
+                    "needed": problem.needed,
+                    "reason": str(problem),
+                }
+            )
     columns = ["study", "model", "task", "usable", "needed", "reason"]
     return pd.DataFrame(rows, columns=columns).astype({"usable": "Int64", "needed": "Int64"})
 
@@ -90,9 +99,7 @@ def told(found, cfg):
     found: {table: DataFrame};  cfg: study, alpha and what overview_cfg in rules/studies.smk names
     """
     sentences = [text for text in SENTENCES[cfg["study"]](found, cfg) if text]
-    return sentences or [
-        "Its tables have no rows that could be told of: see the logs for what was left out."
-    ]
+    return sentences or ["Its tables have no rows that could be told of: see the logs for what was left out."]
 
 
 def number(value):
@@ -138,8 +145,15 @@ def more(rows):
 def reuse(found, cfg):
     """Shared circuits against their controls, at the K and threshold of the cross-task matrix."""
     table = found["summary"]
-    rows = table[(table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])]  # fmt: skip
-    rows = rows.assign(pair=[f"{cfg['titles'].get(task, task)} in {model}" for model, task in zip(rows["model"], rows["task"], strict=True)])  # fmt: skip
+    rows = table[
+        (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
+    ]
+    rows = rows.assign(
+        pair=[
+            f"{cfg['titles'].get(task, task)} in {model}"
+            for model, task in zip(rows["model"], rows["task"], strict=True)
+        ]
+    )
     if not len(rows):
         return
     # Where nothing is shared, or no disjoint control exists, there is nothing to test.
@@ -160,19 +174,19 @@ def reuse(found, cfg):
         )
     rest = tested.drop(beyond.index)["pair"]
     yield f"Not shown for {listed(rest)}." if len(rest) else ""
-    yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""  # fmt: skip
+    yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
     asked = rows.dropna(subset=["q_reuse_other"])
     shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (
         f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance)"
-        + (f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs." if len(asked) else ".")
-    )  # fmt: skip
-    kept = rows["faithfulness"].dropna()
-    yield (
-        f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric."
-        if len(kept)
-        else ""
+        + (
+            f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
+            if len(asked)
+            else "."
+        )
     )
+    kept = rows["faithfulness"].dropna()
+    yield (f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric." if len(kept) else "")
 
 
 def scaling(found, cfg):
@@ -222,9 +236,12 @@ def sequences(found, cfg):
     """Pruned circuits, and whether they hold for other data and other tasks."""
     table = found["circuits"]
     chosen = table[
-        (table["threshold"] == cfg["threshold"]) & (table["strategy"] == cfg["strategy"])
-        & table["order"].isna() & table["draw"].isna() & table["task"].isin(cfg["tasks"])
-    ].dropna(subset=["heads", "mlps", "score"])  # fmt: skip
+        (table["threshold"] == cfg["threshold"])
+        & (table["strategy"] == cfg["strategy"])
+        & table["order"].isna()
+        & table["draw"].isna()
+        & table["task"].isin(cfg["tasks"])
+    ].dropna(subset=["heads", "mlps", "score"])
     several = chosen["model"].nunique() > 1
     for row in chosen.head(MOST).to_dict("records"):
         title = cfg["titles"].get(row["task"], row["task"])
@@ -234,11 +251,7 @@ def sequences(found, cfg):
         )
     yield more(chosen)
     shared = found["overlap"]
-    pairs = shared[
-        (shared["kind"] == "all")
-        & shared["first"].isin(cfg["tasks"])
-        & shared["second"].isin(cfg["tasks"])
-    ]
+    pairs = shared[(shared["kind"] == "all") & shared["first"].isin(cfg["tasks"]) & shared["second"].isin(cfg["tasks"])]
     beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
     if len(pairs):
         yield (
@@ -247,22 +260,15 @@ def sequences(found, cfg):
         )
     crossed = found["cross_task"]
     crossed = crossed[
-        (crossed["kind"] == "task")
-        & crossed["circuit"].isin(cfg["tasks"])
-        & (crossed["circuit"] != crossed["data"])
+        (crossed["kind"] == "task") & crossed["circuit"].isin(cfg["tasks"]) & (crossed["circuit"] != crossed["data"])
     ]
     crossed = crossed.dropna(subset=["q_rank"])
     parts = []
-    for name, tasks in (
-        ("of another sequence task", cfg["tasks"]),
-        ("of a task that is no sequence", cfg["foreign"]),
-    ):
+    for name, tasks in (("of another sequence task", cfg["tasks"]), ("of a task that is no sequence", cfg["foreign"])):
         mine = crossed[crossed["data"].isin(tasks)]
         if len(mine):
-            parts.append(
-                f"{name} in {int((mine['q_rank'] <= cfg['alpha']).sum())} of {len(mine)} cases"
-            )
-    yield f"A circuit keeps more than random circuits of its make on the prompts {', '.join(parts)}." if parts else ""  # fmt: skip
+            parts.append(f"{name} in {int((mine['q_rank'] <= cfg['alpha']).sum())} of {len(mine)} cases")
+    yield f"A circuit keeps more than random circuits of its make on the prompts {', '.join(parts)}." if parts else ""
 
 
 def weights(found, cfg):
@@ -287,9 +293,7 @@ def contrast(found, cfg):
         yield (
             f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, recipe {row['recipe']}: {row['significant']:.0f} of {row['components']:.0f} components differ."
         )
-    alone = lengths[
-        lengths["condition"].isin(["shortened", "beheaded"]) & ~lengths["given"].astype(bool)
-    ]
+    alone = lengths[lengths["condition"].isin(["shortened", "beheaded"]) & ~lengths["given"].astype(bool)]
     fooled = alone[(alone["significant"] > 0) & (alone["ratio"] >= 1)]
     if len(alone):
         yield (
@@ -315,4 +319,4 @@ def contrast(found, cfg):
         )
 
 
-SENTENCES = {"reuse": reuse, "scaling": scaling, "sequences": sequences, "weights": weights, "contrast": contrast}  # fmt: skip
+SENTENCES = {"reuse": reuse, "scaling": scaling, "sequences": sequences, "weights": weights, "contrast": contrast}

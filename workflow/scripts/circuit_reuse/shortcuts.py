@@ -54,9 +54,7 @@ def prefix(model, tokens, length):
     if length < 1 or beyond_window(model, tokens.shape[1]) or not able(model, "prefix"):
         return None
     distinct, index = tokens[:, :length].unique(dim=0, return_inverse=True)
-    _, cache = model.bridge(
-        distinct, return_type="logits_and_cache", use_cache=True, logits_to_keep=1
-    )
+    _, cache = model.bridge(distinct, return_type="logits_and_cache", use_cache=True, logits_to_keep=1)
     return Prefix(length, [(layer.keys, layer.values) for layer in cache.layers], index)
 
 
@@ -130,14 +128,7 @@ def able(model, what):
         model.shortcuts[what] = True
         try:
             model.shortcuts[what] = CHECKS[what](model)
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-            IndexError,
-            StopIteration,
-            RuntimeError,
-        ) as e:
+        except (AttributeError, TypeError, ValueError, IndexError, StopIteration, RuntimeError) as e:
             log.info("shortcut %s: %s", what, e)
             model.shortcuts[what] = False
         if not model.shortcuts[what]:

@@ -34,9 +34,7 @@ def code_hash(*scripts):
         if path not in trees:
             trees[path], names = parse(path)
             pending += [found for name in names if (found := project_file(name))]
-    text = "\n".join(
-        f"{path.relative_to(SCRIPTS)} {trees[path]}" for path in sorted(trees, key=str)
-    )
+    text = "\n".join(f"{path.relative_to(SCRIPTS)} {trees[path]}" for path in sorted(trees, key=str))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -85,7 +83,7 @@ def read(content):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):  # fmt: skip
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     if ast.get_docstring(tree, clean=False):
         tree.body = tree.body[1:]

@@ -8,9 +8,27 @@ import pandas as pd
 
 from circuit_reuse import statistics, tables
 
-FIRST = ["model", "task", "method", "top_k", "threshold", "circuit_size", "reuse", "reuse_null",
-         "effect", "effect_low", "effect_high", "control_effect", "lift", "p_mcnemar",
-         "p_permutation", "p_rank", "q_value", "n_examples", "split"]  # fmt: skip
+FIRST = [
+    "model",
+    "task",
+    "method",
+    "top_k",
+    "threshold",
+    "circuit_size",
+    "reuse",
+    "reuse_null",
+    "effect",
+    "effect_low",
+    "effect_high",
+    "control_effect",
+    "lift",
+    "p_mcnemar",
+    "p_permutation",
+    "p_rank",
+    "q_value",
+    "n_examples",
+    "split",
+]
 
 
 def gather(paths, schema):
@@ -45,11 +63,7 @@ def summary(tests, reuse):
     different = table.drop_duplicates(hypothesis)[hypothesis].copy()
     table["q_reuse"] = statistics.false_discovery(table["p_reuse"].astype(float))
     table["q_reuse_other"] = statistics.false_discovery(table["p_reuse_other"].astype(float))
-    for p_value, q_value in (
-        ("p_rank", "q_value"),
-        ("p_permutation", "q_permutation"),
-        ("p_mcnemar", "q_mcnemar"),
-    ):
+    for p_value, q_value in (("p_rank", "q_value"), ("p_permutation", "q_permutation"), ("p_mcnemar", "q_mcnemar")):
         values = table.loc[different.index, p_value].astype(float)
         different[q_value] = statistics.false_discovery(values)
     table = table.merge(different, on=hypothesis, how="left")
@@ -174,9 +188,7 @@ def latex(table, titles):
         if before is not None and here[:2] != before[:2]:
             lines.append(r"\addlinespace")
         before = here
-        values = [
-            p_text(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_rank", "q_value")
-        ]
+        values = [p_text(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_rank", "q_value")]
         numbers = [f"{row.top_k:g}", f"{row.threshold:g}", str(row.circuit_size), *values]
         lines.append(" & ".join([*map(escape, names), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

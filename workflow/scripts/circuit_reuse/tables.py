@@ -71,17 +71,11 @@ EXAMPLES = table(
     length=column(pa.int32(), "tokens of the clean prompt, with the BOS token and what is shared"),
     clean_tokens=column(TOKENS, "token ids"),
     corrupt_tokens=column(TOKENS, "token ids"),
-    answer=optional(
-        pa.int32(), "token id of the answer where it first differs from the distractors"
-    ),
+    answer=optional(pa.int32(), "token id of the answer where it first differs from the distractors"),
     distractors=column(TOKENS, "token ids of the distractors at the same place"),
     answer_tokens=column(TOKENS, "token ids of the whole answer"),
-    shared=column(
-        pa.int32(), "first tokens of the answer that the distractors share: part of the prompt"
-    ),
-    choices=optional(
-        pa.list_(TOKENS), "token ids of every variant of each label, the right one first"
-    ),
+    shared=column(pa.int32(), "first tokens of the answer that the distractors share: part of the prompt"),
+    choices=optional(pa.list_(TOKENS), "token ids of every variant of each label, the right one first"),
     positions=column(TOKENS, "token positions in which clean and corrupt differ"),
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
@@ -89,9 +83,7 @@ EXAMPLES = table(
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
     correct=optional(pa.bool_(), "whether the clean run answers correctly, with the whole answer"),
-    answer_log_probability=optional(
-        pa.float32(), "of the whole answer after the clean prompt, nats"
-    ),
+    answer_log_probability=optional(pa.float32(), "of the whole answer after the clean prompt, nats"),
     rank=optional(pa.int32(), "rank of the answer among all tokens in the clean run, from 1"),
 )
 SCORES = table(
@@ -106,9 +98,7 @@ CIRCUITS = table(
     threshold=optional(pa.float64(), "reuse threshold p, per cent; null for example circuits"),
     example=optional(pa.int32(), "the example whose circuit this is"),
     control=optional(pa.int32(), "number of the control or random set, from 0"),
-    circuit=column(
-        pa.string(), "hash of the component names; of the circuit that a control is for"
-    ),
+    circuit=column(pa.string(), "hash of the component names; of the circuit that a control is for"),
     components=column(NAMES, "component names in the order of the computation"),
     problem=optional(pa.string(), "why a shared circuit has no controls"),
 )
@@ -149,9 +139,7 @@ REUSE = table(
     reuse_null=column(pa.float64(), "mean of the same with random example circuits, per cent"),
     reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
     p_reuse=column(pa.float64(), "share of random draws with as much reuse, with +1"),
-    reuse_other=optional(
-        pa.float64(), "mean reuse when circuits are mixed with another task's, highest"
-    ),
+    reuse_other=optional(pa.float64(), "mean reuse when circuits are mixed with another task's, highest"),
     p_reuse_other=optional(pa.float64(), "permutation p against the task it is least apart from"),
     reuse_rarefied=column(pa.float64(), "mean reuse over subsets of a fixed size"),
     identifiability=column(pa.float64(), "mean inclusion frequency of the K most frequent"),
@@ -289,10 +277,7 @@ COMPLETENESS = table(
     circuit=optional(pa.float64(), "faithfulness of the circuit"),
     full_without=optional(pa.float64(), "faithfulness of the model without what is left out"),
     circuit_without=optional(pa.float64(), "faithfulness of the circuit without it"),
-    difference=optional(
-        pa.float64(),
-        "completeness: |full - circuit| without it; minimality: what the circuit loses",
-    ),
+    difference=optional(pa.float64(), "completeness: |full - circuit| without it; minimality: what the circuit loses"),
 )
 PLANTED = table(
     model=column(pa.string(), "task and architecture of the planted model"),

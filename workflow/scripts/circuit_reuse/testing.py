@@ -183,14 +183,32 @@ def plain(value):
 
 
 OPTIONAL = [
-    "effect", "effect_low", "effect_high", "control_effect", "control_low", "control_high",
-    "difference", "difference_low", "difference_high", "accuracy_circuit", "accuracy_control",
+    "effect",
+    "effect_low",
+    "effect_high",
+    "control_effect",
+    "control_low",
+    "control_high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "accuracy_circuit",
+    "accuracy_control",
     "accuracy_control_0",
     "accuracy_control_0",
-    "lift", "lift_low", "lift_high", "p_mcnemar", "p_permutation", "p_rank", "faithfulness",
-    "faithfulness_low", "faithfulness_high", "faithfulness_control", "kl",
+    "lift",
+    "lift_low",
+    "lift_high",
+    "p_mcnemar",
+    "p_permutation",
+    "p_rank",
+    "faithfulness",
+    "faithfulness_low",
+    "faithfulness_high",
+    "faithfulness_control",
+    "kl",
     "problem",
-]  # fmt: skip
+]
 
 
 def cross_row(outcomes, circuit, cfg, stream):
@@ -229,7 +247,5 @@ def agreement(scores, exact, examples, k):
         varied = mine.std() > 0 and other.std() > 0
         correlation = float(spearmanr(mine, other).statistic) if varied else None
         top = set(np.argsort(-mine, kind="stable")[:k]) & set(np.argsort(-other, kind="stable")[:k])
-        rows.append(
-            {"example": int(example), "rank_correlation": correlation, "top_overlap": len(top) / k}
-        )
+        rows.append({"example": int(example), "rank_correlation": correlation, "top_overlap": len(top) / k})
     return rows

@@ -70,9 +70,7 @@ INTERVALS = (
 )
 
 
-def coverage(
-    datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVALS, level=0.95, draws=600
-):
+def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVALS, level=0.95, draws=600):
     """How often the intervals hold the truth.
 
     returns: rows of interval, data, n, datasets, level, share (that hold it), low, high (of
@@ -83,9 +81,7 @@ def coverage(
         truth = true_value(interval, data)
         for n in counts:
             rng = stream(seed, "coverage", interval, data, n)
-            ends = np.array([
-                ends_of(draw(rng, n), statistic, draws, number, level) for number in range(datasets)
-            ])  # fmt: skip
+            ends = np.array([ends_of(draw(rng, n), statistic, draws, number, level) for number in range(datasets)])
             held = np.sum((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
             low, high = clopper_pearson(held, datasets)
             common = {"interval": interval, "data": data, "n": n, "datasets": datasets}

@@ -97,12 +97,8 @@ def verdict(test, share, bounds):
 DIFFERENCES = {
     "normal differences": lambda rng, n: rng.normal(size=n),
     "heavy tails (Student t, 2 degrees of freedom)": lambda rng, n: rng.standard_t(2, size=n),
-    "difference of two skewed effects": lambda rng, n: (
-        (rng.exponential(size=n) - rng.exponential(size=n)) / np.sqrt(2)
-    ),
-    "mostly equal, one in four differs": lambda rng, n: (
-        rng.normal(size=n) * (rng.random(n) < 0.25) * 2
-    ),
+    "difference of two skewed effects": lambda rng, n: (rng.exponential(size=n) - rng.exponential(size=n)) / np.sqrt(2),
+    "mostly equal, one in four differs": lambda rng, n: rng.normal(size=n) * (rng.random(n) < 0.25) * 2,
     # The mean is 0, but the test asks for symmetry.
     f"{WARNING}symmetric: skewed (exponential)": lambda rng, n: rng.exponential(size=n) - 1,
 }
@@ -116,8 +112,7 @@ def sign_flip_nulls(datasets, seed, counts=(16, 64), settings=tuple(DIFFERENCES)
         for n in counts:
             rng = stream(seed, "sign flip", setting, n)
             found["p_permutation", setting, n] = [
-                statistics.sign_flip(draw(rng, n), PERMUTATIONS, number)
-                for number in range(datasets)
+                statistics.sign_flip(draw(rng, n), PERMUTATIONS, number) for number in range(datasets)
             ]
     return found
 

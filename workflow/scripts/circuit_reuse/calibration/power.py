@@ -56,9 +56,7 @@ def effect_p_values(datasets, seed, n, size):
     mine, theirs = planted_heads(size), planted_heads(size, first=6)
     # The reuse table takes longest, so it gets fewer data sets; two tasks, so that labels of
     # the examples take no time.  At p = 50 a mixture of two tasks may share both circuits.
-    rows = [
-        reuse_row(rng, n, name, mine, [theirs] * 2, threshold=75) for name in names[: datasets // 4]
-    ]
+    rows = [reuse_row(rng, n, name, mine, [theirs] * 2, threshold=75) for name in names[: datasets // 4]]
     for test in ("p_reuse", "p_reuse_other"):
         found[test] = [row[test] for row in rows]
     return found

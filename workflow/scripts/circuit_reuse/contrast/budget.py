@@ -70,9 +70,7 @@ def knapsack(ranked, scores, space, room, threshold):
     """
     positive = [name for name in ranked if scores[name] > 0]
     mlps, heads = ([n for n in positive if components.kind(n) == kind] for kind in ("mlp", "head"))
-    mlp_value, head_value = (
-        list(accumulate((scores[name] for name in each), initial=0.0)) for each in (mlps, heads)
-    )
+    mlp_value, head_value = (list(accumulate((scores[name] for name in each), initial=0.0)) for each in (mlps, heads))
     best, found = -1.0, (0, 0)
     for count in range(min(len(mlps), room // space.d_model) + 1):
         more = min(len(heads), (room - count * space.d_model) // space.d_head)
@@ -89,10 +87,7 @@ def in_draws(draws, names, rule, space, budget, threshold=None):
     draws: [draw, component] scores;  names: of the columns
     """
     known = [row for row in draws.tolist() if not any(map(math.isnan, row))]
-    return [
-        set(select(rule, dict(zip(names, row, strict=True)), space, budget, threshold))
-        for row in known
-    ]
+    return [set(select(rule, dict(zip(names, row, strict=True)), space, budget, threshold)) for row in known]
 
 
 def inclusion(draws, names, rule, space, budget, threshold=None):

@@ -40,17 +40,19 @@ def check_set(name, each, config, folders):
     """A set has one origin, and its task and file can be used."""
     key = f"contrast.sets.{name}"
     if ("task" in each) == ("file" in each):
-        raise ConfigError(f"{key} needs either task or file; found: {', '.join(k for k in ('task', 'file') if k in each) or 'none'}")  # fmt: skip
+        raise ConfigError(
+            f"{key} needs either task or file; found: {', '.join(k for k in ('task', 'file') if k in each) or 'none'}"
+        )
     for what in ("task", "behaviour"):
         if each.get(what):
             checks.known_tasks(f"{key}.{what}", [each[what]], config)
             custom, block = config["custom_tasks"].get(each[what]), config["contrast"]
             if custom:
-                checks.check_custom(each[what], custom, config, folders, block["models"], block["examples"], "contrast.examples")  # fmt: skip
+                checks.check_custom(
+                    each[what], custom, config, folders, block["models"], block["examples"], "contrast.examples"
+                )
     if "file" in each and each["cluster"] == "words":
-        raise ConfigError(
-            f"{key}.cluster is 'words', which needs a task; give texts of a file a column cluster"
-        )
+        raise ConfigError(f"{key}.cluster is 'words', which needs a task; give texts of a file a column cluster")
     if "task" in each:
         if not each["paired"]:
             raise ConfigError(f"{key}.paired is false, but prompts of a task are pairs")
@@ -58,7 +60,7 @@ def check_set(name, each, config, folders):
     if not each["paired"]:
         for side in ("first", "second"):
             if not each[side]:
-                raise ConfigError(f"{key} has no {side}, the value of the column set that tells unpaired texts apart")  # fmt: skip
+                raise ConfigError(f"{key} has no {side}, the value of the column set that tells unpaired texts apart")
     path = checks.readable(each["file"], f"{key}.file")
     if not path.is_file():
         raise ConfigError(f"{key}.file: there is no file {each['file']}")
@@ -78,9 +80,11 @@ def check_texts(key, path, each, config):
     except ValueError as problem:
         raise ConfigError(f"{key}.file: {problem}") from None
     train = [row for row in rows if row["split"] == "train"]
-    counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]  # fmt: skip
+    counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
     if min(counts) < 6:
-        raise ConfigError(f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 6")  # fmt: skip
+        raise ConfigError(
+            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 6"
+        )
     for model in block["models"]:
         folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
@@ -88,7 +92,7 @@ def check_texts(key, path, each, config):
         reader = examples.reader(folder, registry.BOS.get(each["bos"], each["bos"]))
         tokenizer = reader.tokenizer
         most = fingerprint.positions(folder)
-        padding = len(tokenizer.encode(block["filler"], add_special_tokens=False).ids) * block["longest"]  # fmt: skip
+        padding = len(tokenizer.encode(block["filler"], add_special_tokens=False).ids) * block["longest"]
         padding = padding if "padded" in block["controls"] else 0
         for row in train:
             for column in ("first", "second") if sides is None else ("text",):
@@ -114,7 +118,9 @@ def check_recipes(block):
         if name in TAKEN:
             raise ConfigError(f"{key}: this name is taken; choose another")
         if recipe["mlp_threshold"] is not None and "published" not in recipe["rules"]:
-            raise ConfigError(f"{key}.mlp_threshold is {recipe['mlp_threshold']}, which only the rule published uses; its rules are {', '.join(recipe['rules'])}")  # fmt: skip
+            raise ConfigError(
+                f"{key}.mlp_threshold is {recipe['mlp_threshold']}, which only the rule published uses; its rules are {', '.join(recipe['rules'])}"
+            )
 
 
 def check_tests(config):
@@ -147,7 +153,9 @@ def check_budgets(block, spaces):
                     raise ConfigError(f"contrast.{key}, model {model}: {problem}") from None
                 total = components.total_cost(space) if space else 0
                 if found > total:
-                    raise ConfigError(f"contrast.{key}: {value:g} is more than the {total} dimensions that all of {model} costs")  # fmt: skip
+                    raise ConfigError(
+                        f"contrast.{key}: {value:g} is more than the {total} dimensions that all of {model} costs"
+                    )
 
 
 def check_circuits(config, spaces):
@@ -172,7 +180,7 @@ def check_circuits(config, spaces):
                 found[name] = circuit_files.read(path, shape, each.get("keep")).shape
             except circuit_files.CircuitFileError as problem:
                 hint = "" if shape else f" ({key}.shape, or {key}.models)"
-                raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None  # fmt: skip
+                raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None
     return found
 
 
@@ -209,13 +217,13 @@ def check_pairs(block, spaces, shapes):
                         + checks.nearest(value, known[what])
                     )
             recipe = chosen.get("recipe", block["reference"])
-            rules = block["recipes"][recipe]["rules"] if recipe in block["recipes"] else ["ratio", "knapsack"]  # fmt: skip
+            rules = block["recipes"][recipe]["rules"] if recipe in block["recipes"] else ["ratio", "knapsack"]
             if chosen.get("rule", rules[0]) not in rules:
-                raise ConfigError(
-                    f"{key}.rule is {chosen['rule']!r}; {recipe} has {', '.join(rules)}"
-                )
+                raise ConfigError(f"{key}.rule is {chosen['rule']!r}; {recipe} has {', '.join(rules)}")
             if recipe not in block["recipes"] and chosen.get("condition", "real") != "real":
-                raise ConfigError(f"{key}.condition is {chosen['condition']!r}; circuits of {recipe} are of real texts only")  # fmt: skip
+                raise ConfigError(
+                    f"{key}.condition is {chosen['condition']!r}; circuits of {recipe} are of real texts only"
+                )
             sizes.append(spaces[chosen.get("model", block["models"][0])])
         if None not in sizes and sizes[0] != sizes[1]:
             told = " and ".join(f"{each.layers} layers of {each.heads} heads" for each in sizes)

@@ -19,9 +19,7 @@ def evaluate(input, output, params, wildcards, threads, log):
     examples = some(tables.read(input.examples, tables.EXAMPLES), cfg["held_out"])
     stream = (cfg["seed"], wildcards.model, wildcards.set, "random")
     units = units_of(table, space, cfg["random_sets"], stream)
-    frame = stage.run(
-        output.effects, units, examples, cfg["replacement"], cfg["accuracy"], wildcards
-    )
+    frame = stage.run(output.effects, units, examples, cfg["replacement"], cfg["accuracy"], wildcards)
     tables.write(output.effects, tables.EFFECTS, frame, cfg=cfg, model=stage.fingerprint)
 
 

@@ -23,15 +23,20 @@ LIMITS = (
 
 def text(found, cfg):
     """The page, in Markdown; found: the tables by name."""
-    return "\n\n".join([
-        setting(found, cfg),
-        "## Does length look like a difference?\n\n" + lengths(found, cfg),
-        "## What differs\n\n" + differing(found, cfg),
-        "## Does what differs do anything?\n\n" + singles(found, cfg),
-        "## What circuits under the budget do\n\n" + circuits(found, cfg),
-        "## How sure is the list?\n\n" + inclusion(found),
-        "## What this page cannot say\n\n" + LIMITS,
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                setting(found, cfg),
+                "## Does length look like a difference?\n\n" + lengths(found, cfg),
+                "## What differs\n\n" + differing(found, cfg),
+                "## Does what differs do anything?\n\n" + singles(found, cfg),
+                "## What circuits under the budget do\n\n" + circuits(found, cfg),
+                "## How sure is the list?\n\n" + inclusion(found),
+                "## What this page cannot say\n\n" + LIMITS,
+            ]
+        )
+        + "\n"
+    )
 
 
 def number(value, digits=2):
@@ -67,24 +72,32 @@ def setting(found, cfg):
 
 def lengths(found, cfg):
     """The controls beside the real comparison, and a sentence a recipe."""
-    table, lines = found["lengths"], [
-        "| model | texts | recipe | comparison | pairs | clusters | significant | first | mean score | median share of the real score | Jaccard of the circuits |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    table, lines = (
+        found["lengths"],
+        [
+            "| model | texts | recipe | comparison | pairs | clusters | significant | first | mean score | median share of the real score | Jaccard of the circuits |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+        ],
+    )
     for row in table.to_dict("records"):
         cells = [
-            row["model"], row["set"], row["recipe"], row["condition"] + (" (by construction)" if row["given"] else ""), str(row["pairs"]), str(row["clusters"]),
-            f"{row['significant']} of {row['components']}", row["top"] if isinstance(row["top"], str) else "-", number(row["mean_score"], 3),
-            number(row["ratio"]), number(row["jaccard"]),
-        ]  # fmt: skip
+            row["model"],
+            row["set"],
+            row["recipe"],
+            row["condition"] + (" (by construction)" if row["given"] else ""),
+            str(row["pairs"]),
+            str(row["clusters"]),
+            f"{row['significant']} of {row['components']}",
+            row["top"] if isinstance(row["top"], str) else "-",
+            number(row["mean_score"], 3),
+            number(row["ratio"]),
+            number(row["jaccard"]),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     told = []
     for (model, name, recipe), mine in table.groupby(["model", "set", "recipe"], sort=False):
         row, title = mine.set_index("condition"), f"- `{recipe}` ({name}, {model}): "
-        for condition, words in (
-            ("shortened", "without its end"),
-            ("beheaded", "without its beginning"),
-        ):
+        for condition, words in (("shortened", "without its end"), ("beheaded", "without its beginning")):
             if condition not in row.index or row.loc[condition, "pairs"] == 0:
                 continue
             short = row.loc[condition]
@@ -114,8 +127,7 @@ def differing(found, cfg):
     for (model, name, recipe), mine in real.groupby(["model", "set", "recipe"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
         told = ", ".join(
-            f"{row.component} {number(row.score)} ({number(row.low)} to {number(row.high)})"
-            for row in top.itertuples()
+            f"{row.component} {number(row.score)} ({number(row.low)} to {number(row.high)})" for row in top.itertuples()
         )
         count = int((mine["q_value"] < cfg["tests"]["alpha"]).sum())
         lines.append(f"| {model} | {name} | {recipe} | {count} of {len(mine)} | {told} |")
@@ -138,7 +150,9 @@ def singles(found, cfg):
     for (model, name, recipe), mine in table.groupby(["model", "set", "recipe"], sort=False):
         mine = mine[mine["component"] != "input"]
         counts = mine["reading"].value_counts()
-        lines.append(f"| {model} | {name} | {recipe} | " + " | ".join(str(counts.get(key, 0)) for key in READINGS) + " |")  # fmt: skip
+        lines.append(
+            f"| {model} | {name} | {recipe} | " + " | ".join(str(counts.get(key, 0)) for key in READINGS) + " |"
+        )
         ranked = mine.sort_values("score", ascending=False)
         upper = ranked.head(len(ranked) // 2)
         idle = upper[upper["reading"] == "idle"]["component"].head(6)
@@ -161,19 +175,27 @@ def circuits(found, cfg):
     lines = [
         "| model | texts | scored by | chosen by | heads | MLPs | cost | keeps | random ones | q | removes | random ones | q |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     # Rules of one recipe often choose the same circuit.
     rules = table.groupby(["model", "set", "source", "circuit"])["rule"].agg(", ".join)
     table = table.drop_duplicates(["model", "set", "source", "circuit"])
-    table = table.assign(
-        rule=[rules[tuple(row)] for row in table[["model", "set", "source", "circuit"]].to_numpy()]
-    )
+    table = table.assign(rule=[rules[tuple(row)] for row in table[["model", "set", "source", "circuit"]].to_numpy()])
     for row in table.to_dict("records"):
         cells = [
-            row["model"], row["set"], row["source"], row["rule"], str(row["heads"]), str(row["mlps"]),
-            f"{row['cost']} of {row['dimensions']}", between(row, "keep"), percent(row["keep_random"]), number(row["q_keep"], 3),
-            between(row, "remove"), percent(row["remove_random"]), number(row["q_remove"], 3),
-        ]  # fmt: skip
+            row["model"],
+            row["set"],
+            row["source"],
+            row["rule"],
+            str(row["heads"]),
+            str(row["mlps"]),
+            f"{row['cost']} of {row['dimensions']}",
+            between(row, "keep"),
+            percent(row["keep_random"]),
+            number(row["q_keep"], 3),
+            between(row, "remove"),
+            percent(row["remove_random"]),
+            number(row["q_remove"], 3),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     told = [
         "Shares are of the effect of corrupting everything: a circuit alone *keeps* so much of the metric, and removing it takes so much away. "
@@ -194,13 +216,14 @@ def at_budgets(found, cfg):
     """What circuits keep at every budget: the one that is tested is one of many."""
     lines = []
     table = found["frontier"][found["frontier"]["source"] != "random"]
-    for (model, name, source, rule), mine in table.groupby(
-        ["model", "set", "source", "rule"], sort=False
-    ):
+    for (model, name, source, rule), mine in table.groupby(["model", "set", "source", "rule"], sort=False):
         first = cfg["recipes"].get(source, {"rules": ["knapsack"]})["rules"][0]
         if rule == first:
             mine = mine.sort_values("dimensions")
-            told = ", ".join(f"{percent(keep)} at {min(budget, 1):.2g}" for keep, budget in zip(mine["keep"], mine["budget"], strict=True))  # fmt: skip
+            told = ", ".join(
+                f"{percent(keep)} at {min(budget, 1):.2g}"
+                for keep, budget in zip(mine["keep"], mine["budget"], strict=True)
+            )
             lines.append(f"- By budget, {source}, {rule} ({name}, {model}) keeps {told}.")
     return lines
 
@@ -211,21 +234,28 @@ def inclusion(found):
     lines = [
         "| model | texts | scored by | chosen by | in the circuit | of these in 95 % of draws | outside, but in 5 % of draws or more | without the difference: in the circuit, of these in 95 % |",
         "|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "source", "rule"], sort=False):  # fmt: skip
+    ]
+    for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "source", "rule"], sort=False):
         inside, outside = mine[mine["selected"]], mine[~mine["selected"]]
         model, name, source, rule = names
         others = table[
-            (table["model"] == model) & (table["set"] == name) & (table["source"] == source)
-            & (table["rule"] == rule) & table["condition"].isin(["unrelated", "shuffled"]) & table["selected"]
-        ]  # fmt: skip
+            (table["model"] == model)
+            & (table["set"] == name)
+            & (table["source"] == source)
+            & (table["rule"] == rule)
+            & table["condition"].isin(["unrelated", "shuffled"])
+            & table["selected"]
+        ]
         without = ", ".join(
             f"{condition} {len(rows)}, {int((rows['probability'] >= 0.95).sum())}"
             for condition, rows in others.groupby("condition", sort=False)
         )
         cells = [
-            *names, str(len(inside)), str(int((inside["probability"] >= 0.95).sum())),
-            str(int((outside["probability"] >= 0.05).sum())), without or "-",
-        ]  # fmt: skip
+            *names,
+            str(len(inside)),
+            str(int((inside["probability"] >= 0.95).sum())),
+            str(int((outside["probability"] >= 0.05).sum())),
+            without or "-",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n\nA list that is as sure without the difference is not sure of it."

@@ -36,17 +36,12 @@ def all_tables(input, cfg):
         outcomes = Outcomes(tables.read(effects[model, name], tables.EFFECTS))
         stream = (cfg["seed"], model, name, "contrast")
         about = {"model": model, "set": name}
-        behaviour += [
-            about | row for row in measures.tested(outcomes, mine, spaces[model], cfg, stream)
-        ]
+        behaviour += [about | row for row in measures.tested(outcomes, mine, spaces[model], cfg, stream)]
         frontier += [about | row for row in measures.frontier(outcomes, mine, cfg, stream)]
         task = cfg["behaviours"][name]
         scores = next(path for path in input.single if Path(path).parts[-5:-3] == (model, task))
         rows = measures.singles(
-            tables.read(scores, tables.SCORES),
-            tables.read(examples[model, task], tables.EXAMPLES),
-            cfg,
-            stream,
+            tables.read(scores, tables.SCORES), tables.read(examples[model, task], tables.EXAMPLES), cfg, stream
         )
         single += [about | row for row in rows]
     tested = pd.DataFrame(behaviour, columns=["model", "set", *measures.TESTED])
@@ -92,19 +87,21 @@ def export(input, paths, found, cfg):
     rows = rows[(rows["condition"] == "real") & rows["main"] & (rows["source"] != "file")]
     for row in rows.to_dict("records"):
         key, model = (row["model"], row["set"], row["source"]), about[row["model"]]
-        space = gather.space_of(
-            next(path for path in input.about if Path(path).parts[-2] == row["model"])
-        )
+        space = gather.space_of(next(path for path in input.about if Path(path).parts[-2] == row["model"]))
         made = select_stage.as_file(
-            row | {"components": row["components"].split()}, scores.get(key, {}), space,
+            row | {"components": row["components"].split()},
+            scores.get(key, {}),
+            space,
             {
-                "model": row["model"], "task": cfg["behaviours"].get(row["set"], row["set"]), "parallel": model["parallel"],
+                "model": row["model"],
+                "task": cfg["behaviours"].get(row["set"], row["set"]),
+                "parallel": model["parallel"],
                 "method": f"{row['source']}, {row['rule']}",
                 "provenance": {"fingerprint": model["fingerprint"], "recipe": cfg["recipes"].get(row["source"])},
             },
-        )  # fmt: skip
+        )
         for path in paths:
             stem = f"{row['model']}.{row['set']}.{row['source']}.{row['rule']}"
-            form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))  # fmt: skip
+            form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))
             if Path(path).name == stem + circuit_files.ENDINGS[form]:
                 circuit_files.write(path, made, form)

@@ -39,7 +39,7 @@ def pooled(model, texts, weights, tokens):
             outputs += [z.flatten(2), mlp]
         outputs = torch.cat([each.float().to(model.device) for each in outputs], dim=-1)
         empty = np.zeros(run.shape[1])
-        rows = [[each[place] if each[place] is not None else empty for place in places] for each in weights]  # fmt: skip
+        rows = [[each[place] if each[place] is not None else empty for place in places] for each in weights]
         weight = torch.tensor(np.array(rows), dtype=torch.float32, device=model.device)
         return torch.einsum("kep,epd->ked", weight, outputs)
 
@@ -78,14 +78,10 @@ def measure(model, pairs, used, flips, draws, stream, tokens, keep=False, progre
     """
     space, names = model.space, model.space.names
     owner, rounding = owners(space, model.device), streaming.ROUNDING[model.dtype]
-    numbers = {
-        cluster: number for number, cluster in enumerate(dict.fromkeys(p.cluster for p in pairs))
-    }
+    numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(p.cluster for p in pairs))}
     # Sums of each cluster are kept only where several pairs share one.
     shared = len(numbers) if len(numbers) < len(pairs) else None
-    sums = {
-        pool: streaming.Sums(owner, len(names), flips, draws, rounding, shared) for pool in used
-    }
+    sums = {pool: streaming.Sums(owner, len(names), flips, draws, rounding, shared) for pool in used}
     raw = {pool: ([], []) for pool in used}
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
@@ -109,13 +105,16 @@ def measure(model, pairs, used, flips, draws, stream, tokens, keep=False, progre
                 continue
             first, second = found[place, rows], found[place, [row + len(part) for row in rows]]
             norms = sums[pool].add(
-                first, second, signs[:, rows], draw[:, rows], None if shared is None else cluster[rows],
-                same[pool][rows], pool in pools.ALONE,
-            )  # fmt: skip
+                first,
+                second,
+                signs[:, rows],
+                draw[:, rows],
+                None if shared is None else cluster[rows],
+                same[pool][rows],
+                pool in pools.ALONE,
+            )
             if keep:
                 raw[pool][0].extend(start + row for row in rows)
                 raw[pool][1].append(norms.astype(np.float32))
         progress(len(part))
-    return sums, {
-        pool: (np.array(places), np.concatenate(norms)) for pool, (places, norms) in raw.items() if places
-    }  # fmt: skip
+    return sums, {pool: (np.array(places), np.concatenate(norms)) for pool, (places, norms) in raw.items() if places}

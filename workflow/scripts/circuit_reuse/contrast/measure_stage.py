@@ -26,9 +26,7 @@ def differences(input, output, params, wildcards, threads, log):
     real, clusters = pairs_of(input, cfg, tokenizer, bos, stream, wildcards.set, log)
     filler = tokenizer.encode(cfg["filler"], add_special_tokens=False).ids
     conditions = {
-        name: texts.condition(
-            real, clusters, name, int(bos is not None), filler, cfg["longest"], stream
-        )
+        name: texts.condition(real, clusters, name, int(bos is not None), filler, cfg["longest"], stream)
         for name in ("real", *cfg["controls"], "half_1", "half_2")
     }
     most = fingerprint.positions(folder) or math.inf
@@ -40,9 +38,16 @@ def differences(input, output, params, wildcards, threads, log):
     with progress.bar(total=total, desc="texts", unit="pair") as bar:
         for name, pairs in conditions.items():
             sums, norms = measure.measure(
-                model, pairs, used, cfg["flips"], cfg["draws"], (*stream, name),
-                params.compute["batch_tokens"], keep=name == "real", progress=bar.update,
-            )  # fmt: skip
+                model,
+                pairs,
+                used,
+                cfg["flips"],
+                cfg["draws"],
+                (*stream, name),
+                params.compute["batch_tokens"],
+                keep=name == "real",
+                progress=bar.update,
+            )
             raw = norms if name == "real" else raw
             for recipe, settings in cfg["recipes"].items():
                 found, drawn = scored(sums[settings["positions"]], settings, model.space)
@@ -65,9 +70,7 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
     """
     if input.file:
         sides = None if cfg["paired"] else (cfg["first"], cfg["second"])
-        found, clusters, left = texts.of_file(
-            input.file, cfg["held_out_share"], sides, tokenizer, bos, stream
-        )
+        found, clusters, left = texts.of_file(input.file, cfg["held_out_share"], sides, tokenizer, bos, stream)
         if left:
             log.info("%d unpaired texts of the larger set are left out", left)
     else:
@@ -119,9 +122,7 @@ def scored(sums, recipe, space):
         # What does not vary within the sets has no scale to be judged on.
         columns["p_value"] = np.where(np.isnan(columns["score"]), np.nan, columns["p_value"])
     component = pd.Categorical(names, categories=names)
-    found = pd.DataFrame(
-        {"component": component, "pairs": sums.pairs, "clusters": sums.clusters, **columns}
-    )
+    found = pd.DataFrame({"component": component, "pairs": sums.pairs, "clusters": sums.clusters, **columns})
     found["cost"] = [space.write_cost(name) for name in names]
     found["q_value"] = statistics.false_discovery(found["p_value"])
     listed = (("draws", drawn[1:]), ("null", null))
@@ -152,7 +153,7 @@ def check(found, condition, recipe, settings, name):
         )
     if np.isinf(found["score"].to_numpy(float)).any():
         bad = found["component"][np.isinf(found["score"].to_numpy(float))].iloc[0]
-        raise texts.TextError(f"contrast.sets.{name}: the score of {bad} is not finite; try compute.dtype: float32")  # fmt: skip
+        raise texts.TextError(f"contrast.sets.{name}: the score of {bad} is not finite; try compute.dtype: float32")
 
 
 def raw_frame(raw, pairs, names):
@@ -168,5 +169,5 @@ def raw_frame(raw, pairs, names):
                     "norm": norms.ravel(),
                 }
             )
-        )  # fmt: skip
+        )
     return pd.concat(parts, ignore_index=True)

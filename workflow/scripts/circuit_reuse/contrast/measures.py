@@ -11,18 +11,51 @@ from circuit_reuse.sharing import make_name
 from circuit_reuse.testing import faithfulness_of
 
 TESTED = [
-    "source", "rule", "circuit", "cost", "dimensions", "heads", "mlps", "n_examples", "accuracy",
-    "keep", "keep_low", "keep_high", "keep_random", "keep_random_low", "keep_random_high", "p_keep",
-    "accuracy_keep", "remove", "remove_low", "remove_high", "remove_random", "remove_random_low",
-    "remove_random_high", "p_remove", "accuracy_remove", "n_random", "against", "against_low", "against_high",
-]  # fmt: skip
+    "source",
+    "rule",
+    "circuit",
+    "cost",
+    "dimensions",
+    "heads",
+    "mlps",
+    "n_examples",
+    "accuracy",
+    "keep",
+    "keep_low",
+    "keep_high",
+    "keep_random",
+    "keep_random_low",
+    "keep_random_high",
+    "p_keep",
+    "accuracy_keep",
+    "remove",
+    "remove_low",
+    "remove_high",
+    "remove_random",
+    "remove_random_low",
+    "remove_random_high",
+    "p_remove",
+    "accuracy_remove",
+    "n_random",
+    "against",
+    "against_low",
+    "against_high",
+]
 FRONTIER = [
-    "source", "rule", "budget", "dimensions", "cost", "keep", "keep_low", "keep_high",
-    "remove", "remove_low", "remove_high", "draws",
-]  # fmt: skip
-SINGLE = [
-    "component", "n", "effect", "share", "share_low", "share_high", "size", "size_low", "size_high", "p_effect",
-]  # fmt: skip
+    "source",
+    "rule",
+    "budget",
+    "dimensions",
+    "cost",
+    "keep",
+    "keep_low",
+    "keep_high",
+    "remove",
+    "remove_low",
+    "remove_high",
+    "draws",
+]
+SINGLE = ["component", "n", "effect", "share", "share_low", "share_high", "size", "size_low", "size_high", "p_effect"]
 # How a component is called by its difference and by its own effect.
 READINGS = {
     "does": "differs and does something alone",
@@ -54,12 +87,8 @@ def both(outcomes, circuit, cfg, stream):
     for side, statistic in SIDES.items():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
-        low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))  # fmt: skip
-        found |= {
-            side: float(statistic(*columns, axis=0)),
-            f"{side}_low": low,
-            f"{side}_high": high,
-        }
+        low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))
+        found |= {side: float(statistic(*columns, axis=0)), f"{side}_low": low, f"{side}_high": high}
     return found
 
 
@@ -82,28 +111,29 @@ def tested(outcomes, chosen, space, cfg, stream):
         drawn = random_sets(counts, space, cfg["random_sets"], (*stream[:3], "random"))
         others = np.array([circuits.circuit_id(each) != circuit for each in drawn], dtype=bool)
         found = {key: row[key] for key in ("source", "rule", "circuit", "cost", "dimensions")}
-        found |= {
-            "heads": counts.get("head", 0),
-            "mlps": counts.get("mlp", 0),
-            "n_examples": len(full),
-        }
-        found |= {"accuracy": outcomes.baseline("correct").mean()} | both(
-            outcomes, circuit, cfg, stream
-        )
+        found |= {"heads": counts.get("head", 0), "mlps": counts.get("mlp", 0), "n_examples": len(full)}
+        found |= {"accuracy": outcomes.baseline("correct").mean()} | both(outcomes, circuit, cfg, stream)
         for side, statistic in SIDES.items():
             metric = outcomes.controls(make, side, "metric")[others]
             values = np.array([statistic(each, floor, full, axis=0) for each in metric])
-            found |= {"n_random": len(values), f"accuracy_{side}": outcomes.circuit(circuit, side, "correct").mean()}  # fmt: skip
+            found |= {"n_random": len(values), f"accuracy_{side}": outcomes.circuit(circuit, side, "correct").mean()}
             if len(values):
                 low, high = np.percentile(values, [2.5, 97.5])
                 found |= {
-                    f"{side}_random": values.mean(), f"{side}_random_low": low, f"{side}_random_high": high,
+                    f"{side}_random": values.mean(),
+                    f"{side}_random_low": low,
+                    f"{side}_random_high": high,
                     f"p_{side}": statistics.rank_p(found[side], values),
-                }  # fmt: skip
+                }
         if beside is not None and row["source"] not in (cfg["attribution"], "file"):
-            columns = (outcomes.circuit(circuit, "keep", "metric"), outcomes.circuit(beside, "keep", "metric"), floor, full)  # fmt: skip
-            low, high = statistics.bootstrap(columns, lead, cfg["tests"]["bootstrap"], seed(stream, circuit, "against"))  # fmt: skip
-            found |= {"against": float(lead(*columns, axis=0)), "against_low": low, "against_high": high}  # fmt: skip
+            columns = (
+                outcomes.circuit(circuit, "keep", "metric"),
+                outcomes.circuit(beside, "keep", "metric"),
+                floor,
+                full,
+            )
+            low, high = statistics.bootstrap(columns, lead, cfg["tests"]["bootstrap"], seed(stream, circuit, "against"))
+            found |= {"against": float(lead(*columns, axis=0)), "against_low": low, "against_high": high}
         rows.append({key: found.get(key) for key in TESTED})
     return rows
 
@@ -127,11 +157,20 @@ def frontier(outcomes, chosen, cfg, stream):
     for dimensions, mine in real.groupby("dimensions"):
         metric = outcomes.controls(filled_name(dimensions), "keep", "metric")
         values = np.array([faithfulness_of(each, floor, full, axis=0) for each in metric])
-        rows.append(dict.fromkeys(FRONTIER) | {
-            "source": "random", "rule": "random", "budget": mine["budget"].iloc[0],
-            "dimensions": dimensions, "cost": dimensions, "keep": values.mean(), "keep_low": values.min(),
-            "keep_high": values.max(), "draws": len(values),
-        })  # fmt: skip
+        rows.append(
+            dict.fromkeys(FRONTIER)
+            | {
+                "source": "random",
+                "rule": "random",
+                "budget": mine["budget"].iloc[0],
+                "dimensions": dimensions,
+                "cost": dimensions,
+                "keep": values.mean(),
+                "keep_low": values.min(),
+                "keep_high": values.max(),
+                "draws": len(values),
+            }
+        )
     return rows
 
 
@@ -145,20 +184,25 @@ def singles(scores, examples, cfg, stream):
     used = examples[examples["used"] & (examples["split"] == "held_out")].set_index("example")
     whole = (used["corrupt_metric"] - used["clean_metric"]).astype(float)
     rows = []
-    for name, mine in scores[scores["example"].isin(used.index)].groupby(
-        "component", observed=True
-    ):
+    for name, mine in scores[scores["example"].isin(used.index)].groupby("component", observed=True):
         values = mine.set_index("example")["score"].astype(float)
         full = whole[values.index].to_numpy()
         found = {}
         for key, column in (("share", values.to_numpy()), ("size", values.abs().to_numpy())):
             columns = (column, full if key == "share" else np.abs(full))
-            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, key))  # fmt: skip
+            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, key))
             found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
-        rows.append({
-            "component": str(name), "n": len(values), "effect": values.mean(), **found,
-            "p_effect": statistics.sign_flip(values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip")),
-        })  # fmt: skip
+        rows.append(
+            {
+                "component": str(name),
+                "n": len(values),
+                "effect": values.mean(),
+                **found,
+                "p_effect": statistics.sign_flip(
+                    values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip")
+                ),
+            }
+        )
     return rows
 
 
@@ -212,10 +256,13 @@ def lengths(differences, chosen, cfg):
         sets = {
             row.condition: list(row.components)
             for row in chosen[
-                (chosen["model"] == model) & (chosen["set"] == name) & (chosen["source"] == recipe)
-                & (chosen["rule"] == rule) & chosen["main"]
+                (chosen["model"] == model)
+                & (chosen["set"] == name)
+                & (chosen["source"] == recipe)
+                & (chosen["rule"] == rule)
+                & chosen["main"]
             ].itertuples(index=False)
-        }  # fmt: skip
+        }
         for condition, other in mine.groupby("condition", sort=False):
             if condition.startswith("half"):
                 continue
@@ -223,23 +270,37 @@ def lengths(differences, chosen, cfg):
             score = other["score"].to_numpy(float)
             known = np.isfinite(score) & np.isfinite(real["score"].to_numpy(float))
             varies = known.sum() > 2 and np.ptp(score[known]) > 0
-            ranks = pd.Series(score[known]).rank().corr(pd.Series(real["score"].to_numpy(float)[known]).rank()) if varies else None  # fmt: skip
+            ranks = (
+                pd.Series(score[known]).rank().corr(pd.Series(real["score"].to_numpy(float)[known]).rank())
+                if varies
+                else None
+            )
             top = other["score"].astype(float).idxmax() if known.any() and varies else None
             given = by_construction(cfg["recipes"][recipe], condition)
             if condition == "padded":
                 # Padding a shorter second text moves more of the first into what is compared.
-                given &= np.allclose(
-                    score, real["score"].to_numpy(float), rtol=1e-3, equal_nan=True
-                )
+                given &= np.allclose(score, real["score"].to_numpy(float), rtol=1e-3, equal_nan=True)
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.nanmedian(score[known] / real["score"].to_numpy(float)[known]) if known.any() else None  # fmt: skip
-            rows.append({
-                "model": model, "set": name, "recipe": recipe, "condition": condition,
-                "pairs": int(other["pairs"].iloc[0]), "clusters": int(other["clusters"].iloc[0]), "components": len(other),
-                "significant": int((other["q_value"] < cfg["tests"]["alpha"]).sum()),
-                "top": top, "top_score": other["score"].astype(float).max() if top is not None else None,
-                "mean_score": float(np.mean(score[known])) if known.any() else None,
-                "ratio": ratio, "correlation": ranks, "given": given,
-                "jaccard": circuits.jaccard(sets[condition], sets["real"]) if condition in sets and "real" in sets else None,
-            })  # fmt: skip
+                ratio = np.nanmedian(score[known] / real["score"].to_numpy(float)[known]) if known.any() else None
+            rows.append(
+                {
+                    "model": model,
+                    "set": name,
+                    "recipe": recipe,
+                    "condition": condition,
+                    "pairs": int(other["pairs"].iloc[0]),
+                    "clusters": int(other["clusters"].iloc[0]),
+                    "components": len(other),
+                    "significant": int((other["q_value"] < cfg["tests"]["alpha"]).sum()),
+                    "top": top,
+                    "top_score": other["score"].astype(float).max() if top is not None else None,
+                    "mean_score": float(np.mean(score[known])) if known.any() else None,
+                    "ratio": ratio,
+                    "correlation": ranks,
+                    "given": given,
+                    "jaccard": circuits.jaccard(sets[condition], sets["real"])
+                    if condition in sets and "real" in sets
+                    else None,
+                }
+            )
     return pd.DataFrame(rows)

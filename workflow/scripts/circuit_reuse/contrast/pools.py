@@ -26,7 +26,7 @@ def weights(pool, length, other, starts):
         found[-1] = 1
     else:
         shared = min(words, other - starts)
-        chosen = slice(starts, starts + shared) if pool == "start" else slice(length - shared, length)  # fmt: skip
+        chosen = slice(starts, starts + shared) if pool == "start" else slice(length - shared, length)
         found[chosen] = 1 / shared
     return found
 

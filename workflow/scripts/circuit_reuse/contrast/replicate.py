@@ -69,9 +69,14 @@ def pairs(cfg):
                 ]
             others = [*recipes[1:], cfg["attribution"]]
             found += [
-                (f"{name}, {model}: {recipes[0]} and {other}", "recipes", one | {"recipe": recipes[0]}, one | {"recipe": other})
+                (
+                    f"{name}, {model}: {recipes[0]} and {other}",
+                    "recipes",
+                    one | {"recipe": recipes[0]},
+                    one | {"recipe": other},
+                )
                 for other in others
-            ]  # fmt: skip
+            ]
     return found
 
 
@@ -90,9 +95,11 @@ class World:
         """A side with all that it leaves open filled in."""
         cfg = self.cfg
         found = {
-            "model": cfg["models"][0], "set": cfg["sets"][0], "condition": "real",
+            "model": cfg["models"][0],
+            "set": cfg["sets"][0],
+            "condition": "real",
             "recipe": cfg["recipe_names"][0],
-        } | side  # fmt: skip
+        } | side
         rules = cfg["recipes"].get(found["recipe"], {"rules": ["knapsack"]})["rules"]
         found = {"rule": rules[0]} | found
         return {key: found[key] for key in ("model", "set", "recipe", "rule", "condition")}
@@ -101,9 +108,11 @@ class World:
         """Rows of the scores table of a side."""
         frame = self.scores
         return frame[
-            (frame["model"] == side["model"]) & (frame["set"] == side["set"])
-            & (frame["source"] == side["recipe"]) & (frame["condition"] == side["condition"])
-        ]  # fmt: skip
+            (frame["model"] == side["model"])
+            & (frame["set"] == side["set"])
+            & (frame["source"] == side["recipe"])
+            & (frame["condition"] == side["condition"])
+        ]
 
     def row(self, side):
         """The row of the circuits table of a side at the main budget.
@@ -112,10 +121,13 @@ class World:
         """
         frame = self.circuits
         found = frame[
-            (frame["model"] == side["model"]) & (frame["set"] == side["set"]) & frame["main"]
-            & (frame["source"] == side["recipe"]) & (frame["condition"] == side["condition"])
+            (frame["model"] == side["model"])
+            & (frame["set"] == side["set"])
+            & frame["main"]
+            & (frame["source"] == side["recipe"])
+            & (frame["condition"] == side["condition"])
             & (frame["rule"] == side["rule"])
-        ]  # fmt: skip
+        ]
         if found.empty:
             raise Absent(str(side))
         return found.iloc[0]
@@ -137,9 +149,7 @@ class World:
             return circuit_files.read(each["file"], shape, each.get("keep"))
         side = self.full(side)
         scores = self.rows(side)
-        known = dict(
-            zip(scores["component"].astype(str), scores["score"].astype(float), strict=True)
-        )
+        known = dict(zip(scores["component"].astype(str), scores["score"].astype(float), strict=True))
         known.pop("input", None)
         return select_stage.as_file(self.row(side), known, self.spaces[side["model"]], {})
 
@@ -174,9 +184,11 @@ class World:
             where = self.full(other)
             frame = self.circuits
             found = frame[
-                (frame["model"] == where["model"]) & (frame["set"] == where["set"])
-                & (frame["source"] == "file") & (frame["rule"] == side)
-            ]  # fmt: skip
+                (frame["model"] == where["model"])
+                & (frame["set"] == where["set"])
+                & (frame["source"] == "file")
+                & (frame["rule"] == side)
+            ]
             if found.empty:
                 return None
             key, circuit = (where["model"], where["set"]), found["circuit"].iloc[0]
@@ -199,9 +211,7 @@ def compare(world, kind, first, second, cfg):
     """
     a, b = world.circuit(first), world.circuit(second)
     if a.shape != b.shape:
-        raise ValueError(
-            f"circuits of models of two shapes cannot be compared: {a.shape}, {b.shape}"
-        )
+        raise ValueError(f"circuits of models of two shapes cannot be compared: {a.shape}, {b.shape}")
     values, bounds = comparison.compare(a, b, a.shape, cfg["persistence"])
     drawn = jaccards(world, first, second, "draws")
     if drawn is not None:
@@ -214,12 +224,10 @@ def compare(world, kind, first, second, cfg):
         values |= {name: float("nan") for name in ("score_difference", "score_difference_largest")}
     for ending, side, other in (("first", first, second), ("second", second, first)):
         kept = world.kept(side, other)
-        values[f"faithfulness_{ending}"] = float("nan") if kept is None else float(faithfulness_of(*kept, axis=0))  # fmt: skip
+        values[f"faithfulness_{ending}"] = float("nan") if kept is None else float(faithfulness_of(*kept, axis=0))
     both = values["faithfulness_first"], values["faithfulness_second"]
     # Two circuits that keep nothing do not agree on anything.
-    values["faithfulness_difference"] = (
-        abs(both[0] - both[1]) if max(both) >= KEEPS else float("nan")
-    )
+    values["faithfulness_difference"] = abs(both[0] - both[1]) if max(both) >= KEEPS else float("nan")
     rows = []
     for name, value in values.items():
         threshold = cfg["thresholds"].get(name)
@@ -228,10 +236,16 @@ def compare(world, kind, first, second, cfg):
         passes = None
         if threshold is not None and known:
             passes = bool(value <= threshold if name in AT_MOST else value >= threshold)
-        rows.append({
-            "statistic": name, "value": value if known else None, "low": low, "high": high,
-            "threshold": threshold, "passes": passes,
-        })  # fmt: skip
+        rows.append(
+            {
+                "statistic": name,
+                "value": value if known else None,
+                "low": low,
+                "high": high,
+                "threshold": threshold,
+                "passes": passes,
+            }
+        )
     return rows
 
 

@@ -11,9 +11,7 @@ CONDITION = column(
     "padded (real, the second "
     "made longer); half_1, half_2 (every other real pair)",
 )
-SOURCE = column(
-    pa.string(), "recipe or attribution method that scored the components; file for a circuit file"
-)
+SOURCE = column(pa.string(), "recipe or attribution method that scored the components; file for a circuit file")
 RULE = column(pa.string(), "published, ratio or knapsack; the name of the circuit for a file")
 CIRCUIT = column(pa.string(), "hash of the component names, `input` left out")
 COST = column(pa.int32(), "write cost: d_model for the input and an MLP, d_head for a head")
@@ -24,25 +22,16 @@ DIFFERENCES = table(
     component=COMPONENT,
     cost=COST,
     pairs=column(pa.int32(), "pairs compared"),
-    clusters=column(
-        pa.int32(), "clusters that these fall into: the units of p and of the bootstrap"
-    ),
+    clusters=column(pa.int32(), "clusters that these fall into: the units of p and of the bootstrap"),
     score=optional(pa.float64(), "the recipe's score; null with fewer than 2 pairs or no spread"),
     low=optional(pa.float64(), "lower end of its 95 per cent bootstrap interval over clusters"),
     high=optional(pa.float64(), "upper end"),
     null=optional(pa.float64(), "mean score over sign flips; distance only"),
     null_high=optional(pa.float64(), "95 per cent quantile over sign flips; distance only"),
-    excess=optional(
-        pa.float64(),
-        "mean_of_norms: of unrelated pairs, between the sets less within them; else null",
-    ),
+    excess=optional(pa.float64(), "mean_of_norms: of unrelated pairs, between the sets less within them; else null"),
     p_excess=optional(pa.float64(), "one-sided p of the excess, by sign flips"),
-    p_value=optional(
-        pa.float64(), "p that the sets' mean activations at these positions differ, by sign flips"
-    ),
-    q_value=optional(
-        pa.float64(), "Benjamini-Hochberg over the components of condition and recipe"
-    ),
+    p_value=optional(pa.float64(), "p that the sets' mean activations at these positions differ, by sign flips"),
+    q_value=optional(pa.float64(), "Benjamini-Hochberg over the components of condition and recipe"),
 )
 PAIRS = table(
     pair=column(pa.dictionary(pa.int32(), pa.string()), "name of the pair"),
@@ -55,9 +44,7 @@ DRAWS = table(
     source=SOURCE,
     component=COMPONENT,
     score=optional(pa.float64(), "score"),
-    draws=column(
-        pa.list_(pa.float32()), "the same in each bootstrap draw; nan where it cannot be had"
-    ),
+    draws=column(pa.list_(pa.float32()), "the same in each bootstrap draw; nan where it cannot be had"),
     null=column(pa.list_(pa.float32()), "the same for each flip of labels; none for attribution"),
 )
 CONTRAST_CIRCUITS = table(

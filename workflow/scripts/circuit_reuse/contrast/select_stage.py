@@ -22,7 +22,7 @@ def choose(input, output, params, wildcards, threads, log):
         (condition, source): np.stack(mine.set_index("component").loc[space.of_kinds(), "draws"]).T
         for (condition, source), mine in draws.groupby(["condition", "source"], sort=False)
     }
-    rules = {name: (recipe["rules"], recipe["mlp_threshold"]) for name, recipe in cfg["recipes"].items()}  # fmt: skip
+    rules = {name: (recipe["rules"], recipe["mlp_threshold"]) for name, recipe in cfg["recipes"].items()}
     if input.scores:
         name, stream = cfg["attribution"], (cfg["seed"], wildcards.model, wildcards.set, "draws")
         scores["real", name], drawn["real", name] = attributed(input, cfg, space, stream)
@@ -35,17 +35,15 @@ def choose(input, output, params, wildcards, threads, log):
         for rule in rules[source][0]:
             budgets = cfg["budgets"] if condition == "real" else []
             for each in dict.fromkeys([cfg["budget"], *budgets]):
-                chosen = budget.select(rule, mine, space, budget.resolve(each, space), rules[source][1])  # fmt: skip
+                chosen = budget.select(rule, mine, space, budget.resolve(each, space), rules[source][1])
                 rows.append(row(chosen, condition, source, rule, each, cfg["budget"], space))
         # In controls, too: a list that is as sure without the difference is not sure of it.
-        found += included(
-            drawn[condition, source], mine, rows, condition, source, rules[source], cfg, space
-        )
+        found += included(drawn[condition, source], mine, rows, condition, source, rules[source], cfg, space)
     for name, file in cfg["circuits"].items():
         read = circuit_files.read(file["file"], space, file.get("keep"))
         used = float(components.cost(read.nodes, space))
         rows.append(row(list(read.nodes), "real", "file", name, used, used, space))
-    listed = [draws, *(frame_of(*key, scores, drawn, space) for key in scores if key[1] == cfg["attribution"])]  # fmt: skip
+    listed = [draws, *(frame_of(*key, scores, drawn, space) for key in scores if key[1] == cfg["attribution"])]
     jobs.write(output.scores, schemas.DRAWS, pd.concat(listed), cfg, input)
     jobs.write(output.circuits, schemas.CONTRAST_CIRCUITS, rows, cfg, input)
     frame = pd.DataFrame(found)
@@ -69,11 +67,14 @@ def attributed(input, cfg, space, stream):
 def frame_of(condition, source, scores, drawn, space):
     """Rows of the draws table for the scores of attribution."""
     names = space.of_kinds()
-    found = pd.DataFrame({
-        "condition": condition, "source": source,
-        "component": pd.Categorical(names, categories=space.names),
-        "score": [scores[condition, source][name] for name in names],
-    })  # fmt: skip
+    found = pd.DataFrame(
+        {
+            "condition": condition,
+            "source": source,
+            "component": pd.Categorical(names, categories=space.names),
+            "score": [scores[condition, source][name] for name in names],
+        }
+    )
     lists = [column.astype(np.float32) for column in drawn[condition, source].T]
     return found.assign(draws=lists, null=[[] for _ in names])
 
@@ -98,22 +99,27 @@ def included(drawn, scored, rows, condition, source, chosen_by, cfg, space):
 
     drawn: [draw, component];  scored: {component: score}, those that can be chosen
     """
-    names, at = (
-        [name for name in space.of_kinds() if name in scored],
-        budget.resolve(cfg["budget"], space),
-    )
+    names, at = ([name for name in space.of_kinds() if name in scored], budget.resolve(cfg["budget"], space))
     drawn = drawn[:, [name in scored for name in space.of_kinds()]]
     (rules, threshold), found = chosen_by, []
     for rule in rules if condition == "real" else rules[:1]:
         shares = budget.inclusion(drawn, names, rule, space, at, threshold)
         chosen = next(
-            each["components"] for each in rows
+            each["components"]
+            for each in rows
             if each["main"] and (each["condition"], each["source"], each["rule"]) == (condition, source, rule)
-        )  # fmt: skip
+        )
         found += [
-            {"condition": condition, "source": source, "rule": rule, "component": name, "selected": name in chosen, "probability": share}
+            {
+                "condition": condition,
+                "source": source,
+                "rule": rule,
+                "component": name,
+                "selected": name in chosen,
+                "probability": share,
+            }
             for name, share in zip(names, shares, strict=True)
-        ]  # fmt: skip
+        ]
     return found
 
 

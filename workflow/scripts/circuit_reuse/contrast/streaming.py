@@ -40,9 +40,7 @@ class Sums:
         self.sums = None if clusters is None else torch.zeros(clusters, width, device=device)
         self.sizes = np.zeros(clusters or 0)
         self.drawn = np.ones((1 + draws, clusters or 0))
-        self.squares = {
-            name: np.zeros((1 + draws, count)) for name in ("change", "first", "second")
-        }
+        self.squares = {name: np.zeros((1 + draws, count)) for name in ("change", "first", "second")}
         self.normed = np.zeros((1 + draws, count))
         self.across = np.zeros((1 + flips, count))
         self.quadruples = self.pairs = 0
@@ -84,9 +82,7 @@ class Sums:
         self.first += on @ first
         self.weight += weights.sum(1)
         for name, values in (("first", first), ("second", second)):
-            self.squares[name] += (
-                weights @ self.by_component(values.square()).double().cpu().numpy()
-            )
+            self.squares[name] += weights @ self.by_component(values.square()).double().cpu().numpy()
         if clusters is None:
             self.own += (weights**2).sum(1)
             self.distinct += (weights > 0).sum(1)
@@ -125,9 +121,7 @@ class Sums:
         found = 0.0
         for name, total in (("first", self.first), ("second", second)):
             mean = self.by_component(total.double().square()).cpu().numpy()
-            found = found + (self.squares[name] - mean / np.maximum(n, 1e-9)) / np.maximum(
-                n - 1, 1e-9
-            )
+            found = found + (self.squares[name] - mean / np.maximum(n, 1e-9)) / np.maximum(n - 1, 1e-9)
         return np.maximum(found / 2, 0.0)
 
     def unit(self, scale):
@@ -163,9 +157,7 @@ class Sums:
         unit = self.unit(scale)
         flipped = self.by_component(self.flipped.double().square()).cpu().numpy()
         null = (flipped[1:] - own[0]) / room[0]
-        return signed_root((total - own) / room) / unit, signed_root(null) / (
-            unit[0] if unit.ndim == 2 else unit
-        )
+        return signed_root((total - own) / room) / unit, signed_root(null) / (unit[0] if unit.ndim == 2 else unit)
 
     def p_distance(self):
         """One-sided p of the distance by sign flips, [component]."""
@@ -180,9 +172,7 @@ class Sums:
         """Of quadruples: between sets less within them, and its one-sided p, each [component]."""
         unit = self.unit(scale)
         unit = unit[0] if unit.ndim == 2 else unit
-        return self.across[0] / max(self.quadruples, 1) / unit, ranks(
-            self.across[0], self.across[1:]
-        )
+        return self.across[0] / max(self.quadruples, 1) / unit, ranks(self.across[0], self.across[1:])
 
 
 def signed_root(values):

@@ -54,12 +54,8 @@ def clusters_of(pairs):
         tokens = sorted(set().union(*differ))
         networkx.add_path(graph, tokens)
         sides.append(tokens)
-    groups = {
-        token: min(group) for group in networkx.connected_components(graph) for token in group
-    }
-    return [
-        f"word {groups[tokens[0]]}" if tokens else f"pair {n}" for n, tokens in enumerate(sides)
-    ]
+    groups = {token: min(group) for group in networkx.connected_components(graph) for token in group}
+    return [f"word {groups[tokens[0]]}" if tokens else f"pair {n}" for n, tokens in enumerate(sides)]
 
 
 def of_task(examples, first):
@@ -103,10 +99,12 @@ def rows_of_file(file, held_out_share, sides=None):
             raise TextError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
         if sides is not None and record["set"] not in sides:
             there = ", ".join(sorted({str(label) for label in frame["set"]})[:6])
-            raise TextError(f"{file}, id {record['id']!r}: set is {record['set']!r}, and first and second are {' and '.join(sides)}; the column holds {there}")  # fmt: skip
+            raise TextError(
+                f"{file}, id {record['id']!r}: set is {record['set']!r}, and first and second are {' and '.join(sides)}; the column holds {there}"
+            )
         split = record.get("split") or split_of(index, held_out_share)
         if split not in custom.SPLITS:
-            raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")  # fmt: skip
+            raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")
         cluster = custom.text(record.get("cluster")) or None
         about = {"id": record["id"], "split": split, "cluster": cluster}
         found.append(about | {name: record[name] for name in needed})
@@ -189,10 +187,7 @@ def condition(pairs, clusters, name, starts, filler, longest, stream):
             if most < 1:
                 continue
             cut = int(rng.integers(1, most + 1))
-            first, second = (
-                whole,
-                whole[:-cut] if name == "shortened" else whole[:starts] + whole[starts + cut :],
-            )
+            first, second = (whole, whole[:-cut] if name == "shortened" else whole[:starts] + whole[starts + cut :])
         elif name == "padded":
             second = second + list(filler) * int(rng.integers(0, longest + 1))
         found.append(Pair(label, cluster, list(first), list(second), starts))

@@ -15,10 +15,14 @@ EXPLAINED = {
     "recipes": "Different recipes on the same texts; the last is attribution, at equal cost.",
 }
 NAMES = {
-    "jaccard": "Jaccard index", "beyond_chance": "overlap beyond chance", "p_overlap": "p of the overlap",
-    "rank_biased_overlap": "rank-biased overlap", "rank_correlation": "rank correlation",
-    "score_difference": "median difference of scores", "faithfulness_difference": "difference of faithfulness",
-}  # fmt: skip
+    "jaccard": "Jaccard index",
+    "beyond_chance": "overlap beyond chance",
+    "p_overlap": "p of the overlap",
+    "rank_biased_overlap": "rank-biased overlap",
+    "rank_correlation": "rank correlation",
+    "score_difference": "median difference of scores",
+    "faithfulness_difference": "difference of faithfulness",
+}
 LIMITS = (
     "p of the overlap is that of random circuits with as many heads and as many MLPs (hypergeometric), and the "
     "overlap beyond chance is measured against the same. Chance does not know that some components differ more in "
@@ -41,13 +45,8 @@ def text(table, cfg):
             continue
         parts += [f"## {title}", EXPLAINED[kind], listed(mine)]
         if kind == "given":
-            parts.append("\n".join(f"- {sentence(name, rows)}" for name, rows in mine.groupby("pair", sort=False)))  # fmt: skip
-    parts += [
-        "## What recipes are worth",
-        worth(table, cfg),
-        "## What this page cannot say",
-        LIMITS,
-    ]
+            parts.append("\n".join(f"- {sentence(name, rows)}" for name, rows in mine.groupby("pair", sort=False)))
+    parts += ["## What recipes are worth", worth(table, cfg), "## What this page cannot say", LIMITS]
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,8 +55,9 @@ def asked(cfg):
     at_most = ("p_overlap", "score_difference", "faithfulness_difference")
     told = [
         f"{NAMES[name]} {'at most' if name in at_most else 'at least'} {value:g}"
-        for name, value in cfg["thresholds"].items() if value is not None
-    ]  # fmt: skip
+        for name, value in cfg["thresholds"].items()
+        if value is not None
+    ]
     return f"A comparison passes if everything that it allows to measure does: {', '.join(told)}."
 
 
@@ -90,15 +90,19 @@ def listed(table):
     lines = [
         "| comparison | components | shared | by chance | Jaccard | by chance | beyond chance | rank-biased overlap | rank correlation | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for name, rows in table.groupby("pair", sort=False):
         sizes = f"{number(value(rows, 'components_first'), 0)}, {number(value(rows, 'components_second'), 0)}"
         cells = [
-            name, sizes, number(value(rows, "shared"), 0), number(value(rows, "shared_chance"), 1),
-            number(value(rows, "jaccard")), number(value(rows, "jaccard_chance")),
+            name,
+            sizes,
+            number(value(rows, "shared"), 0),
+            number(value(rows, "shared_chance"), 1),
+            number(value(rows, "jaccard")),
+            number(value(rows, "jaccard_chance")),
             *(number(value(rows, key), 2) for key in ("beyond_chance", "rank_biased_overlap", "rank_correlation")),
             judged(rows),
-        ]  # fmt: skip
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -107,8 +111,7 @@ def sentence(name, rows):
     """A comparison in words."""
     failed = rows[rows["passes"] == False]  # noqa: E712  (it is a column of True, False and None)
     told = ", ".join(
-        f"{NAMES[row.statistic]} {row.value:.3g} (asked: {row.threshold:g})"
-        for row in failed.itertuples()
+        f"{NAMES[row.statistic]} {row.value:.3g} (asked: {row.threshold:g})" for row in failed.itertuples()
     )
     start = (
         f"**{name}**: {number(value(rows, 'shared'), 0)} of {number(value(rows, 'components_first'), 0)} components, "
@@ -131,16 +134,19 @@ def worth(table, cfg):
             f"{number(value(rows, 'jaccard_labels'))} (p = {number(p)}). "
         )
         told += (
-            "The difference shapes what is found." if p is not None and p < cfg["alpha"]
+            "The difference shapes what is found."
+            if p is not None and p < cfg["alpha"]
             else "So agreement is not shown to come from the difference that is asked for."
-        )  # fmt: skip
+        )
         same = []
-        for pair, mine in controls[controls["pair"].str.startswith(f"{start}, ")].groupby("pair", sort=False):  # fmt: skip
+        for pair, mine in controls[controls["pair"].str.startswith(f"{start}, ")].groupby("pair", sort=False):
             control = pair.removeprefix(f"{start}, ")
             found = value(mine, "jaccard")
             limit = cfg["thresholds"]["jaccard"]
             if control != "padded" and limit is not None and found is not None and found >= limit:
-                same.append(f"{control} ({number(found)}{', by construction' if by_construction(cfg['recipes'][recipe], control) else ''})")  # fmt: skip
+                same.append(
+                    f"{control} ({number(found)}{', by construction' if by_construction(cfg['recipes'][recipe], control) else ''})"
+                )
         if same:
             told += f" The same circuit comes out without the difference: {', '.join(same)}."
         lines.append(told)

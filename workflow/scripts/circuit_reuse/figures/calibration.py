@@ -114,9 +114,14 @@ def line(axes, rows, column, number, label):
     share = rows["share"].to_numpy(float)
     error = [share - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - share]
     axes.errorbar(
-        rows[column], share, yerr=np.maximum(error, 0), color=COLORS[number % 6],
-        marker=style.MARKERS[number % 6], elinewidth=0.6, label=label,
-    )  # fmt: skip
+        rows[column],
+        share,
+        yerr=np.maximum(error, 0),
+        color=COLORS[number % 6],
+        marker=style.MARKERS[number % 6],
+        elinewidth=0.6,
+        label=label,
+    )
 
 
 def legend(figure, axes, columns):

@@ -31,7 +31,7 @@ def draw(input, output, params, wildcards, threads, log):
             wanted.setdefault(path.stem, []).append(path)
     for name, paths in wanted.items():
         chosen = {task: edges[task] for task in ([name] if name in edges else colours)}
-        title = f"{titles[name]}, {model}" if name in edges else f"{', '.join(titles[t] for t in chosen)}, {model}"  # fmt: skip
+        title = f"{titles[name]}, {model}" if name in edges else f"{', '.join(titles[t] for t in chosen)}, {model}"
         graph = diagrams.draw(title, chosen, shown, colours, titles, cfg["edges"])
         for path in paths:
             diagrams.render(graph, path)
@@ -63,15 +63,12 @@ def content(input, cfg, model, edges, members):
     """What the page shows: tasks, nodes with all that is known of them, edges, attention."""
     found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
     found = {name: table[table["model"] == model] for name, table in found.items()}
-    names = sorted({*members, *(end for table in edges.values() for end in ends(table))}, key=components.order)  # fmt: skip
+    names = sorted({*members, *(end for table in edges.values() for end in ends(table))}, key=components.order)
     patterns, labels = attention(input.attention, cfg["read"], names)
     colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
     return {
         "model": model,
-        "tasks": [
-            {"id": t, "title": cfg["titles"][t], "colour": colours.get(t, "#999999")}
-            for t in cfg["of"]
-        ],
+        "tasks": [{"id": t, "title": cfg["titles"][t], "colour": colours.get(t, "#999999")} for t in cfg["of"]],
         "read": [{"id": task, "title": cfg["titles"][task]} for task in cfg["read"]],
         "nodes": [
             {
@@ -120,23 +117,23 @@ def facts(name, found, cfg):
         ("in_circuit_drop", "out of the circuit, points"),
     ):
         if column in mine:
-            rows.append([title, {t: ranged(mine.loc[t], column) for t in cfg["of"] if t in mine.index}])  # fmt: skip
+            rows.append([title, {t: ranged(mine.loc[t], column) for t in cfg["of"] if t in mine.index}])
     for column, title in (
         ("frequency_orders", "kept by random orders"),
         ("frequency_draws", "kept by draws of the examples"),
     ):
         if column in mine:
-            rows.append([title, {t: percent(mine.loc[t, column]) for t in cfg["of"] if t in mine.index}])  # fmt: skip
+            rows.append([title, {t: percent(mine.loc[t, column]) for t in cfg["of"] if t in mine.index}])
     heads = found["head_functions"]
     head = heads[heads["component"] == name]
     if len(head):
         head = head.iloc[0]
         for score in ("next", "copy", "previous"):
-            rows.append([f"{score} score", {t: percent(head.get(f"{score}_{t}")) for t in cfg["of"]}])  # fmt: skip
-        rows.append(["direct attribution, logits", {t: number(head.get(f"direct_{t}")) for t in cfg["of"]}])  # fmt: skip
+            rows.append([f"{score} score", {t: percent(head.get(f"{score}_{t}")) for t in cfg["of"]}])
+        rows.append(["direct attribution, logits", {t: number(head.get(f"direct_{t}")) for t in cfg["of"]}])
         motif = head["motif"].replace("_", " ") if isinstance(head["motif"], str) else "none"
         rows.append(["motif", {"": motif}])
-        for column in ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"):  # fmt: skip
+        for column in ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"):
             rows.append([f"attention: {column.replace('_', ' ')}", {"": percent(head.get(column))}])
     return rows
 
@@ -163,10 +160,17 @@ def tokens(name, found):
     rows = []
     mine = found["spectrum"][found["spectrum"]["component"] == name]
     for row in mine.head(DIRECTIONS).to_dict("records"):
-        rows.append([f"direction {row['direction']:.0f} ({row['value']:.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
+        rows.append(
+            [f"direction {row['direction']:.0f} ({row['value']:.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])]
+        )
     neurons = found["neurons"][found["neurons"]["component"] == name]
     for row in neurons[neurons["rank"] <= DIRECTIONS].to_dict("records"):
-        rows.append([f"neuron {row['neuron']:.0f}, {row['task']} ({row['attribution']:+.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])])  # fmt: skip
+        rows.append(
+            [
+                f"neuron {row['neuron']:.0f}, {row['task']} ({row['attribution']:+.2f})",
+                " ".join(str(row["tokens"]).split()[:TOKENS]),
+            ]
+        )
     return rows
 
 
@@ -180,5 +184,5 @@ def attention(paths, tasks, names):
         for name, part in table.groupby("component", sort=False):
             if name in names:
                 part = part.sort_values(["query", "key"])
-                patterns.setdefault(str(name), {})[task] = [round(100 * float(v)) for v in part["attention"]]  # fmt: skip
+                patterns.setdefault(str(name), {})[task] = [round(100 * float(v)) for v in part["attention"]]
     return patterns, labels

@@ -11,10 +11,7 @@ from circuit_reuse import components
 from circuit_reuse.figures import style
 
 KIND = {"head": ("head", "#0072B2"), "mlp": ("MLP", "#D55E00"), "input": ("input", "#606060")}
-UNITS = {
-    "none": "activation units", "dimension": "per root of dimensions",
-    "spread": "within-set s.d.",
-}  # fmt: skip
+UNITS = {"none": "activation units", "dimension": "per root of dimensions", "spread": "within-set s.d."}
 CONDITIONS = ["real", "padded", "shortened", "beheaded", "unrelated", "shuffled"]
 READINGS = {
     "does": ("differs, does something alone", "#D55E00", "o"),
@@ -27,9 +24,11 @@ SOURCES = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 LINES = {"published": "-", "knapsack": "-", "ratio": ":"}
 PAIRS = {"given": "#D55E00", "halves": "#0072B2", "control": "#606060", "recipes": "#009E73"}
 KINDS_OF_PAIRS = {
-    "given": "asked for", "halves": "two halves of the texts", "control": "without the difference, or padded",
+    "given": "asked for",
+    "halves": "two halves of the texts",
+    "control": "without the difference, or padded",
     "recipes": "two recipes",
-}  # fmt: skip
+}
 # A share of the effect below this is drawn at it: a logarithm has no 0.
 LEAST = 1e-4
 # Bars of one panel, and names written beside points.
@@ -55,9 +54,7 @@ class Look:
     def places(self):
         """(row, model, set) of every row of panels, and its title."""
         found = [(model, name) for model in self.models for name in self.sets]
-        return [
-            (row, *each, f"{self.titles[each[1]]}, {each[0]}") for row, each in enumerate(found)
-        ]
+        return [(row, *each, f"{self.titles[each[1]]}, {each[0]}") for row, each in enumerate(found)]
 
     def colour(self, source):
         """The colour of a recipe or of attribution, the same in every figure."""
@@ -65,7 +62,7 @@ class Look:
 
     def unit(self, recipe):
         """Label of a recipe's scores."""
-        kind = "difference" if self.recipes[recipe]["score"] == "distance" else "mean length of differences"  # fmt: skip
+        kind = "difference" if self.recipes[recipe]["score"] == "distance" else "mean length of differences"
         return f"{kind}\n({UNITS[self.recipes[recipe]['scale']]})"
 
     def grid(self, width, height):
@@ -80,9 +77,7 @@ class Look:
         """(axes, rows of the panel, recipe) of every panel."""
         for row, model, name, _ in self.places():
             for column, recipe in enumerate(self.recipes):
-                mine = frame[
-                    (frame["model"] == model) & (frame["set"] == name) & (frame["recipe"] == recipe)
-                ]
+                mine = frame[(frame["model"] == model) & (frame["set"] == name) & (frame["recipe"] == recipe)]
                 yield axes[row, column], mine, recipe
 
 
@@ -109,11 +104,13 @@ def component_bars(differences, look):
         mine = mine.dropna(subset=["score"]).sort_values("score", ascending=False).head(MOST)
         place = np.arange(len(mine))
         shown = (mine["q_value"] < look.alpha).to_numpy()
-        for y, (score, name, filled) in enumerate(zip(mine["score"], mine["component"], shown, strict=True)):  # fmt: skip
+        for y, (score, name, filled) in enumerate(zip(mine["score"], mine["component"], shown, strict=True)):
             colour = KIND[components.kind(name)][1]
-            ax.barh(y, score, color=to_rgba(colour, 0.85 if filled else 0.15), edgecolor=colour, height=0.72, linewidth=0.7)  # fmt: skip
+            ax.barh(
+                y, score, color=to_rgba(colour, 0.85 if filled else 0.15), edgecolor=colour, height=0.72, linewidth=0.7
+            )
         errors = np.maximum([mine["score"] - mine["low"], mine["high"] - mine["score"]], 0)
-        ax.errorbar(mine["score"], place, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5)  # fmt: skip
+        ax.errorbar(mine["score"], place, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5)
         ax.plot(mine["null"], place, "|", color="black", markersize=6, markeredgewidth=1.4)
         ax.set_yticks(place, mine["component"])
         ax.invert_yaxis()
@@ -122,16 +119,14 @@ def component_bars(differences, look):
     handles += [
         Patch(facecolor="white", edgecolor="black", label=f"q ≥ {look.alpha:g}"),
         Line2D([], [], color="black", marker="|", markersize=6, linestyle="", label="labels flipped (distance)"),
-    ]  # fmt: skip
+    ]
     legend(figure, handles, 5)
     return figure
 
 
 def layer_map(differences, circuits, look):
     """Scores by layer and head, those in the circuit framed."""
-    heads = 1 + max(
-        components.place(n)[1] or 0 for n in differences["component"] if n.startswith("a")
-    )
+    heads = 1 + max(components.place(n)[1] or 0 for n in differences["component"] if n.startswith("a"))
     figure, axes = look.grid(width=max(1.9, 0.2 * heads + 0.7), height=1.5)
     real = differences[differences["condition"] == "real"]
     for ax, mine, recipe in look.panels(real, axes):
@@ -144,25 +139,28 @@ def layer_map(differences, circuits, look):
         for name, score in zip(mine["component"], mine["score"], strict=True):
             layer, head = components.place(name)
             values[layer, heads if head is None else head] = score
-        image = ax.imshow(np.maximum(values, 0), cmap=style.SEQUENTIAL, aspect="auto", origin="lower")  # fmt: skip
+        image = ax.imshow(np.maximum(values, 0), cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
         chosen = circuits[
-            (circuits["model"] == mine["model"].iloc[0]) & (circuits["set"] == mine["set"].iloc[0])
-            & (circuits["source"] == recipe) & (circuits["condition"] == "real") & circuits["main"]
+            (circuits["model"] == mine["model"].iloc[0])
+            & (circuits["set"] == mine["set"].iloc[0])
+            & (circuits["source"] == recipe)
+            & (circuits["condition"] == "real")
+            & circuits["main"]
             & (circuits["rule"] == look.recipes[recipe]["rules"][0])
-        ]  # fmt: skip
+        ]
         for name in chosen["components"].iloc[0].split() if len(chosen) else []:
             layer, head = components.place(name)
             if layer is not None:
                 x = heads if head is None else head
-                ax.add_patch(Rectangle((x - 0.44, layer - 0.44), 0.88, 0.88, fill=False, edgecolor="#E69F00", linewidth=1.4))  # fmt: skip
+                ax.add_patch(
+                    Rectangle((x - 0.44, layer - 0.44), 0.88, 0.88, fill=False, edgecolor="#E69F00", linewidth=1.4)
+                )
         step = max(1, heads // 6)
-        ax.set_xticks(
-            [*range(0, heads - 1, step), heads], [*map(str, range(0, heads - 1, step)), "MLP"]
-        )
+        ax.set_xticks([*range(0, heads - 1, step), heads], [*map(str, range(0, heads - 1, step)), "MLP"])
         ax.set_yticks(range(0, layers, max(1, layers // 8)))
         ax.set(xlabel="head", ylabel="layer")
         figure.colorbar(image, ax=ax, label=look.unit(recipe), pad=0.02)
-    legend(figure, [Patch(facecolor="none", edgecolor="#E69F00", linewidth=1.4, label="in the circuit")])  # fmt: skip
+    legend(figure, [Patch(facecolor="none", edgecolor="#E69F00", linewidth=1.4, label="in the circuit")])
     return figure
 
 
@@ -174,17 +172,41 @@ def lengths(differences, look):
         for x, condition in enumerate(there):
             rows = mine[mine["condition"] == condition].dropna(subset=["score"])
             if rows.empty:
-                ax.text(x, 0.5, "no pairs", rotation=90, ha="center", va="center", fontsize=6, color="#666666", transform=ax.get_xaxis_transform())  # fmt: skip
+                ax.text(
+                    x,
+                    0.5,
+                    "no pairs",
+                    rotation=90,
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="#666666",
+                    transform=ax.get_xaxis_transform(),
+                )
                 continue
             # Spread by order, so that equal input gives equal figures.
             order = np.argsort(np.argsort(rows["score"].to_numpy()))
             offset = ((order * 7) % 11 - 5) / 11 * 0.6
             shown = (rows["q_value"] < look.alpha).to_numpy()
             colours = kinds(rows["component"])
-            ax.scatter(x + offset, rows["score"], s=11, facecolors=[to_rgba(c, 0.8 if s else 0.0) for c, s in zip(colours, shown, strict=True)], edgecolors=colours, linewidths=0.7)  # fmt: skip
+            ax.scatter(
+                x + offset,
+                rows["score"],
+                s=11,
+                facecolors=[to_rgba(c, 0.8 if s else 0.0) for c, s in zip(colours, shown, strict=True)],
+                edgecolors=colours,
+                linewidths=0.7,
+            )
             top = rows.loc[rows["score"].idxmax()]
             if top["score"] > 0:
-                ax.annotate(top["component"], (x, top["score"]), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=6)  # fmt: skip
+                ax.annotate(
+                    top["component"],
+                    (x, top["score"]),
+                    xytext=(0, 3),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=6,
+                )
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(range(len(there)), there, rotation=25)
         ax.set_xlim(-0.5, len(there) - 0.5)
@@ -200,28 +222,35 @@ def difference_and_effect(table, look):
     """Each component's difference against what corrupting it alone does to the task."""
     figure, axes = look.grid(width=2.3, height=2.1)
     for ax, mine, recipe in look.panels(table, axes):
-        mine = mine[(mine["component"] != "input") & mine["reading"].notna()].dropna(
-            subset=["score"]
-        )
+        mine = mine[(mine["component"] != "input") & mine["reading"].notna()].dropna(subset=["score"])
         if mine.empty:
             style.empty(ax, "no task with an answer")
             continue
         size = mine["size"].clip(lower=LEAST)
         for key, (_, colour, marker) in READINGS.items():
             rows = mine["reading"] == key
-            ax.scatter(mine["score"][rows], size[rows], color=colour, marker=marker, s=16, linewidths=0.8)  # fmt: skip
+            ax.scatter(mine["score"][rows], size[rows], color=colour, marker=marker, s=16, linewidths=0.8)
         # The largest by either measure, each side of the point that has room.
         idle = mine[mine["reading"] == "idle"].nlargest(1, "score").index
         named = {*mine.nlargest(NAMED, "score").index, *size.nlargest(2).index, *idle}
         middle = (mine["score"].max() + mine["score"].min()) / 2
         for index in sorted(named):
             right = mine["score"][index] < middle
-            ax.annotate(mine["component"][index], (mine["score"][index], size[index]), xytext=(3 if right else -3, 3), textcoords="offset points", fontsize=6, ha="left" if right else "right")  # fmt: skip
+            ax.annotate(
+                mine["component"][index],
+                (mine["score"][index], size[index]),
+                xytext=(3 if right else -3, 3),
+                textcoords="offset points",
+                fontsize=6,
+                ha="left" if right else "right",
+            )
         ax.axhline(look.margin, color="black", linestyle="--", linewidth=0.8)
-        ax.set(yscale="log", xlabel=look.unit(recipe), ylabel="mean size of its own effect\n(share of the whole effect)")  # fmt: skip
+        ax.set(
+            yscale="log", xlabel=look.unit(recipe), ylabel="mean size of its own effect\n(share of the whole effect)"
+        )
         ax.margins(x=0.1, y=0.12)
     handles = [dot(label, colour, marker) for label, colour, marker in READINGS.values()]
-    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="margin: nothing below"))  # fmt: skip
+    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="margin: nothing below"))
     legend(figure, handles, 2 if len(look.recipes) < 3 else 3)
     return figure
 
@@ -229,7 +258,7 @@ def difference_and_effect(table, look):
 def behaviour(tests, look):
     """What the tested circuits keep and remove, beside random circuits of their make."""
     names = list(dict.fromkeys(zip(tests["source"], tests["rule"], strict=True))) or [("", "")]
-    figure, axes = style.grid(len(look.places()), 2, width=2.6, height=0.5 + 0.19 * len(names), sharey=True)  # fmt: skip
+    figure, axes = style.grid(len(look.places()), 2, width=2.6, height=0.5 + 0.19 * len(names), sharey=True)
     titles = {"keep": "keeps alone", "remove": "takes away when removed"}
     for row, model, name, title in look.places():
         mine = tests[(tests["model"] == model) & (tests["set"] == name)]
@@ -240,13 +269,28 @@ def behaviour(tests, look):
                 style.empty(ax, "no task with an answer")
                 continue
             for y, each in enumerate(mine.to_dict("records")):
-                ax.plot([each[f"{side}_random_low"], each[f"{side}_random_high"]], [y, y], color="#bbbbbb", linewidth=5, solid_capstyle="butt")  # fmt: skip
+                ax.plot(
+                    [each[f"{side}_random_low"], each[f"{side}_random_high"]],
+                    [y, y],
+                    color="#bbbbbb",
+                    linewidth=5,
+                    solid_capstyle="butt",
+                )
                 ax.plot(each[f"{side}_random"], y, "|", color="black", markersize=7)
                 colour = look.colour(each["source"])
-                error = np.maximum([[each[side] - each[f"{side}_low"]], [each[f"{side}_high"] - each[side]]], 0)  # fmt: skip
+                error = np.maximum([[each[side] - each[f"{side}_low"]], [each[f"{side}_high"] - each[side]]], 0)
                 filled = each[f"q_{side}"] < look.alpha
-                ax.errorbar(each[side], y, xerr=error, fmt="o", color=colour, markerfacecolor=colour if filled else "white", elinewidth=1, capsize=2)  # fmt: skip
-            ax.set_yticks(range(len(mine)), [f"{each['source']}, {each['rule']}" for each in mine.to_dict("records")])  # fmt: skip
+                ax.errorbar(
+                    each[side],
+                    y,
+                    xerr=error,
+                    fmt="o",
+                    color=colour,
+                    markerfacecolor=colour if filled else "white",
+                    elinewidth=1,
+                    capsize=2,
+                )
+            ax.set_yticks(range(len(mine)), [f"{each['source']}, {each['rule']}" for each in mine.to_dict("records")])
             ax.set_ylim(len(mine) - 0.4, -0.6)
             ax.set_xlabel("share of the effect")
     handles = [
@@ -271,17 +315,25 @@ def budget_frontier(frontier, totals, look):
             continue
         random = mine[mine["source"] == "random"].sort_values("dimensions")
         x = random["dimensions"] / totals[model]
-        ax.fill_between(x, random["keep_low"], random["keep_high"], color="#bbbbbb", alpha=0.6, linewidth=0)  # fmt: skip
-        for (source, rule), rows in mine[mine["source"] != "random"].groupby(["source", "rule"], sort=False):  # fmt: skip
+        ax.fill_between(x, random["keep_low"], random["keep_high"], color="#bbbbbb", alpha=0.6, linewidth=0)
+        for (source, rule), rows in mine[mine["source"] != "random"].groupby(["source", "rule"], sort=False):
             rows = rows.sort_values("dimensions")
             x = rows["dimensions"] / totals[model]
-            ax.plot(x, rows["keep"], LINES[rule], color=look.colour(source), marker="o", markersize=2.5)  # fmt: skip
-            ax.fill_between(x, rows["keep_low"], rows["keep_high"], color=look.colour(source), alpha=0.15, linewidth=0)  # fmt: skip
-        ax.axvline(look.budget if look.budget < 1 else look.budget / totals[model], color="black", linestyle="--", linewidth=0.8)  # fmt: skip
+            ax.plot(x, rows["keep"], LINES[rule], color=look.colour(source), marker="o", markersize=2.5)
+            ax.fill_between(x, rows["keep_low"], rows["keep_high"], color=look.colour(source), alpha=0.15, linewidth=0)
+        ax.axvline(
+            look.budget if look.budget < 1 else look.budget / totals[model],
+            color="black",
+            linestyle="--",
+            linewidth=0.8,
+        )
         ax.axhline(0, color="black", linewidth=0.6)
-        ax.set(xlabel="write budget (share of all dimensions)", ylabel="metric kept\n(0 all corrupted, 1 untouched)")  # fmt: skip
-    there = [(s, r) for s, r in dict.fromkeys(zip(frontier["source"], frontier["rule"], strict=True)) if s != "random"]  # fmt: skip
-    handles = [Line2D([], [], color=look.colour(s), linestyle=LINES[r], marker="o", markersize=2.5, label=f"{s}, {r}") for s, r in there]  # fmt: skip
+        ax.set(xlabel="write budget (share of all dimensions)", ylabel="metric kept\n(0 all corrupted, 1 untouched)")
+    there = [(s, r) for s, r in dict.fromkeys(zip(frontier["source"], frontier["rule"], strict=True)) if s != "random"]
+    handles = [
+        Line2D([], [], color=look.colour(s), linestyle=LINES[r], marker="o", markersize=2.5, label=f"{s}, {r}")
+        for s, r in there
+    ]
     handles += [
         Patch(color="#bbbbbb", label="10 random ones (range)"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="budget tested"),
@@ -297,23 +349,36 @@ SHOWN = 28
 def inclusion(table, look):
     """How often each component is in the circuit when texts are drawn again, by who chose it."""
     table = table[table["condition"] == "real"]
-    chosen = [(s, look.recipes[s]["rules"][0]) for s in look.recipes] + [
-        (look.attribution, "knapsack")
-    ]
-    chosen = [each for each in chosen if ((table["source"] == each[0]) & (table["rule"] == each[1])).any()]  # fmt: skip
+    chosen = [(s, look.recipes[s]["rules"][0]) for s in look.recipes] + [(look.attribution, "knapsack")]
+    chosen = [each for each in chosen if ((table["source"] == each[0]) & (table["rule"] == each[1])).any()]
     most = table.groupby(["model", "set", "source", "rule"]).size().max()
-    figure, axes = style.grid(len(look.places()), len(chosen), width=max(2.0, 0.095 * min(most, SHOWN)), height=1.5, sharey=True)  # fmt: skip
+    figure, axes = style.grid(
+        len(look.places()), len(chosen), width=max(2.0, 0.095 * min(most, SHOWN)), height=1.5, sharey=True
+    )
     for row, model, name, title in look.places():
         for column, (source, rule) in enumerate(chosen):
             ax = axes[row, column]
             ax.set_title(f"{title}\n{source}, {rule}")
-            mine = table[(table["model"] == model) & (table["set"] == name) & (table["source"] == source) & (table["rule"] == rule)]  # fmt: skip
+            mine = table[
+                (table["model"] == model)
+                & (table["set"] == name)
+                & (table["source"] == source)
+                & (table["rule"] == rule)
+            ]
             if mine.empty:
                 style.empty(ax, "no task with an answer")
                 continue
             mine = mine.sort_values("probability", ascending=False, kind="stable").head(SHOWN)
             colours = kinds(mine["component"])
-            ax.bar(range(len(mine)), mine["probability"], color=[to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["selected"], strict=True)], edgecolor=colours, linewidth=0.6)  # fmt: skip
+            ax.bar(
+                range(len(mine)),
+                mine["probability"],
+                color=[
+                    to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["selected"], strict=True)
+                ],
+                edgecolor=colours,
+                linewidth=0.6,
+            )
             ax.axhline(0.95, color="black", linestyle="--", linewidth=0.7)
             ax.set_xticks(range(len(mine)), mine["component"], rotation=90, fontsize=6)
             ax.set_xlim(-0.7, len(mine) - 0.3)
@@ -335,12 +400,12 @@ def replicate(table):
     ax = axes[0, 0]
     for y, mine in enumerate(rows.values()):
         found, chance = mine.loc["jaccard"], mine.loc["jaccard_chance"]
-        ax.plot([chance["low"], chance["high"]], [y, y], color="#cccccc", linewidth=5, solid_capstyle="butt")  # fmt: skip
+        ax.plot([chance["low"], chance["high"]], [y, y], color="#cccccc", linewidth=5, solid_capstyle="butt")
         colour, known = PAIRS[mine["kind"].iloc[0]], mine["passes"].dropna()
         passes = len(known) and known.astype(bool).all()
         if np.isfinite(found["low"]):
             ax.plot([found["low"], found["high"]], [y, y], color=colour, linewidth=1)
-        ax.plot(found["value"], y, "o", color=colour, markerfacecolor=colour if passes else "white", markersize=4.5)  # fmt: skip
+        ax.plot(found["value"], y, "o", color=colour, markerfacecolor=colour if passes else "white", markersize=4.5)
     threshold = table.loc[table["statistic"] == "jaccard", "threshold"].dropna()
     if len(threshold):
         ax.axvline(threshold.iloc[0], color="black", linestyle="--", linewidth=0.8)
@@ -375,9 +440,18 @@ def ranked_lists(table):
             weight = "normal" if all(inside) else "bold"
             for x, side, align in ((0, places[0], "right"), (1, places[1], "left")):
                 if component in side:
-                    ax.text(x + (-0.04 if x == 0 else 0.04), side[component], component, ha=align, va="center", fontsize=6, color=colour, weight=weight)  # fmt: skip
+                    ax.text(
+                        x + (-0.04 if x == 0 else 0.04),
+                        side[component],
+                        component,
+                        ha=align,
+                        va="center",
+                        fontsize=6,
+                        color=colour,
+                        weight=weight,
+                    )
             if all(inside):
-                ax.plot([0, 1], [places[0][component], places[1][component]], color=colour, linewidth=0.7, alpha=0.7)  # fmt: skip
+                ax.plot([0, 1], [places[0][component], places[1][component]], color=colour, linewidth=0.7, alpha=0.7)
         ax.set(xlim=(-0.45, 1.45), ylim=(longest - 0.4, -4.2), xticks=[], yticks=[])
         for spine in ax.spines.values():
             spine.set_visible(False)

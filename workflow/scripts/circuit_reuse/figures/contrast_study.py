@@ -21,19 +21,19 @@ def draw(input, output, cfg, threads, log):
 def study(found, cfg):
     """{file name without ending: function that returns a figure}; found: the study's tables by name."""
     look = contrast.Look(
-        cfg["models"], cfg["sets"], cfg["titles"],
+        cfg["models"],
+        cfg["sets"],
+        cfg["titles"],
         {name: cfg["recipes"][name] for name in cfg["recipe_names"]},
         *(cfg[key] for key in ("attribution", "budget", "alpha", "margin")),
-    )  # fmt: skip
+    )
     return {
         "component_bars": lambda: contrast.component_bars(found["differences"], look),
         "layer_map": lambda: contrast.layer_map(found["differences"], found["circuits"], look),
         "lengths": lambda: contrast.lengths(found["differences"], look),
         "difference_and_effect": lambda: contrast.difference_and_effect(found["components"], look),
         "behaviour": lambda: contrast.behaviour(found["tests"], look),
-        "budget_frontier": lambda: contrast.budget_frontier(
-            found["frontier"], totals(found["differences"]), look
-        ),
+        "budget_frontier": lambda: contrast.budget_frontier(found["frontier"], totals(found["differences"]), look),
         "inclusion": lambda: contrast.inclusion(found["inclusion"], look),
     }
 

@@ -42,7 +42,7 @@ def strongest(edges, count):
         for node in components.components_of(row["reader"]):
             entry = found.setdefault(
                 (row["writer"], node), {"writer": row["writer"], "node": node, "parts": [], "effect": row["effect"]}
-            )  # fmt: skip
+            )
             entry["parts"] += [part] if part else []
     return list(found.values())
 
@@ -64,14 +64,31 @@ def draw(title, edge_sets, members, colours, titles, count):
     returns:   graphviz.Digraph
     """
     graph = graphviz.Digraph(
-        graph_attr={"rankdir": "TB", "ranksep": "0.45", "nodesep": "0.14", "size": PAGE, "label": title,
-                    "labelloc": "t", "fontname": "Helvetica", "fontsize": "14", "newrank": "true"},
-        node_attr={"shape": "box", "style": "filled,rounded", "fontname": "Helvetica", "fontsize": "12",
-                   "height": "0.3", "width": "0.5", "margin": "0.06,0.03", "color": "#666666"},
+        graph_attr={
+            "rankdir": "TB",
+            "ranksep": "0.45",
+            "nodesep": "0.14",
+            "size": PAGE,
+            "label": title,
+            "labelloc": "t",
+            "fontname": "Helvetica",
+            "fontsize": "14",
+            "newrank": "true",
+        },
+        node_attr={
+            "shape": "box",
+            "style": "filled,rounded",
+            "fontname": "Helvetica",
+            "fontsize": "12",
+            "height": "0.3",
+            "width": "0.5",
+            "margin": "0.06,0.03",
+            "color": "#666666",
+        },
         edge_attr={"arrowsize": "0.5", "fontname": "Helvetica", "fontsize": "10"},
-    )  # fmt: skip
+    )
     drawn = {task: strongest(edges, count) for task, edges in edge_sets.items()}
-    nodes = {"input", FINAL} | {end for found in drawn.values() for e in found for end in (e["writer"], e["node"])}  # fmt: skip
+    nodes = {"input", FINAL} | {end for found in drawn.values() for e in found for end in (e["writer"], e["node"])}
     rows = {}
     for name in sorted(nodes, key=lambda n: (row_of(n), n)):
         rows.setdefault(row_of(name), []).append(name)
@@ -92,8 +109,21 @@ def draw(title, edge_sets, members, colours, titles, count):
         colour = (HELPS if entry["effect"] < 0 else HARMS) if one else darker(fill(tasks, colours))
         width = 0.5 + 3.5 * abs(entry["effect"]) / largest
         parts = "".join(dict.fromkeys(sorted(entry["parts"], key="qkv".index)))
-        graph.edge(writer, node, color=colour, penwidth=f"{width:.2f}", headlabel=parts, labeldistance="1.1", fontcolor="#333333")  # fmt: skip
-    graph.node("legend", legend(edge_sets, {n: t for n, t in members.items() if n in nodes}, colours, titles, largest), shape="plain", style="")  # fmt: skip
+        graph.edge(
+            writer,
+            node,
+            color=colour,
+            penwidth=f"{width:.2f}",
+            headlabel=parts,
+            labeldistance="1.1",
+            fontcolor="#333333",
+        )
+    graph.node(
+        "legend",
+        legend(edge_sets, {n: t for n, t in members.items() if n in nodes}, colours, titles, largest),
+        shape="plain",
+        style="",
+    )
     with graph.subgraph() as same:
         same.attr(rank="same")
         same.node("input")
@@ -127,14 +157,18 @@ def legend(edge_sets, members, colours, titles, largest):
     for tasks in groups:
         names = ", ".join(html.escape(titles[task]) for task in tasks)
         border = 2 if len(tasks) == len(colours) > 2 else 1
-        rows.append(f'<TR><TD BGCOLOR="{fill(list(tasks), colours)}" BORDER="{border}" WIDTH="16"> </TD><TD ALIGN="LEFT">{names}</TD></TR>')  # fmt: skip
+        rows.append(
+            f'<TR><TD BGCOLOR="{fill(list(tasks), colours)}" BORDER="{border}" WIDTH="16"> </TD><TD ALIGN="LEFT">{names}</TD></TR>'
+        )
     if len(edge_sets) == 1:
         for colour, text in ((HELPS, "edge helps"), (HARMS, "edge works against the task")):
-            rows.append(f'<TR><TD><FONT COLOR="{colour}">&#8212;</FONT></TD><TD ALIGN="LEFT">{text}</TD></TR>')  # fmt: skip
+            rows.append(f'<TR><TD><FONT COLOR="{colour}">&#8212;</FONT></TD><TD ALIGN="LEFT">{text}</TD></TR>')
     else:
         rows.append('<TR><TD>&#8212;</TD><TD ALIGN="LEFT">edges in the colours of nodes</TD></TR>')
-    rows.append(f'<TR><TD>q k v</TD><TD ALIGN="LEFT">read as query, key, value</TD></TR><TR><TD></TD><TD ALIGN="LEFT">thickest line: {largest:.0f} points</TD></TR>')  # fmt: skip
-    return f'<<FONT POINT-SIZE="10"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE></FONT>>'  # fmt: skip
+    rows.append(
+        f'<TR><TD>q k v</TD><TD ALIGN="LEFT">read as query, key, value</TD></TR><TR><TD></TD><TD ALIGN="LEFT">thickest line: {largest:.0f} points</TD></TR>'
+    )
+    return f'<<FONT POINT-SIZE="10"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE></FONT>>'
 
 
 def undated(content):

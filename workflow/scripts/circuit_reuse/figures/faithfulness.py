@@ -14,9 +14,7 @@ LOOK = {
 
 def curves(table, models, tasks, titles, level):
     """Faithfulness against the share of nodes or edges kept, with intervals over examples."""
-    figure, axes = panels(
-        models, tasks, titles, f"{level}s kept (%)", "faithfulness", width=1.9, height=1.6
-    )
+    figure, axes = panels(models, tasks, titles, f"{level}s kept (%)", "faithfulness", width=1.9, height=1.6)
     for model, task, ax in each(models, tasks, axes):
         ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.axhline(1, color="0.85", linewidth=0.8, zorder=0)
@@ -33,15 +31,18 @@ def curves(table, models, tasks, titles, level):
             share = 100 * line["size"]
             ax.plot(share, line["faithfulness"], color=color, marker=marker)
             ax.fill_between(
-                share, line["low"].astype(float), line["high"].astype(float),
-                color=color, alpha=0.2, linewidth=0,
-            )  # fmt: skip
+                share, line["low"].astype(float), line["high"].astype(float), color=color, alpha=0.2, linewidth=0
+            )
         cmd, cpr = (rows[name].dropna() for name in ("cmd", "cpr"))
         if len(cmd) and len(cpr):
             ax.text(
-                0.03, 0.97, f"CMD {cmd.iloc[0]:.2f}\nCPR {cpr.iloc[0]:.2f}",
-                transform=ax.transAxes, va="top", fontsize=6.5,
-            )  # fmt: skip
+                0.03,
+                0.97,
+                f"CMD {cmd.iloc[0]:.2f}\nCPR {cpr.iloc[0]:.2f}",
+                transform=ax.transAxes,
+                va="top",
+                fontsize=6.5,
+            )
     handles = [Line2D([], [], color=color, marker=marker) for color, marker, _ in LOOK.values()]
     labels = [label for *_, label in LOOK.values()]
     figure.legend(handles, labels, loc="outside lower center", ncols=3)

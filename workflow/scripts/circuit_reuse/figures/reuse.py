@@ -45,17 +45,20 @@ def lines_by_k(axes, rows, column, low=None, high=None):
         axes.plot(line["threshold"], line[column].astype(float), color=color, marker=marker)
         if low:
             axes.fill_between(
-                line["threshold"], line[low].astype(float), line[high].astype(float),
-                color=color, alpha=0.2, linewidth=0,
-            )  # fmt: skip
+                line["threshold"],
+                line[low].astype(float),
+                line[high].astype(float),
+                color=color,
+                alpha=0.2,
+                linewidth=0,
+            )
 
 
 def k_legend(figure, table, extra=()):
     """One legend for all panels, below them."""
     values = sorted(table["top_k"].unique())
     handles = [
-        Line2D([], [], color=style.BY_K[number % 6], marker=style.MARKERS[number % 6])
-        for number in range(len(values))
+        Line2D([], [], color=style.BY_K[number % 6], marker=style.MARKERS[number % 6]) for number in range(len(values))
     ]
     labels = [style.k_label(value) for value in values]
     handles += [handle for handle, _ in extra]
@@ -104,10 +107,13 @@ def p_vs_threshold(tests, models, tasks, titles, alpha):
             for number, (_, line) in enumerate(rows.groupby("top_k")):
                 line = line.sort_values("threshold")
                 ax.plot(
-                    line["threshold"], -np.log10(line[column].astype(float)),
-                    color=style.BY_K[number % 6], marker=style.MARKERS[number % 6],
-                    linestyle=style_of_line, fillstyle="full" if style_of_line == "-" else "none",
-                )  # fmt: skip
+                    line["threshold"],
+                    -np.log10(line[column].astype(float)),
+                    color=style.BY_K[number % 6],
+                    marker=style.MARKERS[number % 6],
+                    linestyle=style_of_line,
+                    fillstyle="full" if style_of_line == "-" else "none",
+                )
         ax.axhline(-np.log10(alpha), color="black", linewidth=0.6, linestyle=":")
     extra = [
         (Line2D([], [], color="black"), "sign-flip permutation"),
@@ -130,15 +136,17 @@ def accuracy_bars(tests, models, tasks, titles):
         rows = pick(tests, model=model).set_index("task").reindex(tasks)
         for number, (column, color, label, _) in enumerate(bars):
             values = rows[column].astype(float)
-            ax.bar(
-                np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label
-            )
+            ax.bar(np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label)
             n = rows["n_examples"].astype(float)
             low, high = wilson(values, n)
             ax.errorbar(
-                np.arange(len(tasks)) + (number - 1) * 0.27, values,
-                yerr=[values - low, high - values], fmt="none", ecolor="black", elinewidth=0.7,
-            )  # fmt: skip
+                np.arange(len(tasks)) + (number - 1) * 0.27,
+                values,
+                yerr=[values - low, high - values],
+                fmt="none",
+                ecolor="black",
+                elinewidth=0.7,
+            )
         ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
         ax.set(title=model, ylim=(0, 1.05))
     axes[0, 0].set_ylabel("held-out accuracy")
@@ -168,15 +176,7 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
             ax.scatter(place + spread, values, s=4, color=style.CONTROL, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
             error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
-            ax.errorbar(
-                place,
-                row["effect"],
-                yerr=error,
-                fmt="D",
-                color=style.CIRCUIT,
-                capsize=2,
-                markersize=4,
-            )
+            ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
@@ -196,17 +196,17 @@ def faithfulness_bars(tests, models, tasks, titles):
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(tests, model=model).set_index("task").reindex(tasks)
         middle = rows["faithfulness"].astype(float)
-        error = [
-            middle - rows["faithfulness_low"].astype(float),
-            rows["faithfulness_high"].astype(float) - middle,
-        ]
+        error = [middle - rows["faithfulness_low"].astype(float), rows["faithfulness_high"].astype(float) - middle]
         places = np.arange(len(tasks))
         ax.bar(places - 0.18, middle, 0.36, color=style.CIRCUIT, label="shared circuit kept")
         ax.errorbar(places - 0.18, middle, yerr=error, fmt="none", ecolor="black", elinewidth=0.7)
         ax.bar(
-            places + 0.18, rows["faithfulness_control"].astype(float), 0.36,
-            color=style.CONTROL, label="matched random circuit kept",
-        )  # fmt: skip
+            places + 0.18,
+            rows["faithfulness_control"].astype(float),
+            0.36,
+            color=style.CONTROL,
+            label="matched random circuit kept",
+        )
         ax.axhline(1, color="black", linewidth=0.6, linestyle=":")
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(places, [titles[task] for task in tasks], rotation=30, ha="right")
@@ -243,9 +243,7 @@ def component_map(inclusion, models, tasks, titles, top_k):
         values = np.full((layers, heads + wide), np.nan)
         for (layer, head), frequency in zip(places, rows["frequency"], strict=True):
             values[layer, heads if head is None else head] = frequency
-        image = ax.imshow(
-            values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower"
-        )
+        image = ax.imshow(values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
         ticks = sorted({*range(0, heads, max(1, heads // 4)), *([heads] if wide else [])})
         ax.set_xticks(ticks, ["MLP" if wide and tick == heads else tick for tick in ticks])
         ax.set_yticks(range(0, layers, max(1, layers // 4)))
@@ -282,7 +280,7 @@ def similarity(pairs, families, models, tasks, titles, top_k):
         image = ax.imshow(matrix, vmin=0, vmax=1, cmap=style.SEQUENTIAL, interpolation="nearest")
         variants = np.unique(order["variant"].to_numpy(str), return_inverse=True)[1]
         strip = ax.inset_axes([-0.09, 0, 0.06, 1])
-        strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")  # fmt: skip
+        strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")
         strip.set_axis_off()
         ends = np.flatnonzero(np.diff(order["family"].to_numpy())) + 0.5
         for end in ends:
@@ -297,12 +295,14 @@ def similarity(pairs, families, models, tasks, titles, top_k):
 
 def cross_task(cross, models, tasks, titles):
     """Drop in accuracy on each task when the circuit of each task is removed."""
-    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)  # fmt: skip
+    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)
     image = None
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(cross, model=model)
-        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)  # fmt: skip
-        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(index=tasks, columns=tasks)  # fmt: skip
+        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)
+        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(
+            index=tasks, columns=tasks
+        )
         values = drop.to_numpy(float)
         image = ax.imshow(values, cmap=style.DIVERGING, vmin=-100, vmax=100)
         for row in range(len(tasks)):
@@ -327,9 +327,7 @@ def agreement(table, models, tasks, titles):
     width = 0.8 / len(models)
     for number, model in enumerate(models):
         for place, task in enumerate(tasks):
-            values = (
-                pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
-            )
+            values = pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
             center = place + (number - (len(models) - 1) / 2) * width
             spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
             color = style.BY_K[number % 6]
@@ -338,15 +336,14 @@ def agreement(table, models, tasks, titles):
                 median = float(np.median(values))
                 axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
     axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-    axes.set(
-        ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02)
-    )
+    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     handles = [
-        Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none")
-        for number in range(len(models))
+        Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none") for number in range(len(models))
     ]
     figure.legend(
-        [*handles, Line2D([], [], color="black")], [*models, "median"],
-        loc="outside lower center", ncols=len(models) + 1,
-    )  # fmt: skip
+        [*handles, Line2D([], [], color="black")],
+        [*models, "median"],
+        loc="outside lower center",
+        ncols=len(models) + 1,
+    )
     return figure

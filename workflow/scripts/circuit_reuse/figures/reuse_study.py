@@ -17,7 +17,10 @@ def draw(input, output, cfg, threads, log):
     """
     chosen, unit = cfg["chosen"], UNITS[cfg["metric"]]
     tests = summary.gather(input.tests, tables.TESTS)
-    models, tasks = ([name for name in cfg[key] if name in set(tests[column])] for key, column in (("models", "model"), ("tasks", "task")))  # fmt: skip
+    models, tasks = (
+        [name for name in cfg[key] if name in set(tests[column])]
+        for key, column in (("models", "model"), ("tasks", "task"))
+    )
     grid = (models, tasks, cfg["titles"])
     at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
     shared = summary.gather(input.reuse, tables.REUSE)
@@ -25,17 +28,13 @@ def draw(input, output, cfg, threads, log):
     figures = {
         "multiplot_reuse_vs_threshold": lambda: reuse.reuse_vs_threshold(shared, *grid),
         "multiplot_lift_vs_threshold": lambda: reuse.lift_vs_threshold(tests, *grid),
-        "multiplot_perm_neglog10p_vs_threshold": lambda: reuse.p_vs_threshold(
-            tests, *grid, cfg["alpha"]
-        ),
+        "multiplot_perm_neglog10p_vs_threshold": lambda: reuse.p_vs_threshold(tests, *grid, cfg["alpha"]),
         "accuracy_bars": lambda: reuse.accuracy_bars(at, *grid),
         "effect_against_controls": lambda: reuse.effect_against_controls(
             at, control_effects(input.effects, at), *grid, unit
         ),
         "faithfulness_bars": lambda: reuse.faithfulness_bars(at, *grid),
-        "score_histograms": lambda: reuse.score_histograms(
-            all_scores(input.scores, cfg["kinds"]), *grid, unit
-        ),
+        "score_histograms": lambda: reuse.score_histograms(all_scores(input.scores, cfg["kinds"]), *grid, unit),
         "component_map": lambda: reuse.component_map(inclusion, *grid, chosen["top_k"]),
         "example_similarity": lambda: reuse.similarity(
             summary.gather(input.similarity, tables.SIMILARITY),
@@ -44,9 +43,7 @@ def draw(input, output, cfg, threads, log):
             chosen["top_k"],
         ),
         "cross_task": lambda: reuse.cross_task(summary.gather(input.cross, tables.CROSS), *grid),
-        "method_agreement": lambda: reuse.agreement(
-            summary.gather(input.agreement, tables.AGREEMENT), *grid
-        ),
+        "method_agreement": lambda: reuse.agreement(summary.gather(input.agreement, tables.AGREEMENT), *grid),
     }
     drawing.draw(figures, output.figures, cfg["figures"], threads, log)
 

@@ -76,10 +76,7 @@ def panels(look, width=1.75, height=1.55, **options):
 
 def class_legend(figure, look, extra=(), marker="o"):
     """One legend of the classes below all panels."""
-    handles = [
-        Line2D([], [], color=COLORS[name], marker=marker, linestyle="none", markersize=5)
-        for name in CATEGORIES
-    ]
+    handles = [Line2D([], [], color=COLORS[name], marker=marker, linestyle="none", markersize=5) for name in CATEGORIES]
     labels = [look.category(name) for name in CATEGORIES]
     handles += [handle for handle, _ in extra]
     labels += [label for _, label in extra]
@@ -91,7 +88,7 @@ def layer_histogram(heads, look):
     figure, found, left, low = panels(look, sharey=True)
     for model, ax in found.items():
         mine = heads[heads["model"] == model]
-        counts = pd.crosstab(mine["layer"], mine["category"]).reindex(columns=CATEGORIES, fill_value=0)  # fmt: skip
+        counts = pd.crosstab(mine["layer"], mine["category"]).reindex(columns=CATEGORIES, fill_value=0)
         bottom = np.zeros(len(counts))
         for name in CATEGORIES:
             ax.bar(counts.index, counts[name], 0.75, bottom=bottom, color=COLORS[name])
@@ -109,8 +106,7 @@ def layer_histogram(heads, look):
 def effect_bounds(rows, side, factor):
     """Effect with its interval in drawn units: middle, [2, head] distances."""
     effect, delta, low, high = (
-        rows[f"{name}_{side}"].to_numpy(float)
-        for name in ("effect", "delta", "delta_low", "delta_high")
+        rows[f"{name}_{side}"].to_numpy(float) for name in ("effect", "delta", "delta_low", "delta_high")
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(delta != 0, effect / delta, 0) * factor
@@ -147,9 +143,7 @@ def effect_labels(left, low, look):
         ax.set_xlabel(f"effect on {look.titles[0]} ({look.unit})")
 
 
-SUPPRESSING = Line2D(
-    [], [], color="black", marker="o", fillstyle="none", linestyle="none", markersize=6
-)
+SUPPRESSING = Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none", markersize=6)
 
 
 def delta_scatter(heads, look):
@@ -162,11 +156,17 @@ def delta_scatter(heads, look):
         colors = mine["category"].map(COLORS).to_numpy()
         for n in range(len(mine)):
             ax.errorbar(
-                x[n], y[n], xerr=x_error[:, [n]], yerr=y_error[:, [n]], color=colors[n],
-                marker="o", markersize=3, elinewidth=0.6,
-            )  # fmt: skip
+                x[n],
+                y[n],
+                xerr=x_error[:, [n]],
+                yerr=y_error[:, [n]],
+                color=colors[n],
+                marker="o",
+                markersize=3,
+                elinewidth=0.6,
+            )
         against = (mine["suppressing"] != "none").to_numpy()
-        ax.plot(x[against], y[against], "o", color="black", fillstyle="none", markersize=6, markeredgewidth=0.7)  # fmt: skip
+        ax.plot(x[against], y[against], "o", color="black", fillstyle="none", markersize=6, markeredgewidth=0.7)
         symmetric_log(ax, look.tau)
     effect_labels(left, low, look)
     class_legend(figure, look, [(SUPPRESSING, "works against a task")])
@@ -182,9 +182,14 @@ def phase_space(heads, look):
         for name in reversed(CATEGORIES):
             part = mine[mine["category"] == name]
             ax.scatter(
-                part["effect_first"] * look.factor, part["effect_second"] * look.factor, s=14,
-                marker=marker, color=COLORS[name], alpha=0.85, linewidths=0,
-            )  # fmt: skip
+                part["effect_first"] * look.factor,
+                part["effect_second"] * look.factor,
+                s=14,
+                marker=marker,
+                color=COLORS[name],
+                alpha=0.85,
+                linewidths=0,
+            )
     symmetric_log(ax, look.tau)
     effect_labels([ax], [ax], look)
     extra = [
@@ -204,12 +209,20 @@ def family_grid(heads, look):
     """Effects on both tasks, a panel a family, sizes from dark to bright."""
     groups = dict(list(look.models.groupby("family", sort=False)))
     columns = min(2, len(groups))
-    figure, axes = style.grid(-(-len(groups) // columns), columns, width=2.6, height=2.3, sharex=True, sharey=True)  # fmt: skip
+    figure, axes = style.grid(-(-len(groups) // columns), columns, width=2.6, height=2.3, sharex=True, sharey=True)
     for ax, (family, part) in zip(axes.flat, groups.items(), strict=False):
         tau_lines(ax, look.tau)
         for color, model in zip(shades(len(part)), part["model"], strict=True):
             mine = heads[heads["model"] == model]
-            ax.scatter(mine["effect_first"] * look.factor, mine["effect_second"] * look.factor, s=10, color=[color], label=model, alpha=0.85, linewidths=0)  # fmt: skip
+            ax.scatter(
+                mine["effect_first"] * look.factor,
+                mine["effect_second"] * look.factor,
+                s=10,
+                color=[color],
+                label=model,
+                alpha=0.85,
+                linewidths=0,
+            )
         symmetric_log(ax, look.tau)
         ax.set_title(family)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=1, handletextpad=0.2)
@@ -234,10 +247,10 @@ def line_by_family(ax, models, look, column, low=None, high=None, limits=None):
         values = part[column].astype(float)
         error = None
         if low:
-            error = np.abs(np.stack([values - part[low].astype(float), part[high].astype(float) - values]))  # fmt: skip
-        ax.errorbar(at, values, yerr=error, color=color, marker=marker, linestyle="none", elinewidth=0.8, capsize=2)  # fmt: skip
+            error = np.abs(np.stack([values - part[low].astype(float), part[high].astype(float) - values]))
+        ax.errorbar(at, values, yerr=error, color=color, marker=marker, linestyle="none", elinewidth=0.8, capsize=2)
         hollow = part[~part["able"].astype(bool)]
-        ax.plot(at[hollow.index], hollow[column].astype(float), marker, color="white", markeredgecolor=color, zorder=3)  # fmt: skip
+        ax.plot(at[hollow.index], hollow[column].astype(float), marker, color="white", markeredgecolor=color, zorder=3)
         line, problem = fit(able["parameters"], able[column].astype(float))
         if line is None:
             notes.append(f"{family}: {problem.split(':')[0]}, no fit")
@@ -245,7 +258,9 @@ def line_by_family(ax, models, look, column, low=None, high=None, limits=None):
         sizes = np.geomspace(able["parameters"].min(), able["parameters"].max(), 60)
         middle, lower, upper = line.band(sizes)
         ax.plot(sizes, middle, color=color, linewidth=1)
-        ax.fill_between(sizes, *np.clip([lower, upper], *(limits or (-np.inf, np.inf))), color=color, alpha=0.12, linewidth=0)  # fmt: skip
+        ax.fill_between(
+            sizes, *np.clip([lower, upper], *(limits or (-np.inf, np.inf))), color=color, alpha=0.12, linewidth=0
+        )
     size_axis(ax, models["parameters"])
     if notes:
         ax.text(0.02, 0.02, "\n".join(notes), transform=ax.transAxes, fontsize=6, va="bottom")
@@ -258,7 +273,7 @@ def size_axis(ax, sizes):
     ax.set_xlim(low, high)
     ticks = np.array([step * 10.0**power for power in range(3, 13) for step in (1, 2, 5)])
     ax.xaxis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M")  # fmt: skip
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M")
     ax.xaxis.set_minor_locator(pyplot.NullLocator())
     ax.set_xlabel("parameters")
 
@@ -277,7 +292,7 @@ def correlation_vs_scale(models, look):
     for ax in axes[0]:
         ax.axhline(0, color="black", linewidth=0.6, linestyle="--")
         ax.set_ylim(-1.08, 1.08)
-    line_by_family(measured, models, look, "corrected", "corrected_low", "corrected_high", (-1, 1))  # fmt: skip
+    line_by_family(measured, models, look, "corrected", "corrected_low", "corrected_high", (-1, 1))
     for n, (family, (color, marker)) in enumerate(look.families().items()):
         part = models[models["family"] == family]
         rest = part["without_strongest"].astype(float)
@@ -287,10 +302,10 @@ def correlation_vs_scale(models, look):
     for n, (family, (color, marker)) in enumerate(look.families().items()):
         part = models[models["family"] == family]
         at = part["parameters"] * dodge(n)
-        low, high, middle = (part[f"selected_null{end}"].astype(float) for end in ("_low", "_high", ""))  # fmt: skip
+        low, high, middle = (part[f"selected_null{end}"].astype(float) for end in ("_low", "_high", ""))
         selected.vlines(at, low, high, color="0.8", linewidth=5)
         selected.plot(at, middle, "_", color="0.4", markersize=7)
-        selected.plot(at, part["selected"].astype(float), marker, color=color, fillstyle="none")  # fmt: skip
+        selected.plot(at, part["selected"].astype(float), marker, color=color, fillstyle="none")
     selected.set_title("strongest of each task only,\nothers filled with 0")
     size_axis(selected, models["parameters"])
     handles, labels = family_handles(look)
@@ -298,9 +313,7 @@ def correlation_vs_scale(models, look):
         Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none"),
         Line2D([], [], color="0.8", linewidth=5),
     ]
-    figure.legend(
-        handles, [*labels, "see titles", "95 % of its null"], loc="outside lower center", ncols=4
-    )  # fmt: skip
+    figure.legend(handles, [*labels, "see titles", "95 % of its null"], loc="outside lower center", ncols=4)
     return figure
 
 
@@ -360,14 +373,24 @@ def class_depth(depths, heads, look, alpha):
             low, high = (float(row[f"depth_{end}"]) for end in ("low", "high"))
             if np.isfinite(low) and np.isfinite(high):
                 ax.hlines(place + offset, low, high, color=COLORS[name], linewidth=1)
-            ax.plot(row["depth"], place + offset, "o", color=COLORS[name], fillstyle="full" if clear else "none", markersize=4)  # fmt: skip
+            ax.plot(
+                row["depth"],
+                place + offset,
+                "o",
+                color=COLORS[name],
+                fillstyle="full" if clear else "none",
+                markersize=4,
+            )
     ax.set_yticks(range(len(models)), models)
     ax.invert_yaxis()
     ax.set(xlabel="mean depth (layer / layers)", xlim=(-0.03, 1))
     handles = [Line2D([], [], color=COLORS[name], marker="o", linestyle="none") for name in shown]
-    handles += [Line2D([], [], color="0.7"), Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none")]  # fmt: skip
+    handles += [
+        Line2D([], [], color="0.7"),
+        Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none"),
+    ]
     labels = [look.category(name) for name in shown]
-    figure.legend(handles, [*labels, "all heads", f"hollow: q > {alpha:g}"], loc="outside lower center", ncols=3)  # fmt: skip
+    figure.legend(handles, [*labels, "all heads", f"hollow: q > {alpha:g}"], loc="outside lower center", ncols=3)
     return figure
 
 
@@ -381,7 +404,7 @@ def tau_sweep(sweep, look):
             taus = part["tau"] * look.factor
             ax.plot(taus, part["heads"], color=COLORS[name], marker=".")
             if name != "uncertain":
-                ax.plot(taus, part["heads_effect"], color=COLORS[name], linestyle=":", linewidth=0.9)  # fmt: skip
+                ax.plot(taus, part["heads_effect"], color=COLORS[name], linestyle=":", linewidth=0.9)
         ax.axvline(look.tau, color="0.6", linewidth=0.6)
         ax.set_xscale("log")
         ticks = np.array(sorted(mine["tau"].unique())) * look.factor

@@ -18,7 +18,7 @@ MATCHED = {
 
 def heat(ax, values, xlabels, limit, rotate=True):
     """A heat map of shares with layers upwards."""
-    image = ax.imshow(values, cmap=style.DIVERGING, vmin=-limit, vmax=limit, aspect="auto", origin="lower")  # fmt: skip
+    image = ax.imshow(values, cmap=style.DIVERGING, vmin=-limit, vmax=limit, aspect="auto", origin="lower")
     ax.set_yticks(range(len(values)) if len(values) <= 6 else [0, len(values) - 1])
     ax.set_xticks(range(len(xlabels)), xlabels, rotation=90 if rotate else 0)
     ax.tick_params(length=0)
@@ -34,7 +34,7 @@ def height_of(layers):
 def tracing_layers(tracing, look, tasks):
     """Share of the gap that a layer's part restores at each position, from clean into corrupt."""
     models = list(look.models["model"])
-    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].notna() & tracing["head"].isna()]  # fmt: skip
+    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].notna() & tracing["head"].isna()]
     height = height_of(rows["layer"].max() + 1)
     figure, axes = style.grid(len(models), len(LAYER_PARTS) * len(tasks), width=1.25, height=height)
     image = None
@@ -48,15 +48,15 @@ def tracing_layers(tracing, look, tasks):
             for row, model in enumerate(models):
                 ax = axes[row, block * len(LAYER_PARTS) + place]
                 here = mine[(mine["model"] == model) & (mine["part"] == part)]
-                wide = here.pivot(index="layer", columns="role", values="share").reindex(columns=order)  # fmt: skip
+                wide = here.pivot(index="layer", columns="role", values="share").reindex(columns=order)
                 last = row == len(models) - 1
-                image = heat(ax, wide.to_numpy(float), [r.replace("_", " ") for r in order] if last else [""] * len(order), 1)  # fmt: skip
+                image = heat(
+                    ax, wide.to_numpy(float), [r.replace("_", " ") for r in order] if last else [""] * len(order), 1
+                )
                 if row == 0:
                     ax.set_title(f"{title}\n{name}" if place == 1 else name, fontsize=7)
                 if block == 0 and place == 0:
-                    ax.set_ylabel(
-                        f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center"
-                    )
+                    ax.set_ylabel(f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center")
                 else:
                     ax.set_yticks([])
     figure.colorbar(image, ax=axes, label="share of the gap restored", shrink=0.4, aspect=30)
@@ -69,7 +69,7 @@ def tracing_heads(tracing, look, tasks, shapes):
     shapes: {model: (layers, heads)}
     """
     models = list(look.models["model"])
-    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]  # fmt: skip
+    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
     height = height_of(max((layers for layers, _ in shapes.values()), default=1))
     figure, axes = style.grid(len(models), len(there) * len(tasks), width=0.95, height=height)
@@ -78,7 +78,7 @@ def tracing_heads(tracing, look, tasks, shapes):
         for place, part in enumerate(there):
             for row, model in enumerate(models):
                 ax = axes[row, block * len(there) + place]
-                here = rows[(rows["task"] == task) & (rows["model"] == model) & (rows["part"] == part)]  # fmt: skip
+                here = rows[(rows["task"] == task) & (rows["model"] == model) & (rows["part"] == part)]
                 layers, heads = shapes[model]
                 wide = here.pivot(index="layer", columns="head", values="share")
                 # Heads that were not traced stay white.
@@ -87,11 +87,9 @@ def tracing_heads(tracing, look, tasks, shapes):
                 ax.set_xticks([])
                 if row == 0:
                     middle = place == len(there) // 2
-                    ax.set_title(f"{title}\n{HEAD_PARTS[part]}" if middle else HEAD_PARTS[part], fontsize=7)  # fmt: skip
+                    ax.set_title(f"{title}\n{HEAD_PARTS[part]}" if middle else HEAD_PARTS[part], fontsize=7)
                 if block == 0 and place == 0:
-                    ax.set_ylabel(
-                        f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center"
-                    )
+                    ax.set_ylabel(f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center")
                 else:
                     ax.set_yticks([])
                 if row == len(models) - 1:
@@ -105,27 +103,33 @@ def influence_vs_strength(tracing, heads, influence, look, tasks):
 
     heads: rows of the heads table, train split, with the class on it
     """
-    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]  # fmt: skip
-    merged = rows.merge(heads[["model", "layer", "head", "strength", "category"]], on=["model", "layer", "head"])  # fmt: skip
+    rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]
+    merged = rows.merge(heads[["model", "layer", "head", "strength", "category"]], on=["model", "layer", "head"])
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
-    figure, axes = style.grid(len(tasks), len(there), width=1.5, height=1.5, sharex=True, sharey=True)  # fmt: skip
+    figure, axes = style.grid(len(tasks), len(there), width=1.5, height=1.5, sharex=True, sharey=True)
     for row, (task, title) in enumerate(zip(tasks, look.titles, strict=True)):
         for column, part in enumerate(there):
             ax = axes[row, column]
             mine = merged[(merged["task"] == task) & (merged["part"] == part)]
             floor = 0.1
             ax.scatter(
-                (mine["strength"] * look.factor).clip(lower=floor), (100 * mine["share"].abs()).clip(lower=floor),
-                s=5, color=mine["category"].map(COLORS), linewidths=0, alpha=0.8,
-            )  # fmt: skip
+                (mine["strength"] * look.factor).clip(lower=floor),
+                (100 * mine["share"].abs()).clip(lower=floor),
+                s=5,
+                color=mine["category"].map(COLORS),
+                linewidths=0,
+                alpha=0.8,
+            )
             ax.set(xscale="log", yscale="log")
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter(pyplot.NullFormatter())
             found = influence[
-                (influence["model"] == "all") & (influence["task"] == task)
-                & (influence["part"] == part) & (influence["direction"] == "restore")
-            ]  # fmt: skip
+                (influence["model"] == "all")
+                & (influence["task"] == task)
+                & (influence["part"] == part)
+                & (influence["direction"] == "restore")
+            ]
             note = ""
             if len(found) and "correlation" in found and found["correlation"].notna().all():
                 line = found.iloc[0]
@@ -152,14 +156,30 @@ def hero_vs_random(tests, look, tasks):
                 part = mine[(mine["matching"] == matching) & (mine["n_sets"] > 0)]
                 x = part["size"].map(sizes.index) + (n - 1) * 0.2
                 scale = 100 / part["metric"]
-                interval(metric, x, part["random_effect"] * scale, part["random_low"] * scale, part["random_high"] * scale, color, marker)  # fmt: skip
-                interval(accuracy, x, 100 * part["accuracy_random"], 100 * part["accuracy_random_low"], 100 * part["accuracy_random_high"], color, marker)  # fmt: skip
+                interval(
+                    metric,
+                    x,
+                    part["random_effect"] * scale,
+                    part["random_low"] * scale,
+                    part["random_high"] * scale,
+                    color,
+                    marker,
+                )
+                interval(
+                    accuracy,
+                    x,
+                    100 * part["accuracy_random"],
+                    100 * part["accuracy_random_low"],
+                    100 * part["accuracy_random_high"],
+                    color,
+                    marker,
+                )
             hero = mine[mine["effect"].notna()].drop_duplicates("size").sort_values("size")
             x, scale = hero["size"].map(sizes.index), 100 / hero["metric"]
             for ax, y, low, high in (
                 (metric, hero["effect"] * scale, hero["effect_low"] * scale, hero["effect_high"] * scale),
                 (accuracy, 100 * hero["accuracy_heroes"], 100 * hero["accuracy_low"], 100 * hero["accuracy_high"]),
-            ):  # fmt: skip
+            ):
                 ax.plot(x, y, color=style.CIRCUIT, linewidth=0.8)
                 interval(ax, x, y, low, high, style.CIRCUIT, "D")
                 ax.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
@@ -177,7 +197,7 @@ def hero_vs_random(tests, look, tasks):
         axes[row, 0].set_ylabel(model, fontsize=6.5)
     handles = [Line2D([], [], color=style.CIRCUIT, marker="D")]
     handles += [Line2D([], [], color=c, marker=m, linestyle="none") for c, m, _ in MATCHED.values()]
-    labels = ["strongest heads, 95 % interval", *(f"{name}, 95 % of sets" for *_, name in MATCHED.values())]  # fmt: skip
+    labels = ["strongest heads, 95 % interval", *(f"{name}, 95 % of sets" for *_, name in MATCHED.values())]
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
@@ -185,7 +205,7 @@ def hero_vs_random(tests, look, tasks):
 def interval(ax, x, y, low, high, color, marker):
     """Points with their intervals."""
     error = np.abs(np.stack([y - low, high - y])) if len(x) else None
-    ax.errorbar(x, y, yerr=error, color=color, marker=marker, markersize=2.5, elinewidth=0.8, linestyle="none")  # fmt: skip
+    ax.errorbar(x, y, yerr=error, color=color, marker=marker, markersize=2.5, elinewidth=0.8, linestyle="none")
 
 
 RULES = {
@@ -198,7 +218,7 @@ RULES = {
 
 def transfer(table, look, tasks, alpha):
     """Mean fractional rank, in the target, of the counterparts of the strongest heads."""
-    models = [m for m in look.models["model"] if m in {*table["base_model"], *table["target_model"]}]  # fmt: skip
+    models = [m for m in look.models["model"] if m in {*table["base_model"], *table["target_model"]}]
     if len(models) < 2:
         figure, ax = pyplot.subplots(figsize=(3, 1.5))
         ax.set_axis_off()
@@ -236,5 +256,5 @@ def transfer(table, look, tasks, alpha):
                 ax.set_ylabel(f"{title}\nheads of")
             if row == len(tasks) - 1:
                 ax.set_xlabel("looked up in")
-    figure.colorbar(image, ax=axes, label="mean fractional rank", shrink=0.6)  # fmt: skip
+    figure.colorbar(image, ax=axes, label="mean fractional rank", shrink=0.6)
     return figure

@@ -64,16 +64,14 @@ def heat(ax, values, rows, columns, limits, cmap=style.SEQUENTIAL, text="{:.0f}"
             shade = image.cmap(image.norm(value))
             dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
             written = text.format(value).removesuffix("-0") or "0"
-            ax.text(column, row, written, ha="center", va="center", fontsize=size, color="white" if dark else "black")  # fmt: skip
+            ax.text(column, row, written, ha="center", va="center", fontsize=size, color="white" if dark else "black")
     return image
 
 
 def wide(look, rows, columns, unit_x=0.36, unit_y=0.2, left=1.9, **options):
     """A figure with one heat map a model, sized by its cells."""
     width, height = left + unit_x * columns, 1.5 + unit_y * rows
-    return pyplot.subplots(
-        len(look.models), 1, figsize=(width, height * len(look.models)), squeeze=False, **options
-    )
+    return pyplot.subplots(len(look.models), 1, figsize=(width, height * len(look.models)), squeeze=False, **options)
 
 
 def nothing(figure, text):
@@ -93,19 +91,29 @@ def cross_task(cross, look):
     image = None
     for ax, model in zip(axes[:, 0], look.models, strict=True):
         mine = rows[rows["model"] == model]
-        table = mine.pivot(index="circuit", columns="data", values="percent").reindex(index=order, columns=data)  # fmt: skip
+        table = mine.pivot(index="circuit", columns="data", values="percent").reindex(index=order, columns=data)
         first = mine.drop_duplicates("data").set_index("data")["empty"].reindex(data)
         random = cross[(cross["model"] == model) & (cross["circuit"] == cross["data"])]
         random = random.set_index("data")["random_mean"].reindex(data).astype(float)
         values = np.vstack([table.to_numpy(float), random.to_numpy(), first.to_numpy(float)])
         names = [look.title(name) for name in order]
-        image = heat(ax, values, [*names, "random circuits", "empty circuit"], [look.title(task) for task in data], (0, 120))  # fmt: skip
-        q = mine.pivot(index="circuit", columns="data", values="q_rank").reindex(index=order, columns=data)  # fmt: skip
+        image = heat(
+            ax, values, [*names, "random circuits", "empty circuit"], [look.title(task) for task in data], (0, 120)
+        )
+        q = mine.pivot(index="circuit", columns="data", values="q_rank").reindex(index=order, columns=data)
         for (row, column), value in np.ndenumerate(q.to_numpy(float)):
             if value <= look.alpha:
-                ax.text(column + 0.42, row - 0.1, "*", ha="right", va="center", fontsize=7, color="white" if values[row, column] < 70 else "black")  # fmt: skip
+                ax.text(
+                    column + 0.42,
+                    row - 0.1,
+                    "*",
+                    ha="right",
+                    va="center",
+                    fontsize=7,
+                    color="white" if values[row, column] < 70 else "black",
+                )
             if order[row] == data[column]:
-                ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color="#D55E00", lw=1.4))  # fmt: skip
+                ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color="#D55E00", lw=1.4))
         ax.axhline(len(order) - 0.5, color="white", lw=2)
         ax.set(xlabel="data", ylabel="circuit", title=model)
     figure.colorbar(image, ax=axes, label="score, % of the full model", shrink=0.6, extend="both")
@@ -115,22 +123,31 @@ def cross_task(cross, look):
 def overlap(table, look):
     """Jaccard index of the circuits of every two tasks, with the number of components they share."""
     rows = table[table["kind"] == "all"]
-    order = [task for task in [*look.tasks, *look.others] if task in {*rows["first"], *rows["second"]}]  # fmt: skip
-    figure, axes = pyplot.subplots(1, len(look.models), figsize=(1.9 + len(look.models) * (0.9 + 0.42 * len(order)), 1.5 + 0.34 * len(order)), squeeze=False)  # fmt: skip
+    order = [task for task in [*look.tasks, *look.others] if task in {*rows["first"], *rows["second"]}]
+    figure, axes = pyplot.subplots(
+        1,
+        len(look.models),
+        figsize=(1.9 + len(look.models) * (0.9 + 0.42 * len(order)), 1.5 + 0.34 * len(order)),
+        squeeze=False,
+    )
     image = None
     for ax, model in zip(axes[0], look.models, strict=True):
         values, texts = np.full((len(order), len(order)), np.nan), {}
         for row in rows[rows["model"] == model].to_dict("records"):
             if row["first"] in order and row["second"] in order:
-                places = sorted((order.index(row["first"]), order.index(row["second"])), reverse=True)  # fmt: skip
+                places = sorted((order.index(row["first"]), order.index(row["second"])), reverse=True)
                 values[tuple(places)] = row["jaccard"]
-                texts[tuple(places)] = f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= look.alpha else ''}\n{row['shared']} / {row['expected_layers']:.1f}"  # fmt: skip
+                texts[tuple(places)] = (
+                    f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= look.alpha else ''}\n{row['shared']} / {row['expected_layers']:.1f}"
+                )
         names = [look.title(task) for task in order]
         image = heat(ax, values[1:, :-1], names[1:], names[:-1], (0, 1), text=None)
         ax.set_facecolor("white")
         for (row, column), text in texts.items():
             value = values[row, column]
-            ax.text(column, row - 1, text, ha="center", va="center", fontsize=6, color="white" if value < 0.55 else "black")  # fmt: skip
+            ax.text(
+                column, row - 1, text, ha="center", va="center", fontsize=6, color="white" if value < 0.55 else "black"
+            )
         ax.set_title(model)
     figure.colorbar(image, ax=axes, label="Jaccard index", shrink=0.7)
     return figure
@@ -148,7 +165,7 @@ def inclusion(table, look):
     for ax, model in zip(axes[:, 0], look.models, strict=True):
         mine = rows[rows["model"] == model]
         best = mine.groupby("component")["frequency"].max()
-        chosen = sorted(best[best > 0].sort_values(ascending=False, kind="stable").index[:36], key=components.order)  # fmt: skip
+        chosen = sorted(best[best > 0].sort_values(ascending=False, kind="stable").index[:36], key=components.order)
         wide_table = mine.pivot(index=["task", "over"], columns="component", values="frequency")
         values = wide_table.reindex(index=lines, columns=chosen).to_numpy(float)
         names = [f"{look.title(task)}: {over}" for task, over in lines]
@@ -169,12 +186,22 @@ def frontier(table, look):
         for task in tasks:
             mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("size")
             main = task in look.tasks
-            ax.plot(mine["size"], mine["score"], color=look.colour(task), marker="o" if main else None, ms=2.5, lw=1.2 if main else 0.8, ls="-" if main else "--")  # fmt: skip
+            ax.plot(
+                mine["size"],
+                mine["score"],
+                color=look.colour(task),
+                marker="o" if main else None,
+                ms=2.5,
+                lw=1.2 if main else 0.8,
+                ls="-" if main else "--",
+            )
             if main:
-                ax.fill_between(mine["size"], mine["low"], mine["high"], color=look.colour(task), alpha=0.15, lw=0)  # fmt: skip
+                ax.fill_between(mine["size"], mine["low"], mine["high"], color=look.colour(task), alpha=0.15, lw=0)
         ax.set(xlabel="heads and MLPs of the circuit", title=model)
     axes[0, 0].set_ylabel("held-out score, % of the full model")
-    handles = [Line2D([], [], color=look.colour(t), ls="-" if t in look.tasks else "--", label=look.title(t)) for t in tasks]  # fmt: skip
+    handles = [
+        Line2D([], [], color=look.colour(t), ls="-" if t in look.tasks else "--", label=look.title(t)) for t in tasks
+    ]
     handles.append(Patch(color="#eeeeee", label=f"100 ± {look.threshold:g}"))
     figure.legend(handles=handles, loc="outside right center")
     return figure
@@ -186,24 +213,21 @@ def importance(table, look):
     tasks = [task for task in look.tasks if task in set(own["task"])]
     columns = [(task, kind) for kind in ("from_full", "in_circuit_drop") for task in tasks]
     figure, axes = wide(look, MOST, len(columns), 0.5, 0.17)
-    limit = max(10.0, float(own[own["task"].isin(tasks)][["from_full", "in_circuit_drop"]].abs().max().max()))  # fmt: skip
+    limit = max(10.0, float(own[own["task"].isin(tasks)][["from_full", "in_circuit_drop"]].abs().max().max()))
     image = None
     for ax, model in zip(axes[:, 0], look.models, strict=True):
         mine = own[(own["model"] == model) & own["task"].isin(tasks)]
-        size = mine.groupby("component")[["from_full", "in_circuit_drop"]].agg(lambda v: v.abs().max()).max(axis=1)  # fmt: skip
-        chosen = sorted(size.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)  # fmt: skip
+        size = mine.groupby("component")[["from_full", "in_circuit_drop"]].agg(lambda v: v.abs().max()).max(axis=1)
+        chosen = sorted(size.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)
         values = np.array(
-            [
-                mine[mine["task"] == task].set_index("component")[kind].reindex(chosen)
-                for task, kind in columns
-            ],
+            [mine[mine["task"] == task].set_index("component")[kind].reindex(chosen) for task, kind in columns],
             dtype=float,
         ).T
         names = [look.title(task) for task, _ in columns]
         image = heat(ax, values, chosen, names, (-limit, limit), style.DIVERGING, "{:+.0f}")
         ax.axvline(len(tasks) - 0.5, color="white", lw=3)
         for place, title in ((0, "out of the full model"), (1, "out of the circuit")):
-            ax.text((place + 0.5) * len(tasks) - 0.5, -0.8, title, ha="center", va="bottom", fontsize=7)  # fmt: skip
+            ax.text((place + 0.5) * len(tasks) - 0.5, -0.8, title, ha="center", va="bottom", fontsize=7)
         ax.set_title(model, pad=16)
     figure.colorbar(image, ax=axes, label="change of the score, points", shrink=0.6)
     return figure
@@ -221,7 +245,17 @@ def edge_cuts(cuts, look):
             if mine.empty:
                 continue
             bars = np.clip([mine["score"] - mine["low"], mine["high"] - mine["score"]], 0, None)
-            ax.errorbar(mine["edges"], mine["score"], bars, color=look.colour(task), marker="o", mfc="white", lw=1, elinewidth=0.7, label=look.title(task))  # fmt: skip
+            ax.errorbar(
+                mine["edges"],
+                mine["score"],
+                bars,
+                color=look.colour(task),
+                marker="o",
+                mfc="white",
+                lw=1,
+                elinewidth=0.7,
+                label=look.title(task),
+            )
             chosen = mine[mine["chosen"]]
             ax.plot(chosen["edges"], chosen["score"], "o", color=look.colour(task))
         ax.set(xlabel="edges kept", title=model)
@@ -239,11 +273,11 @@ def edge_agreement(edges, look):
     for row, model in enumerate(look.models):
         for column, task in enumerate(tasks):
             ax = axes[row, column]
-            mine = edges[(edges["model"] == model) & (edges["task"] == task)].dropna(subset=["attribution"])  # fmt: skip
+            mine = edges[(edges["model"] == model) & (edges["task"] == task)].dropna(subset=["attribution"])
             ax.axhline(0, color=style.BASELINE, lw=0.6)
             ax.axvline(0, color=style.BASELINE, lw=0.6)
-            ax.scatter(mine["attribution"], mine["effect"], s=6, color=look.colour(task), lw=0, alpha=0.8)  # fmt: skip
-            ax.set_title(f"{look.title(task)}\n{model}" if len(look.models) > 1 else look.title(task))  # fmt: skip
+            ax.scatter(mine["attribution"], mine["effect"], s=6, color=look.colour(task), lw=0, alpha=0.8)
+            ax.set_title(f"{look.title(task)}\n{model}" if len(look.models) > 1 else look.title(task))
             if row == len(look.models) - 1:
                 ax.set_xlabel("edge attribution, logits")
             if column == 0:
@@ -266,9 +300,19 @@ def direct(table, look):
         size = mine.groupby("component")["attribution"].agg(lambda v: v.abs().max())
         chosen = list(size.sort_values(ascending=False, kind="stable").index[:MOST])
         chosen = sorted(chosen, key=lambda n: (99, 0) if n == "rest" else components.order(n))
-        values = mine.pivot(index="component", columns="task", values="attribution").reindex(index=chosen, columns=tasks)  # fmt: skip
+        values = mine.pivot(index="component", columns="task", values="attribution").reindex(
+            index=chosen, columns=tasks
+        )
         names = ["positions, biases" if name == "rest" else name for name in chosen]
-        image = heat(ax, values.to_numpy(float), names, [look.title(t) for t in tasks], (-limit, limit), style.DIVERGING, "{:+.1f}")  # fmt: skip
+        image = heat(
+            ax,
+            values.to_numpy(float),
+            names,
+            [look.title(t) for t in tasks],
+            (-limit, limit),
+            style.DIVERGING,
+            "{:+.1f}",
+        )
         ax.set_title(model)
     if image is not None:
         figure.colorbar(image, ax=axes, label="logits, answer − last shown", shrink=0.6)

@@ -36,7 +36,7 @@ def ov_scores(table, look):
                 for task, score in columns
             ],
             dtype=float,
-        ).T  # fmt: skip
+        ).T
         image = heat(ax, 100 * values, chosen, [score for _, score in columns], (0, 100))
         for place, task in enumerate(tasks):
             ax.text(3 * place + 1, -0.8, look.title(task), ha="center", va="bottom", fontsize=7)
@@ -49,18 +49,18 @@ def ov_scores(table, look):
 def motifs(table, look):
     """Mean attention that each head gives to what a motif names; the bottom row is even attention."""
     rows = table[table["task"].isin([*look.tasks, "random tokens"])]
-    mean = rows.groupby(["model", "component", "motif"])[["attention", "chance"]].mean().reset_index()  # fmt: skip
+    mean = rows.groupby(["model", "component", "motif"])[["attention", "chance"]].mean().reset_index()
     names = [name for name in MOTIFS if name in set(mean["motif"])]
     figure, axes = wide(look, MOST + 1, len(names), 0.45, 0.17)
     image = None
     for ax, model in zip(axes[:, 0], look.models, strict=True):
         mine = mean[mean["model"] == model]
-        best = (mine.assign(over=mine["attention"] - mine["chance"]).groupby("component")["over"].max())  # fmt: skip
-        chosen = sorted(best.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)  # fmt: skip
-        values = mine.pivot(index="component", columns="motif", values="attention").reindex(index=chosen, columns=names)  # fmt: skip
+        best = mine.assign(over=mine["attention"] - mine["chance"]).groupby("component")["over"].max()
+        chosen = sorted(best.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)
+        values = mine.pivot(index="component", columns="motif", values="attention").reindex(index=chosen, columns=names)
         even = mine.groupby("motif")["chance"].mean().reindex(names)
         both = np.vstack([values.to_numpy(float), even.to_numpy(float)])
-        image = heat(ax, 100 * both, [*chosen, "even attention"], [MOTIFS[n] for n in names], (0, 100))  # fmt: skip
+        image = heat(ax, 100 * both, [*chosen, "even attention"], [MOTIFS[n] for n in names], (0, 100))
         ax.axhline(len(chosen) - 0.5, color="white", lw=2)
         ax.set_title(model)
     figure.colorbar(image, ax=axes, label="attention, %", shrink=0.6)
@@ -79,7 +79,7 @@ def grouped(pattern):
     names = []
     for place, label in enumerate(labels):
         known = label.startswith("item ") or place in (0, size - 1)
-        names.append("start" if place == 0 else "end" if place == size - 1 else label if known else "other")  # fmt: skip
+        names.append("start" if place == 0 else "end" if place == size - 1 else label if known else "other")
     order = [name for name in dict.fromkeys(names) if name not in ("other", "end")]
     order = [*order, *(["other"] if "other" in names else []), "end"]
     member = np.array([[name == each for name in names] for each in order], dtype=float)
@@ -100,12 +100,23 @@ def attention(patterns, importance, look, shown):
     image = None
     for row, (model, task) in enumerate(lines):
         mine = heads[(heads["model"] == model) & (heads["task"] == task)]
-        order = mine.assign(size=mine["from_full"].abs()).sort_values("size", ascending=False, kind="stable")  # fmt: skip
+        order = mine.assign(size=mine["from_full"].abs()).sort_values("size", ascending=False, kind="stable")
         for column, record in enumerate(order.head(shown).to_dict("records")):
             ax = axes[row, column]
-            here = patterns[(patterns["model"] == model) & (patterns["task"] == task) & (patterns["component"] == record["component"])]  # fmt: skip
+            here = patterns[
+                (patterns["model"] == model)
+                & (patterns["task"] == task)
+                & (patterns["component"] == record["component"])
+            ]
             labels, values = grouped(here)
-            image = heat(ax, 100 * values, labels if column == 0 else [""] * len(labels), labels if row == len(lines) - 1 else [""] * len(labels), (0, 100), size=4.5)  # fmt: skip
+            image = heat(
+                ax,
+                100 * values,
+                labels if column == 0 else [""] * len(labels),
+                labels if row == len(lines) - 1 else [""] * len(labels),
+                (0, 100),
+                size=4.5,
+            )
             ax.set_title(f"{record['component']} ({record['from_full']:+.0f} points)", fontsize=7)
             if column == 0:
                 ax.set_ylabel(f"{look.title(task)}\n{model}\nquery", fontsize=6.5)
@@ -118,15 +129,15 @@ def lens(table, look):
     """Probability of the answer, and of the last element shown, read from the stream after each layer."""
     tasks = [task for task in look.tasks if task in set(table["task"])]
     kinds = {"probability": "the answer", "probability_shown": "the last element shown"}
-    figure, axes = style.grid(len(kinds), len(look.models), width=2.6, height=1.5, sharex="col", sharey=True)  # fmt: skip
+    figure, axes = style.grid(len(kinds), len(look.models), width=2.6, height=1.5, sharex="col", sharey=True)
     for column, model in enumerate(look.models):
         for row, (name, title) in enumerate(kinds.items()):
             ax = axes[row, column]
             for task in tasks:
                 for norm, dash in ((True, "-"), (False, ":")):
-                    mine = table[(table["model"] == model) & (table["task"] == task) & (table["norm"] == norm)]  # fmt: skip
+                    mine = table[(table["model"] == model) & (table["task"] == task) & (table["norm"] == norm)]
                     mine = mine.sort_values("layer")
-                    ax.plot(mine["layer"], mine[name], dash, color=look.colour(task), marker="o", ms=2.5)  # fmt: skip
+                    ax.plot(mine["layer"], mine[name], dash, color=look.colour(task), marker="o", ms=2.5)
             ax.set_ylim(-0.03, 1.03)
             layers = sorted(table[table["model"] == model]["layer"].unique())
             step = -(-len(layers) // 6)
@@ -138,7 +149,10 @@ def lens(table, look):
                 ax.set_ylabel(f"probability of\n{title}")
         axes[-1, column].set_xlabel("stream after layer")
     handles = [Line2D([], [], color=look.colour(task), label=look.title(task)) for task in tasks]
-    handles += [Line2D([], [], color="k", ls="-", label="with the final norm"), Line2D([], [], color="k", ls=":", label="without it")]  # fmt: skip
+    handles += [
+        Line2D([], [], color="k", ls="-", label="with the final norm"),
+        Line2D([], [], color="k", ls=":", label="without it"),
+    ]
     figure.legend(handles=handles, loc="outside right center")
     return figure
 
@@ -146,15 +160,25 @@ def lens(table, look):
 def lengths(table, look):
     """Probability and rank of the answer against the number of elements shown."""
     tasks = [task for task in [*look.tasks, *look.others] if task in set(table["task"])]
-    figure, axes = style.grid(2, len(look.models), width=2.8, height=1.5, sharex="col", sharey="row")  # fmt: skip
+    figure, axes = style.grid(2, len(look.models), width=2.8, height=1.5, sharex="col", sharey="row")
     for column, model in enumerate(look.models):
         for task in tasks:
             mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("length")
             dash = "-" if task in look.tasks else "--"
             for row, name in enumerate(("probability", "rank")):
                 ax = axes[row, column]
-                ax.plot(mine["length"], mine[name], dash, color=look.colour(task), marker="o", ms=2.5, label=look.title(task))  # fmt: skip
-                ax.fill_between(mine["length"], mine[f"{name}_low"], mine[f"{name}_high"], color=look.colour(task), alpha=0.15, lw=0)  # fmt: skip
+                ax.plot(
+                    mine["length"],
+                    mine[name],
+                    dash,
+                    color=look.colour(task),
+                    marker="o",
+                    ms=2.5,
+                    label=look.title(task),
+                )
+                ax.fill_between(
+                    mine["length"], mine[f"{name}_low"], mine[f"{name}_high"], color=look.colour(task), alpha=0.15, lw=0
+                )
         axes[0, column].set_title(model)
         axes[0, column].set_ylim(-0.03, 1.03)
         axes[1, column].set_yscale("log")

@@ -17,12 +17,17 @@ def draw(input, output, cfg, threads, log):
     found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
     patterns = []
     for path in map(Path, input.attention):
-        patterns.append(tables.read(path, schemas.ATTENTION).assign(model=path.parts[-4], task=path.parts[-2]))  # fmt: skip
+        patterns.append(tables.read(path, schemas.ATTENTION).assign(model=path.parts[-4], task=path.parts[-2]))
     patterns = pd.concat(patterns, ignore_index=True)
     look = sequences.Look(
-        cfg["models"], cfg["tasks"], [*cfg["variants"], *cfg["foreign"], *cfg["probes"]],
-        cfg["titles"], cfg["colours"], cfg["threshold"], cfg["alpha"],
-    )  # fmt: skip
+        cfg["models"],
+        cfg["tasks"],
+        [*cfg["variants"], *cfg["foreign"], *cfg["probes"]],
+        cfg["titles"],
+        cfg["colours"],
+        cfg["threshold"],
+        cfg["alpha"],
+    )
     figures = {
         "cross_task": lambda: sequences.cross_task(found["cross_task"], look),
         "overlap": lambda: sequences.overlap(found["overlap"], look),
@@ -34,9 +39,7 @@ def draw(input, output, cfg, threads, log):
         "direct": lambda: sequences.direct(found["direct"], look),
         "ov_scores": lambda: sequences_heads.ov_scores(found["ov_scores"], look),
         "motifs": lambda: sequences_heads.motifs(found["motifs"], look),
-        "attention": lambda: sequences_heads.attention(
-            patterns, found["importance"], look, cfg["shown"]
-        ),
+        "attention": lambda: sequences_heads.attention(patterns, found["importance"], look, cfg["shown"]),
         "lens": lambda: sequences_heads.lens(found["lens"], look),
         "lengths": lambda: sequences_heads.lengths(found["lengths"], look),
     }

@@ -44,11 +44,7 @@ matplotlib.rcParams.update(
 def grid(rows, columns, width=1.75, height=1.55, **options):
     """A figure with a grid of panels, and its axes as a two-dimensional array."""
     return pyplot.subplots(
-        rows,
-        columns,
-        figsize=(0.6 + width * columns, 0.75 + height * rows),
-        squeeze=False,
-        **options,
+        rows, columns, figsize=(0.6 + width * columns, 0.75 + height * rows), squeeze=False, **options
     )
 
 

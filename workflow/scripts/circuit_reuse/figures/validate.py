@@ -18,10 +18,7 @@ def planted(summary):
     image = ax.imshow(values, cmap="viridis", vmin=0.25, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         text = "1" if value == 1 else f"{value:.2f}"
-        ax.text(
-            column, row, text, ha="center", va="center", fontsize=6.5,
-            color="black" if value > 0.7 else "white",
-        )  # fmt: skip
+        ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color="black" if value > 0.7 else "white")
     ax.set_xticks(range(len(methods)), methods, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(models)), [name.replace("_", " ") for name in models])
     ax.tick_params(length=0)

@@ -77,7 +77,7 @@ def curve(ax, rows, x, colour, line="-", band=True):
     if band:
         # Of skewed losses one deviation below the mean may be less than any trial gave.
         low = (rows["loss"] - rows["loss_std"]).clip(lower=rows["loss_min"].clip(lower=LEAST))
-        ax.fill_between(rows[x], low, rows["loss"] + rows["loss_std"], color=colour, alpha=0.2, linewidth=0)  # fmt: skip
+        ax.fill_between(rows[x], low, rows["loss"] + rows["loss_std"], color=colour, alpha=0.2, linewidth=0)
 
 
 def below(figure, handles, columns=3):
@@ -119,7 +119,7 @@ def weight_ablation_sweep(sweep, random, look):
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="nothing removed"),
         Line2D([], [], color=style.BASELINE, linestyle="--", linewidth=0.8, label="all but the circuit removed"),
         Line2D([], [], color="black", linestyle=":", linewidth=0.8, label="size of the circuit"),
-    ]  # fmt: skip
+    ]
     below(figure, handles)
     return figure
 
@@ -129,9 +129,8 @@ def band(ax, random, circuit):
     rows = random[random["condition"] == "circuit"]
     quantiles = rows.groupby("share")["loss"].quantile([0.05, 0.95]).unstack().clip(lower=LEAST)
     ax.fill_between(
-        rows.groupby("share")["count"].mean(), quantiles[0.05], quantiles[0.95], color="#bbbbbb",
-        alpha=0.5, linewidth=0,
-    )  # fmt: skip
+        rows.groupby("share")["count"].mean(), quantiles[0.05], quantiles[0.95], color="#bbbbbb", alpha=0.5, linewidth=0
+    )
 
 
 def tests(tests, random, differences, look):
@@ -148,20 +147,30 @@ def tests(tests, random, differences, look):
                 ax.plot(null, place + shift, ".", color=style.NULL, markersize=2)
             test = mine.loc[name]
             ax.errorbar(
-                test["ranked"], place, fmt="o", color=style.CIRCUIT, capsize=2,
+                test["ranked"],
+                place,
+                fmt="o",
+                color=style.CIRCUIT,
+                capsize=2,
                 xerr=[[test["ranked"] - test["ranked_low"]], [test["ranked_high"] - test["ranked"]]],
-            )  # fmt: skip
+            )
             if np.isfinite(test["q_circuit"]):
-                ax.annotate(f"q = {test['q_circuit']:.2g}", (test["ranked"], place), (0, 6),
-                            textcoords="offset points", ha="center", fontsize=6)  # fmt: skip
+                ax.annotate(
+                    f"q = {test['q_circuit']:.2g}",
+                    (test["ranked"], place),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=6,
+                )
         ax.axvline(0, color="black", linewidth=0.6)
-        ax.set_yticks(range(len(order)), [CONDITIONS[name][0] for name in order] if column == 0 else [])  # fmt: skip
+        ax.set_yticks(range(len(order)), [CONDITIONS[name][0] for name in order] if column == 0 else [])
         ax.set(xlabel="area of the circuit less control (nats)", ylim=(len(order) - 0.4, -0.6))
         ax.margins(x=0.12)
     handles = [
         Line2D([], [], color=style.CIRCUIT, marker="o", linestyle="", label="circuit, 95 % interval"),
         Line2D([], [], color=style.NULL, marker=".", linestyle="", label="a random mask, the same"),
-    ]  # fmt: skip
+    ]
     below(figure, handles, 2)
     return figure
 
@@ -173,12 +182,7 @@ def sizes(sizes, look):
     for row, column, model, task in look.pairs():
         ax, mine = axes[row, column], of(sizes, model, task)
         for name in there:
-            rows = (
-                mine[mine["condition"] == name]
-                .groupby(["low", "high"])["count"]
-                .sum()
-                .reset_index()
-            )
+            rows = mine[mine["condition"] == name].groupby(["low", "high"])["count"].sum().reset_index()
             share = rows["count"] / rows["count"].sum()
             _, colour, line = CONDITIONS[name]
             middle = np.sqrt(rows["low"].clip(lower=rows["high"].min() / 2) * rows["high"])
@@ -195,16 +199,20 @@ def frontier(frontier, circuits, look):
     """Loss of masks of every size, on the prompts they were chosen on and held out."""
     figure, axes = style.grid(len(look.tasks), 2, width=2.8, height=2.1, sharey=True)
     for row, task in enumerate(look.tasks):
-        for column, (size, label) in enumerate((("nodes", "active nodes"), ("weights", "weights of the circuit"))):  # fmt: skip
+        for column, (size, label) in enumerate((("nodes", "active nodes"), ("weights", "weights of the circuit"))):
             ax = axes[row, column]
             for model in look.models:
                 mine, chosen = of(frontier, model, task), of(circuits, model, task)
                 colour = look.colour(model)
                 best = smallest(mine, size)
+                ax.plot(best[size], best["loss"].clip(lower=LEAST), color=colour, drawstyle="steps-post")
                 ax.plot(
-                    best[size], best["loss"].clip(lower=LEAST), color=colour, drawstyle="steps-post"
+                    best[size],
+                    best["loss_held_out"].clip(lower=LEAST),
+                    color=colour,
+                    linestyle=":",
+                    drawstyle="steps-post",
                 )
-                ax.plot(best[size], best["loss_held_out"].clip(lower=LEAST), color=colour, linestyle=":", drawstyle="steps-post")  # fmt: skip
                 point = chosen[chosen["chosen"]].iloc[0]
                 ax.plot(point[size], max(point["loss"], LEAST), "o", color=colour, markersize=5)
                 ax.axhline(point["target"], color=colour, linewidth=0.6, linestyle="--")
@@ -213,10 +221,7 @@ def frontier(frontier, circuits, look):
                 ax.set_ylabel("loss of the pruned model (nats)")
     if frontier.empty:
         style.empty(axes[0, 0], "masks from files:\nno other sizes were tried")
-    handles = [
-        Line2D([], [], color=look.colour(model), marker="o", markersize=3, label=model)
-        for model in look.models
-    ]
+    handles = [Line2D([], [], color=look.colour(model), marker="o", markersize=3, label=model) for model in look.models]
     handles += [
         Line2D([], [], color="black", linestyle=":", label="held out"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.6, label="target"),
@@ -237,7 +242,10 @@ def composition(composition, look):
     figure, axes = panels(2 * len(look.tasks), len(look.models), width=2.5, height=1.6)
     for row, column, model, task in look.pairs():
         mine = of(composition, model, task)
-        for offset, kind, places, label in ((0, "nodes", LOCATIONS, "active nodes (%)"), (1, "weights", MATRICES, "weights")):  # fmt: skip
+        for offset, kind, places, label in (
+            (0, "nodes", LOCATIONS, "active nodes (%)"),
+            (1, "weights", MATRICES, "weights"),
+        ):
             ax, rows = axes[2 * row + offset, column], mine[mine["kind"] == kind]
             there = [place for place in places if place in set(rows["place"])]
             layers = sorted(rows["layer"].unique())
@@ -247,8 +255,8 @@ def composition(composition, look):
                 values = by_place["active"].fillna(0)
                 if kind == "nodes":
                     values = 100 * values / by_place["total"]
-                shade = style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * number / max(1, len(layers) - 1))  # fmt: skip
-                ax.bar(np.arange(len(there)) + number * width, values, width, color=shade, label=f"layer {layer}")  # fmt: skip
+                shade = style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * number / max(1, len(layers) - 1))
+                ax.bar(np.arange(len(there)) + number * width, values, width, color=shade, label=f"layer {layer}")
             ax.set_xticks(np.arange(len(there)) + 0.4 - width / 2, there, rotation=45, ha="right")
             ax.set_title(f"{model}\n{look.titles[task]}" if offset == 0 else "")
             if column == 0:
@@ -263,7 +271,10 @@ def interchange(nodes, look):
     figure, axes = look.grid(width=2.4, height=1.9)
     rows = nodes[nodes["condition"] == "interchange"]
     layers = sorted(rows["layer"].dropna().unique())
-    shades = {layer: style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * n / max(1, len(layers) - 1)) for n, layer in enumerate(layers)}  # fmt: skip
+    shades = {
+        layer: style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * n / max(1, len(layers) - 1))
+        for n, layer in enumerate(layers)
+    }
     for row, column, model, task in look.pairs():
         ax, mine = axes[row, column], of(rows, model, task)
         for layer in layers:
@@ -275,7 +286,7 @@ def interchange(nodes, look):
         ax.yaxis.set_minor_formatter(style.matplotlib.ticker.NullFormatter())
         if column == 0:
             ax.set_ylabel("loss (nats)")
-    handles = lines([("all layers", "black", "-"), *((f"layer {int(n)}", shades[n], "-") for n in layers)])  # fmt: skip
+    handles = lines([("all layers", "black", "-"), *((f"layer {int(n)}", shades[n], "-") for n in layers)])
     handles += lines([("unpruned model", "black", "--")])
     below(figure, handles, 4)
     return figure
@@ -294,7 +305,9 @@ def node_sweep(nodes, look):
         ax, mine = axes[row, column], of(nodes, model, task)
         for name, (_, colour, line) in told.items():
             curve(ax, mine[mine["condition"] == name], "share", colour, line)
-        ax.axhline(max(mine.query("condition == 'clean'")["loss"].iloc[0], LEAST), color="black", linestyle="--", linewidth=0.8)  # fmt: skip
+        ax.axhline(
+            max(mine.query("condition == 'clean'")["loss"].iloc[0], LEAST), color="black", linestyle="--", linewidth=0.8
+        )
         ax.set(yscale="log", xlabel="share of nodes changed")
         if column == 0:
             ax.set_ylabel("loss (nats)")
@@ -316,19 +329,22 @@ def unexplained(fvu, look):
         image = ax.imshow(values, cmap=style.SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
         for (y, x), value in np.ndenumerate(values.to_numpy()):
             if np.isfinite(value):
-                ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6,
-                        color="white" if value < 0.5 else "black")  # fmt: skip
+                ax.text(
+                    x,
+                    y,
+                    f"{value:.2f}",
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="white" if value < 0.5 else "black",
+                )
         ax.set_xticks(range(len(LOCATIONS)), LOCATIONS, rotation=45, ha="right")
         ax.set_yticks(range(len(values)), [int(layer) for layer in values.index])
         ax.spines[:].set_visible(False)
         if column == 0:
             ax.set_ylabel("layer")
     figure.colorbar(
-        image,
-        ax=axes,
-        label="variance unexplained\n(1: no better than the mean)",
-        fraction=0.03,
-        extend="max",
+        image, ax=axes, label="variance unexplained\n(1: no better than the mean)", fraction=0.03, extend="max"
     )
     return figure
 
@@ -341,15 +357,12 @@ def importance(importance, look):
         ax, mine = axes[row, column], of(importance, model, task)
         attention = mine["location"].isin(LOCATIONS[:5])
         for chosen, colour, marker in ((attention, "#0072B2", "o"), (~attention, "#E69F00", "^")):
-            ax.plot(mine[chosen]["attribution"], mine[chosen]["importance"], marker, color=colour, markersize=2.5, alpha=0.6)  # fmt: skip
+            ax.plot(
+                mine[chosen]["attribution"], mine[chosen]["importance"], marker, color=colour, markersize=2.5, alpha=0.6
+            )
         rank = mine[["attribution", "importance"]].corr("spearman").iloc[0, 1]
         ax.text(
-            0.03,
-            0.97,
-            f"rank correlation {rank:.2f} (n = {len(mine)})",
-            transform=ax.transAxes,
-            va="top",
-            fontsize=6,
+            0.03, 0.97, f"rank correlation {rank:.2f} (n = {len(mine)})", transform=ax.transAxes, va="top", fontsize=6
         )
         ax.axhline(0, color="black", linewidth=0.5)
         ax.axvline(0, color="black", linewidth=0.5)
@@ -361,15 +374,17 @@ def importance(importance, look):
         ax.set_xlabel("integrated gradients (nats)")
         if column == 0:
             ax.set_ylabel("loss added, alone replaced (nats)")
-    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=label) for label, c, m in
-               (("attention", "#0072B2", "o"), ("MLP", "#E69F00", "^"))]  # fmt: skip
+    handles = [
+        Line2D([], [], color=c, marker=m, linestyle="", label=label)
+        for label, c, m in (("attention", "#0072B2", "o"), ("MLP", "#E69F00", "^"))
+    ]
     below(figure, handles, 2)
     return figure
 
 
 def training(history, look):
     """Active nodes and loss while masks were learned."""
-    figure, axes = panels(2 * len(look.tasks), len(look.models), width=2.3, height=1.3)  # fmt: skip
+    figure, axes = panels(2 * len(look.tasks), len(look.models), width=2.3, height=1.3)
     prices = sorted(history["coefficient"].unique())
     for row, column, model, task in look.pairs():
         mine = of(history, model, task)
@@ -391,7 +406,10 @@ def training(history, look):
                 ax.set_ylabel(label)
             if offset:
                 ax.set_xlabel("step")
-    handles = [Line2D([], [], color=style.BY_K[n % len(style.BY_K)], label=f"{price:g} nats a node") for n, price in enumerate(prices)]  # fmt: skip
+    handles = [
+        Line2D([], [], color=style.BY_K[n % len(style.BY_K)], label=f"{price:g} nats a node")
+        for n, price in enumerate(prices)
+    ]
     if handles:
         below(figure, handles, 3)
     return figure

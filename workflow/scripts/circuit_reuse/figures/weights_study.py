@@ -23,9 +23,7 @@ def figures(paths, cfg):
     look = weights.Look(cfg["models"], cfg["tasks"], cfg["titles"], cfg["matched"])
     random = found["random_circuits"]
     return {
-        "weight_ablation_sweep": lambda: weights.weight_ablation_sweep(
-            found["sweep"], random, look
-        ),
+        "weight_ablation_sweep": lambda: weights.weight_ablation_sweep(found["sweep"], random, look),
         "tests": lambda: weights.tests(found["tests"], random, differences(random), look),
         "sizes": lambda: weights.sizes(found["sizes"], look),
         "frontier": lambda: weights.frontier(found["frontier"], found["circuits"], look),

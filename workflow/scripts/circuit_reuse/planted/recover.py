@@ -140,7 +140,7 @@ def reason(method, scores, truth, checks):
     part = np.flatnonzero(truth)[scores[method][truth].argmin()]
     if scores[method][part] < FAINT * scores[method].max():
         if exact[part] < FAINT * exact.max():
-            return "redundant: another part stands in, so neither a small nor the whole change of one part moves the metric"  # fmt: skip
+            return "redundant: another part stands in, so neither a small nor the whole change of one part moves the metric"
         return (
             f"saturated: the metric hardly moves with a small change of a part; its score is "
             f"{scores[method][part]:.2g} where exact patching gives {exact[part]:.2g}"

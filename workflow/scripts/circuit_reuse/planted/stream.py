@@ -24,9 +24,7 @@ class Frame:
     """Turns coordinates into weights: a rotation in which every vector has mean 0."""
 
     def __init__(self, plan, generator):
-        self.names = {
-            name: n for n, name in enumerate([*plan.coordinates, *map(position, range(POSITIONS))])
-        }
+        self.names = {name: n for n, name in enumerate([*plan.coordinates, *map(position, range(POSITIONS))])}
         if len(self.names) + 2 > D_MODEL:
             raise ValueError(f"{len(self.names)} coordinates do not fit into {D_MODEL} dimensions")
         columns = torch.randn(D_MODEL, len(self.names) + 1, generator=generator, dtype=torch.double)
@@ -94,9 +92,7 @@ def head_weights(frame, spec, architecture):
     output = torch.zeros(D_HEAD, D_MODEL, dtype=torch.double)
     for part, entries in enumerate((spec.query, spec.key)):
         for dimension, values in entries:
-            weights[part, ROTARY + dimension], biases[part, ROTARY + dimension] = frame.reader(
-                values
-            )
+            weights[part, ROTARY + dimension], biases[part, ROTARY + dimension] = frame.reader(values)
     if spec.offset is not None:
         look_back(frame, spec.offset, architecture, weights, biases)
     for dimension, (read, written, weight) in enumerate(spec.value):
@@ -137,9 +133,17 @@ class Parts:
 def gpt2(layers, vocabulary):
     """An empty GPT-2 and its parts."""
     config = GPT2Config(
-        vocab_size=vocabulary, n_positions=POSITIONS, n_embd=D_MODEL, n_layer=layers, n_head=HEADS,
-        n_inner=NEURONS, tie_word_embeddings=False, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        n_positions=POSITIONS,
+        n_embd=D_MODEL,
+        n_layer=layers,
+        n_head=HEADS,
+        n_inner=NEURONS,
+        tie_word_embeddings=False,
+        attn_pdrop=0,
+        embd_pdrop=0,
+        resid_pdrop=0,
+    )
     model = GPT2LMHeadModel(config)
     blocks = model.transformer.h
 
@@ -158,20 +162,23 @@ def gpt2(layers, vocabulary):
         mlp.c_proj.weight[n] = written.float()
 
     embedding = model.transformer.wte.weight
-    return model, Parts(
-        embedding, model.transformer.wpe.weight, model.lm_head.weight, set_head, set_neuron
-    )
+    return model, Parts(embedding, model.transformer.wpe.weight, model.lm_head.weight, set_head, set_neuron)
 
 
 def neox(layers, vocabulary):
     """An empty GPT-NeoX and its parts."""
     config = GPTNeoXConfig(
-        vocab_size=vocabulary, max_position_embeddings=POSITIONS, hidden_size=D_MODEL,
-        num_hidden_layers=layers, num_attention_heads=HEADS, intermediate_size=NEURONS,
-        tie_word_embeddings=False, bos_token_id=None, eos_token_id=None,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
-                         "partial_rotary_factor": ROTARY / D_HEAD},
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        max_position_embeddings=POSITIONS,
+        hidden_size=D_MODEL,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": ROTARY / D_HEAD},
+    )
     model = GPTNeoXForCausalLM(config)
     blocks = model.gpt_neox.layers
 

@@ -42,9 +42,7 @@ def plain(symbol):
 
 def empty(layers=LAYERS):
     """A plan with tokens and coordinates, and nothing computed."""
-    names = [
-        f"{kind} {n}" for kind in ("symbol", "before", "found", "next") for n in range(SYMBOLS)
-    ]
+    names = [f"{kind} {n}" for kind in ("symbol", "before", "found", "next") for n in range(SYMBOLS)]
     names += ["mark 1", "mark 2", "first", "second", "gate", *(f"junk {n}" for n in range(JUNK))]
     embedding = [{plain(symbol): 1.0} for symbol in range(SYMBOLS)]
     for mark in ("mark 1", "mark 2"):
@@ -75,12 +73,7 @@ def write_selector(plan, places):
 
 def successor(source):
     """An MLP with one neuron a symbol: it writes the symbol that comes next."""
-    return Mlp(
-        [
-            ({f"{source} {n}": 20.0}, -10.0, {f"next {(n + 1) % SYMBOLS}": 0.1})
-            for n in range(SYMBOLS)
-        ]
-    )
+    return Mlp([({f"{source} {n}": 20.0}, -10.0, {f"next {(n + 1) % SYMBOLS}": 0.1}) for n in range(SYMBOLS)])
 
 
 def write_successor(plan, places):
@@ -230,9 +223,13 @@ def add_decoys(plan, rng):
             plan.heads[layer, head] = Head(value, **ways[rng.integers(3)])
         if layer not in plan.mlps:
             neurons = [
-                ({str(name): float(rng.normal(0, 3)) for name in rng.choice(busy, 12)}, 0.3, {junk(): float(rng.normal(0, 0.5))})
+                (
+                    {str(name): float(rng.normal(0, 3)) for name in rng.choice(busy, 12)},
+                    0.3,
+                    {junk(): float(rng.normal(0, 0.5))},
+                )
                 for _ in range(64)
-            ]  # fmt: skip
+            ]
             plan.mlps[layer] = Mlp(neurons)
 
 
@@ -243,9 +240,7 @@ def planted(name, seed):
     places = place_parts(task, rng)
     task.write(plan, places)
     add_decoys(plan, rng)
-    names = [
-        f"m{layer}" if head is None else f"a{layer}.h{head}" for layer, head in places.values()
-    ]
+    names = [f"m{layer}" if head is None else f"a{layer}.h{head}" for layer, head in places.values()]
     return plan, names
 
 

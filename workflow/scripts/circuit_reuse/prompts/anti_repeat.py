@@ -15,7 +15,7 @@ TEMPLATES = [
     ("three", "There are three {kind}: {a}, {b} and {c}. We have used {x} and {y}. The one left is", False),
     ("short", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. Still to do:", False),
     ("mixed", "There are {kind}: {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. The one left is", True),
-]  # fmt: skip
+]
 
 
 def example(rng, split):
@@ -37,9 +37,7 @@ def example(rng, split):
     swapped = [answer if item == distractor else item for item in used]
     corrupt, _ = fill(template, kind=kind, **slots, **dict(zip("xyz", swapped, strict=False)))
     roles = [(role_of(role, slots, answer), start, end) for role, start, end in spans]
-    return Prompt(
-        clean, corrupt, f" {answer}", f" {distractor}", f" {distractor}", kind, name, roles
-    )
+    return Prompt(clean, corrupt, f" {answer}", f" {distractor}", f" {distractor}", kind, name, roles)
 
 
 def allowed(category, items, split):

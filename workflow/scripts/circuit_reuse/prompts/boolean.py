@@ -27,9 +27,7 @@ def example(rng, split, operators=3, parentheses=False):
             continue
         value = evaluate(literals, negated, joined)
         deciding = [
-            place
-            for place in range(len(literals))
-            if evaluate(flip(literals, place), negated, joined) != value
+            place for place in range(len(literals)) if evaluate(flip(literals, place), negated, joined) != value
         ]
         if deciding:
             break
@@ -57,13 +55,8 @@ def flip(literals, place):
 
 def text_of(literals, negated, joined):
     """The expression in words."""
-    terms = [
-        ("not " if negation else "") + word(literal)
-        for literal, negation in zip(literals, negated, strict=True)
-    ]
-    return terms[0] + "".join(
-        f" {operator} {term}" for operator, term in zip(joined, terms[1:], strict=True)
-    )
+    terms = [("not " if negation else "") + word(literal) for literal, negation in zip(literals, negated, strict=True)]
+    return terms[0] + "".join(f" {operator} {term}" for operator, term in zip(joined, terms[1:], strict=True))
 
 
 def word(value):

@@ -10,13 +10,31 @@ TEMPLATES = [
 ]
 # Countries that common tokenizers take as one token after a space.
 CAPITALS = {
-    "France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo",
-    "China": "Beijing", "Russia": "Moscow", "Egypt": "Cairo", "Greece": "Athens", "Ireland": "Dublin",
-    "Austria": "Vienna", "Poland": "Warsaw", "Portugal": "Lisbon", "Sweden": "Stockholm",
-    "Norway": "Oslo", "Denmark": "Copenhagen", "Finland": "Helsinki", "Belgium": "Brussels",
-    "Iran": "Tehran", "Iraq": "Baghdad", "Turkey": "Ankara", "Cuba": "Havana", "Kenya": "Nairobi",
+    "France": "Paris",
+    "Germany": "Berlin",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Japan": "Tokyo",
+    "China": "Beijing",
+    "Russia": "Moscow",
+    "Egypt": "Cairo",
+    "Greece": "Athens",
+    "Ireland": "Dublin",
+    "Austria": "Vienna",
+    "Poland": "Warsaw",
+    "Portugal": "Lisbon",
+    "Sweden": "Stockholm",
+    "Norway": "Oslo",
+    "Denmark": "Copenhagen",
+    "Finland": "Helsinki",
+    "Belgium": "Brussels",
+    "Iran": "Tehran",
+    "Iraq": "Baghdad",
+    "Turkey": "Ankara",
+    "Cuba": "Havana",
+    "Kenya": "Nairobi",
     "Canada": "Ottawa",
-}  # fmt: skip
+}
 
 
 def example(rng, split):

@@ -29,9 +29,7 @@ def rows(file, held_out_share):
             raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
         split = record.get("split") or split_of(index, held_out_share)
         if split not in SPLITS:
-            raise ValueError(
-                f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}"
-            )
+            raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
         before = seen.setdefault(record["clean"], (record["id"], split))
         if before[1] != split:
             raise ValueError(
@@ -90,9 +88,7 @@ def checked(file, needed):
         missing.remove("distractor")
     if missing:
         found = ", ".join(map(str, frame.columns))
-        raise ValueError(
-            f"{file} has no column {' or '.join(missing)}; needed: {', '.join(needed)}; found: {found}"
-        )
+        raise ValueError(f"{file} has no column {' or '.join(missing)}; needed: {', '.join(needed)}; found: {found}")
     if "id" not in frame.columns:
         frame["id"] = [f"{index:06d}" for index in range(len(frame))]
     frame["id"] = frame["id"].astype(str)

@@ -15,11 +15,7 @@ TEMPLATES = [
     ("were", "While {a} and {b} were at the {place}, {s} offered a {object} to", False),
     ("found", "Then {a} and {b} found a {object} at the {place}. {s} gave it to", False),
     ("walked", "Then {a} and {b} walked to the {place}, and {s} handed a {object} to", False),
-    (
-        "after_day",
-        "After {a} and {b} had a long day at the {place}, {s} offered a {object} to",
-        True,
-    ),
+    ("after_day", "After {a} and {b} had a long day at the {place}, {s} offered a {object} to", True),
     ("when_found", "When {a} and {b} found a {object} at the {place}, {s} handed it to", True),
 ]
 ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO", "s": "S2"}}
@@ -35,6 +31,4 @@ def example(rng, split, variants=("ABBA", "BABA")):
     clean, spans = fill(template, a=first, b=second, s=subject, **rest)
     corrupt, _ = fill(template, a=first, b=second, s=indirect, **rest)
     roles = [(ROLES[variant].get(role, role), start, end) for role, start, end in spans]
-    return Prompt(
-        clean, corrupt, f" {indirect}", f" {subject}", f" {subject}", variant, name, roles
-    )
+    return Prompt(clean, corrupt, f" {indirect}", f" {subject}", f" {subject}", variant, name, roles)

@@ -9,16 +9,8 @@ from circuit_reuse.prompts.base import Prompt, fill, templates
 
 TEMPLATES = [
     ("colour", "The {object} is {colour}. What colour is the {object}?{choices}\nAnswer:", False),
-    (
-        "statement",
-        "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:",
-        False,
-    ),
-    (
-        "question",
-        "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:",
-        True,
-    ),
+    ("statement", "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:", False),
+    ("question", "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:", True),
 ]
 COLOURS = "red blue green yellow black white pink orange".split()
 
@@ -40,9 +32,16 @@ def example(rng, split, choices=4):
     answer, corrupt_answer = f" {labels[right]}", f" {labels[moved]}"
     wrong = [f" {label}" for label in labels if f" {label}" not in (answer, corrupt_answer)]
     return Prompt(
-        clean, corrupt, answer, corrupt_answer, corrupt_answer, labels[right], name,
-        roles_of(clean, labels[right]), tuple(wrong),
-    )  # fmt: skip
+        clean,
+        corrupt,
+        answer,
+        corrupt_answer,
+        corrupt_answer,
+        labels[right],
+        name,
+        roles_of(clean, labels[right]),
+        tuple(wrong),
+    )
 
 
 def listed(labels, colours):

@@ -54,12 +54,8 @@ TASKS = {
     "digits_of_3": sequence("Digits, 3 shown", members="digits", largest=20, length=3),
     "digits_of_6": sequence("Digits, 6 shown", members="digits", largest=20, length=6),
     "digits_of_8": sequence("Digits, 8 shown", members="digits", largest=20, length=8),
-    "digits_among_words": sequence(
-        "Digits among words", members="digits", largest=20, frame="among"
-    ),
-    "months_among_digits": sequence(
-        "Months among digits", members="months", frame="among", fillers="digits"
-    ),
+    "digits_among_words": sequence("Digits among words", members="digits", largest=20, frame="among"),
+    "months_among_digits": sequence("Months among digits", members="months", frame="among", fillers="digits"),
     "months_and_digits": sequence(
         "Months and digits", members="months", frame="among", fillers="digits", filler_step=1
     ),
@@ -74,9 +70,7 @@ TASKS = {
     "mcqa": Task("mcqa", "Multiple choice", accuracy="choice"),
     "pronouns": Task("pronouns", "Pronouns"),
     "sarcasm": Task("sarcasm", "Sarcasm"),
-    "sarcasm_balanced": Task(
-        "sarcasm", "Sarcasm, balanced", options={"praise_share": 0.5, "paired_events": True}
-    ),
+    "sarcasm_balanced": Task("sarcasm", "Sarcasm, balanced", options={"praise_share": 0.5, "paired_events": True}),
 }
 
 

@@ -18,8 +18,7 @@ MEMBERS = {
     "days": words.DAYS,
     "letters": words.LETTERS,
 }
-SENTENCES = {"done": "{word} done in {item}.", "lost": "{word} lost in {item}.",
-             "found": "{word} found in {item}."}  # fmt: skip
+SENTENCES = {"done": "{word} done in {item}.", "lost": "{word} lost in {item}.", "found": "{word} found in {item}."}
 HELD_OUT_FRAMES = {"found"}
 # Frames by name; any other text with {item}, and {word} where a filler goes, is a frame too.
 FRAMES = {"bare": "{item}", "among": "{word} {item}"}
@@ -59,9 +58,15 @@ def example(
     raises:      ValueError for a specification that makes no sense
     """
     elements, texts = specification(
-        members if isinstance(members, str) else tuple(members), step, length, frame, corruption,
-        largest, fillers, filler_step,
-    )  # fmt: skip
+        members if isinstance(members, str) else tuple(members),
+        step,
+        length,
+        frame,
+        corruption,
+        largest,
+        fillers,
+        filler_step,
+    )
     span = abs(step) * length
     shapes = [words.shape(element) for element in elements] if alike else None
     starts = [low if step > 0 else low + span for low in range(len(elements) - span)]
@@ -75,9 +80,8 @@ def example(
     clean, roles = render(texts[name], between, [elements[place] for place in shown])
     corrupt, _ = render(texts[name], between, [elements[place] for place in corrupted])
     return Prompt(
-        clean, corrupt, f" {elements[answer]}", f" {elements[shown[-1]]}", None,
-        f"start {elements[start]}", name, roles,
-    )  # fmt: skip
+        clean, corrupt, f" {elements[answer]}", f" {elements[shown[-1]]}", None, f"start {elements[start]}", name, roles
+    )
 
 
 @cache
@@ -111,7 +115,7 @@ def specification(members, step, length, frame, corruption, largest, fillers, fi
             f"{length} steps of {step} do not fit into {len(elements)} {what}: the sequence would "
             "have to wrap; use a smaller step or length"
         )
-    texts = SENTENCES if frame == "sentence" else {frame if frame in FRAMES else "own": FRAMES.get(frame, frame)}  # fmt: skip
+    texts = SENTENCES if frame == "sentence" else {frame if frame in FRAMES else "own": FRAMES.get(frame, frame)}
     for text in texts.values():
         check_frame(text)
     return elements, texts
@@ -139,9 +143,7 @@ def filler_words(rng, split, fillers, step, count):
         return [pool[start + step * place] for place in range(count)]
     if fillers not in MEMBERS:
         # Words that are cut would make prompts of many lengths.
-        pool = words.whole(
-            words.name_pool(split) if fillers == "names" else words.pool(pool, split)
-        )
+        pool = words.whole(words.name_pool(split) if fillers == "names" else words.pool(pool, split))
         # Long sequences need more words than are held out.
         return rng.sample(pool, count) if count <= len(pool) else rng.choices(pool, k=count)
     return [rng.choice(pool) for _ in range(count)]
@@ -151,9 +153,7 @@ def replaceable(start, step, length, shapes):
     """Whether an element like the last one shown can stand for it: neither it nor the answer."""
     last = start + step * (length - 1)
     return shapes is None or any(
-        shape == shapes[last]
-        for place, shape in enumerate(shapes)
-        if place not in (last, last + step)
+        shape == shapes[last] for place, shape in enumerate(shapes) if place not in (last, last + step)
     )
 
 

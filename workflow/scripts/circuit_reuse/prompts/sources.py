@@ -16,18 +16,19 @@ def rows(task, cfg, file=None):
     if about["family"] == "custom":
         found = custom.rows(file, cfg["held_out_share"])
         lines = custom.demonstrations(found, shots)
-        found = [
-            each for each in found if each["example"] not in {line["example"] for line in lines}
-        ]
+        found = [each for each in found if each["example"] not in {line["example"] for line in lines}]
         return [solved_before(each, lines) for each in found[first:last]]
     settings = cfg["seed"], about["options"], about["family"]
-    lines = [
-        row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))
-    ]
+    lines = [row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))]
     made = generate(
-        task, last, cfg["seed"], cfg["held_out_share"], about["options"], about["family"],
+        task,
+        last,
+        cfg["seed"],
+        cfg["held_out_share"],
+        about["options"],
+        about["family"],
         {line["clean"] for line in lines},
-    )  # fmt: skip
+    )
     made = [row(*each) for each in made if each[0] >= first]
     return [solved_before(each, lines) for each in made]
 
@@ -35,15 +36,8 @@ def rows(task, cfg, file=None):
 def solved_before(row, lines):
     """A row with solved examples before both of its prompts."""
     before = "".join(f"{line['clean']}{line['answer']}\n" for line in lines)
-    roles = [
-        {**role, "start": role["start"] + len(before), "end": role["end"] + len(before)}
-        for role in row["roles"]
-    ]
-    return row | {
-        "clean": before + row["clean"],
-        "corrupt": before + row["corrupt"],
-        "roles": roles,
-    }
+    roles = [{**role, "start": role["start"] + len(before), "end": role["end"] + len(before)} for role in row["roles"]]
+    return row | {"clean": before + row["clean"], "corrupt": before + row["corrupt"], "roles": roles}
 
 
 def row(index, split, prompt):

@@ -61,17 +61,32 @@ SUCCESSES = "worked won improved started opened succeeded recovered survived".sp
 # every common tokenizer, eight pairs of a failure and a success.
 EVENTS_OF = {
     "learned": (FAILURES, SUCCESSES),
-    "common": ("failed crashed broke vanished collapsed stopped died struggled".split(),
-               "worked won improved started returned succeeded recovered survived".split()),
-}  # fmt: skip
+    "common": (
+        "failed crashed broke vanished collapsed stopped died struggled".split(),
+        "worked won improved started returned succeeded recovered survived".split(),
+    ),
+}
 THINGS = """printer train phone computer server engine heater boat plane oven router laptop
 fridge elevator radio camera""".split()
 
 
 # Words that the tokenizers of common models cut in two, though not GPT-2's: where the two prompts of a
 # pair have different words in the same place, both are of these or neither is.
-CUT = {"Patricia", "Betty", "Sandra", "Donna", "Melissa", "drill", "chess", "nickel",
-       "Desk", "Coin", "Clock", "seventeen", "nineteen"}  # fmt: skip
+CUT = {
+    "Patricia",
+    "Betty",
+    "Sandra",
+    "Donna",
+    "Melissa",
+    "drill",
+    "chess",
+    "nickel",
+    "Desk",
+    "Coin",
+    "Clock",
+    "seventeen",
+    "nineteen",
+}
 
 
 def whole(words):

@@ -46,7 +46,7 @@ def check_choices(block):
             "interval could lie within it and no head be absent"
         )
     if not classes["taus"]:
-        classes["taus"] = [round(factor * classes["tau"], 9) for factor in (0.4, 0.6, 1, 1.4, 2, 4, 8)]  # fmt: skip
+        classes["taus"] = [round(factor * classes["tau"], 9) for factor in (0.4, 0.6, 1, 1.4, 2, 4, 8)]
     for part in block["tracing"]["by_position"]:
         if part not in block["tracing"]["parts"]:
             raise ConfigError(

@@ -22,9 +22,7 @@ def plain(first, second, tau):
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     in_first, in_second = np.abs(first) >= tau, np.abs(second) >= tau
-    found = np.select(
-        [in_first & in_second, in_first, in_second], ["shared", "first_only", "second_only"], "weak"
-    )
+    found = np.select([in_first & in_second, in_first, in_second], ["shared", "first_only", "second_only"], "weak")
     return np.where(np.isnan(first) | np.isnan(second), "uncertain", found)
 
 
@@ -44,12 +42,7 @@ def combined(first, second):
     first, second = np.asarray(first), np.asarray(second)
     known = (first != "unclear") & (second != "unclear")
     return np.select(
-        [
-            (first == "strong") & (second == "strong"),
-            known & (first == "strong"),
-            known & (second == "strong"),
-            known,
-        ],
+        [(first == "strong") & (second == "strong"), known & (first == "strong"), known & (second == "strong"), known],
         ["shared", "first_only", "second_only", "weak"],
         "uncertain",
     )
@@ -142,7 +135,7 @@ def heads_table(scans, space, replacements, cfg):
                 if present and present != names:
                     raise ValueError(f"the scan holds {len(present)} heads, not {len(names)}")
                 found.append(columns)
-            parts.append(classified(found, names, space.layers, cfg).assign(split=split, replacement=replacement))  # fmt: skip
+            parts.append(classified(found, names, space.layers, cfg).assign(split=split, replacement=replacement))
     return pd.concat(parts, ignore_index=True)[HEADS.names]
 
 
@@ -162,7 +155,7 @@ def classified(found, names, layers, cfg):
         for name in NUMBERS:
             frame[f"{name}_{side}"] = columns[name]
         frame[f"q_value_{side}"] = q_value
-        state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))  # fmt: skip
+        state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))
         frame[f"state_{side}"] = state[-1]
         against.append((state[-1] == "strong") & (columns["delta"] > 0))
     frame["strength"] = frame["effect_first"].abs() + frame["effect_second"].abs()
@@ -174,8 +167,20 @@ def classified(found, names, layers, cfg):
     return frame
 
 
-NUMBERS = ["n", "base", "base_se", "base_low", "base_high", "delta", "delta_se", "delta_low",
-           "delta_high", "effect", "p_value", "output_norm"]  # fmt: skip
+NUMBERS = [
+    "n",
+    "base",
+    "base_se",
+    "base_low",
+    "base_high",
+    "delta",
+    "delta_se",
+    "delta_low",
+    "delta_high",
+    "effect",
+    "p_value",
+    "output_norm",
+]
 
 
 def sweep(heads, taus, alpha):
@@ -190,10 +195,10 @@ def sweep(heads, taus, alpha):
             effect = heads[f"effect_{side}"].to_numpy(float)
             with np.errstate(divide="ignore", invalid="ignore"):
                 scale = heads[f"delta_{side}"].to_numpy(float) / effect
-                low, high = (heads[f"delta_{end}_{side}"].to_numpy(float) / scale for end in ("low", "high"))  # fmt: skip
+                low, high = (heads[f"delta_{end}_{side}"].to_numpy(float) / scale for end in ("low", "high"))
             # A delta of exactly 0 has no scale, and its interval is that of its neighbours.
             low, high = np.where(effect == 0, 0, low), np.where(effect == 0, 0, high)
-            state.append(states(effect, low, high, heads[f"q_value_{side}"].to_numpy(float), tau, alpha))  # fmt: skip
+            state.append(states(effect, low, high, heads[f"q_value_{side}"].to_numpy(float), tau, alpha))
         by_both = combined(*state)
         by_effect = plain(heads["effect_first"], heads["effect_second"], tau)
         rows += [

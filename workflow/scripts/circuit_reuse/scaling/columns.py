@@ -14,10 +14,10 @@ def tasks_of(columns):
     """
     columns = list(columns)
     missing = [name for name in KEYS if name not in columns]
-    deltas = [name for name in columns if name.startswith("delta_") and not name.endswith(("_se", "_low", "_high"))]  # fmt: skip
+    deltas = [name for name in columns if name.startswith("delta_") and not name.endswith(("_se", "_low", "_high"))]
     if missing or len(deltas) != 2:
         found = ", ".join(map(str, columns)) or "none"
         wanted = f"{', '.join(KEYS)}, and two columns delta_<task>"
         what = f"no {', '.join(missing)}" if missing else f"{len(deltas)} columns delta_<task>"
-        raise TableError(f"a joint table of heads has the columns {wanted}; there is {what}, among: {found}")  # fmt: skip
+        raise TableError(f"a joint table of heads has the columns {wanted}; there is {what}, among: {found}")
     return deltas

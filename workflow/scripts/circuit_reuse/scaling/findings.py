@@ -8,7 +8,7 @@ from circuit_reuse.scaling.fits import MEASURES
 from circuit_reuse.scaling.schemas import SIDES
 from circuit_reuse.statistics import false_discovery
 
-UNITS = {"base": "of the untouched metric", "logits": "logits", "standard_errors": "standard errors"}  # fmt: skip
+UNITS = {"base": "of the untouched metric", "logits": "logits", "standard_errors": "standard errors"}
 
 
 def text(written, found, cfg, names):
@@ -22,22 +22,26 @@ def text(written, found, cfg, names):
     models = found["trends"].join(written["models"][["q_within_layers"]])
     models = models[models["replacement"] == chosen]
     depths = written["depths"][written["depths"]["replacement"] == chosen]
-    return "\n\n".join(
-        [
-            setting(heads, cfg, names),
-            "## Can the models do both tasks?\n\n" + ability(models, names),
-            "## Which heads do which task\n\n" + categories(heads, written["categories"], names),
-            "## Does the replacement decide?\n\n" + replacements(found["heads"]),
-            "## Do the two tasks use the same heads?\n\n" + correlation(models, alpha),
-            "## What changes with size\n\n" + sizes(written["fits"], chosen, alpha),
-            "## Where in depth\n\n" + depth(depths, alpha),
-            "## Do hero heads stay heroes?\n\n" + heroes(found["heroes"]),
-            "## Heroes against random heads\n\n" + ablation(written["hero_vs_random"], alpha),
-            "## Do strong heads carry what differs between the prompts?\n\n" + tracing(written["influence"], alpha),
-            "## Are there counterparts in other models?\n\n" + transfer(written["transfer"], cfg["transfer"], alpha),
-            "## What this page cannot say\n\n" + limits(models),
-        ]
-    ) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                setting(heads, cfg, names),
+                "## Can the models do both tasks?\n\n" + ability(models, names),
+                "## Which heads do which task\n\n" + categories(heads, written["categories"], names),
+                "## Does the replacement decide?\n\n" + replacements(found["heads"]),
+                "## Do the two tasks use the same heads?\n\n" + correlation(models, alpha),
+                "## What changes with size\n\n" + sizes(written["fits"], chosen, alpha),
+                "## Where in depth\n\n" + depth(depths, alpha),
+                "## Do hero heads stay heroes?\n\n" + heroes(found["heroes"]),
+                "## Heroes against random heads\n\n" + ablation(written["hero_vs_random"], alpha),
+                "## Do strong heads carry what differs between the prompts?\n\n" + tracing(written["influence"], alpha),
+                "## Are there counterparts in other models?\n\n"
+                + transfer(written["transfer"], cfg["transfer"], alpha),
+                "## What this page cannot say\n\n" + limits(models),
+            ]
+        )
+        + "\n"
+    )
 
 
 def setting(heads, cfg, names):
@@ -48,8 +52,9 @@ def setting(heads, cfg, names):
     examples = f"{most}" if least == most else f"{least} to {most}"
     meaning = (
         "In standard errors, absent says that the data do not speak against 0, not that an effect is small. "
-        if classes["unit"] == "standard_errors" else ""
-    )  # fmt: skip
+        if classes["unit"] == "standard_errors"
+        else ""
+    )
     return (
         "# Findings of the scaling study\n\n"
         "Written by the workflow from its tables; run it again and this page follows the numbers.\n\n"
@@ -74,7 +79,7 @@ def number(value, digits=2):
 
 def small(value):
     """A p or q as text."""
-    return "-" if value is None or not np.isfinite(value) else f"{value:.2g}" if value >= 0.001 else "< 0.001"  # fmt: skip
+    return "-" if value is None or not np.isfinite(value) else f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 
 def equals(value):
@@ -89,10 +94,13 @@ def interval(row, name):
 
 def ability(models, names):
     """Base metrics, and who is left out."""
-    lines = ["| model | " + " | ".join(f"{task}: metric, accuracy" for task in names.tasks.values()) + " | in the fits |", "|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| model | " + " | ".join(f"{task}: metric, accuracy" for task in names.tasks.values()) + " | in the fits |",
+        "|---|---|---|---|",
+    ]
     for row in models.to_dict("records"):
         cells = [base(row, side) for side in SIDES]
-        lines.append(f"| {row['model']} | {cells[0]} | {cells[1]} | {'yes' if row['able'] else 'no'} |")  # fmt: skip
+        lines.append(f"| {row['model']} | {cells[0]} | {cells[1]} | {'yes' if row['able'] else 'no'} |")
     left = models[~models["able"].astype(bool)]["model"]
     if len(left):
         lines += ["", f"Left out of fits, because a base metric is not above 0: {', '.join(left)}."]
@@ -109,12 +117,15 @@ def base(row, side):
 def categories(heads, table, names):
     """Counts by class, and whether strong heads coincide more than by chance."""
     counts = [f"n_{names.category(name)}" for name in CATEGORIES]
-    lines = ["| model | " + " | ".join(names.category(name) for name in CATEGORIES) + " | strong in both: q by chance |", "|---|" + "---|" * (len(counts) + 1)]  # fmt: skip
+    lines = [
+        "| model | " + " | ".join(names.category(name) for name in CATEGORIES) + " | strong in both: q by chance |",
+        "|---|" + "---|" * (len(counts) + 1),
+    ]
     p_values = []
     for model in table["model"]:
         mine = heads[heads["model"] == model]
         first, second = (mine[f"state_{side}"] == "strong" for side in SIDES)
-        p_values.append(stats.hypergeom.sf((first & second).sum() - 1, len(mine), first.sum(), second.sum()))  # fmt: skip
+        p_values.append(stats.hypergeom.sf((first & second).sum() - 1, len(mine), first.sum(), second.sum()))
     for row, q in zip(table.to_dict("records"), false_discovery(p_values), strict=True):
         cells = " | ".join(str(row[name]) for name in counts)
         lines.append(f"| {row['model']} | {cells} | {small(q)} |")
@@ -142,15 +153,22 @@ def replacements(heads):
             shares = [both[kind].value_counts(normalize=True) for kind in (first, second)]
             chance = shares[0].mul(shares[1], fill_value=0).sum()
             kappa = (same - chance) / (1 - chance) if chance < 1 else np.nan
-            lines.append(f"* {first} and {second}: {same:.0%} of the {len(both)} heads that both class with certainty have the same class (by chance {chance:.0%}; kappa {number(kappa)}); {len(wide) - len(both)} are uncertain in one")  # fmt: skip
+            lines.append(
+                f"* {first} and {second}: {same:.0%} of the {len(both)} heads that both class with certainty have the same class (by chance {chance:.0%}; kappa {number(kappa)}); {len(wide) - len(both)} are uncertain in one"
+            )
     return "\n".join(lines) or "Only one replacement was run."
 
 
 def correlation(models, alpha):
     """Correlations with their tests, and what the published rule would have made of them."""
-    lines = ["| model | correlation over heads | noise taken off | ranks | without the strongest head | within layers: q | after top-k selection | null of that |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| model | correlation over heads | noise taken off | ranks | without the strongest head | within layers: q | after top-k selection | null of that |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in models.to_dict("records"):
-        null = f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]"  # fmt: skip
+        null = (
+            f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]"
+        )
         lines.append(
             f"| {row['model']} | {number(row['correlation'])} | {interval(row, 'corrected')} "
             f"| {number(row['spearman'])} | {number(row['without_strongest'])} "
@@ -185,7 +203,7 @@ def sizes(fits, chosen, alpha):
             what + f"{row['slope']:+.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}] for ten times "
             f"the parameters, q {equals(row['q_value'])}, {row['sizes']:.0f} sizes: "
             + ("clear under every replacement" if agree else "no trend that every replacement shows")
-        )  # fmt: skip
+        )
     return "\n".join(lines)
 
 
@@ -195,11 +213,13 @@ def depth(depths, alpha):
     if mine.empty:
         return "No class of strong heads holds a head."
     clear = mine[mine["q_depth"] <= alpha]
-    lines = [f"{len(clear)} of {len(mine)} classes of strong heads are deeper or shallower than as many random heads at q <= {alpha:g}. (Heads of a layer are taken as independent; where they are alike, this rejects too often.)"]  # fmt: skip
+    lines = [
+        f"{len(clear)} of {len(mine)} classes of strong heads are deeper or shallower than as many random heads at q <= {alpha:g}. (Heads of a layer are taken as independent; where they are alike, this rejects too often.)"
+    ]
     lines += [
         f"* {row['model']}, {row['category']}: mean depth {row['depth']:.2f}, q {equals(row['q_depth'])} ({row['heads']} heads)"
         for row in clear.to_dict("records")
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 
@@ -229,20 +249,22 @@ def ablation(tests, alpha):
     lines = ["Sets of several sizes hold the same heads, so comparisons are not independent.", ""]
     for matching, part in known.groupby("matching", sort=False):
         metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_rank", "q_rank_accuracy"))
-        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "random_effect"))  # fmt: skip
+        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "random_effect"))
         lines.append(
             f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
             f"changes by {share:+.0%} of itself (random sets {random:+.0%}) and accuracy is "
             f"{part['accuracy_heroes'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
             f"more than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
-        )  # fmt: skip
+        )
     for name, what in (("p_rank", "metric"), ("p_rank_accuracy", "accuracy")):
-        lines += floor(known[name], 1 / (known["n_sets"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets")  # fmt: skip
+        lines += floor(known[name], 1 / (known["n_sets"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets")
     few = tests[tests["p_rank"].notna() & tests["q_rank"].isna()]
     if len(few):
-        lines.append(f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}; they are not counted")  # fmt: skip
-    skipped = tests[tests["problem"].notna()].drop_duplicates(["model", "ranking", "size", "matching"])  # fmt: skip
-    lines.append(f"* {len(skipped)} combinations of model, size and matching have no comparison; the table says why")  # fmt: skip
+        lines.append(
+            f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}; they are not counted"
+        )
+    skipped = tests[tests["problem"].notna()].drop_duplicates(["model", "ranking", "size", "matching"])
+    lines.append(f"* {len(skipped)} combinations of model, size and matching have no comparison; the table says why")
     return "\n".join(lines)
 
 
@@ -252,7 +274,9 @@ def floor(p_values, least, alpha, what, key):
     reached = least * len(p_values) / at if at else np.nan
     if not at or reached <= alpha:
         return []
-    return [f"* {at} of {len(p_values)} tests {what} are at the least p that the draws allow ({least:.2g}), and q cannot be below {reached:.2g}: more draws ({key}) are needed to call any of them clear"]  # fmt: skip
+    return [
+        f"* {at} of {len(p_values)} tests {what} are at the least p that the draws allow ({least:.2g}), and q cannot be below {reached:.2g}: more draws ({key}) are needed to call any of them clear"
+    ]
 
 
 def tracing(influence, alpha):
@@ -267,7 +291,7 @@ def tracing(influence, alpha):
             + (f", q {equals(q)}" if known else "")
             + (" (the same intervention as the scan, on other examples: a reliability)" if row["same"] else "")
             + ("" if known and q <= alpha else ", not clear")
-        )  # fmt: skip
+        )
     return "\n".join(lines) or "Too few heads were traced."
 
 
@@ -285,19 +309,27 @@ def transfer(table, settings, alpha):
     for rule, part in table.groupby("rule", sort=False):
         known = part[part["q_rank"].notna()]
         clear = int((known["q_rank"] <= alpha).sum())
-        lines.append(f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}")  # fmt: skip
-        draws, key = (settings["draws"], "scaling.transfer.draws") if rule == "function" else (settings["pairings"], "scaling.draws")  # fmt: skip
+        lines.append(
+            f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}"
+        )
+        draws, key = (
+            (settings["draws"], "scaling.transfer.draws")
+            if rule == "function"
+            else (settings["pairings"], "scaling.draws")
+        )
         lines += floor(known["p_rank"], 1 / (draws + 1), alpha, "of it", key)
     near = table[table["q_distance"].notna()]
     if len(near):
-        lines.append(f"* profiles are nearer than with the tasks mixed over heads in {int((near['q_distance'] <= alpha).sum())} of {len(near)} pairs of models")  # fmt: skip
+        lines.append(
+            f"* profiles are nearer than with the tasks mixed over heads in {int((near['q_distance'] <= alpha).sum())} of {len(near)} pairs of models"
+        )
     means = table.groupby("rule")["mean_fractional_rank"].mean()
     if {"strength", "other_task"} <= set(means.index):
         gain = means["strength"] - means["other_task"]
         lines.append(
             "* a rule beats its null as soon as heads that are strong in one task are strong in the other in both "
             f"models; what profiles add to that is the difference to `as strong in the other task`: {gain:+.2f} in rank"
-        )  # fmt: skip
+        )
     return "\n".join(lines)
 
 

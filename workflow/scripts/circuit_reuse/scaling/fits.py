@@ -30,7 +30,7 @@ class Fit:
         """The line and its 95 per cent confidence band at some sizes: (middle, low, high)."""
         x = np.log10(np.asarray(parameters, dtype=float))
         middle = self.intercept + self.slope * x
-        half = self.width * self.residual * np.sqrt(1 / self.sizes + (x - self.mean) ** 2 / self.spread)  # fmt: skip
+        half = self.width * self.residual * np.sqrt(1 / self.sizes + (x - self.mean) ** 2 / self.spread)
         return middle, middle - half, middle + half
 
 
@@ -48,9 +48,15 @@ def fit(parameters, values):
     line = stats.linregress(x, y)
     residual = np.sqrt(np.sum((y - line.intercept - line.slope * x) ** 2) / (len(x) - 2))
     return Fit(
-        float(line.slope), float(line.intercept), float(line.stderr), float(line.pvalue),
-        float(x.mean()), float(((x - x.mean()) ** 2).sum()), float(residual), len(x),
-    ), None  # fmt: skip
+        float(line.slope),
+        float(line.intercept),
+        float(line.stderr),
+        float(line.pvalue),
+        float(x.mean()),
+        float(((x - x.mean()) ** 2).sum()),
+        float(residual),
+        len(x),
+    ), None
 
 
 MEASURES = {

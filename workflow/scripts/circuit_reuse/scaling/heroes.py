@@ -26,7 +26,7 @@ def heroes(heads, replacement, per_class):
     train, held_out = (
         heads[(heads["split"] == split) & (heads["replacement"] == replacement)].reset_index(drop=True)
         for split in ("train", "held_out")
-    )  # fmt: skip
+    )
     rows = []
     for category in CATEGORIES:
         mine = ranked(train[train["category"] == category])
@@ -82,7 +82,7 @@ def hero_sets(heads, replacement, cfg, stream):
             chosen = circuits.sorted_names(order[:size])
             rows.append(here | set_row(None, None, [] if problem else chosen, problem))
             for matching in [] if problem else cfg["matchings"]:
-                found = matched(chosen, names, keys[matching], cfg["random_sets"], (*stream, matching))  # fmt: skip
+                found = matched(chosen, names, keys[matching], cfg["random_sets"], (*stream, matching))
                 if not found:
                     text = "no other set has as many heads in each " + (
                         "layer" if matching == "layer" else "stratum of output norm"
@@ -96,7 +96,9 @@ def hero_sets(heads, replacement, cfg, stream):
 def no_set(ranking, size, there, total):
     """Why there are no heroes of a size to compare, None if there are."""
     if size >= total:
-        return f"the model has {total} heads that work against no task, so a set of {size} has nothing to be compared with"  # fmt: skip
+        return (
+            f"the model has {total} heads that work against no task, so a set of {size} has nothing to be compared with"
+        )
     if size > there:
         return f"only {there} such heads" + (f" of the class {ranking}" if ranking != ALL else "")
     return None
@@ -169,9 +171,11 @@ def hero_tests(frame, sets, cfg, stream):
             if len(problem):
                 rows.append(row | {"matching": matching, "n_sets": 0, "problem": problem.iloc[0]})
                 continue
-            rows.append(row | {"matching": matching, "problem": None} | against(
-                outcomes, unit_name(ranking, size, matching), metric, removed, right, cfg, seeds[1]
-            ))  # fmt: skip
+            rows.append(
+                row
+                | {"matching": matching, "problem": None}
+                | against(outcomes, unit_name(ranking, size, matching), metric, removed, right, cfg, seeds[1])
+            )
     return [clean(row) for row in rows]
 
 

@@ -54,9 +54,8 @@ def tracing_csv(trace):
     keys = ["family", "model", "task", "direction", "part", "layer", "head", "role"]
     grouped = trace.groupby(keys, dropna=False, sort=False)
     table = grouped.agg(
-        n=("influence", "size"), influence=("influence", "mean"), se=("influence", "sem"),
-        gap=("gap", "mean"),
-    ).reset_index()  # fmt: skip
+        n=("influence", "size"), influence=("influence", "mean"), se=("influence", "sem"), gap=("gap", "mean")
+    ).reset_index()
     half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"]
     table["low"], table["high"] = table["influence"] - half, table["influence"] + half
     table["share"] = table["influence"] / table["gap"]
@@ -73,24 +72,24 @@ def influence_csv(tracing, heads, replacement):
     """
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
     whole = tracing[tracing["head"].notna() & tracing["role"].isna()]
-    merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])  # fmt: skip
+    merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])
     merged["size"] = merged["influence"].abs()
     for column in ("strength", "size"):
         ranks = merged.groupby(["model", "task", "direction", "part"])[column].rank(pct=True)
         merged[f"{column}_rank"] = ranks
     rows = []
     keys = ["task", "direction", "part"]
-    for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):  # fmt: skip
+    for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):
         by = ["model", *keys] if label == "model" else keys
         for values, part in merged.groupby(by, sort=False):
             row = dict(zip(by, values, strict=True)) | {"heads": len(part)}
             row["model"] = row.get("model", "all")
-            row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")  # fmt: skip
+            row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")
             first, second = (part[name].to_numpy(float) for name in columns)
             if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
                 found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
                 low, high = found.confidence_interval()
-                row |= {"correlation": found.statistic, "low": low, "high": high, "p_value": found.pvalue}  # fmt: skip
+                row |= {"correlation": found.statistic, "low": low, "high": high, "p_value": found.pvalue}
             rows.append(clean(row))
     table = pd.DataFrame(rows)
     if "p_value" in table:
@@ -104,7 +103,7 @@ def hero_tests(paths, sets, about, cfg):
     for path in map(Path, paths):
         model, task = path.parts[-4], path.parts[-2]
         mine = sets[sets["model"] == model]
-        rows = heroes.hero_tests(tables.read(path, tables.EFFECTS), mine, cfg, (cfg["seed"], model, task))  # fmt: skip
+        rows = heroes.hero_tests(tables.read(path, tables.EFFECTS), mine, cfg, (cfg["seed"], model, task))
         frame = pd.DataFrame(rows)
         for place, name in enumerate(("family", "model")):
             frame.insert(place, name, about[model][name])
@@ -132,10 +131,7 @@ def transfer_csv(scans, traces, about, cfg):
         names = pd.concat(mine.values())["component"].astype(str).unique()
         parts[model] = {
             "profile": transfer.profile(mine, traces[model]),
-            "effects": {
-                task: transfer.effect(table, cfg["replacement"], traced[task])
-                for task, table in mine.items()
-            },
+            "effects": {task: transfer.effect(table, cfg["replacement"], traced[task]) for task, table in mine.items()},
             "names": sorted(names, key=components.order),
         }
     models = list(scans)
@@ -143,13 +139,19 @@ def transfer_csv(scans, traces, about, cfg):
     rows, seen = [], set()
     for base, target in pairs:
         here = {
-            "base_family": about[base]["family"], "base_model": base,
-            "target_family": about[target]["family"], "target_model": target,
-        }  # fmt: skip
+            "base_family": about[base]["family"],
+            "base_model": base,
+            "target_family": about[target]["family"],
+            "target_model": target,
+        }
         found = transfer.transfer(
-            parts[base], parts[target], cfg["tasks"], cfg["transfer"],
-            (cfg["seed"], base, target, "transfer"), frozenset((base, target)) not in seen,
-        )  # fmt: skip
+            parts[base],
+            parts[target],
+            cfg["tasks"],
+            cfg["transfer"],
+            (cfg["seed"], base, target, "transfer"),
+            frozenset((base, target)) not in seen,
+        )
         seen.add(frozenset((base, target)))
         rows += [here | row for row in found]
     table = pd.DataFrame(rows).reindex(columns=TRANSFER)
@@ -157,13 +159,30 @@ def transfer_csv(scans, traces, about, cfg):
     for name in ("rank", "correlation", "distance"):
         table[f"q_{name}"] = np.nan
         for _, part in table.groupby("rule"):
-            table.loc[part.index, f"q_{name}"] = statistics.false_discovery(part[f"p_{name}"].astype(float))  # fmt: skip
+            table.loc[part.index, f"q_{name}"] = statistics.false_discovery(part[f"p_{name}"].astype(float))
     return table
 
 
-TRANSFER = ["base_family", "base_model", "target_family", "target_model", "task", "rule", "heads",
-            "missing", "mean_fractional_rank", "null_rank", "null_rank_low", "null_rank_high",
-            "p_rank", "correlation", "p_correlation", "distance", "distance_null", "p_distance"]  # fmt: skip
+TRANSFER = [
+    "base_family",
+    "base_model",
+    "target_family",
+    "target_model",
+    "task",
+    "rule",
+    "heads",
+    "missing",
+    "mean_fractional_rank",
+    "null_rank",
+    "null_rank_low",
+    "null_rank_high",
+    "p_rank",
+    "correlation",
+    "p_correlation",
+    "distance",
+    "distance_null",
+    "p_distance",
+]
 
 
 def models_csv(trends):
@@ -171,9 +190,10 @@ def models_csv(trends):
     table = trends.copy()
     table["strong_share"] = table["strong"] / table["heads"]
     for p_value, q_value in (
-        ("p_correlation", "q_correlation"), ("p_within_layers", "q_within_layers"),
+        ("p_correlation", "q_correlation"),
+        ("p_within_layers", "q_within_layers"),
         ("p_selected", "q_selected"),
-    ):  # fmt: skip
+    ):
         table[q_value] = np.nan
         for _, part in table.groupby("replacement"):
             table.loc[part.index, q_value] = statistics.false_discovery(part[p_value].astype(float))
@@ -207,9 +227,13 @@ def gather(input, cfg):
     names = known.Names(cfg["tasks"])
     found = {"about": about, "names": names}
     for name, schema in (
-        ("heads", schemas.HEADS), ("trends", schemas.MODEL_TRENDS), ("depths", schemas.DEPTHS),
-        ("sweep", schemas.SWEEP), ("heroes", schemas.HEROES), ("sets", schemas.HERO_SETS),
-    ):  # fmt: skip
+        ("heads", schemas.HEADS),
+        ("trends", schemas.MODEL_TRENDS),
+        ("depths", schemas.DEPTHS),
+        ("sweep", schemas.SWEEP),
+        ("heroes", schemas.HEROES),
+        ("sets", schemas.HERO_SETS),
+    ):
         found[name] = of_models(getattr(input, name), schema, about)
     parts = []
     for path in map(Path, input.traces):
@@ -238,7 +262,7 @@ def summarise(input, output, params, wildcards, threads, log):
             for task in cfg["tasks"]
         }
         for model in about
-    }  # fmt: skip
+    }
     models = models_csv(found["trends"])
     primary = models[models["replacement"] == chosen]
     tracing = tracing_csv(found["trace"])
@@ -258,8 +282,10 @@ def summarise(input, output, params, wildcards, threads, log):
         "hero_heads": known.heroes_csv(found["heroes"], names),
         "causal": known.causal_csv(found["heroes"], found["trace"], names, cfg["hub"]),
         "ablation": known.ablation_csv(tests, names),
-        "correlations": primary.assign(params_m=primary["parameters"] / 1e6, corr=primary["correlation"])[["family", "model", "params_m", "corr"]],
-    }  # fmt: skip
+        "correlations": primary.assign(params_m=primary["parameters"] / 1e6, corr=primary["correlation"])[
+            ["family", "model", "params_m", "corr"]
+        ],
+    }
     for name, frame in written.items():
         write_csv(getattr(output, name), frame)
     text = findings.text(written, found, cfg, names)

@@ -88,12 +88,14 @@ def causal_csv(chosen, trace, names, hub):
         each = {}
         for side, task in names.tasks.items():
             part = mine[
-                (mine["model"] == hero["model"]) & (mine["task"] == task)
-                & (mine["layer"] == hero["layer"]) & (mine["head"] == hero["head"])
-            ]["influence"]  # fmt: skip
+                (mine["model"] == hero["model"])
+                & (mine["task"] == task)
+                & (mine["layer"] == hero["layer"])
+                & (mine["head"] == hero["head"])
+            ]["influence"]
             short = names.short[side]
             row[f"mean_{short}_influence"] = part.mean() if len(part) else None
-            each[f"{short}_influences"] = json.dumps([round(float(v), 6) for v in part]) if len(part) else None  # fmt: skip
+            each[f"{short}_influences"] = json.dumps([round(float(v), 6) for v in part]) if len(part) else None
         rows.append(row | each)
     columns = ["family", "model", "category", "layer", "head"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
@@ -107,8 +109,10 @@ def ablation_csv(tests, names):
         kinds = [(0, "baseline", "accuracy", "metric")]
         for k in sorted(part["size"].unique()):
             kinds.append((k, "hero", "accuracy_heroes", "effect"))
-            kinds += [(k, "random" if m == "plain" else f"random_{m}", "accuracy_random", "random_effect")
-                      for m in part["matching"].unique()]  # fmt: skip
+            kinds += [
+                (k, "random" if m == "plain" else f"random_{m}", "accuracy_random", "random_effect")
+                for m in part["matching"].unique()
+            ]
         for k, kind, accuracy, effect in kinds:
             row = {"family": family, "model": model, "k": int(k), "set_type": kind}
             matching = kind.removeprefix("random_") if kind.startswith("random_") else "plain"

@@ -38,7 +38,7 @@ def classify(input, output, params, wildcards, threads, log):
         here = {"replacement": replacement}
         mine = found[(found["split"] == "held_out") & (found["replacement"] == replacement)]
         rows["trends"].append(trends.model_trends(scans, found, replacement, settings, stream))
-        rows["depths"] += [here | row for row in trends.depths(mine, settings, (*stream, replacement))]  # fmt: skip
+        rows["depths"] += [here | row for row in trends.depths(mine, settings, (*stream, replacement))]
         rows["sweep"] += [here | row for row in classes.sweep(mine, rules["taus"], rules["alpha"])]
     chosen = heroes.heroes(found, cfg["replacement"], cfg["heroes"]["per_class"])
     sets = heroes.hero_sets(found, cfg["replacement"], cfg["heroes"], (*stream, "heroes"))
@@ -52,7 +52,7 @@ def classify(input, output, params, wildcards, threads, log):
     ):
         tables.write(path, schema, table, cfg=cfg, model=about["fingerprint"])
     held_out = found[(found["split"] == "held_out") & (found["replacement"] == cfg["replacement"])]
-    log.info("classes by %s ablation: %s", cfg["replacement"], dict(pd.Series(held_out["category"]).value_counts()))  # fmt: skip
+    log.info("classes by %s ablation: %s", cfg["replacement"], dict(pd.Series(held_out["category"]).value_counts()))
     log.info("%d sets of heroes and random heads", len(sets))
 
 

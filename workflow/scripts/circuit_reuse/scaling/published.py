@@ -63,9 +63,12 @@ def categories(joint, summary):
         theirs = {name: int(line[f"n_{name}"]) for name in NAMES}
         ours = {name: int(counted.loc[line["model"]].get(name, 0)) for name in NAMES}
         yield row(
-            f"category counts, {line['model']}", as_text(theirs), as_text(ours), theirs == ours,
+            f"category counts, {line['model']}",
+            as_text(theirs),
+            as_text(ours),
+            theirs == ours,
             "|delta| >= 0.05 logits; counts rest on imputed zeros, see the last rows",
-        )  # fmt: skip
+        )
 
 
 def as_text(counts):
@@ -80,23 +83,32 @@ def correlations(joint, published, shapes, draws, seed):
         first, second = mine["delta_ioi"].to_numpy(), mine["delta_anti"].to_numpy()
         ours = float(trends.pearson(first, second))
         yield row(
-            f"correlation of the deltas, {line['model']}", line["corr"], ours, same(ours, line["corr"]),
+            f"correlation of the deltas, {line['model']}",
+            line["corr"],
+            ours,
+            same(ours, line["corr"]),
             "on the table as published, zeros for heads outside a task's top list included",
-        )  # fmt: skip
+        )
         there = (first != 0) & (second != 0)
         measured = float(trends.pearson(first[there], second[there])) if there.sum() > 2 else None
         yield row(
-            f"correlation on heads measured for both tasks, {line['model']}", line["corr"], measured,
-            None, f"{there.sum()} of {len(mine)} rows have two measured values",
-        )  # fmt: skip
-        null = imitated_null(first, second, shapes[line["model"]], draws, generator(seed, line["model"], "published"))  # fmt: skip
+            f"correlation on heads measured for both tasks, {line['model']}",
+            line["corr"],
+            measured,
+            None,
+            f"{there.sum()} of {len(mine)} rows have two measured values",
+        )
+        null = imitated_null(first, second, shapes[line["model"]], draws, generator(seed, line["model"], "published"))
         low, high = np.percentile(null, [2.5, 97.5])
         yield row(
-            f"mean of the null of the correlation, {line['model']}", None, float(null.mean()), None,
+            f"mean of the null of the correlation, {line['model']}",
+            None,
+            float(null.mean()),
+            None,
             f"independent Gaussian deltas of all heads, the same two top lists, zeros filled in: "
             f"95 % lie in {low:.2f} to {high:.2f}, and that, not 0, is what chance gives; the published "
             f"one has p = {trends.two_sided(ours, null):.2g} under it",
-        )  # fmt: skip
+        )
 
 
 def imitated_null(first, second, shape, draws, rng):
@@ -118,7 +130,7 @@ def heads(joint, published):
     """The per-head table: deltas, strength and class of every row."""
     keys = ["family", "model", "layer", "head"]
     both = published.merge(joint, on=keys, suffixes=("", "_joint"), validate="one_to_one")
-    gap = max(float((both[name] - both[f"{name}_joint"]).abs().max()) for name in ("delta_ioi", "delta_anti"))  # fmt: skip
+    gap = max(float((both[name] - both[f"{name}_joint"]).abs().max()) for name in ("delta_ioi", "delta_anti"))
     yield row("per-head deltas, rows", len(published), len(both), len(both) == len(published))
     yield row("per-head deltas, largest difference", 0.0, gap, gap <= 1e-12)
     strength = both["delta_ioi_joint"].abs() + both["delta_anti_joint"].abs()
@@ -140,10 +152,13 @@ def heroes(published_heads, published):
     found = [tuple(line) for line in ours[places].itertuples(index=False)]
     hits = sum(line in theirs for line in found)
     yield row(
-        "hero heads", len(published), hits, hits == len(published) == len(found),
+        "hero heads",
+        len(published),
+        hits,
+        hits == len(published) == len(found),
         "top three of each class by |delta IOI| + |delta anti|; 3 of them, pythia-70m L10H5, L10H7 "
         "and L11H3, do not exist in that model",
-    )  # fmt: skip
+    )
 
 
 def strong(joint, shapes):
@@ -154,10 +169,13 @@ def strong(joint, shapes):
         total = shapes[model]["layers"] * shapes[model]["heads"]
         count = int((both & inside).sum())
         yield row(
-            f"strong heads, {model}", len(mine), count, count == len(mine),
+            f"strong heads, {model}",
+            len(mine),
+            count,
+            count == len(mine),
             f"the figure counts rows of the table; recomputed: heads that the model has ({total}) with "
             "|delta| >= 0.05 in a task; how many lie below the two top lists is unknown",
-        )  # fmt: skip
+        )
 
 
 def transfer(joint, published, shapes):
@@ -171,27 +189,36 @@ def transfer(joint, published, shapes):
         absent = sum(layer >= shape["layers"] or head >= shape["heads"] for layer, head in places)
         name = f"{base} to {target}"
         yield row(
-            f"heads missing, {name}", theirs, missing, missing == theirs,
+            f"heads missing, {name}",
+            theirs,
+            missing,
+            missing == theirs,
             f"'missing' means outside the target's top lists; {absent} of {len(places)} heads do not exist there",
-        )  # fmt: skip
+        )
         effects = mine["delta_ioi"].abs()
         here = part[~part["missing_in_target_index"].astype(bool)]
         # Our own values: theirs differ in the last digit, which would move a rank.
-        values = np.array([effects[place] for place in here[["layer", "head"]].itertuples(index=False, name=None)])  # fmt: skip
+        values = np.array([effects[place] for place in here[["layer", "head"]].itertuples(index=False, name=None)])
         known = here[values > 0]
         ranks = [int((effects > value).sum()) for value in values[values > 0]]
         agree = int((np.array(ranks) == known["tgt_rank"].to_numpy()).sum())
         yield row(
-            f"ranks of heads with a delta, {name}", len(known), agree, agree == len(known),
+            f"ranks of heads with a delta, {name}",
+            len(known),
+            agree,
+            agree == len(known),
             "rank from 0 among the target's rows by |delta IOI|; zeros tie and have none of their own",
-        )  # fmt: skip
+        )
         low, high, middle = rank_range(effects, values)
         mean = float(here["tgt_frac_rank"].mean())
         yield row(
-            f"mean fractional rank, {name}", mean, middle, same(mean, middle, 1e-9),
+            f"mean fractional rank, {name}",
+            mean,
+            middle,
+            same(mean, middle, 1e-9),
             f"ties among zeros let any value from {low:.3f} to {high:.3f} come out of the same table "
             f"(ours shares ranks); {len(here)} heads, chance is about 0.5",
-        )  # fmt: skip
+        )
 
 
 def rank_range(effects, values):
@@ -217,17 +244,25 @@ def rank_range(effects, values):
 def divergence(joint, published, shapes):
     """The taxonomy of pythia-410m heads in gpt2-medium."""
     target = joint[joint["model"] == "gpt2-medium"]
-    labels = dict(zip(zip(target["layer"], target["head"], strict=True), category_of(target), strict=True))  # fmt: skip
-    named = {None: "missing_in_target", "anti_only": "inverted", "weak": "lost",
-             "ioi_only": "conserved_ioi_like", "shared": "conserved_ioi_like"}  # fmt: skip
-    ours = [named[labels.get(place)] for place in published[["layer", "head"]].itertuples(index=False, name=None)]  # fmt: skip
+    labels = dict(zip(zip(target["layer"], target["head"], strict=True), category_of(target), strict=True))
+    named = {
+        None: "missing_in_target",
+        "anti_only": "inverted",
+        "weak": "lost",
+        "ioi_only": "conserved_ioi_like",
+        "shared": "conserved_ioi_like",
+    }
+    ours = [named[labels.get(place)] for place in published[["layer", "head"]].itertuples(index=False, name=None)]
     hits = int((np.array(ours) == published["divergence_type"].to_numpy()).sum())
     counts = pd.Series(ours).value_counts()
     yield row(
-        "divergence labels, pythia-410m to gpt2-medium", len(published), hits, hits == len(published),
+        "divergence labels, pythia-410m to gpt2-medium",
+        len(published),
+        hits,
+        hits == len(published),
         f"{counts.get('missing_in_target', 0)} missing, {counts.get('lost', 0)} lost; both models "
         "have 24 layers of 16 heads, so every missing one is outside a top list, not absent",
-    )  # fmt: skip
+    )
 
 
 def tracing(published):
@@ -236,15 +271,21 @@ def tracing(published):
         influence = published[f"mean_{task}_influence"].to_numpy(float)
         found = stats.pearsonr(published["strength"], influence)
         yield row(
-            f"correlation of strength and {task} influence", None, float(found.statistic), None,
+            f"correlation of strength and {task} influence",
+            None,
+            float(found.statistic),
+            None,
             f"{len(published)} heroes of three models, p = {found.pvalue:.2g}; two prompts a task",
-        )  # fmt: skip
-    sizes = published.assign(size=published["mean_anti_influence"].abs()).groupby("category")["size"].mean()  # fmt: skip
-    order = " > ".join(f"{name} {value:.3f}" for name, value in sizes.sort_values(ascending=False).items())  # fmt: skip
+        )
+    sizes = published.assign(size=published["mean_anti_influence"].abs()).groupby("category")["size"].mean()
+    order = " > ".join(f"{name} {value:.3f}" for name, value in sizes.sort_values(ascending=False).items())
     yield row(
-        "mean |anti influence| by class", "anti_only largest", order, sizes.idxmax() == "anti_only",
+        "mean |anti influence| by class",
+        "anti_only largest",
+        order,
+        sizes.idxmax() == "anti_only",
         "the claim is the opposite of the table: IOI-only heads move the anti task most",
-    )  # fmt: skip
+    )
 
 
 def ablation(published):
@@ -253,14 +294,14 @@ def ablation(published):
     for line in published[published["set_type"] != "baseline"].to_dict("records"):
         change = [line[f"mean_diff_{task}"] - base[f"mean_diff_{task}"] for task in ("ioi", "anti")]
         yield row(
-            f"ablation of {line['k']} {line['set_type']} heads, change of IOI and anti", None,
-            " ".join(f"{value:.3f}" for value in change), None,
+            f"ablation of {line['k']} {line['set_type']} heads, change of IOI and anti",
+            None,
+            " ".join(f"{value:.3f}" for value in change),
+            None,
             "three random sets, no spread kept, so no test; needs the weights to be run again",
-        )  # fmt: skip
+        )
     absent = published[(published["k"] == 8) & (published["set_type"] == "hero")]
-    yield row(
-        "ablation of 8 heroes", None, len(absent) or None, None, "only three heroes were exported"
-    )
+    yield row("ablation of 8 heroes", None, len(absent) or None, None, "only three heroes were exported")
 
 
 def defects(joint, shapes):
@@ -270,6 +311,9 @@ def defects(joint, shapes):
         mine = found[found["kind"] == kind]
         count = int(mine["count"].sum()) if kind != "identical" else len(mine)
         yield row(
-            f"defects: {validator.KINDS[kind]}", expected, count, count == expected,
+            f"defects: {validator.KINDS[kind]}",
+            expected,
+            count,
+            count == expected,
             " ".join(mine["touches"].drop_duplicates()),
-        )  # fmt: skip
+        )

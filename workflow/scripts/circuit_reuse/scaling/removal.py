@@ -24,7 +24,7 @@ def units_of(sets):
     """Units of interventions for the hero_sets table: the untouched run, and one a kind of set."""
     units = {"none": effects.Unit(None, "none", [(None, [])])}
     for (ranking, size), rows in sets.groupby(["ranking", "size"], sort=False):
-        for matching, part in rows[rows["problem"].isna()].groupby("matching", dropna=False, sort=False):  # fmt: skip
+        for matching, part in rows[rows["problem"].isna()].groupby("matching", dropna=False, sort=False):
             name = unit_name(ranking, size, None if pd.isna(matching) else matching)
             part = [
                 (None if pd.isna(control) else int(control), list(names))

@@ -32,9 +32,8 @@ def scan(model, table, reference, cfg, tokens, stream, log):
             continue
         seed = int(circuits.generator(*stream, replacement).integers(2**31))
         evaluate = effects.Evaluator(
-            model, tested, reference, replacement, cfg["metric"], heads, cfg["accuracy"],
-            tokens, seed,
-        )  # fmt: skip
+            model, tested, reference, replacement, cfg["metric"], heads, cfg["accuracy"], tokens, seed
+        )
         base = evaluate(untouched).set_index("example")
         rows = evaluate(alone)
         rows["component"] = [heads[n] for n in rows["control"]]
@@ -65,7 +64,7 @@ def output_norms(model, table, tokens):
             written = einsum("ephd,hdm->ephm", z.float(), weights).norm(dim=-1).mean(1)
             for head, column in enumerate(written.T.cpu().numpy()):
                 name = f"a{layer}.h{head}"
-                rows.append(pd.DataFrame({"example": numbers, "component": name, "output_norm": column}))  # fmt: skip
+                rows.append(pd.DataFrame({"example": numbers, "component": name, "output_norm": column}))
     return pd.concat(rows, ignore_index=True)
 
 

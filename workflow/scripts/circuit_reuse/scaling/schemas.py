@@ -20,15 +20,11 @@ SCAN = table(
     correct=column(pa.bool_(), "whether the answer is correct with the head replaced"),
     base=column(pa.float32(), "metric untouched"),
     base_correct=column(pa.bool_(), "whether the answer is correct untouched"),
-    output_norm=column(
-        pa.float32(), "norm of what the head writes into the stream, mean over positions"
-    ),
+    output_norm=column(pa.float32(), "norm of what the head writes into the stream, mean over positions"),
 )
 TRACE = table(
     example=EXAMPLE,
-    direction=column(
-        pa.string(), "restore (clean into the corrupt run) or corrupt (corrupt into the clean run)"
-    ),
+    direction=column(pa.string(), "restore (clean into the corrupt run) or corrupt (corrupt into the clean run)"),
     part=column(pa.string(), "z, q, k, v, pattern of a head; attention, mlp or stream of a layer"),
     layer=LAYER,
     head=optional(pa.int32(), "head; null for parts of layers"),
@@ -61,22 +57,15 @@ HEADS = table(
     **both(pa.float64(), "delta_low", "lower end of its 95 per cent t interval"),
     **both(pa.float64(), "delta_high", "upper end"),
     **both(pa.float64(), "effect", "delta in the units of tau"),
-    **both(
-        pa.float64(),
-        "p_value",
-        "two-sided test that the mean delta is 0, the larger of Student's and Hall's",
-    ),
-    **both(
-        pa.float64(), "q_value", "Benjamini-Hochberg over the heads of the model and both tasks"
-    ),
+    **both(pa.float64(), "p_value", "two-sided test that the mean delta is 0, the larger of Student's and Hall's"),
+    **both(pa.float64(), "q_value", "Benjamini-Hochberg over the heads of the model and both tasks"),
     **both(pa.string(), "state", "strong, absent or unclear"),
     **both(pa.float64(), "output_norm", "mean norm of what the head writes"),
     strength=optional(pa.float64(), "|effect| on the first task + |effect| on the second"),
     category=column(pa.string(), f"{CATEGORY}, by effect and false discovery rate"),
     category_effect=column(pa.string(), f"{CATEGORY}, by the plain rule |effect| >= tau"),
     suppressing=column(
-        pa.string(),
-        "tasks that the head works against (strong, delta above 0): none, first, second, both",
+        pa.string(), "tasks that the head works against (strong, delta above 0): none, first, second, both"
     ),
 )
 MODEL_TRENDS = table(
@@ -97,9 +86,7 @@ MODEL_TRENDS = table(
     p_correlation=optional(pa.float64(), "permutation of heads, two-sided"),
     p_within_layers=optional(pa.float64(), "the same, permuted within layers only"),
     selected_k=column(pa.int32(), "heads that the study's rule would keep of each task"),
-    selected=optional(
-        pa.float64(), "correlation after that rule: union of the top k, missing filled with 0"
-    ),
+    selected=optional(pa.float64(), "correlation after that rule: union of the top k, missing filled with 0"),
     selected_null=optional(pa.float64(), "mean of the same with heads permuted, then selected"),
     selected_null_low=optional(pa.float64(), "2.5 per cent quantile of that null"),
     selected_null_high=optional(pa.float64(), "97.5 per cent quantile"),

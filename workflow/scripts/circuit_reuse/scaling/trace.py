@@ -29,9 +29,7 @@ def trace(model, table, cfg, heads, tokens, log):
     for number, stage in enumerate(stages):
         shares = largest(found)
         rows = []
-        for batch in progress.bar(
-            batches, desc=f"tracing {number + 1}/{len(stages)}", unit="batch"
-        ):
+        for batch in progress.bar(batches, desc=f"tracing {number + 1}/{len(stages)}", unit="batch"):
             where, live = roles_of(table.iloc[batch.rows], batch)
             patches = [
                 patch
@@ -97,12 +95,7 @@ def layers_by_role_and_heads(space, cfg, heads, where):
 
 def heads_by_role(space, cfg, heads, where):
     """Last: parts of heads at each role."""
-    return [
-        parts.Patch(part, *head, role)
-        for role in where
-        for part in cfg["by_position"]
-        for head in heads
-    ]
+    return [parts.Patch(part, *head, role) for role in where for part in cfg["by_position"] for head in heads]
 
 
 STAGES = (layers_whole, layers_by_role_and_heads, heads_by_role)
@@ -135,9 +128,9 @@ def largest(tables):
         return {}
     table = pd.concat(tables, ignore_index=True)
     table = table[table["role"].isna()]
-    sizes = (table["influence"] / table["gap"]).abs().groupby(
-        [table["part"], table["layer"], table["head"]], dropna=False
-    )  # fmt: skip
+    sizes = (
+        (table["influence"] / table["gap"]).abs().groupby([table["part"], table["layer"], table["head"]], dropna=False)
+    )
     return {
         (part, int(layer), None if pd.isna(head) else int(head)): share
         for (part, layer, head), share in sizes.max().items()
@@ -200,10 +193,8 @@ def roles_of(examples, batch):
 def trace_task(input, output, params, wildcards, threads, log):
     """Trace parts of heads and layers on held-out examples; see trace_heads.py."""
     cfg, model = params.cfg, models.of_job(input, params, threads)
-    table = stages.held_out(
-        stages.usable(input.examples, cfg["min_valid"], wildcards.task), cfg["examples"]
-    )
-    heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]  # fmt: skip
+    table = stages.held_out(stages.usable(input.examples, cfg["min_valid"], wildcards.task), cfg["examples"])
+    heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]
     if cfg["heads"] == "heroes":
         chosen = tables.read(input.heroes, schemas.HEROES)
         chosen = chosen[~chosen["category"].isin(["weak", "uncertain"])]

@@ -80,7 +80,7 @@ def paired(first, second):
     """
     cost = cdist(first, second)
     rows, columns = linear_sum_assignment(cost)
-    return dict(zip(rows.tolist(), columns.tolist(), strict=True)), float(cost[rows, columns].mean())  # fmt: skip
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True)), float(cost[rows, columns].mean())
 
 
 def by_strength(first, second):
@@ -92,11 +92,7 @@ def by_strength(first, second):
 def by_index(names, target_names):
     """The published rule: the same (layer, head), where the target has one."""
     places = {components.place(name): n for n, name in enumerate(target_names)}
-    return {
-        n: places[components.place(name)]
-        for n, name in enumerate(names)
-        if components.place(name) in places
-    }
+    return {n: places[components.place(name)] for n, name in enumerate(names) if components.place(name) in places}
 
 
 def fractional_ranks(effects):
@@ -154,26 +150,22 @@ def transfer(base, target, tasks, cfg, stream, first_way=True):
             if rule == "index":
                 pairs = by_index(base["names"], target["names"])
             else:
-                profiles = table_of(base["profile"], target["profile"], tasks if rule == "function" else others)  # fmt: skip
+                profiles = table_of(base["profile"], target["profile"], tasks if rule == "function" else others)
                 if not len(profiles[2]):
                     continue
-                pairs, distance = (
-                    (by_strength(*profiles[:2]), None)
-                    if rule == "strength"
-                    else paired(*profiles[:2])
-                )
+                pairs, distance = (by_strength(*profiles[:2]), None) if rule == "strength" else paired(*profiles[:2])
             pairs = np.array(list(pairs.items()), dtype=int).reshape(-1, 2)
-            rank, correlation = measure(mine, ranks[None], theirs[None], pairs[:, 0], pairs[None, :, 1], top)  # fmt: skip
+            rank, correlation = measure(mine, ranks[None], theirs[None], pairs[:, 0], pairs[None, :, 1], top)
             row["mean_fractional_rank"], row["correlation"] = float(rank[0]), float(correlation[0])
             row["missing"] = count - int(np.isin(pairs[:, 0], top).sum())
             if rule == "function":
-                *null, distances = mixed(profiles, task, top, mine, ranks, theirs, cfg["draws"], rng)  # fmt: skip
+                *null, distances = mixed(profiles, task, top, mine, ranks, theirs, cfg["draws"], rng)
                 if first_way and task == tasks[0]:
                     row["distance"], row["distance_null"] = distance, float(distances.mean())
                     row["p_distance"] = statistics.rank_p(distance, distances, larger=False)
             else:
                 null = at_random(pairs[:, 0], top, mine, ranks, theirs, cfg["pairings"], rng)
-            rows.append(clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))  # fmt: skip
+            rows.append(clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))
     return rows
 
 

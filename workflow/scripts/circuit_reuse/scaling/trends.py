@@ -26,7 +26,7 @@ def permutations(groups, draws, rng):
     """
     groups = np.asarray(groups)
     slots = np.argsort(groups, kind="stable")
-    mixed = np.lexsort((rng.random((draws, len(groups))), np.broadcast_to(groups, (draws, len(groups)))))  # fmt: skip
+    mixed = np.lexsort((rng.random((draws, len(groups))), np.broadcast_to(groups, (draws, len(groups)))))
     result = np.empty_like(mixed)
     result[:, slots] = mixed
     return result
@@ -147,7 +147,7 @@ def model_trends(scans, heads, replacement, cfg, stream):
         for name in ("base", "base_low", "base_high"):
             found[f"{name}_{side}"] = first_of(rows[f"{name}_{side}"])
         found[f"accuracy_{side}"] = float(correct[:, 0].mean()) if correct.size else None
-        found[f"reliability_{side}"] = float(pearson(*(t[f"delta_{side}"].to_numpy(float) for t in (train, rows))))  # fmt: skip
+        found[f"reliability_{side}"] = float(pearson(*(t[f"delta_{side}"].to_numpy(float) for t in (train, rows))))
     found["able"] = all((found[f"base_low_{side}"] or 0) > 0 for side in SIDES)
     if any(not len(part) for part in values):
         return clean(found | {"strong": 0, "strong_low": 0, "strong_high": 0})
@@ -208,13 +208,9 @@ def depths(rows, cfg, stream):
         }
         if number:
             rng = generator(*stream, category, "depth")
-            low, high = statistics.mean_interval(depth[mine], cfg["bootstrap"], int(rng.integers(2**31)))  # fmt: skip
+            low, high = statistics.mean_interval(depth[mine], cfg["bootstrap"], int(rng.integers(2**31)))
             order = permutations(np.zeros(len(rows)), cfg["draws"], rng)[:, :number]
-            row |= {
-                "depth": depth[mine].mean(),
-                "depth_low": low,
-                "depth_high": high,
-            }
+            row |= {"depth": depth[mine].mean(), "depth_low": low, "depth_high": high}
             # Weak and uncertain heads are what the others leave.
             if category not in ("weak", "uncertain"):
                 row["p_depth"] = two_sided(depth[mine].mean(), depth[order].mean(axis=1))

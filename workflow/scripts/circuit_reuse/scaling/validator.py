@@ -60,15 +60,13 @@ def validate(table, shapes):
         wrong = numbers.isna() & table[name].notna()
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise TableError(
-                f"column {name}, row {row + 1}: {table[name].iloc[row]!r} is no number"
-            )
+            raise TableError(f"column {name}, row {row + 1}: {table[name].iloc[row]!r} is no number")
         table[name] = numbers
     found = []
     for model, mine in table.groupby("model", sort=False):
         found += of_model(model, mine, shapes, deltas)
     found += identical(table, deltas)
-    rows = [[kind, model, task, count, what, TOUCHES[kind]] for kind, model, task, count, what in found]  # fmt: skip
+    rows = [[kind, model, task, count, what, TOUCHES[kind]] for kind, model, task, count, what in found]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"task": object})
 
 
@@ -78,28 +76,34 @@ def of_model(model, mine, shapes, deltas):
     if repeated:
         yield "repeated", model, None, repeated, named(mine[mine.duplicated(["layer", "head"])])
     if model not in shapes:
-        yield "unknown shape", model, None, 1, "give its layers and heads in the table or a model of that name"  # fmt: skip
+        yield "unknown shape", model, None, 1, "give its layers and heads in the table or a model of that name"
     else:
         shape = shapes[model]
         away = outside(mine, shapes)
         total = shape["layers"] * shape["heads"]
         if away.any():
-            yield "outside", model, None, int(away.sum()), f"it has {shape['layers']} layers of {shape['heads']} heads; {named(mine[away])}"  # fmt: skip
+            yield (
+                "outside",
+                model,
+                None,
+                int(away.sum()),
+                f"it has {shape['layers']} layers of {shape['heads']} heads; {named(mine[away])}",
+            )
         there = mine[~away].drop_duplicates(["layer", "head"])
         if len(there) < total:
-            yield "missing", model, None, total - len(there), f"{len(there)} of {total} heads have a row"  # fmt: skip
+            yield "missing", model, None, total - len(there), f"{len(there)} of {total} heads have a row"
     for delta in deltas:
         task, values = delta.removeprefix("delta_"), mine[delta].to_numpy(float)
         known = values[np.isfinite(values)]
         if len(known) < len(values):
-            yield "not finite", model, task, len(values) - len(known), named(mine[~np.isfinite(values)])  # fmt: skip
+            yield "not finite", model, task, len(values) - len(known), named(mine[~np.isfinite(values)])
         zeros = int((known == 0).sum())
         if zeros:
             yield "imputed", model, task, zeros, imputed(mine, delta, deltas)
         measured = known[known != 0]
         if len(measured) > 5 and ((measured < 0).all() or (measured > 0).all()):
             end = np.abs(measured).min()
-            yield "one-sided", model, task, len(measured), f"all have one sign; the weakest is {end:.3g}"  # fmt: skip
+            yield "one-sided", model, task, len(measured), f"all have one sign; the weakest is {end:.3g}"
 
 
 def imputed(mine, delta, deltas, tau=0.05):
@@ -120,18 +124,26 @@ def identical(table, deltas):
         scans = {}
         for model, mine in table.groupby("model", sort=False):
             measured = mine[mine[delta].notna() & (mine[delta] != 0)]
-            scans[model] = dict(zip(zip(measured["layer"], measured["head"], strict=True), measured[delta], strict=True))  # fmt: skip
+            scans[model] = dict(
+                zip(zip(measured["layer"], measured["head"], strict=True), measured[delta], strict=True)
+            )
         for first, second in combinations(scans, 2):
             shared = scans[first].keys() & scans[second].keys()
             equal = sum(scans[first][place] == scans[second][place] for place in shared)
             # Two separate runs of different models agree to the last digit by chance nowhere.
             if equal >= 3 and equal >= 0.9 * len(shared):
-                yield "identical", f"{first}, {second}", delta.removeprefix("delta_"), equal, f"{equal} of {len(shared)} common values are equal to the last digit"  # fmt: skip
+                yield (
+                    "identical",
+                    f"{first}, {second}",
+                    delta.removeprefix("delta_"),
+                    equal,
+                    f"{equal} of {len(shared)} common values are equal to the last digit",
+                )
 
 
 def named(rows, most=6):
     """The first heads by name."""
-    names = [f"L{int(layer)}H{int(head)}" for layer, head in zip(rows["layer"], rows["head"], strict=True)]  # fmt: skip
+    names = [f"L{int(layer)}H{int(head)}" for layer, head in zip(rows["layer"], rows["head"], strict=True)]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -139,7 +151,7 @@ def text(name, found):
     """The findings as a page for people."""
     lines = [f"# Validation of {name}", ""]
     if found.empty:
-        return "\n".join([*lines, "Nothing was found: every head of every model, measured, once.", ""])  # fmt: skip
+        return "\n".join([*lines, "Nothing was found: every head of every model, measured, once.", ""])
     for kind, title in KINDS.items():
         mine = found[found["kind"] == kind]
         if mine.empty:

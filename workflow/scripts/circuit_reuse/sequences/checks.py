@@ -26,17 +26,13 @@ def check(config, folders):
         checks.study_tasks("sequences", kind, config, folders)
         for task in block[kind]:
             if task in seen:
-                raise ConfigError(
-                    f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already"
-                )
+                raise ConfigError(f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already")
             seen[task] = kind
     for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
         check_sequence(task, config)
     for task in block["tasks"]:
         if declared(task, config)[1] != "sequence":
-            raise ConfigError(
-                f"sequences.tasks: {task!r} continues no sequence; put it into sequences.foreign"
-            )
+            raise ConfigError(f"sequences.tasks: {task!r} continues no sequence; put it into sequences.foreign")
     checks.check_examples(config, "sequences.examples", block["examples"])
     check_choices(block)
     check_circuits(config, spaces)
@@ -60,11 +56,15 @@ def check_sequence(task, config):
     members = options.get("members", "digits")
     try:
         sequence.specification(
-            members if isinstance(members, str) else tuple(members), options.get("step", 1),
-            options.get("length", 4), options.get("frame", "sentence"),
-            options.get("corruption", "random"), options.get("largest"),
-            options.get("fillers", "objects"), options.get("filler_step", 0),
-        )  # fmt: skip
+            members if isinstance(members, str) else tuple(members),
+            options.get("step", 1),
+            options.get("length", 4),
+            options.get("frame", "sentence"),
+            options.get("corruption", "random"),
+            options.get("largest"),
+            options.get("fillers", "objects"),
+            options.get("filler_step", 0),
+        )
     except (ValueError, TypeError) as problem:
         raise ConfigError(f"{key}: {problem}") from None
 
@@ -80,8 +80,7 @@ def check_choices(block):
             )
     if pruning["means"] == "published" and block["replacement"] != "mean":
         raise ConfigError(
-            f"sequences.pruning.means is published, which needs sequences.replacement: mean, not "
-            f"{block['replacement']}"
+            f"sequences.pruning.means is published, which needs sequences.replacement: mean, not {block['replacement']}"
         )
     edges = block["edges"]
     edges.setdefault("tasks", list(block["tasks"]))

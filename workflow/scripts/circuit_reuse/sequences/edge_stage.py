@@ -24,8 +24,9 @@ def patch_edges(input, output, params, wildcards, threads, log):
     attributed = edge_means.mean_edges(model, chosen, cfg["metric"], cfg["steps"], tokens)
     table = table.merge(
         attributed[["writer", "reader", "score"]].rename(columns={"score": "attribution"}),
-        on=["writer", "reader"], how="left",
-    )  # fmt: skip
+        on=["writer", "reader"],
+        how="left",
+    )
     table["kept"] = True
     jobs.write(output.paths, schemas.PATHS, table, cfg, input)
 
@@ -69,11 +70,14 @@ def cut_edges(input, output, params, wildcards, threads, log):
             if split == "train":
                 row["score_train"] = score
                 continue
-            bounds = stages.share_interval(values[place], keeper.full, cfg["bootstrap"], (*stream, place))  # fmt: skip
+            bounds = stages.share_interval(values[place], keeper.full, cfg["bootstrap"], (*stream, place))
             row |= dict(zip(("score", "low", "high"), (score, *bounds), strict=True))
     chosen = next(place for place, row in enumerate(rows) if row["chosen"])
     if not sets[chosen].any():
-        log.warning("no edge of at least %.3g points lies on a way from the input to the logits: lower sequences.edges", rows[chosen]["cut"])  # fmt: skip
+        log.warning(
+            "no edge of at least %.3g points lies on a way from the input to the logits: lower sequences.edges",
+            rows[chosen]["cut"],
+        )
     table["kept"] = sets[chosen]
     jobs.write(output.edges, schemas.PATHS, table, cfg, input)
     jobs.write(output.cuts, schemas.CUT, rows, cfg, input)

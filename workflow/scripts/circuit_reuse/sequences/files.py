@@ -72,6 +72,4 @@ def check_model(path, circuits, space, model):
     wrong = missing(circuits, space)
     if wrong:
         names = ", ".join(dict.fromkeys(name for _, name in wrong))
-        raise CircuitFileError(
-            f"{path}: {model} has {space.layers} layers of {space.heads} heads and so no {names}"
-        )
+        raise CircuitFileError(f"{path}: {model} has {space.layers} layers of {space.heads} heads and so no {names}")

@@ -5,20 +5,23 @@ import numpy as np
 
 def text(found, cfg):
     """The page, in Markdown; found: the tables by name."""
-    return "\n\n".join(
-        [
-            setting(found, cfg),
-            "## The circuits\n\n" + circuits(found["circuits"], found["cross"], cfg),
-            "## Does the order decide?\n\n" + stability(found["stability"], found, cfg),
-            "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
-            "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
-            "## What matters\n\n" + importance(found["importance"], cfg),
-            "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
-            "## What heads do\n\n" + functions(found["functions"], cfg),
-            "## How long a sequence must be\n\n" + lengths(found["lengths"], cfg),
-            "## What this page cannot say\n\n" + LIMITS,
-        ]
-    ) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                setting(found, cfg),
+                "## The circuits\n\n" + circuits(found["circuits"], found["cross"], cfg),
+                "## Does the order decide?\n\n" + stability(found["stability"], found, cfg),
+                "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
+                "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
+                "## What matters\n\n" + importance(found["importance"], cfg),
+                "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
+                "## What heads do\n\n" + functions(found["functions"], cfg),
+                "## How long a sequence must be\n\n" + lengths(found["lengths"], cfg),
+                "## What this page cannot say\n\n" + LIMITS,
+            ]
+        )
+        + "\n"
+    )
 
 
 LIMITS = (
@@ -45,9 +48,11 @@ def number(value, digits=1):
 def primary(circuits, cfg):
     """The rows of the chosen strategy and threshold."""
     return circuits[
-        (circuits["threshold"] == cfg["threshold"]) & (circuits["strategy"] == cfg["strategy"])
-        & circuits["order"].isna() & circuits["draw"].isna()
-    ]  # fmt: skip
+        (circuits["threshold"] == cfg["threshold"])
+        & (circuits["strategy"] == cfg["strategy"])
+        & circuits["order"].isna()
+        & circuits["draw"].isna()
+    ]
 
 
 def setting(found, cfg):
@@ -81,14 +86,25 @@ def circuits(table, cross, cfg):
         if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"]:
             outside.append(f"{name} ({number(row['score'])})")
         if barely(row, cfg):
-            easy.append(
-                f"{name} (train {number(row['score_train'])}, empty {number(row['empty_train'])})"
-            )
+            easy.append(f"{name} (train {number(row['score_train'])}, empty {number(row['empty_train'])})")
     if outside:
-        lines += ["", "Outside the limit on held-out examples, though within it on those they were pruned on: " + "; ".join(outside) + "."]  # fmt: skip
+        lines += [
+            "",
+            "Outside the limit on held-out examples, though within it on those they were pruned on: "
+            + "; ".join(outside)
+            + ".",
+        ]
     if easy:
-        lines += ["", "Hardly a circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: " + "; ".join(easy) + "."]  # fmt: skip
-    lines += ["", "Held-out prompts have fillers, names and a frame that train prompts do not have. Their sequences mostly begin where some train prompt's does; scores on those that do not are under `new sequences`. A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."]  # fmt: skip
+        lines += [
+            "",
+            "Hardly a circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: "
+            + "; ".join(easy)
+            + ".",
+        ]
+    lines += [
+        "",
+        "Held-out prompts have fillers, names and a frame that train prompts do not have. Their sequences mostly begin where some train prompt's does; scores on those that do not are under `new sequences`. A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice.",
+    ]
     return "\n".join(lines)
 
 
@@ -124,7 +140,9 @@ def chosen_among(circuits, inclusion, cfg):
         rare = [name for name in names if kept[name] < 0.5]
         missed = [name for name in kept.index if kept[name] >= 0.5 and name not in names]
         same = circuits[(circuits["model"] == row["model"]) & (circuits["task"] == row["task"])]
-        same = same[(same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])]  # fmt: skip
+        same = same[
+            (same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])
+        ]
         least = int((same["heads"] + same["mlps"]).min())
         lines.append(
             f"* {title(row['task'], cfg)}, {row['model']}: the circuit that is compared and drawn has {len(names)} components, the smallest "
@@ -149,20 +167,26 @@ def crossing(cross, cfg):
         )
         rank = (
             f"random circuits of its make {number(own['random_mean'])} [{number(own['random_low'])}, {number(own['random_high'])}], "
-            f"q = {own['q_rank']:.2g}" if own.get("n_random") else "no random circuit of its make"
-        )  # fmt: skip
-        lines.append(f"* {title(circuit, cfg)}, {model}: {number(own['percent'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}")  # fmt: skip
+            f"q = {own['q_rank']:.2g}"
+            if own.get("n_random")
+            else "no random circuit of its make"
+        )
+        lines.append(
+            f"* {title(circuit, cfg)}, {model}: {number(own['percent'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}"
+        )
     known = cross["p_rank"].dropna() if "p_rank" in cross else []
     if len(known):
         least = 1 / (cross["n_random"].max() + 1)
-        lines.append(f"* q is over {len(known)} circuits and data; with {int(cross['n_random'].max())} random circuits no p is below {least:.2g}")  # fmt: skip
+        lines.append(
+            f"* q is over {len(known)} circuits and data; with {int(cross['n_random'].max())} random circuits no p is below {least:.2g}"
+        )
     return "\n".join(lines)
 
 
 def overlap(table, circuits, cross, cfg):
     """Overlap among the tasks, and with the foreign ones, beside what layers alone would give."""
     lines, every = [], table[table["kind"] == "all"]
-    easy = {(row["model"], row["task"]) for row in primary(circuits, cfg).to_dict("records") if barely(row, cfg)}  # fmt: skip
+    easy = {(row["model"], row["task"]) for row in primary(circuits, cfg).to_dict("records") if barely(row, cfg)}
     groups = {"among the tasks": [], "with foreign tasks": []}
     for row in every.to_dict("records"):
         ends = [row["first"], row["second"]]
@@ -185,15 +209,19 @@ def overlap(table, circuits, cross, cfg):
     ]
     among = every[every["first"].isin(cfg["tasks"]) & every["second"].isin(cfg["tasks"])]
     if len(among) and not (among["q_layers"] <= cfg["alpha"]).any():
-        lines.append(f"* no two of these circuits share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})")  # fmt: skip
+        lines.append(
+            f"* no two of these circuits share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})"
+        )
     if told:
-        lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(told))  # fmt: skip
+        lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(told))
     whole = cross[cross["kind"].isin(["union", "intersection"])]
     tasks = set(cfg["tasks"])
     for row in whole.to_dict("records"):
         parts = set(row["circuit"].replace(" | ", " & ").split(" & "))
         if parts == tasks and row["data"] in tasks and len(tasks) > 1:
-            lines.append(f"* the {row['kind']} of all ({row['size']} components) scores {number(row['percent'])} [{number(row['low'])}, {number(row['high'])}] on {title(row['data'], cfg)}, {row['model']}")  # fmt: skip
+            lines.append(
+                f"* the {row['kind']} of all ({row['size']} components) scores {number(row['percent'])} [{number(row['low'])}, {number(row['high'])}] on {title(row['data'], cfg)}, {row['model']}"
+            )
     return "\n".join(lines) or "One task only."
 
 
@@ -206,12 +234,12 @@ def importance(table, cfg):
     """The most important components, and those that work against the task."""
     lines = []
     own = table if "circuit" not in table else table[table["circuit"].isna()]
-    for (model, task), part in own[own["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):  # fmt: skip
+    for (model, task), part in own[own["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
         inside = part[part["in_circuit"]].sort_values("in_circuit_drop").head(4)
-        most = ", ".join(f"{r['component']} {number(r['in_circuit_drop'])}" for r in inside.to_dict("records"))  # fmt: skip
+        most = ", ".join(f"{r['component']} {number(r['in_circuit_drop'])}" for r in inside.to_dict("records"))
         against = part[(part["from_full"] > 0) & (part["from_full_q"] <= cfg["alpha"])]
         against = against.sort_values("from_full", ascending=False).head(4)
-        worst = ", ".join(f"{r['component']} {r['from_full']:+.1f}" for r in against.to_dict("records"))  # fmt: skip
+        worst = ", ".join(f"{r['component']} {r['from_full']:+.1f}" for r in against.to_dict("records"))
         lines.append(
             f"* {title(task, cfg)}, {model}: taken out of the circuit, points: {most or 'empty'}; working against the task in "
             f"the full model (q <= {cfg['alpha']:g}): {worst or 'none'}"
@@ -227,10 +255,10 @@ def edges(table, cuts, cfg):
     for (model, task), part in cuts.groupby(["model", "task"], sort=False):
         whole = part[part["rule"] == "all"].iloc[0]
         chosen = part[part["chosen"]].iloc[0]
-        mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])  # fmt: skip
+        mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])
         off = 100 - chosen["score"]
-        outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""  # fmt: skip
-        rho = stats.spearmanr(mine["effect"], mine["attribution"]).statistic if len(mine) > 2 else np.nan  # fmt: skip
+        outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""
+        rho = stats.spearmanr(mine["effect"], mine["attribution"]).statistic if len(mine) > 2 else np.nan
         lines.append(
             f"* {title(task, cfg)}, {model}: {int(chosen['edges'])} of {int(whole['edges'])} edges keep {number(chosen['score'])} "
             f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent{outside}, all edges {number(whole['score'])}; rank correlation of path "
@@ -247,17 +275,24 @@ def functions(table, cfg):
             if f"next_{task}" not in part:
                 continue
             best = part.sort_values(f"next_{task}", ascending=False).head(3).to_dict("records")
-            told = ", ".join(f"{r['component']} next {100 * r[f'next_{task}']:.0f} %, copy {100 * r[f'copy_{task}']:.0f} %, previous {100 * r[f'previous_{task}']:.0f} %" for r in best)  # fmt: skip
+            told = ", ".join(
+                f"{r['component']} next {100 * r[f'next_{task}']:.0f} %, copy {100 * r[f'copy_{task}']:.0f} %, previous {100 * r[f'previous_{task}']:.0f} %"
+                for r in best
+            )
             lines.append(f"* {title(task, cfg)}, {model}: {told}")
         count = part["motif"].value_counts()
-        lines.append(f"* motifs in {model}: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in count.items()))  # fmt: skip
+        lines.append(f"* motifs in {model}: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in count.items()))
     return "\n".join(lines)
 
 
 def lengths(table, cfg):
     """Probability of the answer, and how often it is the first choice, by length."""
     lines = []
-    for (model, task), part in table[table["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):  # fmt: skip
-        told = ", ".join(f"{int(r['length'])}: {r['probability']:.2f} ({100 * r['top1']:.0f} %)" for r in part.to_dict("records"))  # fmt: skip
-        lines.append(f"* {title(task, cfg)}, {model}: mean probability of the answer (share of prompts in which it is the first choice) by elements shown: {told}")  # fmt: skip
+    for (model, task), part in table[table["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
+        told = ", ".join(
+            f"{int(r['length'])}: {r['probability']:.2f} ({100 * r['top1']:.0f} %)" for r in part.to_dict("records")
+        )
+        lines.append(
+            f"* {title(task, cfg)}, {model}: mean probability of the answer (share of prompts in which it is the first choice) by elements shown: {told}"
+        )
     return "\n".join(lines) or "No built-in sequence."

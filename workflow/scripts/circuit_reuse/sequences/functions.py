@@ -24,9 +24,7 @@ def unembedding(model):
 def logit_factor(model):
     """What logits are multiplied by after the unembedding (Cohere, Granite), 1 in most models."""
     config = model.bridge.original_model.config.get_text_config()
-    return (getattr(config, "logit_scale", None) or 1) / (
-        getattr(config, "logits_scaling", None) or 1
-    )
+    return (getattr(config, "logit_scale", None) or 1) / (getattr(config, "logits_scaling", None) or 1)
 
 
 def final_logits(model, stream):
@@ -70,10 +68,7 @@ def ov_hits(model, tokens, top):
     if (first := places.norm_before(blocks[0], "ln1")) is not None:
         after, before = places.norm_before(blocks[1], "ln1")(after), first(before)
     found = {(stream, sign): [] for stream in ("published", "own") for sign in (1, -1)}
-    for stream, normed, block in [
-        ("own", before, blocks[0]),
-        *(("published", after, b) for b in blocks),
-    ]:
+    for stream, normed, block in [("own", before, blocks[0]), *(("published", after, b) for b in blocks)]:
         linear = block.attn._modules["v"].original_component
         values = torch.nn.functional.linear(normed, linear.weight, linear.bias)
         values = values.unflatten(-1, (-1, model.space.d_head))
@@ -83,7 +78,7 @@ def ov_hits(model, tokens, top):
         if hasattr(block, "ln1_post"):
             written = block.ln1_post.original_component(written)
         for sign in (1, -1):
-            parts = [final_logits(model, sign * part).topk(top).indices for part in written.split(8)]  # fmt: skip
+            parts = [final_logits(model, sign * part).topk(top).indices for part in written.split(8)]
             found[stream, sign].append(torch.cat(parts))
     return found
 
@@ -121,12 +116,18 @@ def ov_scores(found, targets, names):
                         bounds = stats.binomtest(count, n).proportion_ci(method="wilson")
                         rows.append(
                             {
-                                "component": name, "score": score, "stream": stream, "sign": sign,
+                                "component": name,
+                                "score": score,
+                                "stream": stream,
+                                "sign": sign,
                                 "position": None if position is None else position + 1,
-                                "hits": count, "n": n, "share": count / n,
-                                "low": float(bounds.low), "high": float(bounds.high),
+                                "hits": count,
+                                "n": n,
+                                "share": count / n,
+                                "low": float(bounds.low),
+                                "high": float(bounds.high),
                             }
-                        )  # fmt: skip
+                        )
     return rows
 
 
@@ -168,8 +169,10 @@ def repeated(model, count, length, bos, rng):
     parts = [torch.full((count, 1), bos)] if start else []
     tokens = torch.cat([*parts, first, first], dim=1).to(model.device)
     total = tokens.shape[1]
-    masks = {name: torch.zeros(count, total, total, dtype=torch.bool, device=model.device)
-             for name in ("previous_token", "duplicate_token", "induction")}  # fmt: skip
+    masks = {
+        name: torch.zeros(count, total, total, dtype=torch.bool, device=model.device)
+        for name in ("previous_token", "duplicate_token", "induction")
+    }
     for query in range(start + 1, total):
         masks["previous_token"][:, query, query - 1] = True
     for query in range(start + length, total):
@@ -181,8 +184,10 @@ def repeated(model, count, length, bos, rng):
 
 def item_masks(items, length, device):
     """Masks of the motifs of a sequence: items are the positions of the elements, in order."""
-    masks = {name: torch.zeros(1, length, length, dtype=torch.bool, device=device)
-             for name in ("same_type", "last_to_items", "last_to_last")}  # fmt: skip
+    masks = {
+        name: torch.zeros(1, length, length, dtype=torch.bool, device=device)
+        for name in ("same_type", "last_to_items", "last_to_last")
+    }
     for place, query in enumerate(items):
         masks["same_type"][0, query, items[:place]] = True
     last = length - 1

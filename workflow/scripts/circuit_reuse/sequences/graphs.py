@@ -35,7 +35,7 @@ def connected(table, kept):
     graph.add_nodes_from(["input", FINAL])
     for writer, reader in zip(table["writer"][kept], table["reader"][kept], strict=True):
         graph.add_edges_from((writer, node) for node in components_of(reader))
-    good = ({"input"} | nx.descendants(graph, "input")) & ({FINAL} | nx.ancestors(graph, FINAL))  # fmt: skip
+    good = ({"input"} | nx.descendants(graph, "input")) & ({FINAL} | nx.ancestors(graph, FINAL))
     both = [
         writer in good and any(node in good for node in components_of(reader))
         for writer, reader in zip(table["writer"], table["reader"], strict=True)
@@ -50,7 +50,4 @@ def nodes_of(table):
 
 def ends_of(table):
     """The components at either end of some edges; of a shared key or value, every head."""
-    return {
-        *table["writer"],
-        *(node for reader in table["reader"] for node in components_of(reader)),
-    }
+    return {*table["writer"], *(node for reader in table["reader"] for node in components_of(reader))}

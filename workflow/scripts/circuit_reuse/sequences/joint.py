@@ -34,7 +34,7 @@ def gather_measures(input, cfg):
         mine = named[named["model"] == model]
         effects = tables.read(path, tables.EFFECTS)
         stream = (cfg["seed"], model, task, "cross")
-        cross += [{"model": model, **row} for row in measures.cross_rows(effects, mine, task, cfg, stream)]  # fmt: skip
+        cross += [{"model": model, **row} for row in measures.cross_rows(effects, mine, task, cfg, stream)]
         names = components.Space(shapes[model]["layers"], shapes[model]["heads"], 0, 0).of_kinds()
         found = measures.importance_rows(effects, mine, names, task, cfg, stream)
         found += measures.file_drops(effects, mine, task, cfg, stream)
@@ -54,7 +54,7 @@ def adjusted(table, columns):
 
 def with_q(overlap, tasks):
     """Benjamini-Hochberg over every two circuits of tasks, heads and MLPs together."""
-    family = (overlap["kind"] == "all") & overlap["first"].isin(tasks) & overlap["second"].isin(tasks)  # fmt: skip
+    family = (overlap["kind"] == "all") & overlap["first"].isin(tasks) & overlap["second"].isin(tasks)
     for column in ("p_value", "p_layers"):
         q = statistics.false_discovery(overlap[column].where(family).astype(float))
         overlap[f"q_{column[2:]}"] = q
@@ -75,14 +75,15 @@ def gather(input, cfg):
     cross, importance = gather_measures(input, cfg)
     inclusion = jobs.frames(input.inclusion, schemas.INCLUSION, 2)
     overlap = with_q(jobs.frames(input.overlap, schemas.OVERLAP, 1), pruned["task"].unique())
-    importance = with_pruning(
-        importance, inclusion, jobs.frames(input.steps, schemas.STEPS, 2), cfg
-    )
+    importance = with_pruning(importance, inclusion, jobs.frames(input.steps, schemas.STEPS, 2), cfg)
     ov = jobs.frames(input.ov, schemas.OV, 2)
     motifs = pd.concat(
-        [jobs.frames(input.random_motifs, schemas.MOTIFS, 1).assign(task="random tokens"),
-         jobs.frames(input.motifs, schemas.MOTIFS, 2)], ignore_index=True,
-    )  # fmt: skip
+        [
+            jobs.frames(input.random_motifs, schemas.MOTIFS, 1).assign(task="random tokens"),
+            jobs.frames(input.motifs, schemas.MOTIFS, 2),
+        ],
+        ignore_index=True,
+    )
     direct = jobs.frames(input.direct, schemas.DIRECT, 2)
     spectrum = jobs.frames(input.spectrum, schemas.SPECTRUM, 1)
     stability = [
@@ -140,7 +141,7 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
             column_of = part[[*keys, column]].rename(columns={column: f"{name}_{task}"})
             table = table.merge(column_of, on=keys, how="left")
 
-    for column in ("in_circuit", "in_circuit_drop", "from_full", "frequency_orders", "frequency_draws"):  # fmt: skip
+    for column in ("in_circuit", "in_circuit_drop", "from_full", "frequency_orders", "frequency_draws"):
         if column in heads:
             join(heads[heads["task"].isin(cfg["tasks"])], column, column)
     join(direct[direct["task"].isin(cfg["tasks"])], "attribution", "direct")
@@ -157,7 +158,9 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
         mine = motifs[(motifs["motif"] == motif) & motifs["task"].isin(cfg["tasks"])]
         table = table.merge(above(mine, motif, keys), on=keys, how="left")
     spread = spectrum.groupby(keys)[["members", "chance"]].mean().reset_index()
-    table = table.merge(spread.rename(columns={"members": "spectrum_members", "chance": "spectrum_chance"}), on=keys, how="left")  # fmt: skip
+    table = table.merge(
+        spread.rename(columns={"members": "spectrum_members", "chance": "spectrum_chance"}), on=keys, how="left"
+    )
     place = table["component"].map(components.place)
     table.insert(2, "layer", [layer for layer, _ in place])
     table.insert(3, "head", [head for _, head in place])
@@ -180,11 +183,15 @@ def lengths_csv(rows):
 
     grouped = rows.groupby(["model", "task", "length"], sort=False)
     table = grouped.agg(
-        n=("rank", "size"), probability=("probability", "mean"), se=("probability", "sem"),
-        rank=("rank", "median"), rank_low=("rank", lambda r: r.quantile(0.25)),
-        rank_high=("rank", lambda r: r.quantile(0.75)), top1=("rank", lambda r: (r == 1).mean()),
+        n=("rank", "size"),
+        probability=("probability", "mean"),
+        se=("probability", "sem"),
+        rank=("rank", "median"),
+        rank_low=("rank", lambda r: r.quantile(0.25)),
+        rank_high=("rank", lambda r: r.quantile(0.75)),
+        top1=("rank", lambda r: (r == 1).mean()),
         difference=("difference", "mean"),
-    ).reset_index()  # fmt: skip
+    ).reset_index()
     half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"].fillna(0)
     table["probability_low"] = (table["probability"] - half).clip(lower=0)
     table["probability_high"] = (table["probability"] + half).clip(upper=1)

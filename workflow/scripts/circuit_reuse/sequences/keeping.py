@@ -28,9 +28,7 @@ class Keeper:
     known: {set of removed names: metric [example], float32}
     """
 
-    def __init__(
-        self, model, examples, reference, replacement, metric, tokens, means="once", known=None
-    ):
+    def __init__(self, model, examples, reference, replacement, metric, tokens, means="once", known=None):
         models.check_ready(model)
         self.model, self.metric, self.tokens, self.means = model, metric, tokens, means
         self.replacement, self.known = replacement, dict(known or {})
@@ -38,8 +36,10 @@ class Keeper:
         self.reference, self.fixed = reference, model.device.type == "cpu"
         self.used, self.prepared, self.runs, self.asked = {}, [], 0, 0
         # Of the layers; the embedding is looked up.
-        self.weights = sum(weight.numel() for block in model.bridge.blocks for weight in block.original_component.parameters())  # fmt: skip
-        found = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}  # fmt: skip
+        self.weights = sum(
+            weight.numel() for block in model.bridge.blocks for weight in block.original_component.parameters()
+        )
+        found = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
         self.full = np.empty(len(self.examples))
         for batch in batching.batches(self.examples, tokens, model.device):
             if replacement == "corrupt":
@@ -97,14 +97,14 @@ class Keeper:
                 size = self.at_once(base)
                 what = f"circuits on {len(batch.rows)} examples"
 
-                def work(chosen, start=start, number=number, batch=batch, base=base, instead=instead, size=size):  # fmt: skip
+                def work(chosen, start=start, number=number, batch=batch, base=base, instead=instead, size=size):
                     picked = [requests[place] for place in chosen]
                     if self.fixed:
                         picked += [picked[0]] * (size - len(picked))
                     last = self.replaced(picked, start, number, base, instead)
                     return self.values(last, batch, len(picked))[: len(chosen)]
 
-                for chosen, values in batching.in_pieces(work, places, size, self.model.device, what):  # fmt: skip
+                for chosen, values in batching.in_pieces(work, places, size, self.model.device, what):
                     found[np.ix_(chosen, batch.rows)] = values
         for request, values in zip(requests, found, strict=True):
             self.known[request.removed] = values
@@ -115,10 +115,7 @@ class Keeper:
         if start < 0:
             return interventions.replace(self.model, base, removed, instead)
         streams = torch.cat([request.state.streams[number][start] for request in requests])
-        names = {
-            f"blocks.{layer}.hook_resid_pre": layer
-            for layer in range(start + 1, self.model.space.layers)
-        }
+        names = {f"blocks.{layer}.hook_resid_pre": layer for layer in range(start + 1, self.model.space.layers)}
         kept = {}
         keep = interventions.keepers(kept, *names)
         last = interventions.replace(self.model, base, removed, instead, (start, streams), keep)
@@ -126,9 +123,7 @@ class Keeper:
         for place, request in enumerate(requests):
             rows = slice(place * count, (place + 1) * count)
             # A run that was filled up holds a request more than once.
-            request.above.setdefault(
-                number, {layer: kept[name][rows] for name, layer in names.items()}
-            )
+            request.above.setdefault(number, {layer: kept[name][rows] for name, layer in names.items()})
         return last
 
     @torch.no_grad()
@@ -251,8 +246,7 @@ def run(walks, generators, keeper, log, states=True):
     with progress.bar(desc="candidates", unit="candidate") as bar:
         while waiting:
             requests = {
-                number: [Request(target, state[number]) for target in wanted]
-                for number, wanted in waiting.items()
+                number: [Request(target, state[number]) for target in wanted] for number, wanted in waiting.items()
             }
             flat = [request for mine in requests.values() for request in mine]
             values, place = keeper.evaluate(flat), 0
@@ -276,6 +270,11 @@ def run(walks, generators, keeper, log, states=True):
     asked, ran = keeper.asked - asked, keeper.runs - ran
     log.info(
         "%d walks: %d candidates in %.1f s, %.0f per second; %d circuits run, %d known already",
-        len(walks), asked, seconds, asked / seconds, ran, asked - ran,
-    )  # fmt: skip
+        len(walks),
+        asked,
+        seconds,
+        asked / seconds,
+        ran,
+        asked - ran,
+    )
     return asked, ran, seconds

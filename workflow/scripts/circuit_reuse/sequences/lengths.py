@@ -23,18 +23,19 @@ def measure(input, output, params, wildcards, threads, log):
                 last = models.logits(model, batch.clean)
                 answer = last.gather(1, batch.answer[:, None])
                 probability = last.softmax(-1).gather(1, batch.answer[:, None])[:, 0]
-                difference = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")  # fmt: skip
+                difference = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
                 rows.append(
                     pd.DataFrame(
                         {
-                            "task": task, "length": length,
+                            "task": task,
+                            "length": length,
                             "example": table["example"].to_numpy()[batch.rows],
                             "probability": probability.cpu().numpy(),
                             "rank": (last >= answer).sum(1).cpu().numpy(),
                             "difference": difference.cpu().numpy(),
                         }
                     )
-                )  # fmt: skip
+                )
     frame = pd.concat(rows, ignore_index=True).sort_values(["task", "length", "example"])
     jobs.write(output.lengths, schemas.LENGTHS, frame, cfg, input)
 

@@ -29,15 +29,23 @@ def cross_rows(effects, named, data, cfg, stream):
         kept = outcomes.circuit(each.name, "keep", "metric")
         low, high = stages.share_interval(kept, full, cfg["bootstrap"], (*stream, each.name))
         row = {
-            "circuit": each.name, "kind": each.kind, "make": each.make, "data": data,
-            "size": len(each.components), "n": len(full), "metric_full": full.mean(),
-            "percent": stages.share(kept, full), "low": low, "high": high, "empty": empty,
+            "circuit": each.name,
+            "kind": each.kind,
+            "make": each.make,
+            "data": data,
+            "size": len(each.components),
+            "n": len(full),
+            "metric_full": full.mean(),
+            "percent": stages.share(kept, full),
+            "low": low,
+            "high": high,
+            "empty": empty,
             "accuracy": outcomes.circuit(each.name, "keep", "correct").mean(),
             "kl": outcomes.circuit(each.name, "keep", "kl").mean(),
             "rank": ranks[each.name, "keep"],
-        }  # fmt: skip
+        }
         if outcomes.has(each.name, "remove"):
-            row["removed_percent"] = stages.share(outcomes.circuit(each.name, "remove", "metric"), full)  # fmt: skip
+            row["removed_percent"] = stages.share(outcomes.circuit(each.name, "remove", "metric"), full)
         rows.append(row | against_random(outcomes, each, named, full, cfg["two_sided"]))
     return rows
 
@@ -107,9 +115,7 @@ def file_drops(effects, named, task, cfg, stream):
         less = outcomes.controls(f"{each.name} without", "keep", "metric") - kept
         for name, change in zip(each.components, less, strict=True):
             row = {"task": task, "circuit": each.name, "component": str(name), "in_circuit": True}
-            rows.append(
-                row | drop("in_circuit_drop", change, full, cfg, (*stream, each.name, name))
-            )
+            rows.append(row | drop("in_circuit_drop", change, full, cfg, (*stream, each.name, name)))
     return rows
 
 
@@ -137,8 +143,10 @@ def stability_rows(pruned):
         groups = {
             "orders": part[part["order"].notna()],
             "draws": part[part["draw"].notna()],
-            "strategies": part[part["order"].isna() & part["draw"].isna() & ~part["strategy"].isin(["frequent", "file"])],
-        }  # fmt: skip
+            "strategies": part[
+                part["order"].isna() & part["draw"].isna() & ~part["strategy"].isin(["frequent", "file"])
+            ],
+        }
         for over, members in groups.items():
             sets = [set(names) for names in members["components"]]
             if not sets:
@@ -146,13 +154,18 @@ def stability_rows(pruned):
             sizes = [len(names) for names in sets]
             rows.append(
                 {
-                    "threshold": points, "over": over, "n": len(sets),
+                    "threshold": points,
+                    "over": over,
+                    "n": len(sets),
                     "different": len(set(map(frozenset, sets))),
                     "mean_jaccard": pruning.stability(sets),
-                    "smallest": min(sizes), "median_size": float(np.median(sizes)),
-                    "largest": max(sizes), "in_all": len(set.intersection(*sets)),
+                    "smallest": min(sizes),
+                    "median_size": float(np.median(sizes)),
+                    "largest": max(sizes),
+                    "in_all": len(set.intersection(*sets)),
                     "in_any": len(set.union(*sets)),
-                    "score_low": members["score"].min(), "score_high": members["score"].max(),
+                    "score_low": members["score"].min(),
+                    "score_high": members["score"].max(),
                 }
-            )  # fmt: skip
+            )
     return rows

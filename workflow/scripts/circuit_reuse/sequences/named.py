@@ -60,7 +60,7 @@ def row(name, kind, names, task=None, number=None):
 def of_task(table, task, cfg):
     """The circuit of a task by the chosen strategy and threshold, and that of most walks."""
     table = table[table["threshold"] == cfg["threshold"]]
-    chosen = table[(table["strategy"] == cfg["strategy"]) & table["draw"].isna() & table["order"].isna()]  # fmt: skip
+    chosen = table[(table["strategy"] == cfg["strategy"]) & table["draw"].isna() & table["order"].isna()]
     found = [row(task, "task", chosen["components"].iloc[0], task)]
     often = table[table["strategy"] == "frequent"]
     if len(often):
@@ -106,10 +106,7 @@ def overlaps(rows, space):
     for first, second in itertools.combinations(chosen, 2):
         for kind in ("all", *stages.KINDS):
             kinds = stages.KINDS if kind == "all" else (kind,)
-            a, b = (
-                [name for name in each["components"] if components.kind(name) in kinds]
-                for each in (first, second)
-            )
+            a, b = ([name for name in each["components"] if components.kind(name) in kinds] for each in (first, second))
             there = comparison.overlap(a, b, space.of_kinds(kinds))
             found.append({"first": first["name"], "second": second["name"], "kind": kind} | there)
     return found

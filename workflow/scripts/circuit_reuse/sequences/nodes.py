@@ -20,14 +20,18 @@ def prune_task(input, output, params, wildcards, threads, log):
     settings = cfg["metric"], params.compute["batch_tokens"], cfg["means"]
     keeper = keeping.Keeper(
         model, train, train, cfg["replacement"], *settings, known=earlier(output.evaluated, context, names)
-    )  # fmt: skip
+    )
     stages.check_task(keeper.full, wildcards.task, wildcards.model)
     empty = stages.share(keeper([names])[0], keeper.full)
     check_empty(empty, cfg, wildcards.task)
     stream = (cfg["seed"], wildcards.model, wildcards.task, "prune")
     scores = attributions(input.scores, train, names)
     walks = pruning.planned(cfg, len(train), stream)
-    cut = next(pruning.passes("attribution", names, scores, stream)) if pruning.wanted_cut(cfg["first_cut"], names) else ()  # fmt: skip
+    cut = (
+        next(pruning.passes("attribution", names, scores, stream))
+        if pruning.wanted_cut(cfg["first_cut"], names)
+        else ()
+    )
     generators = [
         pruning.steps(
             walk,
@@ -58,7 +62,7 @@ def prune_task(input, output, params, wildcards, threads, log):
     found = [
         {"context": context, "removed": bits(removed, names), "metric": keeper.used[removed].tolist()}
         for removed in keeper.used
-    ]  # fmt: skip
+    ]
     found.sort(key=lambda row: row["removed"])
     jobs.write(output.evaluated, schemas.EVALUATED, found, cfg | {"walks": None}, input)
 
@@ -66,9 +70,8 @@ def prune_task(input, output, params, wildcards, threads, log):
 def context_of(input, train, cfg, code):
     """Hash of all that the metric of a circuit depends on."""
     return effects.context_of(
-        jobs.about(input), train, train, [cfg["replacement"], cfg["means"], cfg["dtype"]],
-        cfg["metric"], [], code, 0,
-    )  # fmt: skip
+        jobs.about(input), train, train, [cfg["replacement"], cfg["means"], cfg["dtype"]], cfg["metric"], [], code, 0
+    )
 
 
 def bits(removed, names):
@@ -141,9 +144,7 @@ class Judge:
         """A row of the pruned table."""
         kept = circuits.sorted_names(kept)
         make = circuits.make_of(kept)
-        optional = dict.fromkeys(
-            ("order", "draw", "name", "size_before", "score_before", "passes", "candidates")
-        )
+        optional = dict.fromkeys(("order", "draw", "name", "size_before", "score_before", "passes", "candidates"))
         return optional | {
             "strategy": strategy,
             "threshold": float(points),
@@ -161,10 +162,17 @@ class Judge:
         """A walk's circuit."""
         kept = set(self.names) - walk.removed
         return self.row(
-            walk.strategy, walk.limit.points, kept, walk.score, order=walk.order, draw=walk.draw,
-            size_before=len(self.names) - len(walk.pruned), score_before=walk.score_pruned,
-            passes=walk.passes, candidates=walk.candidates,
-        )  # fmt: skip
+            walk.strategy,
+            walk.limit.points,
+            kept,
+            walk.score,
+            order=walk.order,
+            draw=walk.draw,
+            size_before=len(self.names) - len(walk.pruned),
+            score_before=walk.score_pruned,
+            passes=walk.passes,
+            candidates=walk.candidates,
+        )
 
     def circuit(self, strategy, points, kept, name=None):
         """A circuit that no walk made."""

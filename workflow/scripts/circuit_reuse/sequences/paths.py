@@ -45,7 +45,7 @@ def readers(model, circuit):
         layer = n // 2
         if n % 2:
             if f"m{layer}" in circuit:
-                found.append(Target(f"m{layer}", "mlp", layer, None, place.writers, place, place.readers[0]))  # fmt: skip
+                found.append(Target(f"m{layer}", "mlp", layer, None, place.writers, place, place.readers[0]))
             continue
         for part, reader in zip("qkv", place.readers, strict=True):
             for number in range(reader.count):
@@ -95,10 +95,7 @@ def own_run(model, base, instead, removed, circuit):
             moved = z @ blocks[layer].attn.W_O[head].to(z.dtype)
             if post:
                 # What is added to the stream is the norm of the heads' sum, computed again.
-                norm, attended = (
-                    blocks[layer].ln1_post.original_component,
-                    kept[places.post_hook(layer)],
-                )
+                norm, attended = (blocks[layer].ln1_post.original_component, kept[places.post_hook(layer)])
                 moved = norm(attended + moved) - norm(attended)
             change[name] = moved
     return Own(change, kept, last)
@@ -129,9 +126,7 @@ def reads(model, target, stream):
     if number is None:
         normed = place.normed(stream)
         return lambda tensor, hook: normed
-    one = places.Reader(
-        reader.hook, reader.weight[[number]], None if reader.bias is None else reader.bias[[number]]
-    )
+    one = places.Reader(reader.hook, reader.weight[[number]], None if reader.bias is None else reader.bias[[number]])
     found = places.projected(place, one, stream).squeeze(2)
     rows = slice(number * model.space.d_head, (number + 1) * model.space.d_head)
 
@@ -155,8 +150,7 @@ def effects(keeper, circuit, log):
     removed = [name for name in model.space.of_kinds() if name not in set(circuit)]
     place = {name: n for n, name in enumerate(model.space.names)}
     pairs = [
-        (reader, [name for name in names if place[name] < reader.writers])
-        for reader in readers(model, set(circuit))
+        (reader, [name for name in names if place[name] < reader.writers]) for reader in readers(model, set(circuit))
     ]
     edge_list = [(writer, reader.name) for reader, writers in pairs for writer in writers]
     row = {edge: n for n, edge in enumerate(edge_list)}

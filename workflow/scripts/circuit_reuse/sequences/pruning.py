@@ -84,7 +84,7 @@ def layer_order(names, backward):
         layers.setdefault(components.place(name)[0], []).append(name)
     found = []
     for layer in sorted(layers, reverse=backward):
-        kinds = {kind: [n for n in layers[layer] if components.kind(n) == kind] for kind in ("head", "mlp")}  # fmt: skip
+        kinds = {kind: [n for n in layers[layer] if components.kind(n) == kind] for kind in ("head", "mlp")}
         found += kinds["mlp"] + kinds["head"] if backward else kinds["head"] + kinds["mlp"]
     return found
 
@@ -184,7 +184,7 @@ def put_back(walk, orders, full):
     walk.trace.append((walk.passes, "add", out[best], walk.score))
     yield from prune(walk, orders, full, frozenset({out[best]}))
     smaller = len(walk.removed) - len(before[0])
-    if smaller > 0 or (smaller == 0 and walk.limit.distance(walk.score) < walk.limit.distance(before[1])):  # fmt: skip
+    if smaller > 0 or (smaller == 0 and walk.limit.distance(walk.score) < walk.limit.distance(before[1])):
         return True
     walk.removed, walk.score, walk.passes = before[0], before[1], before[3]
     del walk.trace[before[2] :]
@@ -263,10 +263,7 @@ def frequent(rows, points, share):
     mine = [row for row in rows if row["threshold"] == points]
     over = sorted({row["over"] for row in mine})
     names = list(dict.fromkeys(row["component"] for row in mine))
-    means = {
-        name: np.mean([row["frequency"] for row in mine if row["component"] == name])
-        for name in names
-    }
+    means = {name: np.mean([row["frequency"] for row in mine if row["component"] == name]) for name in names}
     return [name for name in names if over and means[name] >= share - 1e-9]
 
 

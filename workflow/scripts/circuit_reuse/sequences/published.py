@@ -14,7 +14,7 @@ from circuit_reuse.circuits import jaccard
 COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
 # Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.
 POINTS, SHARE = 5.0, 10.0
-NEEDS = "needs the weights of GPT-2 small: run config/sequences.yaml, in which the published circuits are scored"  # fmt: skip
+NEEDS = "needs the weights of GPT-2 small: run config/sequences.yaml, in which the published circuits are scored"
 
 
 def check(circuits, numbers, tables):
@@ -23,7 +23,7 @@ def check(circuits, numbers, tables):
     circuits: {task: components};  numbers: as in resources/published
     tables:   {cross, importance, ov} of a run with the published circuits, or empty
     """
-    rows = [*from_lists(circuits, numbers), *from_numbers(numbers), *from_runs(circuits, numbers, tables)]  # fmt: skip
+    rows = [*from_lists(circuits, numbers), *from_numbers(numbers), *from_runs(circuits, numbers, tables)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -67,23 +67,19 @@ def from_lists(circuits, numbers):
         yield row(f"Jaccard index of heads, {first} and {second}", told["jaccard"], found, 2)
         whole = jaccard(circuits[first], circuits[second])
         why = "published for heads alone; MLPs are in nearly all circuits"
-        yield [
-            f"Jaccard index of heads and MLPs, {first} and {second}",
-            None,
-            text(whole),
-            None,
-            why,
-        ]
+        yield [f"Jaccard index of heads and MLPs, {first} and {second}", None, text(whole), None, why]
     sets = [set(names) for names in heads.values()]
     order = [name for name in heads["digits"] if name in set.intersection(*sets)]
     yield row("heads in all three", numbers["in_all_three"], order)
     yield row("heads in any", numbers["heads_in_any"], len(set.union(*sets)))
     other = numbers["months_without_m11"]
     yield row(
-        "Jaccard index of heads, months with and without MLP 11 exempted", other["jaccard_with_months"],
-        jaccard(other["circuit"], heads["months"]), 2,
+        "Jaccard index of heads, months with and without MLP 11 exempted",
+        other["jaccard_with_months"],
+        jaccard(other["circuit"], heads["months"]),
+        2,
         "the same data and threshold: taking MLP 11 out first costs 19.5 of the 20 points",
-    )  # fmt: skip
+    )
 
 
 def from_numbers(numbers):
@@ -91,14 +87,18 @@ def from_numbers(numbers):
     for task, score in numbers["score"].items():
         yield row(f"score on its own data, {task}", numbers["cross_task"][task][task], score, 2)
         cut = score - numbers["edge_cut_level"]
-        why = "edges were kept below 80 per cent of the full model, so the cut hangs on how far the circuit lies above it"  # fmt: skip
-        yield row(f"points an edge must be worth, {task}", numbers["edge_cut_points"][task], cut, 2, why)  # fmt: skip
+        why = (
+            "edges were kept below 80 per cent of the full model, so the cut hangs on how far the circuit lies above it"
+        )
+        yield row(f"points an edge must be worth, {task}", numbers["edge_cut_points"][task], cut, 2, why)
     for task, drops in numbers["in_circuit_drop"].items():
         weak = [name for name, drop in drops.items() if -drop < numbers["score"][task] - 80]
         yield row(
-            f"heads that could still go, {task}", "none", " ".join(weak) or "none",
+            f"heads that could still go, {task}",
+            "none",
+            " ".join(weak) or "none",
             why="a published drop smaller than what the score lies above 80; order and MLP means explain it",
-        )  # fmt: skip
+        )
 
 
 def from_runs(circuits, numbers, tables):
@@ -124,7 +124,7 @@ def from_runs(circuits, numbers, tables):
             yield compared(f"score, % of full: circuit {task} on {data}", percent, value, POINTS)
     for task, drops in numbers["in_circuit_drop"].items():
         for name, drop in drops.items():
-            value = found(importance, "in_circuit_drop", circuit=f"published: {task}", component=name)  # fmt: skip
+            value = found(importance, "in_circuit_drop", circuit=f"published: {task}", component=name)
             room = max(2.0, abs(drop) / 4)
             yield compared(f"drop out of the circuit, points: {name}, {task}", drop, value, room)
     single = None

@@ -20,7 +20,7 @@ def read_heads(input, output, params, wildcards, threads, log):
     _, held_out = jobs.splits(input.examples, cfg, wildcards.task)
     reader = examples.reader(fingerprint.folder_of(input.model), cfg["bos"])
     tokenizer = reader.tokenizer
-    names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]  # fmt: skip
+    names = [[f"a{layer}.h{head}" for head in range(model.space.heads)] for layer in range(model.space.layers)]
     ov = []
     if cfg["family"] == "sequence":
         prompts, targets = bare(tokenizer, reader.bos, cfg["options"])
@@ -37,7 +37,7 @@ def read_heads(input, output, params, wildcards, threads, log):
     write(output.motifs, schemas.MOTIFS, motifs)
     write(output.lens, schemas.LENS, lens_rows(model, held_out, tokens))
     write(output.direct, schemas.DIRECT, direct_rows(model, held_out, tokens, log))
-    write(output.neurons, schemas.NEURONS, neuron_rows(model, held_out, cfg["metric"], tokenizer, tokens))  # fmt: skip
+    write(output.neurons, schemas.NEURONS, neuron_rows(model, held_out, cfg["metric"], tokenizer, tokens))
     log.info("%d prompts read", len(held_out))
 
 
@@ -52,7 +52,7 @@ def bare(tokenizer, bos, options):
     ids = [tokenizer.encode(f" {word}", add_special_tokens=False).ids for word in elements]
     alone = [tokenizer.encode(word, add_special_tokens=False).ids for word in elements]
     # A hit is the word with its leading space, or without it where that is one token too.
-    accepted = [[one for each in both for one in each if len(each) == 1] for both in zip(ids, alone, strict=True)]  # fmt: skip
+    accepted = [[one for each in both for one in each if len(each) == 1] for both in zip(ids, alone, strict=True)]
     prompts, targets = [], {score: [] for score in functions.OFFSETS}
     for start in range(len(elements) - length + 1):
         shown = range(start, start + length)
@@ -60,9 +60,7 @@ def bare(tokenizer, bos, options):
             continue
         prompts.append(([] if bos is None else [bos]) + [ids[n][0] for n in shown])
         for score, offset in functions.OFFSETS.items():
-            targets[score].append(
-                [accepted[n + offset] if 0 <= n + offset < len(elements) else [] for n in shown]
-            )
+            targets[score].append([accepted[n + offset] if 0 <= n + offset < len(elements) else [] for n in shown])
     return prompts, targets
 
 
@@ -87,13 +85,15 @@ def attended(model, table, tokenizer, names, tokens):
             attention.append(
                 pd.DataFrame(
                     {
-                        "component": name, "query": lower[0], "key": lower[1],
+                        "component": name,
+                        "query": lower[0],
+                        "key": lower[1],
                         "query_label": [labels[n] for n in lower[0]],
                         "key_label": [labels[n] for n in lower[1]],
                         "attention": mean[head].numpy()[lower],
                     }
                 )
-            )  # fmt: skip
+            )
         for kind, mask in masks.items():
             motifs += motif_rows(kind, mean[None], mask.cpu(), row, total)
     return pd.concat(attention, ignore_index=True), motifs
@@ -106,7 +106,7 @@ def motif_rows(kind, pattern, mask, names, times):
         {"component": name, "motif": kind, "attention": float(value), "chance": chance, "n": queries * times}
         for name, value in zip(names, mass, strict=True)
         if queries
-    ]  # fmt: skip
+    ]
 
 
 def positions(table, tokenizer):
@@ -147,19 +147,23 @@ def lens_rows(model, table, tokens):
             parts.setdefault(key, []).append(
                 torch.stack(
                     [
-                        probability[every, batch.answer], probability[every, shown],
-                        (top == batch.answer).float(), (top == shown).float(),
+                        probability[every, batch.answer],
+                        probability[every, shown],
+                        (top == batch.answer).float(),
+                        (top == shown).float(),
                         rank.float(),
                     ]
                 ).cpu()
-            )  # fmt: skip
+            )
     rows = []
     for (layer, norm), found in parts.items():
         values = torch.cat(found, dim=1).double()
         means = values[:4].mean(1).tolist()
         names = ("probability", "probability_shown", "top1", "top1_shown")
         rank = float(np.median(values[4].numpy()))
-        rows.append({"layer": layer, "norm": norm, "rank": rank, "n": values.shape[1]} | dict(zip(names, means, strict=True)))  # fmt: skip
+        rows.append(
+            {"layer": layer, "norm": norm, "rank": rank, "n": values.shape[1]} | dict(zip(names, means, strict=True))
+        )
     return rows
 
 
@@ -200,11 +204,14 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
             top = (weight @ out[neuron]).topk(NEURON_TOKENS).indices.tolist()
             rows.append(
                 {
-                    "component": f"m{layer}", "neuron": neuron, "rank": rank,
-                    "attribution": float(mean[neuron]), "standard_error": float(error[neuron]),
+                    "component": f"m{layer}",
+                    "neuron": neuron,
+                    "rank": rank,
+                    "attribution": float(mean[neuron]),
+                    "standard_error": float(error[neuron]),
                     "tokens": words(tokenizer, top),
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -244,10 +251,12 @@ def spectra(model, tokenizer, cfg):
             for direction, (size, top) in enumerate(zip(sizes, tops, strict=True), start=1):
                 rows.append(
                     {
-                        "component": f"a{layer}.h{head}", "direction": direction,
-                        "value": float(size), "tokens": words(tokenizer, top),
+                        "component": f"a{layer}.h{head}",
+                        "direction": direction,
+                        "value": float(size),
+                        "tokens": words(tokenizer, top),
                         "members": len(set(top) & members) / len(top),
                         "chance": len(members) / len(weight),
                     }
-                )  # fmt: skip
+                )
     return rows

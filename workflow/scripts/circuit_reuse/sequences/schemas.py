@@ -29,9 +29,7 @@ PRUNED = table(
     components=column(NAMES, "components that are left, in the order of the computation"),
     heads=column(pa.int32(), "heads that are left"),
     mlps=column(pa.int32(), "MLPs that are left"),
-    score_train=column(
-        pa.float64(), "score on the examples (the draw) pruned on, per cent of full"
-    ),
+    score_train=column(pa.float64(), "score on the examples (the draw) pruned on, per cent of full"),
     score=column(pa.float64(), "score on the held-out examples, per cent of full"),
     low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
     high=column(pa.float64(), "upper end"),
@@ -40,9 +38,7 @@ PRUNED = table(
     passes=optional(pa.int32(), "passes through the components"),
     candidates=optional(pa.int32(), "circuits that the walk asked for"),
     empty_train=column(pa.float64(), "score of the empty circuit on the train examples, per cent"),
-    n_new=column(
-        pa.int32(), "held-out examples of variants (first elements, for sequences) not in train"
-    ),
+    n_new=column(pa.int32(), "held-out examples of variants (first elements, for sequences) not in train"),
     score_new=optional(pa.float64(), "score on these, per cent; null for fewer than two"),
 )
 STEPS = table(
@@ -52,15 +48,12 @@ STEPS = table(
     draw=DRAW,
     step=column(pa.int32(), "number of the change, from 1"),
     in_pass=column(pa.int32(), "number of the pass, from 1; 0 for the first cut"),
-    action=column(
-        pa.string(), "remove, add (put back at the end), or cut (all at once, by attribution)"
-    ),
+    action=column(pa.string(), "remove, add (put back at the end), or cut (all at once, by attribution)"),
     component=column(pa.string(), "component that was taken out or put back"),
     size=column(pa.int32(), "components left"),
     score=column(pa.float64(), "score then, per cent of full, on the examples pruned on"),
     change=column(
-        pa.float64(),
-        "change of the score, points; positive where what was taken out worked against the task",
+        pa.float64(), "change of the score, points; positive where what was taken out worked against the task"
     ),
 )
 INCLUSION = table(
@@ -101,9 +94,7 @@ OVERLAP = table(
     expected_layers=column(pa.float64(), "the same, drawn within layers and kinds"),
     jaccard=column(pa.float64(), "shared / union"),
     p_value=column(pa.float64(), "P(as many shared or more) for any sets of these sizes"),
-    p_layers=column(
-        pa.float64(), "the same for sets with as many heads and MLPs in each layer as these"
-    ),
+    p_layers=column(pa.float64(), "the same for sets with as many heads and MLPs in each layer as these"),
     common=column(NAMES, "the components of both"),
 )
 CUT = table(
@@ -124,9 +115,7 @@ PATHS = table(
     reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits: what receives"),
     effect=column(pa.float64(), "mean change of the score when the edge is replaced, points"),
     standard_error=column(pa.float64(), "of the mean over train examples"),
-    attribution=optional(
-        pa.float64(), "score of the edge by edge attribution in the full model, units of the metric"
-    ),
+    attribution=optional(pa.float64(), "score of the edge by edge attribution in the full model, units of the metric"),
     kept=column(pa.bool_(), "whether the edge is in the edge circuit"),
 )
 OV = table(
@@ -177,8 +166,7 @@ LENS = table(
 DIRECT = table(
     component=column(pa.string(), "input, head, MLP, or rest (positions, biases)"),
     attribution=column(
-        pa.float64(),
-        "mean direct contribution to the logit difference, logits, scale of the final norm held",
+        pa.float64(), "mean direct contribution to the logit difference, logits, scale of the final norm held"
     ),
     standard_error=column(pa.float64(), "of the mean over held-out examples"),
 )
@@ -186,9 +174,7 @@ NEURONS = table(
     component=NAME,
     neuron=column(pa.int32(), "neuron of the MLP"),
     rank=column(pa.int32(), "rank by |attribution| within the MLP, from 1"),
-    attribution=column(
-        pa.float64(), "mean first-order change of the metric when the neuron is corrupted"
-    ),
+    attribution=column(pa.float64(), "mean first-order change of the metric when the neuron is corrupted"),
     standard_error=column(pa.float64(), "of the mean over held-out examples"),
     tokens=column(NAMES, "tokens that its output vector raises most"),
 )

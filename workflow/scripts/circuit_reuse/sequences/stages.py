@@ -18,7 +18,7 @@ def share_interval(values, full, resamples, stream):
     seed = int(circuits.generator(*stream).integers(2**31))
     return statistics.bootstrap(
         (values, full), lambda a, b, axis: 100 * a.mean(axis=axis) / b.mean(axis=axis), resamples, seed
-    )  # fmt: skip
+    )
 
 
 def check_task(full, task, model):

@@ -78,21 +78,28 @@ def save(model, curve, family, size, tokenizer, folder, count=100):
     with (folder / "training.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, curve[0])
         writer.writeheader()
-        writer.writerows({k: f"{v:.4g}" if k != "step" else v for k, v in row.items()} for row in curve)  # fmt: skip
+        writer.writerows({k: f"{v:.4g}" if k != "step" else v for k, v in row.items()} for row in curve)
     draw(curve, f"tiny-{family}-{size}", folder / "training.svg")
     shape = SIZES[size]
     total = sum(parameter.numel() for parameter in model.parameters())
-    embeddings = {id(m.weight): m.weight.numel() for m in model.modules() if type(m).__name__ == "Embedding"}  # fmt: skip
+    embeddings = {id(m.weight): m.weight.numel() for m in model.modules() if type(m).__name__ == "Embedding"}
     rows = "\n".join(f"| {TASKS[task].title} | {curve[-1][task]:.2f} |" for task in LEARNED)
     (folder / "README.md").write_text(
         ABOUT.format(
-            name=f"tiny-{family}-{size}", family_title=TITLES[family], rows=rows,
-            parameters=total, inner=total - sum(embeddings.values()), count=count,
-            vocabulary=model.config.vocab_size, layers=shape["layers"], heads=shape["heads"],
-            width=shape["width"], steps=shape["steps"],
+            name=f"tiny-{family}-{size}",
+            family_title=TITLES[family],
+            rows=rows,
+            parameters=total,
+            inner=total - sum(embeddings.values()),
+            count=count,
+            vocabulary=model.config.vocab_size,
+            layers=shape["layers"],
+            heads=shape["heads"],
+            width=shape["width"],
+            steps=shape["steps"],
         )
         + (sparsity(model, family, shape["density"]) if sparse else "")
-    )  # fmt: skip
+    )
 
 
 def sparsity(model, family, share):
@@ -101,9 +108,11 @@ def sparsity(model, family, share):
 
     weights = list(sparse_weights(model))
     return SPARSE.format(
-        share=share, nonzero=sum(int((w != 0).sum()) for w in weights),
-        inner=sum(w.numel() for w in weights), family=family,
-    )  # fmt: skip
+        share=share,
+        nonzero=sum(int((w != 0).sum()) for w in weights),
+        inner=sum(w.numel() for w in weights),
+        family=family,
+    )
 
 
 def load_as_float32(path):
@@ -124,9 +133,12 @@ def draw(curve, title, path):
     styles = ["-", "--"]
     for number, task in enumerate(LEARNED):
         axes.plot(
-            [row["step"] for row in curve], [row[task] for row in curve],
-            label=TASKS[task].title, linestyle=styles[number // 7], color=f"C{number % 7}",
-        )  # fmt: skip
+            [row["step"] for row in curve],
+            [row[task] for row in curve],
+            label=TASKS[task].title,
+            linestyle=styles[number // 7],
+            color=f"C{number % 7}",
+        )
     axes.set(xlabel="step", ylabel="held-out accuracy", title=title, ylim=(0, 1.03))
     axes.legend(fontsize=7, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     matplotlib.rcParams["svg.hashsalt"] = "circuit-reuse"

@@ -14,9 +14,23 @@ from circuit_reuse.prompts.generate import family
 from circuit_reuse.prompts.registry import TASKS
 
 # Share of each kind of text: most for what is hardest to learn.
-WEIGHTS = {"ioi": 9, "anti_repeat": 8, "greater_than": 1.5, "digits": 1.5, "digits_down": 1.5,
-           "digits_by_two": 1.5, "number_words": 1.2, "months": 1.2, "days": 1.2, "letters": 1.2,
-           "addition": 4, "boolean": 3, "pronouns": 2, "sarcasm": 3, "story": 11}  # fmt: skip
+WEIGHTS = {
+    "ioi": 9,
+    "anti_repeat": 8,
+    "greater_than": 1.5,
+    "digits": 1.5,
+    "digits_down": 1.5,
+    "digits_by_two": 1.5,
+    "number_words": 1.2,
+    "months": 1.2,
+    "days": 1.2,
+    "letters": 1.2,
+    "addition": 4,
+    "boolean": 3,
+    "pronouns": 2,
+    "sarcasm": 3,
+    "story": 11,
+}
 # The tasks that are learned, in the order of the registry; later ones test what that gives.
 LEARNED = {name: task for name, task in TASKS.items() if name in WEIGHTS}
 # What is learned is the token after the century.
@@ -43,9 +57,16 @@ def story(rng):
     n, m = rng.sample(words.name_pool("held_out") if held_out else words.NAMES, 2)
     w, x = rng.sample(words.pool(words.FILLERS, "held_out") if held_out else words.FILLERS, 2)
     place, place2 = rng.sample(words.PLACES, 2)
-    slots = {"n": n, "m": m, "w": w, "x": x, "place": place, "place2": place2,
-             "he": "he" if n in words.MALE_NAMES else "she",
-             "object": rng.choice(words.OBJECTS)}  # fmt: skip
+    slots = {
+        "n": n,
+        "m": m,
+        "w": w,
+        "x": x,
+        "place": place,
+        "place2": place2,
+        "he": "he" if n in words.MALE_NAMES else "she",
+        "object": rng.choice(words.OBJECTS),
+    }
     text, answer = rng.choice(STORIES)
     return text.format(**slots), f" {answer}".format(**slots) if answer else ""
 
@@ -92,10 +113,24 @@ def vocabulary():
                 prompt = make(rng, split, **task.options)
                 found.update(pieces(prompt.clean + prompt.answer))
                 found.update(pieces(prompt.corrupt + prompt.distractor))
-    listed = [words.NAMES, words.PLACES, words.OBJECTS, words.FILLERS, words.EVENTS,
-              words.DIGITS, words.NUMBER_WORDS, words.MONTHS, words.DAYS, words.LETTERS,
-              words.PRAISE, words.COMPLAINTS, words.FAILURES, words.SUCCESSES, words.THINGS,
-              *words.CATEGORIES.values()]  # fmt: skip
+    listed = [
+        words.NAMES,
+        words.PLACES,
+        words.OBJECTS,
+        words.FILLERS,
+        words.EVENTS,
+        words.DIGITS,
+        words.NUMBER_WORDS,
+        words.MONTHS,
+        words.DAYS,
+        words.LETTERS,
+        words.PRAISE,
+        words.COMPLAINTS,
+        words.FAILURES,
+        words.SUCCESSES,
+        words.THINGS,
+        *words.CATEGORIES.values(),
+    ]
     found.update(f" {word}" for words_ in listed for word in words_)
     years = {word for word in found if word.strip().isdigit() and len(word.strip()) == 4}
     years |= {word for word in found if word.isdigit()}

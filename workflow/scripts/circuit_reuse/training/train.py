@@ -33,19 +33,35 @@ def build(family, size, vocabulary, end):
     """An untrained model of a family (gpt2 or neox) and size, embeddings tied."""
     shape = SIZES[size]
     if family == "gpt2":
-        return GPT2LMHeadModel(GPT2Config(
-            vocab_size=vocabulary, n_positions=CONTEXT, n_embd=shape["width"],
-            n_layer=shape["layers"], n_head=shape["heads"], bos_token_id=end, eos_token_id=end,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        ))  # fmt: skip
-    return GPTNeoXForCausalLM(GPTNeoXConfig(
-        vocab_size=vocabulary, max_position_embeddings=CONTEXT, hidden_size=shape["width"],
-        num_hidden_layers=shape["layers"], num_attention_heads=shape["heads"],
-        intermediate_size=4 * shape["width"], bos_token_id=end, eos_token_id=end,
-        rotary_pct=0.5, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
-                         "partial_rotary_factor": 0.5},
-    ))  # fmt: skip
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=vocabulary,
+                n_positions=CONTEXT,
+                n_embd=shape["width"],
+                n_layer=shape["layers"],
+                n_head=shape["heads"],
+                bos_token_id=end,
+                eos_token_id=end,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+            )
+        )
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=vocabulary,
+            max_position_embeddings=CONTEXT,
+            hidden_size=shape["width"],
+            num_hidden_layers=shape["layers"],
+            num_attention_heads=shape["heads"],
+            intermediate_size=4 * shape["width"],
+            bos_token_id=end,
+            eos_token_id=end,
+            rotary_pct=0.5,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+        )
+    )
 
 
 def batches(tokenizer, lines, end, rng):
@@ -78,9 +94,7 @@ def held_out(tokenizer, end, count=100):
     tests = []
     for task in LEARNED:
         prompts = [
-            p
-            for _, split, p in generate(task, 2 * count, 1, options=LEARNED[task].options)
-            if split == "held_out"
+            p for _, split, p in generate(task, 2 * count, 1, options=LEARNED[task].options) if split == "held_out"
         ]
         rows = [[end, *tokenizer.encode(prompt.clean).ids] for prompt in prompts]
         tokens = torch.full((len(rows), max(map(len, rows))), end)

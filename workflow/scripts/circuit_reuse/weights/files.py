@@ -25,7 +25,7 @@ def chosen(path, fingerprint, names):
     kept = [name for name, on in zip(names, active, strict=True) if on]
     found, told = pools.mask_hash(fingerprint, kept), frame["mask"].iloc[0]
     if found != told:
-        raise MaskFileError(f"{path}: its nodes have the hash {found}, but it says {told}: it was changed")  # fmt: skip
+        raise MaskFileError(f"{path}: its nodes have the hash {found}, but it says {told}: it was changed")
     return active, told
 
 
@@ -39,7 +39,7 @@ def read_table(path, fingerprint):
     try:
         frame = tables.read(path, schemas.MASKS)
     except (ValueError, OSError) as problem:
-        raise MaskFileError(f"{path} is no masks table (masks.parquet of an earlier run): {problem}") from None  # fmt: skip
+        raise MaskFileError(f"{path} is no masks table (masks.parquet of an earlier run): {problem}") from None
     made_for = tables.provenance(path).get("model")
     if made_for != fingerprint:
         raise MaskFileError(
@@ -63,9 +63,7 @@ def results(sweep, circuit, matched):
     sweep: rows of the sweep table;  circuit: row of the circuits table
     matched: the control that stands as random_size_matched: quantile or window
     """
-    by_trial = sweep.groupby(["condition", "share", "count", "trial"], as_index=False)[
-        "loss"
-    ].mean()
+    by_trial = sweep.groupby(["condition", "share", "count", "trial"], as_index=False)["loss"].mean()
 
     def curve(condition):
         rows = by_trial[by_trial["condition"] == condition]

@@ -84,7 +84,9 @@ def setting(found, cfg):
     given = found["circuits"]["coefficient"].isna()
     origin = "learned on the train split"
     if given.any():
-        origin = "taken from a file (what it was learned on is not known here)" + ("" if given.all() else f" or {origin}")  # fmt: skip
+        origin = "taken from a file (what it was learned on is not known here)" + (
+            "" if given.all() else f" or {origin}"
+        )
     n, trials = points["n"].min(), points[points["condition"] == "circuit"]["trials"].max()
     return (
         "# Findings of the weight study\n\n"
@@ -93,7 +95,7 @@ def setting(found, cfg):
         "A weight belongs to the circuit if it is not zero and joins two nodes that the mask keeps. Weights were then removed "
         f"from the unpruned model: {trials} random orders each, loss ({row['loss_kind'].replace('_', ' ')}, nats) on {n} held-out "
         "examples. The area of a curve is the mean loss over all shares removed."
-    )  # fmt: skip
+    )
 
 
 def readings(found, cfg):
@@ -110,13 +112,7 @@ def readings(found, cfg):
             f"matrices costs {interval(row, 'size_')} more than any size there (p = {p_text(row['size_p_trials'])}, over draws)."
         )
         if np.isfinite(row["active_difference"]):
-            told = (
-                "more"
-                if row["active_low"] > 0
-                else "less"
-                if row["active_high"] < 0
-                else "not shown to be more"
-            )
+            told = "more" if row["active_low"] > 0 else "less" if row["active_high"] < 0 else "not shown to be more"
             line += (
                 f" Beside the weights of as many of the most active nodes, each against its own equal ones, the circuit costs "
                 f"{interval(row, 'active_')} nats: {told}."
@@ -139,14 +135,28 @@ def circuits(found, cfg):
     rows = []
     for model, task in pairs(found, cfg):
         row = of(found["circuits"], model, task).query("chosen").iloc[0]
-        rows.append([
-            model, cfg["titles"][task], f"{row['nodes']:,} of {row['nodes_total']:,}",
-            f"{row['weights']:,} of {row['weights_total']:,} ({row['weights'] / row['weights_total']:.1%})",
-            number(row["loss"]), number(row["loss_held_out"]), number(row["loss_full_held_out"], 3),
-            number(row["accuracy_held_out"]),
-        ])  # fmt: skip
-    header = ["model", "task", "nodes", "weights that are not zero", "loss chosen on", "loss held out",
-              "full model", "accuracy held out"]  # fmt: skip
+        rows.append(
+            [
+                model,
+                cfg["titles"][task],
+                f"{row['nodes']:,} of {row['nodes_total']:,}",
+                f"{row['weights']:,} of {row['weights_total']:,} ({row['weights'] / row['weights_total']:.1%})",
+                number(row["loss"]),
+                number(row["loss_held_out"]),
+                number(row["loss_full_held_out"], 3),
+                number(row["accuracy_held_out"]),
+            ]
+        )
+    header = [
+        "model",
+        "task",
+        "nodes",
+        "weights that are not zero",
+        "loss chosen on",
+        "loss held out",
+        "full model",
+        "accuracy held out",
+    ]
     text = table(header, rows)
     for _, row in found["circuits"].query("chosen").iterrows():
         name = f"{row['model']}, {cfg['titles'][row['task']]}"
@@ -160,7 +170,9 @@ def circuits(found, cfg):
                 "follows is about a circuit of those prompts."
             )
         elif row["loss_held_out"] > row["target"]:
-            text += f"\n\n{name}: on held-out prompts the mask misses its target of {number(row['target'])} by a little."
+            text += (
+                f"\n\n{name}: on held-out prompts the mask misses its target of {number(row['target'])} by a little."
+            )
     return text
 
 
@@ -168,14 +180,34 @@ def sweep(found, cfg):
     """Losses at the ends of the curves, the tests, and what speaks against the circuit."""
     rows = []
     for _, row in found["tests"].iterrows():
-        rows.append([
-            row["model"], cfg["titles"][row["task"]], NAMES[row["control"]], number(row["loss_circuit"]),
-            number(row["loss_control"]), interval(row), number(row["ranked"]),
-            number(row["random_difference"]), p_text(row["p_trials"]), p_text(row["p_circuit"]),
-            p_text(row["q_circuit"]),
-        ])  # fmt: skip
-    header = ["model", "task", "control", "loss, circuit gone", "loss, control gone", "difference of areas",
-              "difference that is ranked", "the same, random masks", "p_trials", "p_circuit", "q"]  # fmt: skip
+        rows.append(
+            [
+                row["model"],
+                cfg["titles"][row["task"]],
+                NAMES[row["control"]],
+                number(row["loss_circuit"]),
+                number(row["loss_control"]),
+                interval(row),
+                number(row["ranked"]),
+                number(row["random_difference"]),
+                p_text(row["p_trials"]),
+                p_text(row["p_circuit"]),
+                p_text(row["q_circuit"]),
+            ]
+        )
+    header = [
+        "model",
+        "task",
+        "control",
+        "loss, circuit gone",
+        "loss, control gone",
+        "difference of areas",
+        "difference that is ranked",
+        "the same, random masks",
+        "p_trials",
+        "p_circuit",
+        "q",
+    ]
     text = table(header, rows)
     text += (
         "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks; "
@@ -203,7 +235,7 @@ def beside(found, cfg, model, task):
         f"\n\n{name}: with all weights but the circuit's removed the loss is {number(rest['loss'])} and the accuracy "
         f"{number(rest['accuracy'])} (full model {number(clean['loss'], 3)} and {number(clean['accuracy'])}; with all weights "
         f"removed {number(nothing['loss'])} and {number(nothing['accuracy'])}): {alone}."
-    )  # fmt: skip
+    )
     own, other = ends.loc["circuit_importance", "loss"], ends.loc["outside_importance", "loss"]
     first = curves[curves["share"] > 0].groupby("condition")["loss"].first()
     text += (
@@ -211,7 +243,7 @@ def beside(found, cfg, model, task):
         f"{curves[curves['share'] > 0]['share'].min():.0%} of them {number(first['outside_importance'])} "
         f"(of the circuit {number(first['circuit_importance'])}): "
         + ("important weights lie outside it, too." if other > own / 2 else "few important weights lie outside it.")
-    )  # fmt: skip
+    )
     test, circuit = (
         of(found["tests"], model, task).iloc[0],
         of(found["circuits"], model, task).query("chosen").iloc[0],
@@ -234,13 +266,16 @@ def nodes(found, cfg):
     """Necessity and sufficiency."""
     rows = [
         [
-            row["model"], cfg["titles"][row["task"]],
+            row["model"],
+            cfg["titles"][row["task"]],
             "all but the circuit replaced" if row["direction"] == "sufficiency" else "the circuit replaced",
             f"{number(row['loss_added'])} [{number(row['low'])}, {number(row['high'])}]",
-            number(row["accuracy"]), number(row["random_loss"]), p_text(row["q_rank"]),
+            number(row["accuracy"]),
+            number(row["random_loss"]),
+            p_text(row["q_rank"]),
         ]
         for _, row in found["node_tests"].iterrows()
-    ]  # fmt: skip
+    ]
     header = ["model", "task", "run", "loss added", "accuracy", "loss, random masks", "q (rank)"]
     text = table(header, rows)
     for model, task in pairs(found, cfg):
@@ -252,9 +287,7 @@ def nodes(found, cfg):
             )
         fvu = of(found["fvu"], model, task)
         fvu = fvu[fvu["location"].isna() & fvu["layer"].notna()]
-        told = ", ".join(
-            f"{number(row['fvu'])} ({number(row['fvu_last'])})" for _, row in fvu.iterrows()
-        )
+        told = ", ".join(f"{number(row['fvu'])} ({number(row['fvu_last'])})" for _, row in fvu.iterrows())
         text += (
             f"\n\n{model}, {cfg['titles'][task]}: variance of the active nodes that the pruned run does not explain, by layer, over all "
             f"positions (at the last): {told}. Above 1 the mean would be nearer."
@@ -271,13 +304,26 @@ def models(found, cfg):
             test = of(found["tests"], model, task).set_index("control").loc[cfg["matched"]]
             half = of(found["sweep"], model, task).query("condition == 'circuit'")
             half = half[half["loss"] > half["loss"].max() / 2]
-            rows.append([
-                cfg["titles"][task], model, f"{row['nodes']:,}", f"{row['weights']:,}",
-                f"{half['share'].min():.0%}" if len(half) else "-", number(test["area_circuit"]),
-                number(test["area_control"]),
-            ])  # fmt: skip
-    header = ["task", "model", "nodes", "weights", "share removed at half of the whole loss",
-              "area, circuit", "area, weights of equal size"]  # fmt: skip
+            rows.append(
+                [
+                    cfg["titles"][task],
+                    model,
+                    f"{row['nodes']:,}",
+                    f"{row['weights']:,}",
+                    f"{half['share'].min():.0%}" if len(half) else "-",
+                    number(test["area_circuit"]),
+                    number(test["area_control"]),
+                ]
+            )
+    header = [
+        "task",
+        "model",
+        "nodes",
+        "weights",
+        "share removed at half of the whole loss",
+        "area, circuit",
+        "area, weights of equal size",
+    ]
     return table(header, rows) + (
         "\n\nNo test compares models: each is one trained network, and another seed is another network."
     )

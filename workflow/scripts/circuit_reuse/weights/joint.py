@@ -115,9 +115,7 @@ def tested(sweep, random, cfg):
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
         named = {row["control"]: row | {"q": row["q_circuit"]} for row in mine.to_dict("records")}
         beside = others[model, task]
-        key = measures.reading(
-            named, beside["size"], chosen["alpha"], cfg["matched"], cfg["margin"]
-        )
+        key = measures.reading(named, beside["size"], chosen["alpha"], cfg["matched"], cfg["margin"])
         readings.append(
             {"model": model, "task": task, "reading": key, "in_words": measures.READINGS[key]}
             | {f"{what}_{name}": v for what, row in beside.items() for name, v in row.items()}
@@ -139,13 +137,21 @@ def node_tests(runs, random, cfg):
             loss = float(group["loss"].mean())
             null = others[direction].to_numpy(float)
             p = statistics.rank_p(loss, null, larger=direction == "necessity")
-            rows.append({
-                "model": model, "task": task, "direction": direction, "loss": loss,
-                "loss_added": added.mean(), "low": low, "high": high,
-                "accuracy": group["correct"].mean(),
-                "random_loss": null.mean(),
-                "n_random": len(null), "p_rank": p,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "model": model,
+                    "task": task,
+                    "direction": direction,
+                    "loss": loss,
+                    "loss_added": added.mean(),
+                    "low": low,
+                    "high": high,
+                    "accuracy": group["correct"].mean(),
+                    "random_loss": null.mean(),
+                    "n_random": len(null),
+                    "p_rank": p,
+                }
+            )
     found = pd.DataFrame(rows)
     found["q_rank"] = statistics.false_discovery(found["p_rank"].astype(float))
     return found
@@ -159,9 +165,7 @@ def composition(edges, masks):
     nodes = nodes.rename(columns={"location": "place", "sum": "active", "size": "total"})
     counted = edges.groupby(["model", "task", "layer", "matrix"], sort=False).size()
     weights = counted.rename("active").reset_index().rename(columns={"matrix": "place"})
-    return pd.concat(
-        [nodes.assign(kind="nodes"), weights.assign(kind="weights", total=None)], ignore_index=True
-    )
+    return pd.concat([nodes.assign(kind="nodes"), weights.assign(kind="weights", total=None)], ignore_index=True)
 
 
 def as_json(sweep, found, cfg):

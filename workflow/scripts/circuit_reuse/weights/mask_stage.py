@@ -25,7 +25,7 @@ def learn(input, output, params, wildcards, threads, log):
         target = job.target()
     else:
         rng = circuits.generator(cfg["seed"], wildcards.model, wildcards.task, "masks")
-        settings = masks.Settings(*(cfg[key] for key in ("coefficients", "steps", "batch", "rate", "temperature")))  # fmt: skip
+        settings = masks.Settings(*(cfg[key] for key in ("coefficients", "steps", "batch", "rate", "temperature")))
         tau, history = masks.train(model, job.fitting, job.replacement, kind, settings, rng)
         target, found, curves = job.target(), [], []
         check_empty(job, target, wildcards.task)
@@ -75,9 +75,7 @@ class Task:
 
     def __init__(self, model, input, cfg, tokens, task):
         self.model, self.cfg, self.tokens = model, cfg, tokens
-        self.asked = outcomes.Asked(
-            outcomes.loss_kind(cfg["accuracy"], cfg["loss"]), cfg["metric"], cfg["accuracy"]
-        )
+        self.asked = outcomes.Asked(outcomes.loss_kind(cfg["accuracy"], cfg["loss"]), cfg["metric"], cfg["accuracy"])
         # A node has one mean for all positions, so no example lacks one.
         train, held_out = jobs.splits(input.examples, cfg | {"replacement": "zero"}, task)
         count = min(MOST, max(1, int(CHOOSING * len(train))))
@@ -134,7 +132,7 @@ class Task:
         return [
             row | {"coefficient": price, "weights": int(self.weights_of(mask).sum()), "loss_held_out": loss}
             for row, mask, loss in zip(curve, kept, losses, strict=True)
-        ]  # fmt: skip
+        ]
 
     def circuit(self, price, tau, mask, target):
         """A row of the circuits table, but for the hash and the choice."""
@@ -162,22 +160,26 @@ class Task:
 
     def names_of(self, mask):
         """Names of the nodes of a mask."""
-        return [name for name, kept in zip(nodes.names(self.model), mask.tolist(), strict=True) if kept]  # fmt: skip
+        return [name for name, kept in zip(nodes.names(self.model), mask.tolist(), strict=True) if kept]
 
     def listed(self, price, tau, mask, row):
         """Rows of the masks table."""
-        places = [
-            (site, channel) for site in nodes.sites(self.model) for channel in range(site.width)
-        ]
+        places = [(site, channel) for site in nodes.sites(self.model) for channel in range(site.width)]
         taus = [None] * len(mask) if tau is None else tau.tolist()
         return [
             {
-                "coefficient": price, "layer": site.layer, "location": site.location,
-                "channel": channel, "node": f"{site.layer}.{site.location}.{channel}", "tau": t,
-                "active": bool(kept), "chosen": row["chosen"], "mask": row["mask"],
+                "coefficient": price,
+                "layer": site.layer,
+                "location": site.location,
+                "channel": channel,
+                "node": f"{site.layer}.{site.location}.{channel}",
+                "tau": t,
+                "active": bool(kept),
+                "chosen": row["chosen"],
+                "mask": row["mask"],
             }
             for (site, channel), t, kept in zip(places, taus, mask.tolist(), strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def read_chosen(path, input, model):

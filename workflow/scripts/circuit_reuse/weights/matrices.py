@@ -80,7 +80,7 @@ def matrices(model):
                 linear = linear_at(model.bridge.blocks[layer], path)
                 if linear is None and name == "gate":
                     continue
-                matrix = described(model, layer, name, linear, places[layer, reads], places[layer, writes], start)  # fmt: skip
+                matrix = described(model, layer, name, linear, places[layer, reads], places[layer, writes], start)
                 found.append(matrix)
                 start += matrix.size
         check_run(model, found)
@@ -113,8 +113,11 @@ def described(model, layer, name, linear, reads, writes, start):
         inputs = np.repeat(groups, columns // reads.width, axis=0).reshape(-1)
     outputs = np.arange(writes.start, writes.start + writes.width)
     if (rows, columns) != (len(outputs), len(inputs)):
-        raise unknown(model, f"has a matrix {name} of {rows} x {columns} in layer {layer} between "
-                      f"{len(outputs)} and {len(inputs)} nodes")  # fmt: skip
+        raise unknown(
+            model,
+            f"has a matrix {name} of {rows} x {columns} in layer {layer} between "
+            f"{len(outputs)} and {len(inputs)} nodes",
+        )
     return Matrix(layer, name, inputs, outputs, start, linear, transposed)
 
 
@@ -137,7 +140,7 @@ def check_run(model, found):
         again = models.logits(model, tokens)
     missing = [matrix for place, matrix in enumerate(found) if place not in used]
     if missing:
-        raise unknown(model, f"does not run the matrix {missing[0].name} of layer {missing[0].layer}")  # fmt: skip
+        raise unknown(model, f"does not run the matrix {missing[0].name} of layer {missing[0].layer}")
     if not shortcuts.same(model, again, whole):
         raise unknown(model, "gives other logits when its matrices are run one by one")
 

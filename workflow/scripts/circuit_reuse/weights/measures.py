@@ -67,9 +67,7 @@ def random_differences(random, control, shares):
     random: rows of the random circuits;  control: a condition, or None for the area alone
     """
     rows = random[random["condition"].isin(["circuit", control])]
-    table = rows.pivot_table(
-        index=["number", "trial"], columns=["condition", "share"], values="loss"
-    )
+    table = rows.pivot_table(index=["number", "trial"], columns=["condition", "share"], values="loss")
     own = area(shares, table["circuit"][shares].to_numpy(float))
     if control is not None:
         own = own - area(shares, table[control][shares].to_numpy(float))
@@ -172,9 +170,7 @@ def between(sweep, first, second, cfg, stream):
     seeds = circuits.generator(*stream, first, second).integers(2**31, size=2)
     by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
-    p = trials_p(
-        area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1])
-    )
+    p = trials_p(area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1]))
     return {"difference": by_example.mean(), "low": low, "high": high, "p_trials": p}
 
 

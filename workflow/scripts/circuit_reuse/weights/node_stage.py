@@ -30,7 +30,13 @@ def run(input, output, params, wildcards, threads, log):
     random = random_masks(job, active, cfg["random_circuits"], draws)
     jobs.write(output.random, schemas.NODE_RANDOM, random, cfg, input)
     jobs.write(output.fvu, schemas.FVU, unexplained(job, active), cfg, input)
-    jobs.write(output.importance, schemas.NODE_IMPORTANCE, importance(job, active, cfg["steps"], cfg["exact"], draws), cfg, input)  # fmt: skip
+    jobs.write(
+        output.importance,
+        schemas.NODE_IMPORTANCE,
+        importance(job, active, cfg["steps"], cfg["exact"], draws),
+        cfg,
+        input,
+    )
     log.info("%d runs of nodes, %d random masks", len(plan), len(random))
 
 
@@ -94,15 +100,7 @@ def rows_of(plan, result, mask, examples):
     """Rows of the node runs as a frame."""
     condition, layer, trial, share, counts, _ = zip(*plan, strict=True)
     layers = pd.array(layer, dtype="Int32")
-    return result.frame(
-        examples,
-        mask=mask,
-        condition=condition,
-        layer=layers,
-        trial=trial,
-        share=share,
-        count=counts,
-    )
+    return result.frame(examples, mask=mask, condition=condition, layer=layers, trial=trial, share=share, count=counts)
 
 
 def random_masks(job, active, count, draws):
@@ -176,9 +174,7 @@ def fvu_row(every, final, chosen, layer, location):
         "nodes": int(chosen.sum()),
         "fvu": float((error[varies] / variance[varies]).mean()) if known else None,
         "pooled": float(error[varies].sum() / variance[varies].sum()) if known else None,
-        "fvu_last": float((error_last[varies_last] / variance_last[varies_last]).mean())
-        if varies_last.any()
-        else None,
+        "fvu_last": float((error_last[varies_last] / variance_last[varies_last]).mean()) if varies_last.any() else None,
     }
 
 
@@ -205,10 +201,15 @@ def importance(job, active, steps, most, draws):
     rows = []
     for place in places.tolist():
         layer, location, _ = names[place].split(".")
-        rows.append({
-            "node": names[place], "layer": int(layer), "location": location,
-            "importance": alone.get(place), "attribution": float(gains[place]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "node": names[place],
+                "layer": int(layer),
+                "location": location,
+                "importance": alone.get(place),
+                "attribution": float(gains[place]),
+            }
+        )
     return rows
 
 

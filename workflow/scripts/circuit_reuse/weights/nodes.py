@@ -63,9 +63,7 @@ def sites(model):
             return tensor
 
         layers = range(model.space.layers)
-        names = [
-            (n, where, f"blocks.{n}.{LOCATIONS[where]}") for n in layers for where in LOCATIONS
-        ]
+        names = [(n, where, f"blocks.{n}.{LOCATIONS[where]}") for n in layers for where in LOCATIONS]
         known = [name for *_, name in names if models.reachable(model.bridge, name)]
         with torch.no_grad(), model.bridge.hooks(fwd_hooks=[(name, see) for name in known]):
             models.logits(model, shortcuts.sample(model))

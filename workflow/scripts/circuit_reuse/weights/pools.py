@@ -66,7 +66,7 @@ class Weights:
         """The numbers of the weights of a group, as a slice: they lie side by side."""
         if level == "model":
             return slice(0, len(self.values))
-        first, end = (group, group + 1) if level == "matrix" else np.searchsorted(self.layer, [group, group + 1])  # fmt: skip
+        first, end = (group, group + 1) if level == "matrix" else np.searchsorted(self.layer, [group, group + 1])
         return slice(int(self.starts[first]), int(self.starts[end]))
 
 
@@ -183,7 +183,7 @@ def matched(weights, order, outside, rng, quantiles, levels):
             break
         groups = weights.groups(order[waiting], step)
         for group in np.unique(groups):
-            fill(weights, order, waiting[groups == group], free, weights.span(group, step), found, quantiles, rng)  # fmt: skip
+            fill(weights, order, waiting[groups == group], free, weights.span(group, step), found, quantiles, rng)
         counts[step] = int((found[waiting] >= 0).sum())
     if len(levels) > 1:
         counts["nearest"] = nearest(weights, order, found, free)
@@ -192,9 +192,7 @@ def matched(weights, order, outside, rng, quantiles, levels):
         group = weights.groups(order[found < 0], levels[-1])[0]
         inside = int((weights.groups(order, levels[-1]) == group).sum())
         beside = int(outside[weights.span(group, levels[-1])].sum())
-        name = (
-            f"matrix {weights.names[group]}" if levels[-1] == "matrix" else f"{levels[-1]} {group}"
-        )
+        name = f"matrix {weights.names[group]}" if levels[-1] == "matrix" else f"{levels[-1]} {group}"
         advice = "fewer weights.sweep.quantiles, " if beside >= inside and quantiles > 1 else ""
         raise PoolTooSmall(
             f"{short} of {len(order)} weights of the circuit have no counterpart of their size in "

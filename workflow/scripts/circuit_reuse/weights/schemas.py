@@ -7,9 +7,7 @@ from circuit_reuse.tables import EXAMPLE, column, optional, table
 MASK = column(pa.string(), "hash of the model and of the active nodes: the circuit")
 COEFFICIENT = optional(pa.float64(), "price of an active node, nats; null for a mask from a file")
 LAYER = column(pa.int32(), "layer, from 0")
-LOCATION = column(
-    pa.string(), "attn_in, q, k, v, attn_out, mlp_in, mlp_neuron or mlp_out: where the node lies"
-)
+LOCATION = column(pa.string(), "attn_in, q, k, v, attn_out, mlp_in, mlp_neuron or mlp_out: where the node lies")
 CONDITION = column(
     pa.string(),
     "whose weights are removed: circuit; controls non_circuit, matrix, quantile, touching, window, "
@@ -89,9 +87,7 @@ SWEEP = table(
     correct=CORRECT,
 )
 RANDOM_SWEEP = table(
-    number=column(
-        pa.int32(), "number of the random mask: as many active nodes of each site and degree"
-    ),
+    number=column(pa.int32(), "number of the random mask: as many active nodes of each site and degree"),
     condition=column(pa.string(), "circuit (of the random mask), or a control of it"),
     trial=TRIAL,
     share=SHARE,
@@ -107,15 +103,10 @@ SIZES = table(
 )
 MATCHES = table(
     control=column(pa.string(), "control"),
-    distance=column(
-        pa.float64(),
-        "Kolmogorov-Smirnov distance of its sizes from the circuit's, mean over trials",
-    ),
+    distance=column(pa.float64(), "Kolmogorov-Smirnov distance of its sizes from the circuit's, mean over trials"),
     worst_distance=column(pa.float64(), "the same within the matrix where it is largest"),
     power=column(pa.float64(), "its sum of squares over the circuit's, mean over trials"),
-    from_matrix=column(
-        pa.float64(), "share of its weights from the same matrix as their counterpart"
-    ),
+    from_matrix=column(pa.float64(), "share of its weights from the same matrix as their counterpart"),
     from_layer=column(pa.float64(), "share found in the layer only"),
     from_model=column(pa.float64(), "share found in the model only"),
     from_nearest=column(pa.float64(), "share that lies in no equal bin: nearest in size"),
@@ -130,9 +121,7 @@ NODE_RUNS = table(
     ),
     layer=optional(pa.int32(), "layer that is changed; null for all"),
     trial=TRIAL,
-    share=column(
-        pa.float64(), "share of the nodes that is changed (of the circuit's number: nodes_*)"
-    ),
+    share=column(pa.float64(), "share of the nodes that is changed (of the circuit's number: nodes_*)"),
     count=COUNT,
     example=EXAMPLE,
     loss=LOSS,
@@ -164,9 +153,7 @@ NODE_IMPORTANCE = table(
         pa.float64(),
         "loss that replacing it alone adds to the pruned run, nats; null if it was not run (weights.nodes.exact)",
     ),
-    attribution=column(
-        pa.float64(), "the same by integrated gradients from replaced to kept, all nodes at once"
-    ),
+    attribution=column(pa.float64(), "the same by integrated gradients from replaced to kept, all nodes at once"),
 )
 
 SCHEMAS = {

@@ -37,12 +37,8 @@ class Sweeper:
         def run(number, batch, items):
             return matrices.run(self.model, batch.clean, items)
 
-        found = outcomes.evaluate(
-            self.batches, distinct, run, self.asked, self.tokens, self.bytes
-        )  # fmt: skip
-        return outcomes.Outcomes(
-            found.loss[place_of], found.metric[place_of], found.correct[place_of]
-        )
+        found = outcomes.evaluate(self.batches, distinct, run, self.asked, self.tokens, self.bytes)
+        return outcomes.Outcomes(found.loss[place_of], found.metric[place_of], found.correct[place_of])
 
 
 def planned(weights, controls, shares, trials, draws, quantiles, widen):
@@ -56,9 +52,7 @@ def planned(weights, controls, shares, trials, draws, quantiles, widen):
         order = pools.circuit_order(weights, draws("circuit", trial))
         drawn = {"circuit": order}
         for control in controls:
-            numbers, found = pools.control_order(
-                weights, order, control, draws(control, trial), quantiles, widen
-            )
+            numbers, found = pools.control_order(weights, order, control, draws(control, trial), quantiles, widen)
             drawn[control] = numbers
             for level, count in found.items():
                 counted = levels.setdefault(control, {})

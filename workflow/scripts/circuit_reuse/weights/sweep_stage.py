@@ -30,11 +30,16 @@ def run(input, output, params, wildcards, threads, log):
     gains *= values
     np.negative(gains, out=gains)
     plan, levels, orders = sweep.planned(
-        weights, cfg["controls"], pools.shares(cfg["points"]), cfg["trials"], draws,
-        cfg["quantiles"], cfg["pool_too_small"] == "widen",
-    )  # fmt: skip
+        weights,
+        cfg["controls"],
+        pools.shares(cfg["points"]),
+        cfg["trials"],
+        draws,
+        cfg["quantiles"],
+        cfg["pool_too_small"] == "widen",
+    )
     plan += sweep.by_importance(weights, gains, pools.shares(cfg["points"]))
-    jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)  # fmt: skip
+    jobs.write(output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask), cfg, input)
     del gains
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
     plan.append(("all_weights", 0, 1.0, values != 0))
@@ -47,14 +52,17 @@ def run(input, output, params, wildcards, threads, log):
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
     shares = pools.shares(cfg["points"])[:: cfg["every"]]
-    random = sweep.sweep_random(
-        sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"]
-    )
+    random = sweep.sweep_random(sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"])
     jobs.write(output.random, schemas.RANDOM_SWEEP, random, cfg, input)
     jobs.write(output.matches, schemas.MATCHES, matches(orders, levels, weights), cfg, input)
     jobs.write(output.sizes, schemas.SIZES, sizes(orders, weights, found), cfg, input)
-    log.info("%d weights of %d; %d sets of the sweep, %d of random circuits",
-             len(weights.inside()), int((values != 0).sum()), len(plan), len(random))  # fmt: skip
+    log.info(
+        "%d weights of %d; %d sets of the sweep, %d of random circuits",
+        len(weights.inside()),
+        int((values != 0).sum()),
+        len(plan),
+        len(random),
+    )
 
 
 def of_busiest(weights, cfg, draws):
@@ -62,9 +70,14 @@ def of_busiest(weights, cfg, draws):
     if not len(weights.inside()):
         return []
     rows, _, _ = sweep.planned(
-        weights, [cfg["matched"]], pools.shares(cfg["points"]), cfg["trials"],
-        lambda *names: draws("active", *names), cfg["quantiles"], True,
-    )  # fmt: skip
+        weights,
+        [cfg["matched"]],
+        pools.shares(cfg["points"]),
+        cfg["trials"],
+        lambda *names: draws("active", *names),
+        cfg["quantiles"],
+        True,
+    )
     named = {"circuit": "active", cfg["matched"]: "active_matched"}
     return [(named[condition], *more) for condition, *more in rows]
 
@@ -85,9 +98,7 @@ def rows_of(plan, result, mask, examples):
     """Rows of the sweep table as a frame."""
     condition, trial, share, numbers = zip(*plan, strict=True)
     counts = [pools.count(each) for each in numbers]
-    return result.frame(
-        examples, mask=mask, condition=condition, trial=trial, share=share, count=counts
-    )
+    return result.frame(examples, mask=mask, condition=condition, trial=trial, share=share, count=counts)
 
 
 def matches(orders, levels, weights):
@@ -100,18 +111,19 @@ def matches(orders, levels, weights):
             distances.append(stats.ks_2samp(first, second).statistic)
             powers.append(np.square(second).sum() / np.square(first).sum())
             mine, theirs = (weights.groups(numbers, "matrix") for numbers in (own, other))
-            worst.append(max((
-                stats.ks_2samp(first[mine == m], second[theirs == m]).statistic
-                for m in np.intersect1d(mine, theirs)), default=1.0))  # fmt: skip
+            worst.append(
+                max(
+                    (
+                        stats.ks_2samp(first[mine == m], second[theirs == m]).statistic
+                        for m in np.intersect1d(mine, theirs)
+                    ),
+                    default=1.0,
+                )
+            )
         total = sum(levels[control].values())
-        shares = {
-            f"from_{step}": levels[control].get(step, 0) / total
-            for step in (*pools.WIDEN, "nearest")
-        }
+        shares = {f"from_{step}": levels[control].get(step, 0) / total for step in (*pools.WIDEN, "nearest")}
         means = {"distance": distances, "worst_distance": worst, "power": powers}
-        rows.append(
-            {"control": control, **{k: float(np.mean(v)) for k, v in means.items()}, **shares}
-        )
+        rows.append({"control": control, **{k: float(np.mean(v)) for k, v in means.items()}, **shares})
     return rows
 
 
@@ -132,11 +144,15 @@ def sizes(orders, weights, found):
             mine = np.abs(values[numbers[groups == place]])
             for bin_, count in enumerate(np.histogram(mine, edges)[0]):
                 if count:
-                    rows.append({
-                        "condition": condition, "matrix": f"{each.layer}.{each.name}",
-                        "low": float(edges[bin_]), "high": float(edges[bin_ + 1]),
-                        "count": int(count),
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "condition": condition,
+                            "matrix": f"{each.layer}.{each.name}",
+                            "low": float(edges[bin_]),
+                            "high": float(edges[bin_ + 1]),
+                            "count": int(count),
+                        }
+                    )
     return rows
 
 
@@ -154,12 +170,16 @@ def edges(weights, found, gains, names, mask):
     kinds = [each.name for each in found]
     known = list(dict.fromkeys(kinds))
     nodes_of = pd.CategoricalDtype(names)
-    return pd.DataFrame({
-        "mask": pd.Categorical.from_codes(np.zeros(len(numbers), dtype=np.int8), [mask]),
-        "layer": np.array([each.layer for each in found])[place],
-        "matrix": pd.Categorical.from_codes(np.array([known.index(name) for name in kinds])[place], known),
-        "row": rows, "column": at,
-        "source": pd.Categorical.from_codes(source, dtype=nodes_of),
-        "target": pd.Categorical.from_codes(target, dtype=nodes_of),
-        "weight": weights.values[numbers], "importance": gains[numbers].astype(np.float32),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "mask": pd.Categorical.from_codes(np.zeros(len(numbers), dtype=np.int8), [mask]),
+            "layer": np.array([each.layer for each in found])[place],
+            "matrix": pd.Categorical.from_codes(np.array([known.index(name) for name in kinds])[place], known),
+            "row": rows,
+            "column": at,
+            "source": pd.Categorical.from_codes(source, dtype=nodes_of),
+            "target": pd.Categorical.from_codes(target, dtype=nodes_of),
+            "weight": weights.values[numbers],
+            "importance": gains[numbers].astype(np.float32),
+        }
+    )
