@@ -18,26 +18,28 @@ warn_of_missing_records()
 
 wildcard_constraints:
     model=one_of(config["model_sources"]),
-    task=one_of([*registry.TASKS, *config["custom_tasks"]]),
+    task=one_of([*tasks.TASKS, *config["custom_tasks"]]),
     method=one_of(METHODS),
-    shard=r"(scan|sequences|weights|contrast)?\d{4}",
+    shard=rf"({one_of(study.shards for study in STUDIES.values())})\d{{4}}",
 
 
+include: "rules/base.smk"
 include: "rules/models.smk"
 include: "rules/examples.smk"
-include: "rules/attribution.smk"
-include: "rules/circuits.smk"
-include: "rules/ablation.smk"
-include: "rules/report.smk"
-include: "rules/scaling.smk"
-include: "rules/sequences.smk"
-include: "rules/weights.smk"
-include: "rules/contrast.smk"
+
+
+for study in STUDIES:
+
+    include: f"rules/{study}.smk"
+
+
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 include: "rules/overview.smk"
 
 
+# Rules that run no model stay where Snakemake runs; `use rule` does not take over a localrule of the rule it builds on.
+workflow.localrules(*(each.name for each in workflow.rules if "gpu" not in each.resources))
 remember()
 if any(word.startswith("--report") for word in sys.argv):
     config["start_page"] = start_page.content(config, Path.cwd())
@@ -50,7 +52,7 @@ onstart:
     one_run_at_a_time()
     mend_times()
     warm.launch()
-    if not WITH_DOT and SEQUENCES["diagrams"]["draw"] == "auto":
+    if not WITH_DOT and config["sequences"]["diagrams"]["draw"] == "auto":
         logger.info(
             "Graphviz's program dot is not installed: circuits are drawn in the interactive page only "
             "(apt install graphviz, brew install graphviz or conda install graphviz)"
@@ -59,7 +61,7 @@ onstart:
 
 onsuccess:
     print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
-    asked = {job.rule.name.removeprefix("tell_") for job in workflow.dag.jobs}
+    asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "tell_findings"}
     if problem := start_page.nothing_left(Path.cwd(), asked):
         raise WorkflowError(problem)
 
@@ -67,12 +69,9 @@ onsuccess:
 rule all:
     default_target: True
     input:
-        rules.reuse.input,
-        rules.scaling.input,
-        rules.sequences.input,
-        rules.weights.input,
-        rules.contrast.input,
+        [getattr(rules, study).input for study in STUDIES],
         rules.list_skipped.output,
+        rules.describe_tables.output,
 
 
 # The same on public models: with --configfile config/paper.yaml.

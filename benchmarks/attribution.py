@@ -10,7 +10,8 @@ from shapes import EMBEDDED, PROJECT, bare_model, random_batch, random_model
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 sys.path.insert(0, str(PROJECT / "tests"))
 
-from circuit_reuse import attribution, batching, interventions, models
+from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.studies.common import scoring
 
 METRIC, EXAMPLES, POSITIONS, STEPS = "logit_difference", 16, 17, 5
 
@@ -43,7 +44,7 @@ def limit(bare, batch, steps=0):
 
 def score(model, batch, method):
     """One batch scored."""
-    return attribution.score(model, batch, method, METRIC, STEPS, tokens=10**6)
+    return scoring.score(model, batch, method, METRIC, STEPS, tokens=10**6)
 
 
 def attribution_speed():

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 sys.path.insert(0, str(PROJECT / "tests"))
 
-from circuit_reuse import interventions, models
-from circuit_reuse.contrast import measure, texts
+from circuit_reuse.engine import interventions, models
+from circuit_reuse.studies.contrast import differences, texts
 from support import examples_for
 
 MODEL, TASK = "tiny-gpt2-medium", "sarcasm"
@@ -62,7 +62,7 @@ def contrast_speed():
     some, found = pairs(200), {}
 
     def ours(flips=FLIPS, draws=DRAWS):
-        return measure.measure(model, some, POOLS, flips, draws, ("bench",), 2048)
+        return differences.measure(model, some, POOLS, flips, draws, ("bench",), 2048)
 
     found["contrast_speedup_over_published_loop"] = (paired(lambda: published_loop(model, some), ours, 5), "ratio")
     found["contrast_slowdown_of_bare_model"] = (paired(ours, lambda: bare(plain, some), 5), "ratio")
@@ -88,7 +88,7 @@ def alone(count):
     model = models.load(FOLDER, "cpu", threads=os.cpu_count())
     some, process = pairs(count), psutil.Process()
     # What a first run of the model takes is not the study's.
-    measure.measure(model, some[:2], POOLS, 1, 1, ("bench",), 2048)
+    differences.measure(model, some[:2], POOLS, 1, 1, ("bench",), 2048)
     before, most, done = process.memory_info().rss, [0], threading.Event()
 
     def watch():
@@ -97,7 +97,7 @@ def alone(count):
 
     thread = threading.Thread(target=watch)
     thread.start()
-    measure.measure(model, some, POOLS, FLIPS, DRAWS, ("bench",), 2048)
+    differences.measure(model, some, POOLS, FLIPS, DRAWS, ("bench",), 2048)
     done.set()
     thread.join()
     print((most[0] - before) / 2**20)

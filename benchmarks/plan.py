@@ -91,7 +91,7 @@ def scaling(cfg, shape):
 def sequences(cfg, shape):
     """Forward passes of the sequence study on all its tasks."""
     block = cfg["sequences"]
-    tasks, more = len(block["tasks"]), len(block["variants"]) + len(block["foreign"])
+    tasks, more = len(block["tasks"]), len(block["variants"]) + len(block["control_tasks"])
     walks = 2 + block["pruning"]["random_orders"] + block["pruning"]["draws"]
     train = block["examples"] / 2
     every = tasks + more + len(block["probes"])

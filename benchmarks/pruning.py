@@ -18,10 +18,11 @@ from workflow import PARTS, timed
 
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
-from circuit_reuse import batching, examples, interventions, models
-from circuit_reuse.prompts import sources
-from circuit_reuse.prompts.registry import TASKS
-from circuit_reuse.sequences import keeping, pruning
+from circuit_reuse.data import examples
+from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.prompts.tasks import TASKS
+from circuit_reuse.studies.sequences import evaluator, pruning
 
 MODEL, METRIC, COUNT = "tiny-gpt2-large", "logit_difference", 64
 CFG = {
@@ -45,21 +46,21 @@ def train_examples(task):
 
 
 def side_by_side(model, table, cfg):
-    """All walks of a config, as the study makes them; returns candidates and walks."""
-    keeper = keeping.Keeper(model, table, table, "mean", METRIC, 2048)
+    """All pruning runs of a config, as the study makes them; returns candidates and pruning runs."""
+    evaluate = evaluator.CircuitEvaluator(model, table, table, "mean", METRIC, 2048)
     names = model.space.of_kinds()
-    walks = pruning.planned(cfg, len(table), ("bench",))
+    pruning_runs = pruning.planned(cfg, len(table), ("bench",))
     generators = [
         pruning.steps(
-            walk,
-            pruning.passes(walk.strategy, names, {}, ("bench", walk.order)),
-            keeper.full,
+            pruning_run,
+            pruning.passes(pruning_run.strategy, names, {}, ("bench", pruning_run.order)),
+            evaluate.full,
             cfg.get("add_back", False),
         )
-        for walk in walks
+        for pruning_run in pruning_runs
     ]
-    keeping.run(walks, generators, keeper, logging.getLogger("bench"))
-    return keeper.asked, walks
+    evaluator.run(pruning_runs, generators, evaluate, logging.getLogger("bench"))
+    return evaluate.asked, pruning_runs
 
 
 @torch.no_grad()
@@ -111,12 +112,12 @@ def pruning_speed():
     model = models.load(PROJECT / "resources" / "models" / MODEL, "cpu", threads=os.cpu_count())
     table, found = train_examples("digits"), {}
     start = time.perf_counter()
-    _, (walk,) = side_by_side(model, table, CFG)
+    _, (pruning_run,) = side_by_side(model, table, CFG)
     found["pruning_one_seconds"] = (time.perf_counter() - start, "s")
     # Both end with the same circuit.
-    assert plain(model, table, False)[1] == walk.removed
-    for name, anew in (("published_loop", True), ("plain_loop", False)):
-        ratio = paired(lambda anew=anew: plain(model, table, anew), lambda: side_by_side(model, table, CFG), 3)
+    assert plain(model, table, False)[1] == pruning_run.removed
+    for name, again in (("published_loop", True), ("plain_loop", False)):
+        ratio = paired(lambda again=again: plain(model, table, again), lambda: side_by_side(model, table, CFG), 3)
         found[f"pruning_one_speedup_over_{name}"] = (ratio, "ratio")
     many = CFG | {"random_orders": 20}
     rates = {"asked": [], "loop": [], "published": []}
@@ -124,9 +125,9 @@ def pruning_speed():
         start = time.perf_counter()
         asked, _ran = side_by_side(model, table, many)
         rates["asked"].append(asked / (time.perf_counter() - start))
-        for key, anew in (("loop", False), ("published", True)):
+        for key, again in (("loop", False), ("published", True)):
             start = time.perf_counter()
-            asked, _ = plain(model, table, anew)
+            asked, _ = plain(model, table, again)
             rates[key].append(asked / (time.perf_counter() - start))
     ours = np.array(rates["asked"])
     found["pruning_candidates_per_second"] = (float(np.median(ours)), "candidates/s")

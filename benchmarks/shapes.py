@@ -29,7 +29,7 @@ def random_model(name, device="cpu", dtype="float32", **changes):
 
     changes: other values of its config
     """
-    from circuit_reuse import models
+    from circuit_reuse.engine import models
 
     torch.manual_seed(0)
     config = SHAPES[name]()
@@ -52,7 +52,7 @@ def bare_model(folder, device="cpu", dtype="float32"):
 
 def random_batch(examples, positions, vocabulary, differ_at=0, device="cpu"):
     """Random prompts that differ from `differ_at` on."""
-    from circuit_reuse import batching
+    from circuit_reuse.engine import batching
 
     generator = torch.Generator().manual_seed(1)
 

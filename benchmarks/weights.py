@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 sys.path.insert(0, str(PROJECT / "tests"))
 
-from circuit_reuse import batching, circuits, models
-from circuit_reuse.weights import masks, matrices, nodes, outcomes, pools, sweep
+from circuit_reuse.engine import batching, models
+from circuit_reuse.stats import circuits
+from circuit_reuse.studies.weights import masks, matrices, nodes, outcomes, sweep, weight_sets
 from support import examples_for
 
 MODEL, TASK = "tiny-gpt2-medium", "digits"
@@ -108,13 +109,13 @@ def weight_sweep():
     sweeper = sweep.Sweeper(model, [batch], ASKED, 2048)
     controls = ["non_circuit", "matrix", "quantile", "layer"]
     start = time.perf_counter()
-    plan, _, _ = sweep.planned(weights, controls, pools.shares(POINTS), TRIALS, draws, 10, True)
+    plan, _, _ = sweep.planned(weights, controls, weight_sets.shares(POINTS), TRIALS, draws, 10, True)
     sweeper([numbers for *_, numbers in plan])
     found["weight_sweep_seconds"] = (time.perf_counter() - start, "s")
     start = time.perf_counter()
     parts = [site.part for site in nodes.sites(model)]
     random = sweep.random_circuits(values, listed, active, parts, CFG["random"]["circuits"], draws)
-    sweep.sweep_random(sweeper, random, controls, pools.shares(POINTS)[::5], 2, draws, 10)
+    sweep.sweep_random(sweeper, random, controls, weight_sets.shares(POINTS)[::5], 2, draws, 10)
     found["random_circuits_seconds"] = (time.perf_counter() - start, "s")
 
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -129,7 +130,7 @@ def weight_sweep():
 
     def with_drawing():
         """What is compared with the published loop draws its sets too."""
-        some, _, _ = sweep.planned(weights, [], pools.shares(POINTS), 3, draws, 10, True)
+        some, _, _ = sweep.planned(weights, [], weight_sets.shares(POINTS), 3, draws, 10, True)
         return sweeper([numbers for *_, numbers in some if len(numbers)])
 
     ratio = paired(lambda: published_loop(plain, batch, stored, pool, counts, rng), with_drawing, 3)

@@ -67,9 +67,9 @@ def imports():
     found = {}
     for name, modules in {
         "torch": "torch",
-        "model_job": "circuit_reuse.scoring",
-        "table_job": "circuit_reuse.sharing, circuit_reuse.testing",
-        "figure_job": "circuit_reuse.figures.reuse_study",
+        "model_job": "circuit_reuse.studies.common.stage_scores",
+        "table_job": "circuit_reuse.stats.sharing, circuit_reuse.stats.testing",
+        "figure_job": "circuit_reuse.studies.reuse.figures",
     }.items():
         command = [sys.executable, "-c", f"{code}import {modules}"]
         times = sorted(timed(command, PROJECT) for _ in range(4))

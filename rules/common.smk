@@ -15,16 +15,16 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 import run_folder
 import start_page
 import warm
-from circuit_reuse import sources
-from circuit_reuse.checks import ConfigNote
-from circuit_reuse.circuit_files import ENDINGS
-from circuit_reuse.config import check
-from circuit_reuse.contrast import checks as contrast_checks
-from circuit_reuse.fingerprint import files as model_folder_files
-from circuit_reuse.prompts import registry, sequence
-from circuit_reuse.staleness import code_hash, remember, text_hash
-
-METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
+from circuit_reuse.config.checks import ConfigNote
+from circuit_reuse.config.staleness import code_hash, remember, text_hash
+from circuit_reuse.data.circuit_files import ENDINGS
+from circuit_reuse.data.fingerprint import files as model_folder_files
+from circuit_reuse.methods.registry import METHODS
+from circuit_reuse.origins import sources
+from circuit_reuse.prompts import sequence, tasks
+from circuit_reuse.studies.check import check
+from circuit_reuse.studies.contrast import checks as contrast_checks
+from circuit_reuse.studies.registry import STUDIES
 
 with warnings.catch_warnings(record=True) as notes:
     warnings.simplefilter("always", ConfigNote)
@@ -50,7 +50,7 @@ def settled(value):
 
 
 def one_run_at_a_time():
-    """End this run, with one line, if another one is at work in the same folder."""
+    """End this run, with one line, if another one is already using the same folder."""
     try:
         run_folder.take(Path(".snakemake"))
     except BlockingIOError as problem:
@@ -58,11 +58,11 @@ def one_run_at_a_time():
 
 
 def mend_times():
-    """Results that bear a time in the future would stop the run: give them the present one, and say so."""
+    """Results that have timestamps in the future would stop the run: give them the present one, and say so."""
     count = run_folder.mend_times(["results", "resources/hub", "resources/packages"])
     if count:
         logger.warning(
-            f"{count} files bear a time in the future, made while a clock was wrong: they now bear the present time."
+            f"{count} files have timestamps in the future, made while a clock was wrong: they now have the present time."
         )
 
 
@@ -84,6 +84,25 @@ def stage_cfg(*blocks, **values):
     return settled({block: config[block] for block in blocks} | values)
 
 
+def some(block, *keys):
+    """Some settings of a block."""
+    return {key: block[key] for key in keys}
+
+
+def runs(function, *more):
+    """The function of the library that a rule runs, and a hash of the code that it needs, as two parameters.
+
+    function: module and name, below circuit_reuse;  more: modules that it imports by a computed name
+    """
+    modules = [function.rpartition(".")[0], *more]
+    return {"run": function, "code": code_of(*modules)}
+
+
+def code_of(*modules):
+    """A hash of modules of the library and all that they import."""
+    return code_hash(*(f"circuit_reuse/{module.replace('.', '/')}.py" for module in modules))
+
+
 def compute(_, threads):
     """How to run, not what: Snakemake does not track functions of `threads`."""
     return config["compute"]
@@ -91,7 +110,7 @@ def compute(_, threads):
 
 def task_cfg(task, *keys):
     """The settings of a task, whether built in or the user's own: all, or some of them."""
-    found = registry.settings(task, config)
+    found = tasks.settings(task, config)
     return settled({key: found[key] for key in keys or found})
 
 
@@ -99,19 +118,13 @@ def task_title(task):
     """The name of a task in figures."""
     if task in config["custom_tasks"]:
         return config["custom_tasks"][task].get("title", task)
-    return registry.TASKS[task].title
+    return tasks.TASKS[task].title
 
 
-def shards(_=None):
-    """Numbers of the shards; their size is fixed, so more examples only add shards."""
-    size, count = config["examples"]["shard_size"], config["examples"]["count"]
-    return [f"{shard:04d}" for shard in range(-(-count // size))]
-
-
-def scan_shards(_=None):
-    """Numbers of the shards of the head scan, which has a count and a size of its own."""
-    size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
-    return [f"scan{shard:04d}" for shard in range(-(-count // size))]
+def shards(study="reuse"):
+    """Names of the shards of a study; their size is fixed, so more examples only add shards."""
+    count, size = STUDIES[study].slots(config)
+    return [f"{STUDIES[study].shards}{shard:04d}" for shard in range(-(-count // size))]
 
 
 def shard_slots(shard):
@@ -119,12 +132,7 @@ def shard_slots(shard):
 
     Only the last shard knows the count, so more examples leave full shards as they are.
     """
-    size, count = config["examples"]["shard_size"], config["examples"]["count"]
-    if shard.startswith("scan"):
-        size, count = config["scaling"]["shard_size"], config["scaling"]["examples"]
-    for study in ("sequences", "weights", "contrast"):
-        if shard.startswith(study):
-            size = count = config[study]["examples"]
+    count, size = next(study.slots(config) for study in STUDIES.values() if study.shards == shard[:-4])
     number = int(shard[-4:])
     return number * size, min((number + 1) * size, count), size
 
@@ -164,7 +172,7 @@ def split_count(count):
 def prompt_code(wildcards):
     """The code that makes the prompts of a task: editing one family leaves the others."""
     family = task_cfg(wildcards.task)["family"]
-    return code_hash("write_prompts.py", f"circuit_reuse/prompts/{family}.py")
+    return code_of("studies.common.stage_prompts", f"prompts.{family}")
 
 
 def model_folder(wildcards):
@@ -208,14 +216,18 @@ def model_settings(wildcards):
 
 def fetched_models():
     """Models that are fetched or converted, and that any study of the config uses."""
-    studies = ("scaling", "sequences", "weights", "contrast")
-    used = {
-        *config["models"],
-        *(m for study in studies for m in config[study]["models"]),
-    }
+    used = {name for study in STUDIES.values() for name in study.models(config)}
     return sorted(name for name in used if sources.kind(config["model_sources"][name]) != "folder")
 
 
 def prompt_file(wildcards):
     """The user's own file of a custom task; built-in tasks need none."""
     return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
+
+
+# Parts that many rules share: a model's files and description as inputs, what shapes its runs as settings.
+ABOUT = "<results>/{model}/model.json"
+MODEL = {"model": model_inputs, "about": ABOUT}
+RUN = {"metric": config["attribution"]["metric"], "dtype": config["compute"]["dtype"]}
+USED = some(config["examples"], "min_valid")
+BOOTSTRAP, ALPHA = some(config["tests"], "bootstrap"), some(config["tests"], "alpha")

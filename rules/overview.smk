@@ -1,52 +1,46 @@
-# What each study found in a few sentences, from its tables.
-OVERVIEW_TABLES = {
-    "reuse": ["summary"],
-    "scaling": ["models", "head_category_summary", "hero_vs_random", "fits"],
-    "sequences": ["circuits", "overlap", "cross_task"],
-    "weights": ["readings", "tests"],
-    "contrast": ["lengths", "tests", "replicate"],
-}
-
-for told_study, told_tables in OVERVIEW_TABLES.items():
-
-    rule:
-        name:
-            f"tell_{told_study}"
-        input:
-            all_tables=expand(
-                "<results>/tables/{study}/{table}.csv",
-                study=told_study,
-                table=told_tables,
-            ),
-            about=expand("<results>/{model}/model.json", model=studied_models(told_study)),
-            all_results=[path for path, _ in study_results(told_study)],
-        output:
-            overview=f"<results>/tables/{told_study}/overview.json",
-            skipped=f"<results>/tables/{told_study}/skipped.csv",
-        log:
-            f"<logs>/tell_findings/{told_study}.log",
-        localrule: True
-        conda:
-            "../envs/analysis.yaml"
-        params:
-            cfg=overview_cfg(told_study) | {"pairs": [pair for _, pair in study_results(told_study)]},
-            code=code_hash("tell_findings.py"),
-        script:
-            "../workflow/scripts/tell_findings.py"
+# What a study found in a few sentences, from its tables, and what was left out.
+use rule reads_tables as tell_findings with:
+    input:
+        all_tables=lambda wildcards: [
+            STUDIES[wildcards.study].file(name, config) for name in STUDIES[wildcards.study].reads
+        ],
+        about=lambda wildcards: of_study(wildcards.study, ABOUT),
+        all_results=lambda wildcards: [path for path, _ in STUDIES[wildcards.study].results(config)],
+    output:
+        overview="<results>/tables/{study}/overview.json",
+        skipped="<results>/tables/{study}/skipped.csv",
+    log:
+        "<logs>/tell_findings/{study}.log",
+    wildcard_constraints:
+        study=one_of(STUDIES),
+    params:
+        run="studies.common.stage_findings.write",
+        code=lambda wildcards: code_of("studies.common.stage_findings", f"studies.{wildcards.study}.sentences"),
+        cfg=lambda wildcards: findings_cfg(wildcards.study),
 
 
 # What was left out, and why, of all studies.
-rule list_skipped:
+use rule reads_tables as list_skipped with:
     input:
-        skipped=expand("<results>/tables/{study}/skipped.csv", study=OVERVIEW_TABLES),
+        skipped=expand("<results>/tables/{study}/skipped.csv", study=STUDIES),
     output:
         skipped="<results>/tables/skipped.csv",
     log:
         "<logs>/list_skipped.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
-        code=code_hash("list_skipped.py"),
-    script:
-        "../workflow/scripts/list_skipped.py"
+        **runs("studies.common.stage_findings.list_skipped"),
+
+
+# What the tables for people hold.
+use rule reads_tables as describe_tables with:
+    output:
+        readme="<results>/tables/README.md",
+    log:
+        "<logs>/describe_tables.log",
+    params:
+        **runs("studies.common.stage_tables.describe"),
+        cfg=stage_cfg(
+            files={
+                name: {table: study.file(table, config) for table in study.tables} for name, study in STUDIES.items()
+            }
+        ),

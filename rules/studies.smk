@@ -1,73 +1,24 @@
 # What the rules of the studies ask for: functions only, as the linter wants them apart from rules.
-REUSE_FIGURES = {
-    "multiplot_reuse_vs_threshold": "Reuse against threshold",
-    "multiplot_lift_vs_threshold": "Lift against threshold",
-    "multiplot_perm_neglog10p_vs_threshold": "Significance against threshold",
-    "effect_against_controls": "Shared circuits among their controls",
-    "accuracy_bars": "Accuracy with circuits removed",
-    "faithfulness_bars": "What circuits keep",
-    "component_map": "Components of example circuits",
-    "example_similarity": "Similarity of example circuits",
-    "cross_task": "Circuits removed on other tasks",
-    "score_histograms": "Distribution of scores",
-    "method_agreement": "Agreement with exact patching",
-}
-if not config["agreement"]["examples"]:
-    del REUSE_FIGURES["method_agreement"]
-
-
 def agreement_tables(methods):
     """Agreement with exact patching of every model, if it is measured at all."""
     if not config["agreement"]["examples"]:
         return []
-    return expand(
-        "<results>/{model}/agreement/{method}.parquet",
-        model=config["models"],
-        method=methods,
-    )
+    return expand("<results>/{model}/agreement/{method}.parquet", model=config["models"], method=methods)
 
 
-def reuse_figures(method):
-    """Figure files of a method; the first method's have the plain names."""
-    folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
-    return expand(
-        f"<results>/figures/{folder}/{{figure}}.{{kind}}",
-        figure=REUSE_FIGURES,
-        kind=config["figures"]["formats"],
-    )
-
-
-def in_report(path, method):
-    """A figure with its caption and labels for the report: one format of each is enough."""
-    name, kind = Path(path).stem, Path(path).suffix[1:]
-    if kind != ("svg" if "svg" in config["figures"]["formats"] else "png"):
-        return path
-    return report(
-        path,
-        caption=f"../workflow/report/{name}.rst",
-        category="Reuse figures",
-        labels={"figure": REUSE_FIGURES[name], "method": method},
-    )
-
-
-def reuse_table(name, title):
-    """A table with its caption for the report."""
-    return report(
-        f"<results>/tables/reuse/{name}",
-        caption=f"../workflow/report/{Path(name).stem}.rst",
-        category="Reuse tables",
-        labels={"table": title},
-    )
-
-
-def by_task(path, methods, **more):
-    """A table of every model, task and method."""
+def by_task(path, methods="", **more):
+    """A file of every model, task and method of the reuse study."""
     return expand(path, model=config["models"], task=config["tasks"], method=methods, **more)
 
 
-def titles():
-    """Names of the tasks in figures and tables."""
-    return {task: task_title(task) for task in config["tasks"]}
+def by_model(path, methods):
+    """A file of every model and method of the reuse study."""
+    return expand(path, model=config["models"], method=methods)
+
+
+def titles(tasks=None):
+    """Names of tasks in figures and tables."""
+    return {task: task_title(task) for task in (config["tasks"] if tasks is None else tasks)}
 
 
 def shown(path, caption, category, **labels):
@@ -76,38 +27,83 @@ def shown(path, caption, category, **labels):
     chosen = "svg" if "svg" in config["figures"]["formats"] else "png"
     if kind in ("svg", "png", "pdf") and kind != chosen:
         return path
-    return report(
-        path,
-        caption=f"../workflow/report/{caption}.rst",
-        category=category,
-        labels=labels,
-    )
+    return report(path, caption=f"../workflow/report/{caption}.rst", category=category, labels=labels)
 
 
-def scaling_table(file, title):
-    """A table of the scaling study, with its caption in the report if it has a title."""
-    path = f"<results>/tables/scaling/{file}"
+def shown_figures(folder, category, names, prefix="", **labels):
+    """All formats of some figures, {name: title}, in a folder of figures."""
+    return [
+        shown(f"<results>/figures/{folder}/{name}.{kind}", f"{prefix}{name}", category, shows=title, **labels)
+        for name, title in names.items()
+        for kind in config["figures"]["formats"]
+    ]
+
+
+def figures(study, names=None, folder=None, **labels):
+    """The figures of a study, or some, with their captions."""
+    about = STUDIES[study]
+    chosen = about.figures if names is None else {name: about.figures[name] for name in names}
+    return shown_figures(folder or study, about.title, chosen, f"{study}_", **labels)
+
+
+def table(study, name):
+    """A table of a study, with its caption in the report if it has a title."""
+    about, path = STUDIES[study], STUDIES[study].file(name, config)
+    title = about.tables[name][1]
     if not title:
         return path
-    return shown(path, "scaling_table", "Scaling", shows=f"{title} (table)")
+    own = f"{study}_{Path(path).stem}_table"
+    caption = own if (PROJECT / "workflow" / "report" / f"{own}.rst").is_file() else f"{study}_table"
+    return shown(path, caption, about.title, shows=f"{title} (table)")
 
 
-def sequence_models(path, **more):
-    """A file of every model of the sequence study."""
-    return expand(path, model=config["sequences"]["models"], **more)
+def study_tables(study, without=()):
+    """The tables of a study by the name of the output."""
+    return {name: table(study, name) for name in STUDIES[study].tables if name not in without}
+
+
+def reuse_figures(method):
+    """Figure files of a method; the first method's have the plain names."""
+    names = [name for name in STUDIES["reuse"].figures if name != "method_agreement" or config["agreement"]["examples"]]
+    folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
+    return figures("reuse", names, folder, method=method)
+
+
+def findings_page(study, name="findings", caption=None, title="Findings, in words"):
+    """The page of findings as text and in the report."""
+    path = f"<results>/tables/{study}/{name}"
+    caption = caption or f"{study}_{name}"
+    return {"findings": f"{path}.md", "page": shown(f"{path}.html", caption, STUDIES[study].title, shows=title)}
+
+
+def published_table(study):
+    """The comparison of a study's published numbers with those recomputed."""
+    path = f"<results>/tables/{study}/published_check.csv"
+    return shown(path, f"{study}_published", STUDIES[study].title, shows="Published numbers (table)")
+
+
+def of_study(study, path, **more):
+    """A file of every model of a study."""
+    return expand(path, model=STUDIES[study].models(config), **more)
+
+
+def findings_cfg(study):
+    """What the sentences about a study need of the config."""
+    about = STUDIES[study]
+    known = titles([*tasks.TASKS, *config["custom_tasks"]])
+    return stage_cfg(study=study, **about.settings(config, known)) | {
+        "pairs": [pair for _, pair in about.results(config)]
+    }
+
+
+def asked_steps(method):
+    """Steps of a method that integrates gradients; for the others they change nothing."""
+    return some(config["attribution"], "steps") if METHODS[method].steps else {}
 
 
 def sequence_tasks(*kinds):
-    """Tasks of the sequence study by kind (tasks, variants, foreign, probes), in order."""
+    """Tasks of the sequence study by kind (tasks, variants, control_tasks, probes), in order."""
     return [task for kind in kinds for task in config["sequences"][kind]]
-
-
-def sequence_table(file, title):
-    """A table of the sequence study, with its caption in the report if it has a title."""
-    path = f"<results>/tables/sequences/{file}"
-    if not title:
-        return path
-    return shown(path, "sequences_table", "Sequences", shows=f"{title} (table)")
 
 
 def sequence_members(tasks):
@@ -132,14 +128,14 @@ def pruning_cfg(task):
 
 def pruning_cost(model):
     """What pruning of all tasks runs in a model, in a sentence."""
-    from circuit_reuse.checks import check_model
-    from circuit_reuse.sequences import pruning
+    from circuit_reuse.config.checks import check_model
+    from circuit_reuse.studies.sequences import pruning
 
     space = check_model(model, config, (PROJECT, Path.cwd()), "sequences")
     count = None if space is None else len(space.of_kinds(["head", "mlp"]))
-    walks = sum(len(pruning.planned(pruning_cfg(task), 1, ())) for task in PRUNED_TASKS)
+    pruning_runs = sum(len(pruning.planned(pruning_cfg(task), 1, ())) for task in PRUNED_TASKS)
     block = config["sequences"]
-    return pruning.cost(model, count, walks, block["examples"], block["pruning"]["first_cut"])
+    return pruning.cost(model, count, pruning_runs, block["examples"], block["pruning"]["first_cut"])
 
 
 def circuit_files(model=None):
@@ -149,25 +145,6 @@ def circuit_files(model=None):
         for name, entry in config["sequences"]["circuits"].items()
         if model is None or not entry["models"] or model in entry["models"]
     }
-
-
-def scaling_models(path, **more):
-    """A file of every model of the scaling study."""
-    return expand(path, model=config["scaling"]["models"], **more)
-
-
-def weight_models(path, **more):
-    """A file of every model and task of the weight study."""
-    block = config["weights"]
-    return expand(path, model=block["models"], task=block["tasks"], **more)
-
-
-def weight_table(file, title):
-    """A table of the weight study, with its caption in the report if it has a title."""
-    path = f"<results>/tables/weights/{file}"
-    if not title:
-        return path
-    return shown(path, "weights_table", "Weights", shows=f"{title} (table)")
 
 
 def mask_file(wildcards):
@@ -180,14 +157,9 @@ CONTRAST_EXAMPLES = "<results>/{model}/{task}/examples/contrast0000.parquet"
 CONTRAST_SCORES = "<results>/{model}/{task}/scores/{method}/contrast0000.parquet"
 
 
-def contrast_models(path, **more):
-    """A file of every model of the contrast study."""
-    return expand(path, model=config["contrast"]["models"], **more)
-
-
 def contrast_sets(path, sets=None):
     """A file of every model and set of the contrast study, or of some sets."""
-    return contrast_models(path, set=sorted(config["contrast"]["sets"] if sets is None else sets))
+    return of_study("contrast", path, set=sorted(config["contrast"]["sets"] if sets is None else sets))
 
 
 def contrast_task(name, key):
@@ -212,7 +184,7 @@ def contrast_bos(name):
     """Whether the texts of a set begin with the BOS token."""
     each = config["contrast"]["sets"][name]
     given = task_cfg(each["task"])["bos"] if "task" in each else each["bos"]
-    return registry.BOS.get(given, given)
+    return tasks.BOS.get(given, given)
 
 
 def contrast_circuits(model):
@@ -224,80 +196,13 @@ def exported_circuits():
     """Files of the tested circuits in every format asked for."""
     block, found = config["contrast"], []
     for name, each in block["sets"].items():
-        rules = {source: recipe["rules"] for source, recipe in block["recipes"].items()}
+        rules = {source: scoring["rules"] for source, scoring in block["scorings"].items()}
         if contrast_checks.behaviour(each):
             rules[block["attribution"]] = ["ratio", "knapsack"]
         found += [f"{name}.{source}.{rule}" for source in rules for rule in rules[source]]
-    return contrast_models(
+    return of_study(
+        "contrast",
         "<results>/tables/contrast/circuits/{model}.{circuit}{ending}",
         circuit=sorted(found),
         ending=sorted(ENDINGS[form] for form in block["export"]),
-    )
-
-
-def contrast_table(file, title):
-    """A table of the contrast study, with its caption in the report if it has a title."""
-    path = f"<results>/tables/contrast/{file}"
-    if not title:
-        return path
-    return shown(path, "contrast_table", "Contrast", shows=f"{title} (table)")
-
-
-def studied_models(study):
-    """Models of a study."""
-    return config["models"] if study == "reuse" else config[study]["models"]
-
-
-def study_results(study):
-    """What each pair of a model and a task gives a study: [(path, (model, task))]."""
-    block = config[study] if study != "reuse" else config
-    method = config["methods"][0]
-    if study == "contrast":
-        tasks, path = sorted(block["sets"]), "contrast/{task}/differences.parquet"
-    else:
-        kinds = {"sequences": ("tasks", "variants", "foreign", "probes")}
-        tasks = [task for kind in kinds.get(study, ("tasks",)) for task in block[kind]]
-        path = {
-            "reuse": f"{{task}}/tests/{method}.parquet",
-            "scaling": "heads/{task}/scan/scan0000.parquet",
-            "sequences": "sequences/{task}/effects.parquet",
-            "weights": "weights/{task}/sweep.parquet",
-        }[study]
-    return [
-        (f"<results>/{model}/{path.format(task=task)}", (model, task)) for model in block["models"] for task in tasks
-    ]
-
-
-def overview_cfg(study):
-    """What the sentences about a study need of the config."""
-    alpha = config["tests"]["alpha"]
-    if study == "reuse":
-        chosen = {key: config["cross_task"][key] for key in ("top_k", "threshold")}
-        return stage_cfg(
-            study=study,
-            alpha=alpha,
-            titles=titles(),
-            method=config["methods"][0],
-            metric=config["attribution"]["metric"],
-            **chosen,
-        )
-    block = config[study]
-    if study == "contrast":
-        names = {name: each.get("title", name.replace("_", " ")) for name, each in block["sets"].items()}
-        return stage_cfg(study=study, alpha=alpha, titles=names)
-    more = {
-        "scaling": lambda: {
-            "replacement": block["replacement"],
-            "alpha": block["classes"]["alpha"],
-        },
-        "weights": lambda: {"matched": block["sweep"]["matched"]},
-        "sequences": lambda: {
-            "foreign": block["foreign"],
-            **{key: block["pruning"][key] for key in ("threshold", "strategy")},
-        },
-    }
-    return stage_cfg(
-        study=study,
-        **({"alpha": alpha, "tasks": block["tasks"]} | more[study]()),
-        titles={task: task_title(task) for task in block["tasks"]},
     )

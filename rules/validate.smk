@@ -1,44 +1,25 @@
 # Are the methods right where the truth is known, and the tests where nothing is there?
 PLANTED = expand(
     "{task}-{architecture}",
-    task=[
-        "selector",
-        "successor",
-        "reverse",
-        "induction",
-        "chain",
-        "and_gate",
-        "or_gate",
-    ],
+    task=["selector", "successor", "reverse", "induction", "chain", "and_gate", "or_gate"],
     architecture=["gpt2", "neox"],
 )
+CALIBRATED = ("false_positives", "power", "coverage")
 
-CALIBRATION = {key: config["validate"][key] for key in ("datasets", "power_datasets", "intervals")}
 
-
-rule recover_planted:
+use rule runs_model as recover_planted with:
     output:
         planted="<results>/validate/{planted}.parquet",
     log:
         "<logs>/recover_planted/{planted}.log",
     wildcard_constraints:
         planted=one_of(PLANTED),
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
-        cfg=stage_cfg(
-            steps=config["attribution"]["steps"],
-            seeds=config["validate"]["seeds"],
-            examples=config["validate"]["examples"],
-        ),
-        code=code_hash("recover_planted.py"),
-    script:
-        "../workflow/scripts/recover_planted.py"
+        **runs("validate.planted_recovery.run", *(method.module for method in METHODS.values())),
+        cfg=stage_cfg(**some(config["attribution"], "steps"), **some(config["validate"], "seeds", "examples")),
 
 
-rule summarise_planted:
+use rule reads_tables as summarise_planted with:
     input:
         planted=expand("<results>/validate/{planted}.parquet", planted=PLANTED),
     output:
@@ -49,55 +30,40 @@ rule summarise_planted:
             "Validation",
             shows="Planted circuits, table",
         ),
-        figures=[
-            shown(
-                f"<results>/figures/validate/planted.{kind}",
-                "planted",
-                "Validation",
-                shows="Planted circuits",
-            )
-            for kind in config["figures"]["formats"]
-        ],
+        figures=shown_figures("validate", "Validation", {"planted": "Planted circuits"}),
     log:
         "<logs>/summarise_planted.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
+        **runs("validate.planted_summary.run"),
         cfg=stage_cfg("figures"),
-        code=code_hash("summarise_planted.py"),
-    script:
-        "../workflow/scripts/summarise_planted.py"
 
 
-rule calibrate_tests:
+use rule reads_tables as calibrate_tests with:
     output:
-        false_positives="<results>/tables/validate/false_positives.csv",
-        power="<results>/tables/validate/power.csv",
-        coverage="<results>/tables/validate/coverage.csv",
-        figures=[
-            shown(
-                f"<results>/figures/validate/{name}.{kind}",
-                name,
-                "Validation",
-                shows=name.replace("_", " ").capitalize(),
-            )
-            for name in ("false_positives", "power", "coverage")
-            for kind in config["figures"]["formats"]
-        ],
+        **{name: f"<results>/tables/validate/{name}.csv" for name in CALIBRATED},
     log:
         "<logs>/calibrate_tests.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
-        cfg=stage_cfg("seed", "figures", **CALIBRATION),
-        code=code_hash("calibrate_tests.py"),
-    script:
-        "../workflow/scripts/calibrate_tests.py"
+        **runs("validate.stage_calibration.simulate"),
+        cfg=stage_cfg("seed", **some(config["validate"], "datasets", "power_datasets", "intervals")),
+
+
+use rule reads_tables as draw_calibration with:
+    input:
+        **{name: f"<results>/tables/validate/{name}.csv" for name in CALIBRATED},
+    output:
+        figures=shown_figures(
+            "validate", "Validation", {name: name.replace("_", " ").capitalize() for name in CALIBRATED}
+        ),
+    log:
+        "<logs>/draw_calibration.log",
+    params:
+        **runs("validate.plots_calibration.draw"),
+        cfg=stage_cfg("figures"),
 
 
 rule validate:
     input:
         rules.summarise_planted.output,
         rules.calibrate_tests.output,
+        rules.draw_calibration.output,

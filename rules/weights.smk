@@ -2,122 +2,76 @@
 WEIGHTS = config["weights"]
 WEIGHT_EXAMPLES = "<results>/{model}/{task}/examples/weights0000.parquet"
 WEIGHT_FOLDER = "<results>/{model}/weights/{task}"
-
-WEIGHT_FIGURES = {
-    "weight_ablation_sweep": "Weights removed: circuit and controls",
-    "tests": "The circuit among random circuits",
-    "sizes": "Sizes of the weights, circuit and controls",
-    "frontier": "Size of masks against loss",
-    "composition": "Where the circuit lies",
-    "interchange": "Active nodes unpruned",
-    "node_sweep": "Nodes removed, and masked nodes left on",
-    "unexplained": "Variance that the pruned run does not explain",
-    "importance": "Importance of single nodes",
-    "training": "How masks were learned",
-}
-
-WEIGHT_TABLES = {
-    "readings": ("readings.csv", "What the tests support"),
-    "tests": ("tests.csv", "Circuit against controls"),
-    "circuits": ("circuits.csv", "Masks and their circuits"),
-    "sweep": ("sweep.csv", "The sweep"),
-    "matches": ("matches.csv", "How well controls match"),
-    "node_tests": ("node_tests.csv", "Necessity and sufficiency of the nodes"),
-    "nodes": ("nodes.csv", ""),
-    "random": ("random_circuits.csv", ""),
-    "node_random": ("random_masks.csv", ""),
-    "sizes": ("sizes.csv", ""),
-    "frontier": ("frontier.csv", ""),
-    "history": ("training.csv", ""),
-    "composition": ("composition.csv", ""),
-    "edges": ("edges.csv", ""),
-    "fvu": ("unexplained.csv", ""),
-    "importance": ("importance.csv", ""),
-}
 # What the three stages that run a model ask in common.
-WEIGHT_TASK = {
-    "metric": "logit_difference",
-    "dtype": config["compute"]["dtype"],
-    "min_valid": config["examples"]["min_valid"],
-    "replacement": WEIGHTS["replacement"],
-    "loss": WEIGHTS["loss"],
-    "held_out": WEIGHTS["held_out"],
+WEIGHT_RUN = RUN | {"metric": "logit_difference"} | USED | some(WEIGHTS, "replacement", "loss", "held_out")
+WEIGHT_SHOWN = {**some(WEIGHTS, "models", "tasks"), "titles": titles(WEIGHTS["tasks"])}
+# Names of the inputs of the tables, and of the files.
+WEIGHT_FILES = {
+    "masks": "masks",
+    "circuits": "circuits",
+    "pareto_front": "pareto_front",
+    "history": "history",
+    "sweep": "sweep",
+    "random": "random",
+    "matches": "matches",
+    "sizes": "sizes",
+    "edges": "edges",
+    "runs": "node_runs",
+    "node_random": "node_random",
+    "fvu": "unexplained",
+    "importance": "node_importance",
 }
 
 
-rule learn_masks:
+use rule runs_model as learn_masks with:
     input:
-        model=model_inputs,
-        about="<results>/{model}/model.json",
+        **MODEL,
         examples=WEIGHT_EXAMPLES,
         file=mask_file,
     output:
-        masks=f"{WEIGHT_FOLDER}/masks.parquet",
-        circuits=f"{WEIGHT_FOLDER}/circuits.parquet",
-        frontier=f"{WEIGHT_FOLDER}/frontier.parquet",
-        history=f"{WEIGHT_FOLDER}/history.parquet",
+        **{name: f"{WEIGHT_FOLDER}/{name}.parquet" for name in ("masks", "circuits", "pareto_front", "history")},
     log:
         "<logs>/learn_masks/{model}/{task}.log",
     wildcard_constraints:
         task=one_of(WEIGHTS["tasks"]),
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
+        **runs("studies.weights.stage_masks.learn"),
         cfg=lambda wildcards: stage_cfg(
             "seed",
-            accuracy=task_cfg(wildcards.task)["accuracy"],
             file=mask_file(wildcards) or None,
-            **WEIGHT_TASK,
+            **WEIGHT_RUN,
+            **task_cfg(wildcards.task, "accuracy"),
             **{key: value for key, value in WEIGHTS["masks"].items() if key != "files"},
         ),
-        code=code_hash("learn_masks.py"),
-        compute=compute,
-    script:
-        "../workflow/scripts/learn_masks.py"
 
 
-rule sweep_weights:
+use rule runs_model as sweep_weights with:
     input:
-        model=model_inputs,
-        about="<results>/{model}/model.json",
+        **MODEL,
         examples=WEIGHT_EXAMPLES,
         masks=f"{WEIGHT_FOLDER}/masks.parquet",
     output:
-        sweep=f"{WEIGHT_FOLDER}/sweep.parquet",
-        random=f"{WEIGHT_FOLDER}/random.parquet",
-        matches=f"{WEIGHT_FOLDER}/matches.parquet",
-        sizes=f"{WEIGHT_FOLDER}/sizes.parquet",
-        edges=f"{WEIGHT_FOLDER}/edges.parquet",
+        **{name: f"{WEIGHT_FOLDER}/{name}.parquet" for name in ("sweep", "random", "matches", "sizes", "edges")},
     log:
         "<logs>/sweep_weights/{model}/{task}.log",
     wildcard_constraints:
         task=one_of(WEIGHTS["tasks"]),
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
+        **runs("studies.weights.stage_sweep.run"),
         cfg=lambda wildcards: stage_cfg(
             "seed",
-            accuracy=task_cfg(wildcards.task)["accuracy"],
             random_circuits=WEIGHTS["random"]["circuits"],
             random_trials=WEIGHTS["random"]["trials"],
             every=WEIGHTS["random"]["every"],
-            **WEIGHT_TASK,
+            **WEIGHT_RUN,
+            **task_cfg(wildcards.task, "accuracy"),
             **{key: value for key, value in WEIGHTS["sweep"].items() if key != "margin"},
         ),
-        code=code_hash("sweep_weights.py"),
-        compute=compute,
-    script:
-        "../workflow/scripts/sweep_weights.py"
 
 
-rule evaluate_nodes:
+use rule runs_model as evaluate_nodes with:
     input:
-        model=model_inputs,
-        about="<results>/{model}/model.json",
+        **MODEL,
         examples=WEIGHT_EXAMPLES,
         masks=f"{WEIGHT_FOLDER}/masks.parquet",
     output:
@@ -129,107 +83,47 @@ rule evaluate_nodes:
         "<logs>/evaluate_nodes/{model}/{task}.log",
     wildcard_constraints:
         task=one_of(WEIGHTS["tasks"]),
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        gpu=1,
     params:
+        **runs("studies.weights.stage_nodes.run"),
         cfg=lambda wildcards: stage_cfg(
             "seed",
-            accuracy=task_cfg(wildcards.task)["accuracy"],
-            points=WEIGHTS["sweep"]["points"],
-            trials=WEIGHTS["sweep"]["trials"],
             random_circuits=WEIGHTS["random"]["circuits"],
-            fractions=WEIGHTS["nodes"]["fractions"],
             node_trials=WEIGHTS["nodes"]["trials"],
-            exact=WEIGHTS["nodes"]["exact"],
-            steps=WEIGHTS["nodes"]["steps"],
-            **WEIGHT_TASK,
+            **WEIGHT_RUN,
+            **task_cfg(wildcards.task, "accuracy"),
+            **some(WEIGHTS["sweep"], "points", "trials"),
+            **some(WEIGHTS["nodes"], "fractions", "exact", "steps"),
         ),
-        code=code_hash("evaluate_nodes.py"),
-        compute=compute,
-    script:
-        "../workflow/scripts/evaluate_nodes.py"
 
 
-rule summarise_weights:
+use rule reads_tables as summarise_weights with:
     input:
-        masks=weight_models(f"{WEIGHT_FOLDER}/masks.parquet"),
-        circuits=weight_models(f"{WEIGHT_FOLDER}/circuits.parquet"),
-        frontier=weight_models(f"{WEIGHT_FOLDER}/frontier.parquet"),
-        history=weight_models(f"{WEIGHT_FOLDER}/history.parquet"),
-        sweep=weight_models(f"{WEIGHT_FOLDER}/sweep.parquet"),
-        random=weight_models(f"{WEIGHT_FOLDER}/random.parquet"),
-        matches=weight_models(f"{WEIGHT_FOLDER}/matches.parquet"),
-        sizes=weight_models(f"{WEIGHT_FOLDER}/sizes.parquet"),
-        edges=weight_models(f"{WEIGHT_FOLDER}/edges.parquet"),
-        runs=weight_models(f"{WEIGHT_FOLDER}/node_runs.parquet"),
-        node_random=weight_models(f"{WEIGHT_FOLDER}/node_random.parquet"),
-        fvu=weight_models(f"{WEIGHT_FOLDER}/unexplained.parquet"),
-        importance=weight_models(f"{WEIGHT_FOLDER}/node_importance.parquet"),
+        **{
+            name: of_study("weights", f"{WEIGHT_FOLDER}/{file}.parquet", task=WEIGHTS["tasks"])
+            for name, file in WEIGHT_FILES.items()
+        },
     output:
-        **{name: weight_table(*about) for name, about in WEIGHT_TABLES.items()},
+        **study_tables("weights"),
+        **findings_page("weights"),
         results="<results>/tables/weights/weight_ablation_sweep_results.json",
         edges_json="<results>/tables/weights/edges.json",
-        findings="<results>/tables/weights/findings.md",
-        page=shown(
-            "<results>/tables/weights/findings.html",
-            "weights_findings",
-            "Weights",
-            shows="Findings, in words",
-        ),
     log:
         "<logs>/summarise_weights.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
     params:
-        cfg=stage_cfg(
-            "seed",
-            "tests",
-            models=WEIGHTS["models"],
-            tasks=WEIGHTS["tasks"],
-            titles={task: task_title(task) for task in WEIGHTS["tasks"]},
-            controls=WEIGHTS["sweep"]["controls"],
-            matched=WEIGHTS["sweep"]["matched"],
-            margin=WEIGHTS["sweep"]["margin"],
-        ),
-        code=code_hash("summarise_weights.py"),
-    script:
-        "../workflow/scripts/summarise_weights.py"
+        **runs("studies.weights.summary.summarise"),
+        cfg=stage_cfg("seed", "tests", **WEIGHT_SHOWN, **some(WEIGHTS["sweep"], "controls", "matched", "margin")),
 
 
-rule draw_weights:
+use rule draws_figures as draw_weights with:
     input:
-        tables=[f"<results>/tables/weights/{file}" for file, _ in WEIGHT_TABLES.values()],
+        tables=[table("weights", name) for name in STUDIES["weights"].tables],
     output:
-        figures=[
-            shown(
-                f"<results>/figures/weights/{name}.{kind}",
-                f"weights_{name}",
-                "Weights",
-                shows=title,
-            )
-            for name, title in WEIGHT_FIGURES.items()
-            for kind in config["figures"]["formats"]
-        ],
+        figures=figures("weights"),
     log:
         "<logs>/draw_weights.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
-    threads: 2
     params:
-        cfg=stage_cfg(
-            "figures",
-            models=WEIGHTS["models"],
-            tasks=WEIGHTS["tasks"],
-            titles={task: task_title(task) for task in WEIGHTS["tasks"]},
-            matched=WEIGHTS["sweep"]["matched"],
-        ),
-        code=code_hash("draw_weights.py"),
-    script:
-        "../workflow/scripts/draw_weights.py"
+        **runs("studies.weights.figures.draw"),
+        cfg=stage_cfg("figures", **WEIGHT_SHOWN, **some(WEIGHTS["sweep"], "matched")),
 
 
 rule weights:

@@ -12,7 +12,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", params=["tiny-gpt2-medium", "tiny-neox-medium"])
 def model(request):
     """An embedded model of each family."""
-    from circuit_reuse import models
+    from circuit_reuse.engine import models
 
     return models.load(MODELS / request.param, "cpu", threads=1)
 
@@ -26,7 +26,7 @@ def pairs():
 @pytest.fixture(scope="session")
 def batch(pairs):
     """Examples of one length as a batch."""
-    from circuit_reuse import batching
+    from circuit_reuse.engine import batching
 
     length = pairs["length"].mode()[0]
     rows = [row for row, value in enumerate(pairs["length"]) if value == length]

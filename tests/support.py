@@ -13,9 +13,9 @@ SHARED = PROJECT.parent / "shared"
 
 def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", **options):
     """The examples table of a task, tokenised, without running a model."""
-    from circuit_reuse.examples import reader, tokenise
+    from circuit_reuse.data.examples import reader, tokenise
     from circuit_reuse.prompts.generate import generate
-    from circuit_reuse.prompts.sources import row
+    from circuit_reuse.prompts.rows import row
 
     if task.startswith("sarcasm"):
         options.setdefault("events", "learned")
@@ -29,7 +29,7 @@ def checked(study, check, monkeypatch, folder=PROJECT, **changes):
 
     check:  function of the config and of the folders in which files may lie, beside the project
     """
-    from circuit_reuse import checks
+    from circuit_reuse.config import checks
 
     monkeypatch.chdir(PROJECT)
     config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())

@@ -10,9 +10,9 @@ import warnings
 import pandas as pd
 import pytest
 import yaml
-from circuit_reuse import config as whole
-from circuit_reuse.checks import ConfigError, ConfigNote
-from circuit_reuse.fingerprint import ModelError
+from circuit_reuse.config.errors import ConfigError, ConfigNote
+from circuit_reuse.data.fingerprint import ModelError
+from circuit_reuse.studies import check as whole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import PROJECT

@@ -92,7 +92,7 @@ def test_a_second_run_in_the_same_folder_ends_with_one_line_and_harms_nothing(cl
     first = Job(run.folder, TARGET)
     assert first.until("localrule write_prompts:")
     second = run.snakemake(TARGET, check=False)
-    told = one_line(second, "another run is at work")
+    told = one_line(second, "another run is already using")
     assert str(first.process.pid) in told and "git worktree" in told
     assert "rule score_examples" not in second.split("another run")[1]
     assert first.wait() == 0 and same(run, clean)

@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import torch
-from circuit_reuse import batching, models
-from circuit_reuse.weights import matrices, nodes, sweep
+from circuit_reuse.engine import batching, models
+from circuit_reuse.studies.weights import matrices, nodes, sweep
 from support import MODELS
 from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -5,8 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import yaml
-from circuit_reuse import checks
-from circuit_reuse.figures import contrast, scaling, scaling_runs, sequences, style, weights
+from circuit_reuse.config import schema
+from circuit_reuse.report import style
+from circuit_reuse.studies.contrast import plots as contrast
+from circuit_reuse.studies.contrast import plots_circuits as contrast_circuits
+from circuit_reuse.studies.scaling import plots as scaling
+from circuit_reuse.studies.scaling import plots_runs
+from circuit_reuse.studies.sequences import plots as sequences
+from circuit_reuse.studies.weights import plots as weights
 from matplotlib.colors import to_rgb
 
 # Machado, Oliveira & Fernandes 2009, severity 1: linear RGB as it is seen.
@@ -24,20 +30,20 @@ SEEN = {
 }
 # CIE L*a*b* difference (CIE 1976); 2.3 can just be told apart side by side, thin lines need several times that.
 LEAST = 15
-SCHEMA = yaml.safe_load(checks.SCHEMA.read_text())["properties"]
+SCHEMA = yaml.safe_load(schema.SCHEMA.read_text())["properties"]
 DIAGRAMS = SCHEMA["sequences"]["properties"]["diagrams"]["properties"]["colours"]["default"]
 PALETTES = {
     "circuit, controls, baseline": [style.CIRCUIT, style.CONTROL, style.BASELINE, style.OTHER],
     "values of K": style.BY_K,
     "classes of heads": list(scaling.COLORS.values()),
     "families": scaling.FAMILY_COLORS,
-    "controls of heroes": [each[0] for each in scaling_runs.MATCHED.values()],
+    "controls of heroes": [each[0] for each in plots_runs.MATCHED.values()],
     "circuits of tasks": [*DIAGRAMS, *sequences.MORE],
     "models of the weight study": weights.BY_MODEL,
     "controls of weights": [colour for _, colour, _ in (weights.CONDITIONS | weights.ACTIVE).values()],
-    "readings of components": [colour for _, colour, _ in contrast.READINGS.values()],
+    "interpretations of components": [colour for _, colour, _ in contrast.INTERPRETATIONS.values()],
     "sources of circuits": contrast.SOURCES,
-    "kinds of pairs": list(contrast.PAIRS.values()),
+    "kinds of pairs": list(contrast_circuits.PAIRS.values()),
     "kinds of components": [colour for _, colour in contrast.KIND.values()],
 }
 

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from circuit_reuse import attribution, batching, edges, interventions, models
+from circuit_reuse.engine import attribution, batching, edges, interventions, models
+from circuit_reuse.studies.common import scoring
 from support import examples_for
 
 METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
@@ -10,7 +11,7 @@ close = torch.testing.assert_close
 
 
 def score(model, batch, method, metric="logit_difference", **options):
-    return attribution.score(model, batch, method, metric, **options)
+    return scoring.score(model, batch, method, metric, **options)
 
 
 @pytest.mark.parametrize("metric", ["logit_difference", "log_probability"])

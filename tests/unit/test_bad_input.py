@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, batching, fingerprint, measure, models, scoring
+from circuit_reuse.data import fingerprint
+from circuit_reuse.engine import batching, models
+from circuit_reuse.studies.common import scoring, stage_examples, stage_scores
 from support import MODELS, examples_for
 from transformers import MambaConfig, MambaForCausalLM
 
@@ -48,7 +50,7 @@ def test_a_model_in_training_mode_is_refused(model, batch):
     model.bridge.original_model.train()
     try:
         with pytest.raises(fingerprint.ModelError, match="training mode"):
-            attribution.score(model, batch, "atp", "logit_difference")
+            scoring.score(model, batch, "atp", "logit_difference")
     finally:
         model.bridge.original_model.eval()
 
@@ -63,7 +65,7 @@ def test_pairs_that_the_metric_does_not_separate_are_kept_out_with_the_reason():
             "corrupt_metric": [-1.0, 1.5, 0.0, None],
         }
     )
-    measure.leave_out(frame, frame.index, LOG)
+    stage_examples.leave_out(frame, frame.index, LOG)
     assert frame["valid"].tolist() == [True, False, False, False]
     assert "same metric" in frame["reason"][1] and "not a number" in frame["reason"][2]
     assert frame["reason"][3] == "two tokens"
@@ -77,9 +79,9 @@ def test_a_score_that_is_not_a_number_names_its_example(model, monkeypatch):
         found[batch.rows.index(3) if 3 in batch.rows else 0, 2] = float("inf")
         return found
 
-    monkeypatch.setattr(attribution, "score", broken)
+    monkeypatch.setattr(scoring, "score", broken)
     with pytest.raises(ValueError, match=r"a0\.h1 on example '.*' is not a number"):
-        scoring.scores(model, examples, "atp", CFG, 10**6, LOG)
+        stage_scores.scores(model, examples, "atp", CFG, 10**6, LOG)
 
 
 def test_batches_are_halved_until_they_fit_and_nothing_is_lost():

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import statistics
-from circuit_reuse.calibration import coverage as intervals
-from circuit_reuse.calibration import nulls as null
-from circuit_reuse.calibration import power as powers
-from circuit_reuse.figures import calibration as figures
+from circuit_reuse.stats import statistics
+from circuit_reuse.validate import coverage as intervals
+from circuit_reuse.validate import nulls as null
+from circuit_reuse.validate import plots_calibration as figures
+from circuit_reuse.validate import power as powers
 from matplotlib import pyplot
 from scipy import stats
 

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 import yaml
-from circuit_reuse import checks, fingerprint
+from circuit_reuse.config import checks, errors, schema
+from circuit_reuse.data import fingerprint
+from circuit_reuse.studies.reuse import checks as reuse_checks
 from support import MODELS, PROJECT
 
 
@@ -16,6 +18,12 @@ from support import MODELS, PROJECT
 def config(monkeypatch):
     monkeypatch.chdir(PROJECT)
     return yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+
+
+def check(config, project, folder):
+    """The common part, and that of the reuse study."""
+    checks.check(config, project, folder)
+    reuse_checks.check(config, (project, folder))
 
 
 def change(config, path, value):
@@ -26,20 +34,20 @@ def change(config, path, value):
 
 
 def message(config, folder=PROJECT):
-    with pytest.raises(checks.ConfigError) as problem:
-        checks.check(config, PROJECT, folder)
+    with pytest.raises(errors.ConfigError) as problem:
+        check(config, PROJECT, folder)
     text = str(problem.value)
     assert "\n" not in text
     return text
 
 
 def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
-    checks.check(config, PROJECT, PROJECT)
+    check(config, PROJECT, PROJECT)
     short = {key: config[key] for key in ("models", "tasks", "model_sources")}
-    checks.check(short, PROJECT, PROJECT)
+    check(short, PROJECT, PROJECT)
     assert short["circuits"]["controls"]["count"] == 100 and short["custom_tasks"] == {}
     for overlay in (PROJECT / "config").glob("*.yaml"):
-        checks.check(config | yaml.safe_load(overlay.read_text()), PROJECT, PROJECT)
+        check(config | yaml.safe_load(overlay.read_text()), PROJECT, PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +191,7 @@ def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_pa
     change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
-    checks.check(config, PROJECT, PROJECT)
+    check(config, PROJECT, PROJECT)
     config["custom_tasks"]["mine"]["file"] = str(tmp_path / "other.csv")
     assert "custom_tasks.mine.file: there is no file" in message(config)
 
@@ -215,7 +223,7 @@ def test_a_link_whose_target_is_gone_is_named_with_what_to_do(config, folder):
 
 
 def test_every_key_of_the_schema_is_described_and_unknown_ones_are_refused():
-    schema = yaml.safe_load(checks.SCHEMA.read_text())
+    whole = schema.read_schema()
 
     def visit(part, name):
         if part.get("type") == "object" and "properties" in part:
@@ -225,7 +233,7 @@ def test_every_key_of_the_schema_is_described_and_unknown_ones_are_refused():
         else:
             assert part.get("description"), name
 
-    visit(schema, "")
+    visit(whole, "")
 
 
 def test_documents_made_from_the_schemas_are_up_to_date():

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse import circuit_files, circuit_formats, components, edge_circuits, fingerprint, models
-from circuit_reuse.circuit_files import Circuit, CircuitFileError
-from circuit_reuse.components import Space
+from circuit_reuse.data import circuit_exports, circuit_files, components, fingerprint
+from circuit_reuse.data.circuit_files import Circuit, CircuitFileError
+from circuit_reuse.data.components import Space
+from circuit_reuse.engine import edge_circuits, models
 from support import MODELS, PROJECT
 
 GPT2, TINY = Space(12, 12, 768, 64), Space(2, 2, 8, 4)
@@ -91,7 +92,7 @@ def test_weights_come_back(tmp_path):
 @pytest.mark.parametrize("parallel", [False, True])
 def test_a_graph_holds_the_edges_that_eap_ig_has(parallel):
     """Names and numbers as EAP-IG makes them from a config: it fails on any other name."""
-    graph = circuit_formats.as_graph(Circuit(NODES.nodes, shape=TINY, about={"parallel": parallel}))
+    graph = circuit_exports.as_graph(Circuit(NODES.nodes, shape=TINY, about={"parallel": parallel}))
     cfg = graph["cfg"]
     assert cfg == {"n_layers": 2, "n_heads": 2, "parallel_attn_mlp": parallel, "d_model": 8}
     expected, stream = [], ["input"]
@@ -113,8 +114,8 @@ def test_the_order_of_attention_and_mlp_is_read_from_the_config(name):
 
 
 def test_gpt2_has_32491_edges_and_they_are_those_of_the_engine(model):
-    assert len(circuit_formats.every_edge(GPT2)) == 32_491
-    assert len(circuit_formats.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()
+    assert len(circuit_exports.every_edge(GPT2)) == 32_491
+    assert len(circuit_exports.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()
 
 
 def test_older_graphs_and_graphs_of_scores(tmp_path):

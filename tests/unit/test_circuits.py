@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import circuits, components, reuse, sharing
-from circuit_reuse.components import Space
+from circuit_reuse.data import components
+from circuit_reuse.data.components import Space
+from circuit_reuse.stats import circuits, sharing
+from circuit_reuse.studies.reuse import overlap as reuse
 
 SPACE = Space(layers=3, heads=4, d_model=16, d_head=4)
 HEADS = SPACE.of_kinds(["head"])
@@ -179,7 +181,7 @@ def circuits_counts(scores, rng):
 
 
 def test_two_planted_families_are_found_and_follow_their_label():
-    from circuit_reuse import statistics
+    from circuit_reuse.stats import statistics
 
     rng = np.random.default_rng(3)
     scores = rng.normal(size=(40, 12)) * 0.3
@@ -187,10 +189,10 @@ def test_two_planted_families_are_found_and_follow_their_label():
     scores[label == 0, :3] += 5
     scores[label == 1, 6:9] += 5
     overlap = circuits.pairwise_jaccard(circuits.top_k(scores, 3))
-    families, order = circuits.families(1 - overlap)
+    families, order = circuits.clusters(1 - overlap)
     assert circuits.adjusted_rand(families, label) == 1.0 and sorted(order) == list(range(40))
     assert statistics.label_permutation(overlap, label, 199, 0) == 1 / 200
-    one, _ = circuits.families(np.ones((40, 40)) - np.eye(40))
+    one, _ = circuits.clusters(np.ones((40, 40)) - np.eye(40))
     assert set(one) == {1}
 
 

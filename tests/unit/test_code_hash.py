@@ -1,7 +1,7 @@
 """The code hash: what must rerun a stage, and what must not."""
 
 import pytest
-from circuit_reuse import staleness
+from circuit_reuse.config import staleness
 
 
 @pytest.fixture

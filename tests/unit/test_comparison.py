@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from circuit_reuse import circuit_files, circuits, comparison
-from circuit_reuse.circuit_files import Circuit
-from circuit_reuse.components import Space
+from circuit_reuse.data import circuit_files
+from circuit_reuse.data.circuit_files import Circuit
+from circuit_reuse.data.components import Space
+from circuit_reuse.stats import circuits, similarity
 from support import PROJECT
 
 GPT2, TINY = Space(12, 12, 768, 64), Space(2, 3, 12, 4)
@@ -15,7 +16,7 @@ PUBLISHED = PROJECT / "resources" / "published" / "sarcasm-circuits"
 
 def published(first, second):
     read = [circuit_files.read(PUBLISHED / f"{name}.json", GPT2) for name in (first, second)]
-    return comparison.compare(*read, GPT2)
+    return similarity.compare(*read, GPT2)
 
 
 def test_the_published_replication():
@@ -47,9 +48,9 @@ def test_margins_at_the_boundary():
     original = circuit_files.read(PUBLISHED / "original.json", GPT2)
     again = circuit_files.read(PUBLISHED / "replication_54.json", GPT2)
     # m0 7.33 in, m4 6.68 out; a3.h7 .8319 in, a3.h6 .8009 out.
-    assert comparison.margin(original, "mlp") == pytest.approx((7.33 - 6.68) / 7.33)
-    assert comparison.margin(again, "head") == pytest.approx((0.8319 - 0.8009) / 0.8319)
-    assert np.isnan(comparison.margin(original, "head"))
+    assert similarity.margin(original, "mlp") == pytest.approx((7.33 - 6.68) / 7.33)
+    assert similarity.margin(again, "head") == pytest.approx((0.8319 - 0.8009) / 0.8319)
+    assert np.isnan(similarity.margin(original, "head"))
 
 
 def test_chance_is_that_of_random_circuits_of_the_same_make():
@@ -61,7 +62,7 @@ def test_chance_is_that_of_random_circuits_of_the_same_make():
         other = ["input", *rng.choice(heads, 3, replace=False), *rng.choice(mlps, 1)]
         drawn.append((len(set(first) & set(other)), circuits.jaccard(first, other)))
     shared, jaccard = np.array(drawn).T
-    found = comparison.chance(first, second, TINY)
+    found = similarity.chance(first, second, TINY)
     assert found["shared"] == pytest.approx(shared.mean(), abs=0.02)
     assert found["jaccard"] == pytest.approx(jaccard.mean(), abs=0.01)
     assert found["p_value"] == pytest.approx(np.mean(shared >= 4), abs=0.01)
@@ -72,7 +73,7 @@ def test_chance_is_that_of_random_circuits_of_the_same_make():
 def test_an_overlap_that_cannot_vary_has_no_p():
     """All heads are in the second circuit, so every circuit shares as many with it."""
     second = ["input", *TINY.of_kinds(["head"])]
-    assert np.isnan(comparison.chance(["input", "a0.h0"], second, TINY)["p_value"])
+    assert np.isnan(similarity.chance(["input", "a0.h0"], second, TINY)["p_value"])
 
 
 def test_overlap_beyond_chance_is_nought_for_random_circuits_and_one_for_the_same():
@@ -82,11 +83,11 @@ def test_overlap_beyond_chance_is_nought_for_random_circuits_and_one_for_the_sam
     random = [
         ["input", *rng.choice(heads, 31, replace=False), *rng.choice(mlps, 11, replace=False)] for _ in range(400)
     ]
-    found = [comparison.beyond_chance(first, other, GPT2) for other in random]
+    found = [similarity.beyond_chance(first, other, GPT2) for other in random]
     assert np.mean(found) == pytest.approx(0, abs=0.02)
-    assert comparison.beyond_chance(first, first, GPT2) == pytest.approx(1)
-    assert comparison.beyond_chance(first, first[:20], GPT2) == pytest.approx(1)
-    assert np.isnan(comparison.beyond_chance(GPT2.names, GPT2.names, GPT2))
+    assert similarity.beyond_chance(first, first, GPT2) == pytest.approx(1)
+    assert similarity.beyond_chance(first, first[:20], GPT2) == pytest.approx(1)
+    assert np.isnan(similarity.beyond_chance(GPT2.names, GPT2.names, GPT2))
 
 
 def endless(first, second, p, tail):
@@ -106,18 +107,18 @@ def test_rank_biased_overlap_is_its_sum(p):
     """Lists of one length, extrapolated at the agreement of their ends (Webber et al., equation 30)."""
     for first, second in itertools.permutations(["abcde", "bcaed", "xyabc", "edcba"], 2):
         shared = len(set(first) & set(second)) / 5
-        found = comparison.rank_biased_overlap(first, second, p)
+        found = similarity.rank_biased_overlap(first, second, p)
         assert found == pytest.approx(endless(first, second, p, shared), abs=1e-9)
 
 
 def test_rank_biased_overlap_of_lists_of_two_lengths():
     """The worked shape of equation 32: a list that begins another agrees with it wholly."""
-    assert comparison.rank_biased_overlap("abc", "abcdef") == pytest.approx(1)
-    assert comparison.rank_biased_overlap("abcdef", "abc") == pytest.approx(1)
-    assert comparison.rank_biased_overlap("abc", "xyz") == 0
-    assert comparison.rank_biased_overlap("", "") == 1 and comparison.rank_biased_overlap("", "a") == 0
+    assert similarity.rank_biased_overlap("abc", "abcdef") == pytest.approx(1)
+    assert similarity.rank_biased_overlap("abcdef", "abc") == pytest.approx(1)
+    assert similarity.rank_biased_overlap("abc", "xyz") == 0
+    assert similarity.rank_biased_overlap("", "") == 1 and similarity.rank_biased_overlap("", "a") == 0
     # Agreement at the top counts for more than at the end.
-    assert comparison.rank_biased_overlap("abcd", "abdc") > comparison.rank_biased_overlap("abcd", "bacd")
+    assert similarity.rank_biased_overlap("abcd", "abdc") > similarity.rank_biased_overlap("abcd", "bacd")
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9])
@@ -133,29 +134,29 @@ def test_rank_biased_overlap_beyond_the_shorter_list(p):
             at = (x[7] - x[3]) / 8 + x[3] / 4
         total += (1 - p) * p ** (depth - 1) * at
     for pair in ((short, long), (long, short)):
-        assert comparison.rank_biased_overlap(*pair, p) == pytest.approx(total, abs=1e-9)
+        assert similarity.rank_biased_overlap(*pair, p) == pytest.approx(total, abs=1e-9)
 
 
 def test_rank_correlation_is_of_what_both_have():
     first, second = {"a": 3, "b": 2, "c": 1, "d": 9}, {"c": 10, "a": 30, "b": 20, "e": 1}
-    assert comparison.rank_correlation(first, second) == (pytest.approx(1), 3)
-    value, both = comparison.rank_correlation({"a": 1, "b": 2}, {"a": 1, "b": 2})
+    assert similarity.rank_correlation(first, second) == (pytest.approx(1), 3)
+    value, both = similarity.rank_correlation({"a": 1, "b": 2}, {"a": 1, "b": 2})
     assert np.isnan(value) and both == 2
 
 
 def test_a_circuit_agrees_with_itself_and_edges_are_compared():
     circuit = Circuit({"input": None, "m0": 2.0, "a0.h1": 1.0}, edges={("m0", "logits"): 1.0})
-    values, _ = comparison.compare(circuit, circuit, TINY)
+    values, _ = similarity.compare(circuit, circuit, TINY)
     for name in ("jaccard", "beyond_chance", "rank_biased_overlap", "jaccard_edges", "overlap", "same_mlps"):
         assert values[name] == pytest.approx(1)
     other = Circuit(circuit.nodes, edges={("m0", "logits"): 1.0, ("input", "m0"): 1.0})
-    assert comparison.compare(circuit, other, TINY)[0]["jaccard_edges"] == 0.5
+    assert similarity.compare(circuit, other, TINY)[0]["jaccard_edges"] == 0.5
 
 
 def test_components_side_by_side():
     first = Circuit({"input": None, "m0": 2.0}, outside={"a0.h0": 0.5})
     second = Circuit({"input": None, "a0.h0": 4.0}, outside={"m0": 1.0, "m1": 0.1})
-    rows = {row["component"]: row for row in comparison.side_by_side(first, second, TINY)}
+    rows = {row["component"]: row for row in similarity.side_by_side(first, second, TINY)}
     assert set(rows) == {"input", "m0", "a0.h0"}
     assert rows["m0"] == {
         "component": "m0",

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from circuit_reuse import circuit_files, components
-from circuit_reuse.components import Space
-from circuit_reuse.contrast import budget
+from circuit_reuse.data import circuit_files, components
+from circuit_reuse.data.components import Space
+from circuit_reuse.studies.contrast import budget
 from scipy.optimize import Bounds, LinearConstraint, milp
 from support import PROJECT
 

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 import yaml
-from circuit_reuse import checks
-from circuit_reuse.contrast import checks as contrast_checks
+from circuit_reuse.config import errors
+from circuit_reuse.studies.contrast import checks as contrast_checks
 from support import PROJECT, checked
 
 CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
@@ -21,7 +21,7 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
     block = check(monkeypatch, models=[])
     assert block["models"] == CONFIG["models"]
     assert block["sets"]["sarcasm"]["paired"] is True and block["replicate"]["persistence"] == 0.95
-    assert block["recipes"]["aligned"]["mlp_threshold"] is None
+    assert block["scorings"]["aligned"]["mlp_threshold"] is None
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ({"random_sets": 10}, ["contrast.random_sets is 10", "at least 19"]),
         ({"random_sets": 98}, ["contrast.random_sets is 98", "of 5 circuits", "at least 99"]),
         ({"sets__own": {"file": PUBLISHED, "cluster": "words"}}, ["cluster is 'words'", "a column cluster"]),
-        ({"recipes__file": {}}, ["contrast.recipes.file", "taken"]),
-        ({"recipes__aligned__mlp_threshold": 7}, ["contrast.recipes.aligned.mlp_threshold is 7", "knapsack, ratio"]),
-        ({"recipes__aligned__positions": "begin"}, ["contrast.recipes.aligned.positions is 'begin'", "start, end"]),
+        ({"scorings__file": {}}, ["contrast.scorings.file", "taken"]),
+        ({"scorings__aligned__mlp_threshold": 7}, ["contrast.scorings.aligned.mlp_threshold is 7", "knapsack, ratio"]),
+        ({"scorings__aligned__positions": "begin"}, ["contrast.scorings.aligned.positions is 'begin'", "start, end"]),
         ({"reference": "publishd"}, ["contrast.reference", "Did you mean published?"]),
         ({"attribution": "eapig"}, ["contrast.attribution", "Did you mean eap-ig?"]),
         ({"circuits__c": {"file": "none.json", "shape": SHAPE}}, ["contrast.circuits.c.file", "no such file"]),
@@ -70,22 +70,22 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ),
         (
             {"replicate__pairs__p": {"first": {"sets": "x"}, "second": "sarcasm_54"}},
-            ["unknown key sets", "model, set, recipe"],
+            ["unknown key sets", "model, set, scoring"],
         ),
         (
-            {"replicate__pairs__p": {"first": {"recipe": "align"}, "second": "sarcasm_54"}},
-            ["first.recipe is 'align'", "Did you mean aligned?"],
+            {"replicate__pairs__p": {"first": {"scoring": "align"}, "second": "sarcasm_54"}},
+            ["first.scoring is 'align'", "Did you mean aligned?"],
         ),
         (
-            {"replicate__pairs__p": {"first": {"recipe": "aligned", "rule": "published"}, "second": "sarcasm_54"}},
+            {"replicate__pairs__p": {"first": {"scoring": "aligned", "rule": "published"}, "second": "sarcasm_54"}},
             ["first.rule is 'published'", "knapsack, ratio"],
         ),
         (
-            {"replicate__pairs__p": {"first": {"recipe": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}},
+            {"replicate__pairs__p": {"first": {"scoring": "eap-ig", "condition": "padded"}, "second": "sarcasm_54"}},
             ["of real texts only"],
         ),
         (
-            {"replicate__pairs__p": {"first": "sarcasm_54", "second": {"recipe": "aligned"}}},
+            {"replicate__pairs__p": {"first": "sarcasm_54", "second": {"scoring": "aligned"}}},
             ["contrast.replicate.pairs.p", "two shapes", "12 layers of 12 heads and 3 layers of 8 heads"],
         ),
         ({"circuits__sarcasm_54__models": ["tiny-gpt2-medium"]}, ["contrast.circuits.sarcasm_54.file", "layers"]),
@@ -98,7 +98,7 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
     ],
 )
 def test_a_mistake_is_told(monkeypatch, changes, words):
-    with pytest.raises(checks.ConfigError) as error:
+    with pytest.raises(errors.ConfigError) as error:
         check(monkeypatch, **changes)
     for word in words:
         assert word in str(error.value), str(error.value)
@@ -111,10 +111,10 @@ def test_an_overlay_can_take_an_entry_out(monkeypatch, tmp_path):
         tmp_path,
         sets__sarcasm=None,
         sets__own={"file": str(tmp_path / "texts.csv")},
-        recipes__published=None,
+        scorings__published=None,
         reference="aligned",
     )
-    assert list(block["sets"]) == ["own"] and list(block["recipes"]) == ["aligned"]
+    assert list(block["sets"]) == ["own"] and list(block["scorings"]) == ["aligned"]
 
 
 PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n" for n in range(12))
@@ -149,7 +149,7 @@ PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n"
 def test_texts_that_cannot_be_compared_are_told(monkeypatch, tmp_path, text, more, words):
     (tmp_path / "texts.csv").write_text(text)
     own = {"file": str(tmp_path / "texts.csv")} | more
-    with pytest.raises(checks.ConfigError) as error:
+    with pytest.raises(errors.ConfigError) as error:
         check(monkeypatch, tmp_path, sets={"own": own})
     for word in ("contrast.sets.own", *words):
         assert word in str(error.value), str(error.value)
@@ -164,6 +164,6 @@ def test_a_file_of_texts_and_a_circuit_that_fit_are_taken(monkeypatch, tmp_path)
         tmp_path,
         sets={"own": {"file": str(tmp_path / "texts.csv")}},
         circuits__mine={"file": str(tmp_path / "c.json"), "models": ["tiny-gpt2-medium"]},
-        replicate__pairs__p={"first": "mine", "second": {"recipe": "aligned", "condition": "half_1"}},
+        replicate__pairs__p={"first": "mine", "second": {"scoring": "aligned", "condition": "half_1"}},
     )
     assert contrast_checks.behaviour(block["sets"]["own"]) is None

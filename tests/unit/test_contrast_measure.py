@@ -6,12 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, batching, components, interventions, statistics
-from circuit_reuse.contrast import findings, measure, measure_stage, measures, pools, streaming, texts
-from circuit_reuse.planted import recover, tasks
+from circuit_reuse.data import components
+from circuit_reuse.engine import batching, interventions
+from circuit_reuse.stats import statistics
+from circuit_reuse.studies.common import scoring as batch_scores
+from circuit_reuse.studies.contrast import differences as measure
+from circuit_reuse.studies.contrast import findings, measures, pooling, stage_differences, streaming, texts
+from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
 
-RECIPES = {
+POOLS = ("all", "words", "start", "end", "last", "matched")
+SCORINGS = {
     "published": {"positions": "all", "score": "mean_of_norms", "scale": "none"},
     "aligned": {"positions": "start", "score": "distance", "scale": "spread"},
     "per_dimension": {"positions": "words", "score": "distance", "scale": "dimension"},
@@ -33,7 +38,7 @@ def unequal():
     return conditioned(pairs, "padded", filler=[pairs[0][1][1]])
 
 
-def run(model, pairs, flips=99, draws=40, used=pools.POOLS, tokens=512):
+def run(model, pairs, flips=99, draws=40, used=POOLS, tokens=512):
     return measure.measure(model, pairs, list(used), flips, draws, STREAM, tokens)[0]
 
 
@@ -59,7 +64,7 @@ def slow_means(model, tokens, pool, other, starts):
     return found
 
 
-@pytest.mark.parametrize("pool", pools.POOLS)
+@pytest.mark.parametrize("pool", POOLS)
 def test_scores_are_those_of_a_slow_twin(model, unequal, pool):
     pairs = [p for p in unequal if pool != "matched" or len(p.first) == len(p.second)]
     sums = run(model, unequal, used=[pool])[pool]
@@ -220,10 +225,10 @@ def test_what_both_texts_begin_with_is_the_same_by_construction():
     assert not measure.identical("all", one) and not measure.identical("end", one)
 
 
-def test_a_text_without_its_beginning_differs_to_every_recipe(model):
+def test_a_text_without_its_beginning_differs_to_every_scoring(model):
     """Positions counted from the front hold other words then: this control can fail, and does."""
     real = texts.of_task(examples_for("sarcasm", 30), "sarcastic")
-    pairs = conditioned(real, "beheaded")
+    pairs = conditioned(real, "left_truncated")
     assert all(p.first[-1] == p.second[-1] and p.first[0] == p.second[0] for p in pairs)
     sums = run(model, pairs)
     for pool in ("all", "start", "end"):
@@ -248,11 +253,11 @@ def test_a_difference_without_noise_is_found_and_one_of_noise_is_not():
 
 def test_intervals_hold_what_they_say():
     rng, owner, inside = np.random.default_rng(7), torch.tensor([0] * 6), 0
-    recipe = RECIPES["aligned"]
+    scoring = SCORINGS["aligned"]
     for seed in range(150):
         first, second = rng.normal(size=(40, 6)) + 0.5, rng.normal(size=(40, 6))
         sums = filled(owner, 1, first, second, flips=19, draws=300, seed=seed)
-        row = measure_stage.scored(sums, recipe, Flat)[0].iloc[0]
+        row = stage_differences.scored(sums, scoring, Flat)[0].iloc[0]
         inside += row["low"] <= 0.5 <= row["high"]
     assert 0.9 <= inside / 150 <= 1
 
@@ -269,9 +274,9 @@ class Flat:
 
 def test_a_pair_is_left_out_only_where_its_lengths_differ(unequal):
     for pair in unequal:
-        for pool in pools.POOLS:
+        for pool in POOLS:
             sides = [(len(pair.first), len(pair.second)), (len(pair.second), len(pair.first))]
-            found = [pools.weights(pool, *side, 1) for side in sides]
+            found = [pooling.weights(pool, *side, 1) for side in sides]
             if pool == "matched" and len(pair.first) != len(pair.second):
                 assert found == [None, None]
                 continue
@@ -282,10 +287,10 @@ def test_a_pair_is_left_out_only_where_its_lengths_differ(unequal):
             assert pool in ("all", "words") or counts[0] == counts[1]
 
 
-def test_length_alone_is_a_difference_to_the_published_recipe_only(model):
-    """The same texts, shortened: everything that the published score finds is length."""
+def test_length_alone_is_a_difference_to_the_published_scoring_only(model):
+    """The same texts, right_truncated: everything that the published score finds is length."""
     real = texts.of_task(examples_for("sarcasm", 40), "sarcastic")
-    pairs = conditioned(real, "shortened", 1)
+    pairs = conditioned(real, "right_truncated", 1)
     assert all(p.first[: len(p.second)] == p.second and len(p.first) > len(p.second) for p in pairs)
     sums = run(model, pairs)
     aligned = sums["start"].distance("spread")[0][0]
@@ -299,7 +304,7 @@ def test_length_alone_is_a_difference_to_the_published_recipe_only(model):
 def test_leaving_bos_out_of_a_mean_is_not_enough(model):
     """What was cut off was part of the mean, too: only positions that both texts have can be compared."""
     real = texts.of_task(examples_for("sarcasm", 40), "sarcastic")
-    sums = run(model, conditioned(real, "shortened", 1))
+    sums = run(model, conditioned(real, "right_truncated", 1))
     assert sums["words"].mean_of_norms("none")[0].max() > 0.3
     assert sums["start"].mean_of_norms("none")[0].max() == 0
 
@@ -331,36 +336,36 @@ def test_halves_share_no_text():
 @cache
 def planted(seed=4):
     """A model with a known circuit, texts of two classes of answers, and what the study says of them."""
-    model, circuit = recover.load("selector", "gpt2", seed)
-    table = tasks.examples("selector", 240, seed)
+    model, circuit = planted_recovery.load("selector", "gpt2", seed)
+    table = planted_tasks.examples("selector", 240, seed)
     # First texts have an answer of the first six symbols, second texts one of the others.
-    low = table["answer"] < tasks.SYMBOLS // 2
-    table = table[low != (table["distractors"].str[0] < tasks.SYMBOLS // 2)].assign(split="held_out", used=True)
+    low = table["answer"] < planted_tasks.SYMBOLS // 2
+    table = table[low != (table["distractors"].str[0] < planted_tasks.SYMBOLS // 2)].assign(split="held_out", used=True)
     pairs = [
         (
             row.id,
             *sorted(
                 [row.clean_tokens, row.corrupt_tokens],
-                key=lambda t, r=row: (t == r.clean_tokens) != (r.answer < tasks.SYMBOLS // 2),
+                key=lambda t, r=row: (t == r.clean_tokens) != (r.answer < planted_tasks.SYMBOLS // 2),
             ),
         )
         for row in table.itertuples()
     ]
     sums, _ = measure.measure(model, conditioned(pairs, "real", 0), ["all", "start"], 199, 100, STREAM, 4096)
     frames = []
-    for name, recipe in list(RECIPES.items())[:2]:
-        rows, _ = measure_stage.scored(sums[recipe["positions"]], recipe, model.space)
-        frames.append(rows.assign(model="planted", set="classes", condition="real", recipe=name))
+    for name, chosen in list(SCORINGS.items())[:2]:
+        rows, _ = stage_differences.scored(sums[chosen["positions"]], chosen, model.space)
+        frames.append(rows.assign(model="planted", set="classes", condition="real", scoring=name))
     batch = batching.batch_of(table.head(60).reset_index(drop=True), range(60), "cpu")
-    exact = attribution.score(model, batch, "patching", "logit_difference").numpy()
+    exact = batch_scores.score(model, batch, "patching", "logit_difference").numpy()
     return model, circuit, table.head(60), pd.concat(frames, ignore_index=True), exact
 
 
 CFG = {
     "seed": 0,
     "margin": 0.02,
-    "recipes": RECIPES,
-    "recipe_names": list(RECIPES),
+    "scorings": SCORINGS,
+    "scoring_names": list(SCORINGS),
     "tests": {"bootstrap": 200, "permutations": 999, "alpha": 0.05},
 }
 
@@ -390,8 +395,8 @@ def test_differences_find_decoys_and_patching_does_not():
     names = np.array(model.space.names)
     truth = np.isin(names, circuit)
     assert np.abs(exact).mean(0)[~truth & (names != "input")].max() < 0.01 * np.abs(exact).mean(0)[truth].min()
-    for recipe in ("published", "aligned"):
-        mine = differences[differences["recipe"] == recipe].set_index("component")
+    for scoring in ("published", "aligned"):
+        mine = differences[differences["scoring"] == scoring].set_index("component")
         decoys = mine.loc[names[~truth & (names != "input")]]
         assert (decoys["q_value"] < 0.05).mean() > 0.8
         assert (decoys["score"] > mine.loc[circuit, "score"].min()).any()
@@ -399,9 +404,9 @@ def test_differences_find_decoys_and_patching_does_not():
 
 def test_the_report_says_which_components_are_busy_and_do_nothing():
     circuit, joined, text = told()
-    aligned = joined[joined["recipe"] == "aligned"].set_index("component")
-    assert (aligned.loc[circuit, "reading"] == "does").all()
-    idle = set(aligned.index[aligned["reading"] == "idle"])
+    aligned = joined[joined["scoring"] == "aligned"].set_index("component")
+    assert (aligned.loc[circuit, "interpretation"] == "does").all()
+    idle = set(aligned.index[aligned["interpretation"] == "idle"])
     assert len(idle) > 10 and not idle & set(circuit)
     line = next(line for line in text.splitlines() if line.startswith("- `aligned`"))
     assert "nothing alone" in line and any(name in line for name in idle)
@@ -432,7 +437,7 @@ def test_readings(low, high, size, q_effect, q_value, expected):
         "q_effect": q_effect,
         "q_value": q_value,
     }
-    assert measures.reading(row, CFG) == expected
+    assert measures.interpretation(row, CFG) == expected
 
 
 def test_effects_that_cancel_are_seen_in_their_size():
@@ -447,7 +452,7 @@ def test_effects_that_cancel_are_seen_in_their_size():
 
 
 def test_a_component_without_a_measured_effect_has_no_reading():
-    assert measures.reading({"share": float("nan")}, CFG) is None
+    assert measures.interpretation({"share": float("nan")}, CFG) is None
 
 
 def test_texts_that_do_not_fit_are_named():
@@ -457,7 +462,7 @@ def test_texts_that_do_not_fit_are_named():
 
 
 def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path):
-    from circuit_reuse.examples import load_tokenizer
+    from circuit_reuse.data.examples import load_tokenizer
 
     tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
     path = tmp_path / "texts.csv"
@@ -471,7 +476,7 @@ def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path)
 
 
 def test_unpaired_texts_are_paired_by_length_first(tmp_path):
-    from circuit_reuse.examples import load_tokenizer
+    from circuit_reuse.data.examples import load_tokenizer
 
     tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
     rows = [("a printer", "x"), ("a red printer", "x"), ("a phone", "y"), ("a blue phone", "y"), ("a new", "y")] * 3

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse import devices
+from circuit_reuse.engine import devices
 from support import PROJECT
 
 CODE = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from circuit_reuse import devices
+from circuit_reuse.engine import devices
 print(devices.claim({count}, {folder!r}, {patience}), flush=True)
 time.sleep(60)
 """

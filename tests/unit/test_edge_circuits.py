@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from circuit_reuse import attribution, components, edge_circuits, edges, interventions, models
+from circuit_reuse.data import components
+from circuit_reuse.engine import edge_circuits, edges, interventions, models
 
 close = torch.testing.assert_close
 
@@ -70,7 +71,7 @@ def test_a_prefix_and_many_sets_at_once_change_nothing(model, batch):
 
 
 def test_edges_exist_where_scores_can_be(model, batch):
-    scores = attribution.edge_scores(model, batch, "logit_difference")
+    scores = edges.edge_scores(model, batch, "logit_difference")
     there = torch.tensor(edge_circuits.exist(model))
     assert not scores[:, ~there].any() and scores[:, there].abs().mean() > 0
     heads = sum(components.kind(name) == "head" for name in model.space.names)

@@ -1,9 +1,10 @@
 import json
 
 import pytest
-from circuit_reuse import examples
-from circuit_reuse.examples import enough, tokenise
-from circuit_reuse.prompts import registry, sources
+from circuit_reuse.data import examples
+from circuit_reuse.data.examples import enough, tokenise
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.prompts import tasks
 from circuit_reuse.prompts.generate import generate
 from support import MODELS, SHARED
 
@@ -83,7 +84,7 @@ def small_tokenizer(kind, alphabet):
 @pytest.fixture(scope="module")
 def prompts():
     found = {}
-    for task, about in registry.TASKS.items():
+    for task, about in tasks.TASKS.items():
         made = generate(task, 120, options=about.options)
         found[task] = [sources.row(*each) for each in made]
     return found
@@ -98,7 +99,7 @@ def test_tokenizers_that_split_numbers_in_their_own_way_leave_prompts_valid(kind
         for side in ("clean", "corrupt")
         for end in (row["answer"], *row["distractors"])
     ]
-    of_kind = examples.Reader(small_tokenizer(kind, texts), None)
+    of_kind = examples.PromptReader(small_tokenizer(kind, texts), None)
     for task, rows in prompts.items():
         found = [tokenise(of_kind, row) for row in rows]
         assert sum(row["valid"] for row in found) >= 0.95 * len(found), (task, found[0])

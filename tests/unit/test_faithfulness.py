@@ -1,12 +1,12 @@
 """Curves of faithfulness: sizes, areas, and what must hold at both ends."""
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import curves, faithfulness, tables
+from circuit_reuse.data import jobs, tables
+from circuit_reuse.studies.reuse import faithfulness, stage_curves
 from scipy.integrate import trapezoid
 from support import MODELS, examples_for
 
@@ -52,47 +52,42 @@ def test_areas_equal_the_trapezoid_by_hand():
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """The stage run once on a small model: its four tables."""
-    from circuit_reuse import fingerprint, models, scoring
+    from circuit_reuse.data import fingerprint
+    from circuit_reuse.engine import models
+    from circuit_reuse.studies.common import stage_scores
 
     folder, out = MODELS / "tiny-gpt2-small", tmp_path_factory.mktemp("curves")
     model = models.load(folder, "cpu", threads=1)
     prompts = examples_for("ioi", 16, folder)
     cfg = {"metric": "logit_difference", "steps": 2}
     prompts["used"] = True
-    scores = scoring.scores(model, prompts, "eap-ig", cfg, 1024, logging.getLogger())
+    scores = stage_scores.scores(model, prompts, "eap-ig", cfg, 1024, logging.getLogger())
     for column in ("clean_metric", "corrupt_metric", "correct", "rank"):
         prompts[column] = None
     tables.write(out / "examples.parquet", tables.EXAMPLES, prompts.to_dict("records"))
     tables.write(out / "scores.parquet", tables.SCORES, scores)
     (out / "model.json").write_text('{"fingerprint": "x"}')
     names = ("curves", "runs", "edges", "completeness")
-    output = SimpleNamespace(**{name: out / f"{name}.parquet" for name in names})
-    curves.task_curves(
-        SimpleNamespace(
-            model=[str(path) for path in fingerprint.files(folder)],
-            about=out / "model.json",
-            examples=[out / "examples.parquet"],
-            scores=[out / "scores.parquet"],
-        ),
-        output,
-        SimpleNamespace(
-            cfg={
-                "seed": 0,
-                "k": 0.25,
-                "min_valid": 4,
-                "dtype": "float32",
-                "bootstrap": 50,
-                "random_draws": 2,
-                "subsets": 3,
-                **cfg,
-            },
-            compute={"device": "cpu", "batch_tokens": 512},
-        ),
-        SimpleNamespace(model="m", task="ioi", method="eap-ig"),
-        1,
-        logging.getLogger(),
-    )
-    return {name: tables.read(getattr(output, name)) for name in names}
+    output = {name: str(out / f"{name}.parquet") for name in names}
+    given = {
+        "model": [str(path) for path in fingerprint.files(folder)],
+        "about": str(out / "model.json"),
+        "examples": [str(out / "examples.parquet")],
+        "scores": [str(out / "scores.parquet")],
+    }
+    settings = {
+        "seed": 0,
+        "k": 0.25,
+        "min_valid": 4,
+        "dtype": "float32",
+        "bootstrap": 50,
+        "random_draws": 2,
+        "subsets": 3,
+    }
+    params = {"cfg": settings | cfg, "compute": {"device": "cpu", "batch_tokens": 512}}
+    of = {"model": "m", "task": "ioi", "method": "eap-ig"}
+    stage_curves.task_curves(jobs.Job(given, output, params, of, 1, logging.getLogger()))
+    return {name: tables.read(path) for name, path in output.items()}
 
 
 def test_nothing_kept_is_0_and_everything_is_1(stage):

@@ -7,20 +7,10 @@ import numpy as np
 import pytest
 import tiny_families
 import torch
-from circuit_reuse import (
-    attribution,
-    batching,
-    components,
-    edge_circuits,
-    edges,
-    families,
-    fingerprint,
-    interventions,
-    models,
-    parts,
-    shortcuts,
-)
-from circuit_reuse.sequences import functions, paths
+from circuit_reuse.data import components, fingerprint
+from circuit_reuse.engine import architectures, batching, edge_circuits, edges, interventions, models, parts, shortcuts
+from circuit_reuse.studies.common import scoring
+from circuit_reuse.studies.sequences import head_functions, path_patching
 from plain import Plain
 from support import examples_for
 from tiny_families import HEADS, LAYERS, TINY, VARIANTS
@@ -75,15 +65,15 @@ def family(request, cases):
     return cases(request.param)
 
 
-@pytest.fixture(scope="module", params=[*(name for name in TINY if not families.FAMILIES[name].edges), *VARIANTS])
+@pytest.fixture(scope="module", params=[*(name for name in TINY if not architectures.FAMILIES[name].edges), *VARIANTS])
 def with_edges(request, cases):
     """A family that has edges, and what its config may turn on or off."""
     return cases(request.param)
 
 
 def test_every_family_of_the_list_is_tested():
-    assert set(TINY) == set(families.FAMILIES)
-    assert not set(families.FAMILIES) & {kind for kinds in families.REFUSED.values() for kind in kinds}
+    assert set(TINY) == set(architectures.FAMILIES)
+    assert not set(architectures.FAMILIES) & {kind for kinds in architectures.REFUSED.values() for kind in kinds}
 
 
 def test_a_model_that_reads_images_too_is_loaded_without_installing_what_they_need(tmp_path, monkeypatch):
@@ -127,8 +117,8 @@ def test_heads_and_mlps_that_are_replaced_are_so_in_the_plain_model(family):
 
 
 def test_atp_and_patching_are_those_of_the_plain_model(family):
-    found = attribution.score(family.model, family.batch, "atp", METRIC)
-    exact = attribution.score(family.model, family.batch, "patching", METRIC)
+    found = scoring.score(family.model, family.batch, "atp", METRIC)
+    exact = scoring.score(family.model, family.batch, "patching", METRIC)
     before = metric(family, family.last)
     for layer in range(LAYERS):
         change = family.corrupt.z[layer] - family.wrote.z[layer]
@@ -169,7 +159,7 @@ def test_every_edge_score_is_the_derivative_in_the_plain_model(with_edges):
 def test_edges_out_of_a_component_sum_to_atp_and_over_the_steps_to_ig(with_edges):
     case = with_edges
     for steps, method in ((0, "atp"), (3, "ig")):
-        nodes = attribution.score(case.model, case.batch, method, METRIC, 3)
+        nodes = scoring.score(case.model, case.batch, method, METRIC, 3)
         total = edges.edge_scores(case.model, case.batch, METRIC, steps).sum(2)
         case.close(total, nodes, 1e-5)
 
@@ -202,10 +192,10 @@ def test_a_path_that_is_patched_is_so_in_the_plain_model(with_edges):
     circuit = [name for name in case.model.space.of_kinds() if name != "a0.h0"]
     base, _ = interventions.base(case.model, clean)
     _, corrupt = interventions.run(case.model, case.batch.corrupt)
-    own = paths.own_run(case.model, base, corrupt, ["a0.h0"], circuit)
+    own = path_patching.own_run(case.model, base, corrupt, ["a0.h0"], circuit)
     z = case.wrote.z[0].clone()
     z[..., :width] = case.corrupt.z[0][..., :width]
-    targets = {target.name: target for target in paths.readers(case.model, set(circuit))}
+    targets = {target.name: target for target in path_patching.readers(case.model, set(circuit))}
     number = (HEADS - 1) // shared
     for writer, row, reader, column in (
         ("a0.h2", (0, 2), "a1.h3.q", (1, "q", 3)),
@@ -223,7 +213,7 @@ def test_a_path_that_is_patched_is_so_in_the_plain_model(with_edges):
             own_z = case.plain.run(clean, None, case.corrupt, cut)[1].z[0].clone()
             own_z[..., :width] = case.corrupt.z[0][..., :width]
             expected, _ = case.plain.run(clean, {("z", 0): own_z}, case.corrupt, cut)
-        found = paths.patched(case.model, base, corrupt, ["a0.h0"], own, targets[reader], [writer])
+        found = path_patching.patched(case.model, base, corrupt, ["a0.h0"], own, targets[reader], [writer])
         case.close(found, expected)
 
 
@@ -255,23 +245,23 @@ def test_parts_of_heads_make_up_their_output(family):
 
 def test_what_components_say_of_the_logits_adds_up(family):
     """Direct attributions make the logit difference; the lens after the last layer is the model."""
-    found = functions.lens(family.model, family.batch)[LAYERS - 1, True]
+    found = head_functions.lens(family.model, family.batch)[LAYERS - 1, True]
     family.close(found, family.last, 1e-3)
-    hits = functions.ov_hits(family.model, family.batch.clean, 3)
+    hits = head_functions.ov_hits(family.model, family.batch.clean, 3)
     assert len(hits["published", 1]) == LAYERS
     if family.name in BARE:
-        direct, rest = functions.direct(family.model, family.batch)
+        direct, rest = head_functions.direct(family.model, family.batch)
         assert rest.abs().max() < 1e-4 * direct.abs().max()
 
 
-@pytest.mark.parametrize("name", [name for name, family in families.FAMILIES.items() if family.edges])
+@pytest.mark.parametrize("name", [name for name, family in architectures.FAMILIES.items() if family.edges])
 def test_edges_of_a_model_built_otherwise_are_refused_and_not_wrong(name, tmp_path):
     """By the config and by the model itself; the other methods still run."""
     tiny_families.build(name, tmp_path)
-    assert families.FAMILIES[name].edges in families.unsupported(tmp_path, ("edges",))
-    assert families.unsupported(tmp_path) is None
+    assert architectures.FAMILIES[name].edges in architectures.unsupported(tmp_path, ("edges",))
+    assert architectures.unsupported(tmp_path) is None
     model = models.load(tmp_path, "cpu", threads=1)
     batch = batching.batch_of(examples_for("digits", 2), range(2), "cpu")
     with pytest.raises(ValueError, match="use atp, ig or patching"):
-        attribution.score(model, batch, "eap", METRIC)
-    assert attribution.score(model, batch, "atp", METRIC).isfinite().all()
+        scoring.score(model, batch, "eap", METRIC)
+    assert scoring.score(model, batch, "atp", METRIC).isfinite().all()

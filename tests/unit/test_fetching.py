@@ -9,14 +9,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from circuit_reuse import fingerprint
+from circuit_reuse.data import fingerprint
 from support import MODELS, PROJECT
 
 SOURCE, COMMIT = MODELS / "tiny-gpt2-small", "a" * 40
 FETCH = """
 import sys
 sys.path.insert(0, "workflow/scripts")
-from circuit_reuse import fetching
+from circuit_reuse.origins import fetching
 try:
     print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], sys.argv[4] if len(sys.argv) > 4 else None))
 except ValueError as problem:
@@ -290,7 +290,7 @@ def test_a_tokenizer_built_of_pieces_is_the_folder_s_own_and_the_cache_stays_as_
 def test_where_links_cannot_be_made_files_are_copied(tmp_path, monkeypatch):
     from pathlib import Path
 
-    from circuit_reuse import fetching
+    from circuit_reuse.origins import fetching
 
     def refuse(*_):
         raise OSError("links are not allowed here")

@@ -4,18 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, interventions, models
-from circuit_reuse.examples import load_tokenizer, reader
-from circuit_reuse.planted import stream, tasks
-from circuit_reuse.planted.plan import Head
-from circuit_reuse.sequences import functions, lengths, reading, schemas
+from circuit_reuse.data.examples import load_tokenizer, reader
+from circuit_reuse.engine import interventions, models
+from circuit_reuse.studies.common import scoring
+from circuit_reuse.studies.sequences import head_functions, schemas, stage_heads, stage_lengths
+from circuit_reuse.validate import planted_models, planted_tasks
+from circuit_reuse.validate.planted_plan import Head
 from support import MODELS, examples_for
 
 close = torch.testing.assert_close
 
 
 def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch):
-    found, rest = functions.direct(model, batch)
+    found, rest = head_functions.direct(model, batch)
     last, acts = interventions.run(model, batch.clean)
     whole = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
     close(found.sum(1) + rest, whole, rtol=1e-4, atol=1e-3)
@@ -23,7 +24,7 @@ def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch)
     kept = {}
     with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, "ln_final.hook_in")):
         models.logits(model, batch.clean)
-    weight, _ = functions.unembedding(model)
+    weight, _ = head_functions.unembedding(model)
     norm = model.bridge.ln_final.original_component
     end = kept["ln_final.hook_in"][:, -1]
     scale = (end.var(-1, unbiased=False) + norm.eps).sqrt()
@@ -35,16 +36,16 @@ def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch)
 
 
 def test_neurons_of_an_mlp_sum_to_its_attribution(model, batch):
-    scores = attribution.score(model, batch, "atp", "logit_difference")
-    for layer, found in enumerate(functions.neurons(model, batch, "logit_difference")):
+    scores = scoring.score(model, batch, "atp", "logit_difference")
+    for layer, found in enumerate(head_functions.neurons(model, batch, "logit_difference")):
         place = model.space.names.index(f"m{layer}")
         close(found.sum(1), scores[:, place], rtol=1e-3, atol=1e-4)
-        out = functions.neuron_outputs(model, layer)
+        out = head_functions.neuron_outputs(model, layer)
         assert out.shape == (found.shape[1], model.space.d_model)
 
 
 def test_the_lens_after_the_last_layer_is_the_model_and_no_norm_is_taken_twice(model, batch):
-    found, last = functions.lens(model, batch), models.logits(model, batch.clean)
+    found, last = head_functions.lens(model, batch), models.logits(model, batch.clean)
     top = model.space.layers - 1
     close(found[top, True], last, rtol=1e-4, atol=1e-3)
     assert not torch.allclose(found[top, False], last, atol=0.1)
@@ -54,11 +55,11 @@ def test_the_lens_after_the_last_layer_is_the_model_and_no_norm_is_taken_twice(m
 def test_a_score_through_the_ov_circuit_by_hand(model):
     tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
     options = {"members": "digits", "largest": 12, "length": 3}
-    prompts, targets = reading.bare(tokenizer, bos, options)
+    prompts, targets = stage_heads.bare(tokenizer, bos, options)
     assert len(prompts) == 10 and len(prompts[0]) == 4
     names = [[f"a{layer}.h{head}" for head in range(8)] for layer in range(3)]
-    found = functions.ov_hits(model, torch.tensor(prompts), 5)
-    rows = functions.ov_scores(found, targets, names)
+    found = head_functions.ov_hits(model, torch.tensor(prompts), 5)
+    rows = head_functions.ov_scores(found, targets, names)
     # Head 4 of layer 0 on the second element of the fourth prompt, " 5" of " 4 5 6".
     kept, streams = {}, ("blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")
     with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *streams)):
@@ -70,7 +71,7 @@ def test_a_score_through_the_ov_circuit_by_hand(model):
         x = model.bridge.blocks[norm].ln1.original_component(kept[name][0, 2])
         value = (linear.weight @ x + linear.bias)[4 * width : 5 * width]
         for sign in (1, -1):
-            logits = functions.final_logits(model, sign * value @ block.attn.W_O[4])
+            logits = head_functions.final_logits(model, sign * value @ block.attn.W_O[4])
             assert logits.topk(5).indices.tolist() == found[seen, sign][0][3, 2, 4].tolist()
     assert len(found["own", 1]) == 1 and len(found["published", 1]) == 3
     shown = schemas.seen(pd.DataFrame(rows))
@@ -88,41 +89,41 @@ def test_a_score_through_the_ov_circuit_by_hand(model):
 
 
 def test_singular_vectors_are_those_of_the_ov_matrix_and_point_one_way(model):
-    sizes, right = functions.spectrum(model, 1, 3, 5)
+    sizes, right = head_functions.spectrum(model, 1, 3, 5)
     block, width = model.bridge.blocks[1], model.space.d_head
     values = block.attn.v.original_component.weight[3 * width : 4 * width]
     _, expected, vectors = torch.linalg.svd(values.T @ block.attn.W_O[3])
     close(sizes, expected[:5], rtol=1e-3, atol=1e-4)
     overlap = (right * vectors[:5]).sum(1).abs()
     close(overlap, torch.ones(5), rtol=1e-2, atol=1e-2)
-    against = right @ functions.unembedding(model)[0].T
+    against = right @ head_functions.unembedding(model)[0].T
     assert (against.max(1).values >= -against.min(1).values).all()
 
 
 def test_motifs_by_hand():
     pattern = torch.tensor([[[[1.0, 0, 0], [0.6, 0.4, 0], [0.1, 0.7, 0.2]]]])
     masks = torch.tensor([[[False, False, False], [True, False, False], [False, True, False]]])
-    mass, chance, n = functions.motif(pattern, masks)
+    mass, chance, n = head_functions.motif(pattern, masks)
     assert float(mass) == pytest.approx(0.65) and n == 2
     assert chance == pytest.approx((1 / 2 + 1 / 3) / 2)
-    masks = functions.item_masks([1, 3], 6, "cpu")
+    masks = head_functions.item_masks([1, 3], 6, "cpu")
     assert masks["same_type"].nonzero().tolist() == [[0, 3, 1]]
     assert masks["last_to_items"].nonzero().tolist() == [[0, 5, 1], [0, 5, 3]]
     assert masks["last_to_last"].nonzero().tolist() == [[0, 5, 3]]
-    bare = functions.item_masks([1, 2], 3, "cpu")
+    bare = head_functions.item_masks([1, 2], 3, "cpu")
     assert bare["last_to_items"].nonzero().tolist() == [[0, 2, 1]] and not bare["last_to_last"].any()
 
 
 def test_planted_heads_have_the_motif_that_was_planted():
-    plan = tasks.empty()
-    plan.heads[0, 1] = Head(tasks.copying("symbol", "before"), offset=1)
+    plan = planted_tasks.empty()
+    plan.heads[0, 1] = Head(planted_tasks.copying("symbol", "before"), offset=1)
     match = {
-        "query": [(n, {tasks.plain(n): 8.0}) for n in range(tasks.SYMBOLS)],
-        "key": [(n, {f"before {n}": 1.0}) for n in range(tasks.SYMBOLS)],
+        "query": [(n, {planted_tasks.plain(n): 8.0}) for n in range(planted_tasks.SYMBOLS)],
+        "key": [(n, {f"before {n}": 1.0}) for n in range(planted_tasks.SYMBOLS)],
     }
-    plan.heads[1, 2] = Head(tasks.copying("symbol", "found"), **match)
-    plan.embedding = plan.embedding[: tasks.SYMBOLS]
-    built = stream.build(plan, "gpt2", torch.Generator().manual_seed(0))
+    plan.heads[1, 2] = Head(planted_tasks.copying("symbol", "found"), **match)
+    plan.embedding = plan.embedding[: planted_tasks.SYMBOLS]
+    built = planted_models.build(plan, "gpt2", torch.Generator().manual_seed(0))
     import tempfile
     from pathlib import Path
 
@@ -131,22 +132,22 @@ def test_planted_heads_have_the_motif_that_was_planted():
 
     with tempfile.TemporaryDirectory() as folder:
         built.save_pretrained(folder)
-        words = {f"t{n}": n for n in range(tasks.SYMBOLS)}
+        words = {f"t{n}": n for n in range(planted_tasks.SYMBOLS)}
         Tokenizer(WordLevel(words, unk_token="t0")).save(str(Path(folder) / "tokenizer.json"))
         model = models.load(folder, "cpu", threads=1)
-    tokens, masks = functions.repeated(model, 64, 4, None, np.random.default_rng(0))
+    tokens, masks = head_functions.repeated(model, 64, 4, None, np.random.default_rng(0))
     distinct = torch.tensor([len(set(row[:4].tolist())) == 4 for row in tokens])
     tokens, masks = tokens[distinct], {name: mask[distinct] for name, mask in masks.items()}
-    found = functions.patterns(model, tokens)
-    assert functions.motif(found[0], masks["previous_token"])[0][1] > 0.95
+    found = head_functions.patterns(model, tokens)
+    assert head_functions.motif(found[0], masks["previous_token"])[0][1] > 0.95
     # The first position sees itself as the one before, so its symbol is found there as well.
-    assert functions.motif(found[1], masks["induction"])[0][2] > 0.85
-    assert functions.motif(found[1], masks["previous_token"])[0][2] < 0.5
+    assert head_functions.motif(found[1], masks["induction"])[0][2] > 0.85
+    assert head_functions.motif(found[1], masks["previous_token"])[0][2] < 0.5
 
 
 def test_positions_are_named_by_what_stands_there():
     tokenizer, _ = load_tokenizer(MODELS / "tiny-gpt2-medium")
-    labels, items = reading.positions(examples_for("digits", 12), tokenizer)
+    labels, items = stage_heads.positions(examples_for("digits", 12), tokenizer)
     assert [labels[place] for place in items] == ["item 1", "item 2", "item 3", "item 4"]
     assert labels[0] == "BOS" and labels.count("in") == 5 and labels.count(".") == 4 and "word" in labels
 
@@ -155,7 +156,7 @@ def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out(
     of_model = reader(MODELS / "tiny-gpt2-medium")
     cfg = {"count": 32, "seed": 0}
     spec = {"family": "sequence", "options": {"members": "days", "frame": "bare"}, "shots": 0}
-    assert len(lengths.prompts("days", spec, 4, cfg, of_model)) == 3
-    assert lengths.prompts("days", spec, 7, cfg, of_model) is None
-    found = lengths.prompts("days", spec, 1, cfg, of_model)
+    assert len(stage_lengths.prompts("days", spec, 4, cfg, of_model)) == 3
+    assert stage_lengths.prompts("days", spec, 7, cfg, of_model) is None
+    found = stage_lengths.prompts("days", spec, 1, cfg, of_model)
     assert 4 <= len(found) <= 6 and (found["length"] == 2).all()

@@ -7,7 +7,8 @@ import gguf
 import gguf_files
 import pytest
 import torch
-from circuit_reuse import examples, fingerprint, gguf_convert
+from circuit_reuse.data import examples, fingerprint
+from circuit_reuse.origins import gguf_convert
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SOURCE = {"path": "models/tiny.gguf"}
@@ -161,7 +162,7 @@ def test_the_template_of_a_chat_is_kept(tmp_path):
 
 def test_gemma_joins_long_runs_of_blanks_from_the_left(tmp_path):
     """Its own order of merges, which the file does not have: longest first part first, before all other merges."""
-    from circuit_reuse import gguf_tokenizer
+    from circuit_reuse.origins import gguf_tokenizer
 
     blank = gguf_tokenizer.BLANK
     merges = [["a", "b"], [blank, blank], [blank * 2, blank], [blank, blank * 2], [blank * 2, blank * 2], [blank, "a"]]

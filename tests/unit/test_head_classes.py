@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import two_tasks
-from circuit_reuse.scaling import classes, heroes, scan, schemas, trace, trends
+from circuit_reuse.studies.scaling import classes, heroes, schemas, stage_scan, stage_trace, trends
 from scipy import stats
 
 LOG = logging.getLogger("test")
@@ -23,7 +23,7 @@ def planted(request):
     for task in ("first", "second"):
         table = two_tasks.examples(task, 48)
         reference = table[table["split"] == "train"]
-        scans.append(scan.scan(model, table, reference, CFG, 4096, ("planted", task), LOG))
+        scans.append(stage_scan.scan(model, table, reference, CFG, 4096, ("planted", task), LOG))
     return model, scans, classes.heads_table(scans, model.space, REPLACEMENTS, RULES)
 
 
@@ -53,7 +53,7 @@ def test_tracing_puts_the_effect_into_the_head_and_the_position_that_carry_it(pl
     table = two_tasks.examples("first", 16)
     cfg = {"metric": "logit_difference", "parts": ["z", "v", "pattern"], "by_position": ["z"], "least": 0}
     places = [(layer, head) for layer in range(4) for head in range(4)]
-    found = trace.trace(model, table, cfg, places, 4096, LOG)
+    found = stage_trace.trace(model, table, cfg, places, 4096, LOG)
     restored = found[found["direction"] == "restore"].copy()
     restored["share"] = restored["influence"] / restored["gap"]
     restored["role"] = restored["role"].fillna("all")

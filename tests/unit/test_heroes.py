@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import components
-from circuit_reuse.scaling import heroes, removal
+from circuit_reuse.data import components
+from circuit_reuse.studies.scaling import heroes, stage_heroes
 from scipy import stats
 
 NAMES = [f"a{layer}.h{head}" for layer in range(4) for head in range(8)]
@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_says_why(sets):
 
 
 def test_every_set_is_a_unit_of_its_own_and_the_untouched_run_is_there(sets):
-    units = {unit.circuit: unit for unit in removal.units_of(sets)}
+    units = {unit.circuit: unit for unit in stage_heroes.interventions_of(sets)}
     assert None in units and units["all 3"].sets[0][0] is None
     assert [number for number, _ in units["all 3 plain"].sets] == list(range(30))
     assert "all 32" not in units
@@ -84,7 +84,7 @@ def effects(values, sets):
     rows = []
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 6)
-    for unit in removal.units_of(sets):
+    for unit in stage_heroes.interventions_of(sets):
         for control, names in unit.sets:
             metric = 10 - sum(values[name] for name in names) + noise
             rows.append(
@@ -117,7 +117,7 @@ def test_the_rank_of_heads_that_matter_and_the_effects_by_hand(sets):
     assert refused["n_sets"] == 0 and "31 heads" in refused["problem"]
 
 
-@pytest.mark.parametrize("matching", heroes.MATCHINGS)
+@pytest.mark.parametrize("matching", ["plain", "layer", "norm"])
 def test_heroes_chosen_by_chance_have_a_uniform_rank(matching):
     """Strength on train says nothing of the effect: so must the rank."""
     found = []

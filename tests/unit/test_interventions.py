@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from circuit_reuse import batching, components, effects, interventions, models
+from circuit_reuse.data import components
+from circuit_reuse.engine import batching, effects, interventions, models
 from support import examples_for
 
 close = torch.testing.assert_close
@@ -97,14 +98,14 @@ def test_keeping_a_circuit_is_removing_the_rest(model, replacement):
     run = evaluator(model, replacement)
     circuit = ["a0.h0", "a1.h2"]
     rest = [name for name in run.universe if name not in circuit]
-    kept = run(effects.Unit("c", "keep", [(None, circuit)]))
-    removed = run(effects.Unit("c", "remove", [(None, rest)]))
+    kept = run(effects.Intervention("c", "keep", [(None, circuit)]))
+    removed = run(effects.Intervention("c", "remove", [(None, rest)]))
     close(torch.tensor(kept["metric"]), torch.tensor(removed["metric"]), rtol=1e-5, atol=1e-5)
 
 
 def test_untouched_rows_have_no_divergence_and_the_metric_of_the_plain_run(model):
     run = evaluator(model, "corrupt")
-    rows = run(effects.Unit(None, "none", [(None, [])]))
+    rows = run(effects.Intervention(None, "none", [(None, [])]))
     assert rows["kl"].abs().max() < 1e-5
     for batch in batching.batches(run.examples, 320):
         plain = models.metric_values(
@@ -124,8 +125,8 @@ def test_rows_kept_from_an_earlier_file_equal_a_clean_run_exactly(model):
 
     first = {"c1": (["a0.h1"], [["a1.h1"], ["a1.h2"]])}
     both = first | {"b2": (["a2.h1"], [["a0.h4"], ["a0.h5"]])}
-    units = effects.units_of(both, ["remove", "keep"], 1)
-    before, _, _ = effects.update(None, effects.units_of(first, ["remove", "keep"], 1), "x", evaluate)
+    units = effects.interventions_of(both, ["remove", "keep"], 1)
+    before, _, _ = effects.update(None, effects.interventions_of(first, ["remove", "keep"], 1), "x", evaluate)
     calls.clear()
     grown, kept, new = effects.update(before, units, "x", evaluate)
     assert (kept, new) == (4, 2) and calls == ["b2", "b2"]
@@ -139,7 +140,7 @@ def test_examples_without_a_counterpart_of_their_length_are_left_out():
     import logging
 
     import pandas as pd
-    from circuit_reuse.ablation import replaceable
+    from circuit_reuse.engine.ablation import replaceable
 
     log = logging.getLogger()
     tested, train = pd.DataFrame({"length": [5, 5, 7]}), pd.DataFrame({"length": [5, 6]})

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from circuit_reuse import attribution, batching, models
+from circuit_reuse.engine import batching, models
+from circuit_reuse.studies.common import scoring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from support import MODELS, examples_for
@@ -21,7 +22,7 @@ def scores(model, examples, method, tokens=10**6):
     """[example, component] in the order of the examples."""
     found = np.empty((len(examples), len(model.space.names)), dtype=np.float32)
     for batch in batching.batches(examples, tokens):
-        found[batch.rows] = attribution.score(model, batch, method, METRIC, 3, tokens).numpy()
+        found[batch.rows] = scoring.score(model, batch, method, METRIC, 3, tokens).numpy()
     return found
 
 
@@ -133,7 +134,7 @@ def test_a_component_whose_output_is_constant_scores_zero(edited, small, example
 def test_half_precision_gives_nearly_the_same_scores_in_float32(examples, whole, method):
     model = models.load(MODELS / NAME, "cpu", "bfloat16", threads=1)
     batch = next(batching.batches(examples, 10**6))
-    found = attribution.score(model, batch, method, METRIC, 3)
+    found = scoring.score(model, batch, method, METRIC, 3)
     assert found.dtype == torch.float32
     expected = whole[method][batch.rows]
     assert np.abs(found.numpy() - expected).max() < 0.1 * np.abs(expected).max()

@@ -8,8 +8,11 @@ import job
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import api, examples, left_out, measure, models, tables
-from circuit_reuse.prompts import sources
+from circuit_reuse import api
+from circuit_reuse.data import examples, left_out, tables
+from circuit_reuse.engine import models
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.studies.common import stage_examples
 from support import MODELS
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ def rows():
 
 def draw(model, rows, quota, **changes):
     reader = examples.reader(FOLDER)
-    return measure.draw(model, reader, rows, CFG | {"quota": quota} | changes, 512, LOG)
+    return stage_examples.draw(model, reader, rows, CFG | {"quota": quota} | changes, 512, LOG)
 
 
 def test_pairs_are_tried_in_order_until_each_split_has_its_share(model, rows):
@@ -53,10 +56,10 @@ def test_what_is_wrong_is_drawn_again_but_not_for_ever(model, rows):
     wrong = rows.assign(answer=answers, distractors=[[text] for text in rows["answer"]], corrupt_answer=None)
     found = draw(model, wrong, {"train": 9, "held_out": 9})
     assert len(found) == len(wrong) and found["used"].sum() < 9
-    problem = measure.shortage(found, CFG | {"needed": 5}, "ioi")
+    problem = stage_examples.shortage(found, CFG | {"needed": 5}, "ioi")
     assert problem.needed == 5 and problem.usable < 5
     assert "prompts usable, 5 needed; the model answers" in str(problem)
-    assert measure.shortage(draw(model, rows, None), CFG | {"needed": 5}, "ioi") is None
+    assert stage_examples.shortage(draw(model, rows, None), CFG | {"needed": 5}, "ioi") is None
 
 
 def test_a_scan_counts_valid_pairs_whatever_the_model_answers(model, rows):
@@ -110,7 +113,7 @@ def test_several_distractors_count_by_their_mean():
 
 
 def test_choices_are_decided_by_the_best_variant_of_each_label():
-    from circuit_reuse import effects
+    from circuit_reuse.engine import effects
 
     last = models.torch.tensor([[0.0, 5.0, 3.0, 9.0], [0.0, 5.0, 3.0, 4.0]])
     answer, distractor = models.torch.tensor([0, 0]), models.torch.tensor([[2], [2]])
@@ -142,18 +145,16 @@ def test_a_job_is_left_out_with_its_input_and_a_gathering_job_goes_on(tmp_path):
             left_out.sift(inputs)
 
 
+def leaves_out(job):
+    raise left_out.LeftOut("too few")
+
+
 def test_outputs_of_a_job_that_is_left_out_say_why(tmp_path):
-    script = tmp_path / "stage.py"
-    script.write_text(
-        "def main(input, output, **rest):\n"
-        "    from circuit_reuse.left_out import LeftOut\n"
-        "    raise LeftOut('too few')\n"
-    )
     outputs = [
         str(tmp_path / f"a.{kind}") for kind in ("parquet", "csv", "svg", "png", "pdf", "json", "html", "md", "tex")
     ]
     request = {
-        "script": str(script),
+        "function": f"{__name__}.leaves_out",
         "rule": "stage",
         "input": {},
         "output": {"files": outputs},
@@ -173,7 +174,7 @@ def test_outputs_of_a_job_that_is_left_out_say_why(tmp_path):
 def test_a_table_of_what_was_tried_can_be_left_out_and_still_be_read(tmp_path, model, rows):
     found = draw(model, rows, {"train": 3, "held_out": 3})
     path = tmp_path / "examples.parquet"
-    tables.write(path, tables.EXAMPLES, measure.as_rows(found), left_out=left_out.LeftOut("why"))
+    tables.write(path, tables.EXAMPLES, stage_examples.as_rows(found), left_out=left_out.LeftOut("why"))
     assert str(left_out.record_of(path)) == "why"
     assert len(tables.read(path, tables.EXAMPLES)) == len(found)
     assert SimpleNamespace(**tables.provenance(path)).versions

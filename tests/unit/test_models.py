@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from circuit_reuse import batching, fingerprint, models
+from circuit_reuse.data import fingerprint
+from circuit_reuse.engine import batching, models
 from circuit_reuse.training.corpus import LEARNED
 from support import MODELS, examples_for
 

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import yaml
-from circuit_reuse import config as configs
-from circuit_reuse.prompts import registry, sources
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.prompts import tasks
+from circuit_reuse.studies import check as configs
 from support import PROJECT
 
 OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
@@ -39,7 +40,7 @@ def wanted(config):
     """{task: most examples that a study asks for}."""
     found = {}
     for study, block in [("reuse", config), *((s, config[s]) for s in ("scaling", "sequences", "weights"))]:
-        kinds = ("tasks", "variants", "foreign", "probes") if study == "sequences" else ("tasks",)
+        kinds = ("tasks", "variants", "control_tasks", "probes") if study == "sequences" else ("tasks",)
         count = config["examples"]["count"] if study == "reuse" else block["examples"]
         for task in (task for kind in kinds for task in block[kind]):
             found[task] = max(count, found.get(task, 0))
@@ -53,7 +54,7 @@ def test_prompts_of_every_shipped_config_can_be_made(config):
     """As many as a shard tries; a task may have fewer different ones, but enough for both splits."""
     share, needed = config["examples"]["held_out_share"], config["examples"]["min_valid"]
     for task, count in wanted(config).items():
-        spec = registry.settings(task, config)
+        spec = tasks.settings(task, config)
         cfg = {"seed": config["seed"], "held_out_share": share, "examples": [0, count * 2], "task": spec}
         rows = sources.rows(task, cfg)
         assert len({row["clean"] for row in rows}) == len(rows)

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import start_page
-from circuit_reuse import overview
+from circuit_reuse.studies.common import stage_findings
+from circuit_reuse.studies.registry import STUDIES
 
 CFG = {
     "alpha": 0.05,
@@ -17,13 +17,7 @@ CFG = {
     "tasks": ["ioi", "digits"],
     "matched": "quantile",
 }
-TABLES = {
-    "reuse": ["summary"],
-    "scaling": ["models", "head_category_summary", "hero_vs_random", "fits"],
-    "sequences": ["circuits", "overlap", "cross_task"],
-    "weights": ["readings", "tests"],
-    "contrast": ["lengths", "tests", "replicate"],
-}
+TABLES = {name: list(study.module("sentences").COLUMNS) for name, study in STUDIES.items()}
 
 
 def summary(**columns):
@@ -53,7 +47,7 @@ def summary(**columns):
 
 
 def sentences(study, **tables):
-    return overview.told(tables, CFG | {"study": study, "strategy": "s", "foreign": ["x"]})
+    return stage_findings.sentences_of(tables, CFG | {"study": study, "strategy": "s", "control_tasks": ["x"]})
 
 
 def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
@@ -136,9 +130,9 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
             "q_rank": [0.01, 0.01, 0.5],
         }
     )
-    nothing = pd.DataFrame(columns=overview.COLUMNS["overlap"].split())
-    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 20.0, "foreign": ["other"]}
-    told = " ".join(overview.told({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
+    nothing = pd.DataFrame(columns=STUDIES["sequences"].module("sentences").COLUMNS["overlap"].split())
+    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 20.0, "control_tasks": ["other"]}
+    told = " ".join(stage_findings.sentences_of({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
     assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
     # A task's variants are not another task.
     assert "of another sequence task in 1 of 1 cases, of a task that is no sequence in 0 of 1 cases" in told
@@ -150,7 +144,7 @@ def test_tables_without_rows_are_no_crash(tmp_path, study, content):
     found = {}
     for name in TABLES[study]:
         (tmp_path / f"{name}.csv").write_text(content)
-        found[name] = overview.read(tmp_path / f"{name}.csv")
+        found[name] = stage_findings.read(tmp_path / f"{name}.csv", STUDIES[study].module("sentences").COLUMNS[name])
     assert sentences(study, **found)
 
 
@@ -158,7 +152,7 @@ def test_tables_without_rows_are_no_crash(tmp_path, study, content):
 def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
     found = {}
     for name in TABLES[study]:
-        columns = overview.COLUMNS[name].split()
+        columns = STUDIES[study].module("sentences").COLUMNS[name].split()
         text = {
             "model": "m",
             "task": "ioi",
@@ -171,7 +165,7 @@ def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
             "circuit": "ioi",
             "data": "digits",
             "in_words": "nothing is shown",
-            "recipe": "r",
+            "scoring": "r",
             "set": "s",
             "family": "f",
             "measure": "x",
@@ -185,9 +179,8 @@ def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
     assert "Most for" not in told and "in 1 of 1" not in told and "nan" not in told
 
 
-def test_every_table_and_study_of_the_workflow_is_known():
-    from support import PROJECT
-
-    rules = (PROJECT / "rules" / "overview.smk").read_text()
-    for study, names in TABLES.items():
-        assert study in start_page.STUDIES and all(f'"{name}"' in rules for name in names)
+@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+def test_a_study_reads_and_shows_first_only_what_it_makes(study):
+    files = {file.removesuffix(".csv") for file, _ in study.tables.values()}
+    assert {study.tables[name][0].removesuffix(".csv") for name in study.reads} == set(TABLES[study.name]) <= files
+    assert set(study.first) <= set(study.figures)

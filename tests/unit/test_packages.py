@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from circuit_reuse import packages
-from circuit_reuse.fingerprint import ModelError
+from circuit_reuse.data.fingerprint import ModelError
+from circuit_reuse.origins import packages
 
 CONTENT = [b"first half, ", b"second half"]
 

@@ -5,8 +5,8 @@ import logging
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, batching, interventions, models, parts
-from circuit_reuse.scaling import scan, trace
+from circuit_reuse.engine import attribution, batching, interventions, models, parts
+from circuit_reuse.studies.scaling import stage_scan, stage_trace
 from support import examples_for
 
 LOG = logging.getLogger("test")
@@ -50,7 +50,7 @@ def test_many_patches_in_one_batch_equal_one_at_a_time(model, batch, runs):
     examples = torch.zeros_like(batch.clean, dtype=torch.bool)
     where = {"last": examples.clone(), "fourth": examples.clone()}
     where["last"][:, -1], where["fourth"][:, 3] = True, True
-    sets = [[Patch(part, 1, 2)] for part in parts.OF_HEADS]
+    sets = [[Patch(part, 1, 2)] for part in [name for name, place in parts.PLACES.items() if place.head is not None]]
     sets += [[Patch(part, layer)] for part in parts.OF_LAYERS for layer in (0, 2)]
     sets += [[Patch("z", 2, 1, "last")], [Patch("pattern", 1, 3, "last")]]
     sets += [[Patch("stream", 0, None, "fourth"), Patch("mlp", 2, None, "last"), Patch("k", 1, 0)]]
@@ -89,9 +89,9 @@ def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model)
     table = examples_for("ioi", 10)
     heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]
     cfg = {"metric": METRIC, "parts": ["z"], "by_position": [], "least": 0}
-    traced = trace.trace(model, table, cfg, heads, 700, LOG)
+    traced = stage_trace.trace(model, table, cfg, heads, 700, LOG)
     mine = traced[(traced["direction"] == "corrupt") & (traced["part"] == "z")]
-    scanned = scan.scan(
+    scanned = stage_scan.scan(
         model, table, table, {"replacements": ["corrupt"], "metric": METRIC, "accuracy": "top1"}, 2048, ("s",), LOG
     )
     for batch in batching.batches(table, 2048):
@@ -111,8 +111,8 @@ def test_influences_do_not_depend_on_the_batch(model):
     table = examples_for("ioi", 8)
     cfg = {"metric": METRIC, "parts": ["v", "pattern"], "by_position": ["v"], "least": 0}
     keys = ["direction", "part", "layer", "head", "role", "example"]
-    large = trace.trace(model, table, cfg, [(0, 1), (2, 3)], 4000, LOG)
-    small = trace.trace(model, table, cfg, [(0, 1), (2, 3)], 40, LOG)
+    large = stage_trace.trace(model, table, cfg, [(0, 1), (2, 3)], 4000, LOG)
+    small = stage_trace.trace(model, table, cfg, [(0, 1), (2, 3)], 40, LOG)
     assert large[keys].equals(small[keys])
     assert small["influence"].to_numpy() == pytest.approx(large["influence"].to_numpy(), abs=2e-4)
 
@@ -121,13 +121,13 @@ def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is
     table, heads = examples_for("ioi", 8), [(layer, head) for layer in range(model.space.layers) for head in range(2)]
     cfg = {"metric": METRIC, "parts": ["z", "v"], "by_position": ["z"], "least": 0}
     keys = ["direction", "part", "layer", "head", "role", "example"]
-    whole = trace.trace(model, table, cfg, heads, 2048, LOG)
+    whole = stage_trace.trace(model, table, cfg, heads, 2048, LOG)
     everywhere = whole[whole["role"].isna()]
     moved = (everywhere["influence"] / everywhere["gap"]).abs()
     attention = moved[everywhere["part"] == "attention"].groupby(everywhere["layer"]).max()
     # By hand: between the two layers whose attention moves the metric of any example least.
     least = attention.nsmallest(2).mean()
-    part = trace.trace(model, table, cfg | {"least": least}, heads, 2048, LOG)
+    part = stage_trace.trace(model, table, cfg | {"least": least}, heads, 2048, LOG)
     looked_at = set(attention[attention >= least].index)
     assert len(looked_at) == model.space.layers - 1
     assert set(part.dropna(subset=["head"])["layer"]) == looked_at
@@ -147,7 +147,7 @@ def test_what_its_layer_does_not_show_is_not_traced_more_closely_and_the_rest_is
 def test_all_positions_of_the_last_stream_restore_everything_and_early_words_nothing(model):
     table = examples_for("ioi", 8)
     cfg = {"metric": METRIC, "parts": ["z"], "by_position": [], "least": 0}
-    found = trace.trace(model, table, cfg, [(0, 0)], 2048, LOG)
+    found = stage_trace.trace(model, table, cfg, [(0, 0)], 2048, LOG)
     stream = found[(found["part"] == "stream") & (found["direction"] == "restore")]
     top = stream[stream["layer"] == model.space.layers - 1]
     for role in ("end", None):
@@ -159,7 +159,7 @@ def test_all_positions_of_the_last_stream_restore_everything_and_early_words_not
 
 
 def test_the_last_mlp_at_the_last_position_alone_changes_nothing(model, batch):
-    from circuit_reuse import shortcuts
+    from circuit_reuse.engine import shortcuts
 
     assert shortcuts.able(model, "end")
     _, corrupt = interventions.run(model, batch.corrupt)
@@ -175,7 +175,7 @@ def test_the_last_mlp_at_the_last_position_alone_changes_nothing(model, batch):
 
 def test_output_norms_are_those_of_what_each_head_writes(model):
     table = examples_for("digits", 3)
-    found = scan.output_norms(model, table, 2048).set_index(["component", "example"])["output_norm"]
+    found = stage_scan.output_norms(model, table, 2048).set_index(["component", "example"])["output_norm"]
     for row in range(3):
         batch = batching.batch_of(table, [row], "cpu")
         _, acts = interventions.run(model, batch.clean)
@@ -186,7 +186,7 @@ def test_output_norms_are_those_of_what_each_head_writes(model):
 
 def test_a_pattern_put_in_by_its_product_with_the_values_is_the_same(model, batch, runs):
     """For models whose attention has read its pattern before a hook can change it."""
-    from circuit_reuse import shortcuts
+    from circuit_reuse.engine import shortcuts
 
     base, clean = runs
     last = torch.zeros_like(batch.clean, dtype=torch.bool)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, components, interventions, models
-from circuit_reuse.planted import recover, tasks
-from circuit_reuse.sequences import edge_stage, graphs, keeping, paths
+from circuit_reuse.data import components
+from circuit_reuse.engine import edges, interventions, models
+from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, stage_edges
+from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
 
 LOG = logging.getLogger("test")
@@ -17,50 +18,50 @@ CIRCUIT = ["a0.h0", "a0.h2", "m0", "a1.h1", "m1", "a2.h3", "m2"]
 
 
 def keeper_of(model, examples, replacement="mean"):
-    return keeping.Keeper(model, examples, examples, replacement, METRIC, 2048)
+    return evaluator.CircuitEvaluator(model, examples, examples, replacement, METRIC, 2048)
 
 
 @pytest.fixture(scope="module", params=["tiny-gpt2-small", "tiny-neox-small"])
-def keeper(request):
+def evaluate(request):
     folder = MODELS / request.param
     return keeper_of(models.load(folder, "cpu", threads=1), examples_for("digits", 6, folder))
 
 
 @pytest.fixture(scope="module")
-def measured(keeper):
-    pairs, found, alone = paths.effects(keeper, CIRCUIT, LOG)
+def measured(evaluate):
+    pairs, found, alone = path_patching.effects(evaluate, CIRCUIT, LOG)
     return pd.DataFrame(pairs, columns=["writer", "reader"]), found, alone
 
 
-def test_one_edge_at_a_time_is_the_edge_circuit_without_that_edge(keeper, measured):
+def test_one_edge_at_a_time_is_the_edge_circuit_without_that_edge(evaluate, measured):
     table, found, alone = measured
-    whole = edge_stage.mask_of(keeper.model, table)
+    whole = stage_edges.mask_of(evaluate.model, table)
     places = range(0, len(table), 7)
     masks = [whole]
     for place in places:
-        masks.append(whole & ~edge_stage.mask_of(keeper.model, table.iloc[[place]]))
-    values = edge_stage.run(keeper, np.stack(masks))
+        masks.append(whole & ~stage_edges.mask_of(evaluate.model, table.iloc[[place]]))
+    values = stage_edges.run(evaluate, np.stack(masks))
     # All edges together are the node circuit.
-    removed = set(keeper.model.space.of_kinds()) - set(CIRCUIT)
-    assert np.allclose(values[0], keeper([removed])[0], atol=1e-4)
+    removed = set(evaluate.model.space.of_kinds()) - set(CIRCUIT)
+    assert np.allclose(values[0], evaluate([removed])[0], atol=1e-4)
     assert np.allclose(values[0], alone, atol=1e-4)
     assert np.allclose(values[1:] - values[0], found[list(places)], atol=1e-4)
 
 
-def test_readers_come_after_their_writers_and_parallel_mlps_not_after_their_own_heads(keeper, measured):
+def test_readers_come_after_their_writers_and_parallel_mlps_not_after_their_own_heads(evaluate, measured):
     table, _, _ = measured
     pairs = set(zip(table["writer"], table["reader"], strict=True))
     assert ("m0", "a1.h1.q") in pairs and ("a1.h1", "a0.h0.k") not in pairs
     assert ("a0.h0", "a0.h2.v") not in pairs and ("a2.h3", "logits") in pairs
-    assert (("a1.h1", "m1") in pairs) == (not keeper.model.parallel)
+    assert (("a1.h1", "m1") in pairs) == (not evaluate.model.parallel)
     assert len(pairs) == len(table)
 
 
-def test_a_path_with_everything_between_held_by_hand(keeper, measured):
+def test_a_path_with_everything_between_held_by_hand(evaluate, measured):
     """Three runs, as in the paper: sender replaced, all else frozen; then only the receiver put in."""
     table, found, alone = measured
-    model = keeper.model
-    (batch, _, instead) = keeper.prepared[0]
+    model = evaluate.model
+    (batch, _, instead) = evaluate.prepared[0]
     removed = [name for name in model.space.of_kinds() if name not in CIRCUIT]
     own = interventions.Base(batch.clean)
 
@@ -105,7 +106,7 @@ def test_a_path_with_everything_between_held_by_hand(keeper, measured):
 
         with model.bridge.hooks(fwd_hooks=[(place, put)]):
             last = interventions.replace(model, own, [removed], instead)
-        expected = keeper.values(last, batch, 1)[0] - alone[batch.rows]
+        expected = evaluate.values(last, batch, 1)[0] - alone[batch.rows]
         edge = (table["writer"] == f"a{sender[0]}.h{sender[1]}") & (
             table["reader"] == f"a{receiver[0]}.h{receiver[1]}.{part}"
         )
@@ -116,18 +117,18 @@ def test_a_small_change_is_what_edge_attribution_says():
     folder = MODELS / "tiny-gpt2-small"
     model, examples = models.load(folder, "cpu", threads=1), examples_for("digits", 4, folder)
     model.bridge.double()
-    keeper, tiny = keeper_of(model, examples, "corrupt"), 1e-3
+    evaluate, tiny = keeper_of(model, examples, "corrupt"), 1e-3
     prepared = []
-    for batch, base, instead in keeper.prepared:
+    for batch, base, instead in evaluate.prepared:
         _, clean = interventions.run(model, batch.clean, batch.prefix)
         near = interventions.add(clean.like(lambda t: (1 - tiny) * t), instead.like(lambda t: tiny * t))
         prepared.append((batch, base, near))
-    keeper.prepared = prepared
+    evaluate.prepared = prepared
     whole = model.space.of_kinds()
-    pairs, found, _ = paths.effects(keeper, whole, LOG)
+    pairs, found, _ = path_patching.effects(evaluate, whole, LOG)
     (batch, _, _) = prepared[0]
-    scores = attribution.edge_scores(model, batch, METRIC, 0).numpy()
-    readers = {name: n for n, name in enumerate(edge_stage.places.reader_names(model.space))}
+    scores = edges.edge_scores(model, batch, METRIC, 0).numpy()
+    readers = {name: n for n, name in enumerate(stage_edges.places.reader_names(model.space))}
     writers = {name: n for n, name in enumerate(model.space.names)}
     expected = np.array([scores[:, writers[w], readers[r]] for w, r in pairs])
     assert np.corrcoef(found.ravel() / tiny, expected.ravel())[0, 1] > 0.999
@@ -135,7 +136,7 @@ def test_a_small_change_is_what_edge_attribution_says():
 
 def planted_edges(name, seed):
     """The edges that a plan writes down: what a part writes and another reads."""
-    plan, truth = tasks.planted(name, seed)
+    plan, truth = planted_tasks.planted(name, seed)
     writes, reads = {"input": {key for token in plan.embedding for key in token}}, {}
     for (layer, head), spec in plan.heads.items():
         part = f"a{layer}.h{head}"
@@ -156,15 +157,15 @@ def planted_edges(name, seed):
 @pytest.mark.parametrize("name", ["successor", "induction", "chain", "and_gate"])
 def test_the_edges_that_are_cut_are_those_that_were_not_planted(name, architecture):
     truth, expected = planted_edges(name, 5)
-    model, _ = recover.load(name, architecture, 5)
-    keeper = keeper_of(model, tasks.examples(name, 24, 5))
-    pairs, found, alone = paths.effects(keeper, sorted(truth), LOG)
+    model, _ = planted_recovery.load(name, architecture, 5)
+    evaluate = keeper_of(model, planted_tasks.examples(name, 24, 5))
+    pairs, found, alone = path_patching.effects(evaluate, sorted(truth), LOG)
     table = pd.DataFrame(pairs, columns=["writer", "reader"])
-    table["effect"] = 100 * found.mean(axis=1) / keeper.full.mean()
+    table["effect"] = 100 * found.mean(axis=1) / evaluate.full.mean()
     _, kept = graphs.cut_at(table["effect"].to_numpy(), "points", 1.0)
     on_way = graphs.connected(table, kept)
     assert {(w, r) for w, r in zip(table["writer"][on_way], table["reader"][on_way], strict=True)} == expected
-    values = edge_stage.run(keeper, edge_stage.mask_of(model, table[on_way])[None])
+    values = stage_edges.run(evaluate, stage_edges.mask_of(model, table[on_way])[None])
     assert values[0].mean() == pytest.approx(alone.mean(), rel=1e-3)
 
 

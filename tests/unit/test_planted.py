@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from circuit_reuse import interventions
-from circuit_reuse.planted import recover, summary, tasks
+from circuit_reuse.engine import interventions
+from circuit_reuse.validate import planted_recovery, planted_summary, planted_tasks
 from support import PROJECT
 
-NECESSARY = [name for name, task in tasks.TASKS.items() if not task.redundant]
+NECESSARY = [name for name, task in planted_tasks.TASKS.items() if not task.redundant]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "neox"])
@@ -17,9 +17,9 @@ def architecture(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", tasks.TASKS)
+@pytest.mark.parametrize("name", planted_tasks.TASKS)
 def test_what_was_planted_is_the_circuit_and_the_methods_find_it(name, architecture):
-    rows = {row["method"]: row for row in recover.recover(name, architecture, 7, 12, 5)}
+    rows = {row["method"]: row for row in planted_recovery.recover(name, architecture, 7, 12, 5)}
     any_row = rows["eap-ig"]
     assert any_row["accuracy"] == 1
     assert any_row["necessity"] == pytest.approx(1, abs=0.05)
@@ -37,8 +37,8 @@ def test_what_was_planted_is_the_circuit_and_the_methods_find_it(name, architect
 
 
 def test_decoys_are_active_and_vary_with_the_input(architecture):
-    model, circuit = recover.load("chain", architecture, 3)
-    batch = recover.batching.batch_of(tasks.examples("chain", 6, 3), range(6), "cpu")
+    model, circuit = planted_recovery.load("chain", architecture, 3)
+    batch = planted_recovery.batching.batch_of(planted_tasks.examples("chain", 6, 3), range(6), "cpu")
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
     for layer in range(model.space.layers):
@@ -49,28 +49,30 @@ def test_decoys_are_active_and_vary_with_the_input(architecture):
 
 
 def test_a_hidden_rotation_and_places_change_with_the_seed(architecture):
-    first, _ = recover.load("induction", architecture, 1)
-    second, _ = recover.load("induction", architecture, 2)
+    first, _ = planted_recovery.load("induction", architecture, 1)
+    second, _ = planted_recovery.load("induction", architecture, 2)
     assert not torch.allclose(first.bridge.blocks[0].attn.W_O, second.bridge.blocks[0].attn.W_O)
-    places = {tuple(sorted(tasks.planted("induction", seed)[1])) for seed in range(8)}
+    places = {tuple(sorted(planted_tasks.planted("induction", seed)[1])) for seed in range(8)}
     assert len(places) > 4
 
 
 def test_area_and_precision_by_hand():
     truth = np.array([True, False, True, False])
-    assert recover.auroc([4, 3, 2, 1], truth) == 0.75 and recover.precision([4, 3, 2, 1], truth) == 0.5
+    assert (
+        planted_recovery.auroc([4, 3, 2, 1], truth) == 0.75 and planted_recovery.precision([4, 3, 2, 1], truth) == 0.5
+    )
     # All equal: the anchored curve is the diagonal.
-    assert recover.auroc([1, 1, 1, 1], truth) == 0.5
-    assert recover.auroc([1, 2, 1, 2], truth) == 0.0
+    assert planted_recovery.auroc([1, 1, 1, 1], truth) == 0.5
+    assert planted_recovery.auroc([1, 2, 1, 2], truth) == 0.0
 
 
 def test_every_planted_task_is_in_the_workflow():
     text = (PROJECT / "rules" / "validate.smk").read_text()
     listed = re.search(r"task=\[(.*?)\]", text, re.DOTALL)[1]
-    assert re.findall(r'"(\w+)"', listed) == list(tasks.TASKS)
+    assert re.findall(r'"(\w+)"', listed) == list(planted_tasks.TASKS)
 
 
 def test_an_interval_over_seeds_holds_the_mean_and_stays_within_bounds():
-    low, high = summary.seed_interval(np.array([0.9, 1.0, 1.0]))
+    low, high = planted_summary.seed_interval(np.array([0.9, 1.0, 1.0]))
     assert 0 <= low < 2.9 / 3 < high <= 1
-    assert summary.seed_interval(np.ones(3)) == (1, 1)
+    assert planted_summary.seed_interval(np.ones(3)) == (1, 1)

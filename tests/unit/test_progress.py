@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from circuit_reuse import progress
+from circuit_reuse.engine import progress
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
-from circuit_reuse.examples import Reader, load_tokenizer, reader, tokenise
+from circuit_reuse.data.examples import PromptReader, load_tokenizer, reader, tokenise
 from circuit_reuse.prompts import custom, sequence, words
 from circuit_reuse.prompts.generate import generate
-from circuit_reuse.prompts.registry import TASKS
-from circuit_reuse.prompts.sources import row
+from circuit_reuse.prompts.rows import row
+from circuit_reuse.prompts.tasks import TASKS
 from support import MODELS, SHARED
 
 COUNT = 120
@@ -147,7 +147,7 @@ def test_word_lists_are_single_tokens_under_gpt2s_tokenizer(made):
         pytest.skip("GPT-2's tokenizer is not beside the project")
     tokenizer, _ = load_tokenizer(path.parent)
     for task, examples in made.items():
-        rows = [tokenise(Reader(tokenizer, None), row(*example)) for example in examples]
+        rows = [tokenise(PromptReader(tokenizer, None), row(*example)) for example in examples]
         assert [each["reason"] for each in rows if not each["valid"]] == [], task
 
 

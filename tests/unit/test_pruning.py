@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuit_reuse import attribution, batching, interventions, jobs, models
-from circuit_reuse.planted import recover, tasks
-from circuit_reuse.sequences import keeping, nodes, pruning, stages
+from circuit_reuse.data import jobs
+from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.studies.common import scoring
+from circuit_reuse.studies.sequences import evaluator, pruning, shares, stage_prune
+from circuit_reuse.validate import planted_recovery, planted_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import MODELS, examples_for
@@ -41,24 +43,27 @@ def digits():
 
 
 def keeper_of(model, examples, tokens=512, **more):
-    return keeping.Keeper(model, examples, examples, "mean", METRIC, tokens, **more)
+    return evaluator.CircuitEvaluator(model, examples, examples, "mean", METRIC, tokens, **more)
 
 
-def prune(keeper, cfg=CFG, states=True, names=None):
-    names = names or keeper.model.space.of_kinds()
+def prune(evaluate, cfg=CFG, states=True, names=None):
+    names = names or evaluate.model.space.of_kinds()
     scores = {name: float(place % 5) for place, name in enumerate(names)}
-    walks = pruning.planned(cfg, len(keeper.examples), ("t",))
+    pruning_runs = pruning.planned(cfg, len(evaluate.examples), ("t",))
     generators = [
         pruning.steps(
-            walk, pruning.passes(walk.strategy, names, scores, ("t", walk.order)), keeper.full, cfg["add_back"]
+            pruning_run,
+            pruning.passes(pruning_run.strategy, names, scores, ("t", pruning_run.order)),
+            evaluate.full,
+            cfg["add_back"],
         )
-        for walk in walks
+        for pruning_run in pruning_runs
     ]
-    return walks, keeping.run(walks, generators, keeper, LOG, states)
+    return pruning_runs, evaluator.run(pruning_runs, generators, evaluate, LOG, states)
 
 
 def plain_loop(model, examples, orders, limit, weights):
-    """Pruning as one would write it down: every candidate alone, means taken anew, all logits."""
+    """Pruning as one would write it down: every candidate alone, means taken again, all logits."""
     removed, names = set(), model.space.of_kinds()
 
     def score(out):
@@ -84,14 +89,14 @@ def plain_loop(model, examples, orders, limit, weights):
 
 
 def test_side_by_side_pruning_equals_the_plain_loop(small, digits):
-    walks, _ = prune(
+    pruning_runs, _ = prune(
         keeper_of(small, digits), CFG | {"strategies": ["backward_first", "forward"], "random_orders": 1, "draws": 1}
     )
     names = small.space.of_kinds()
-    for walk in walks:
-        orders = pruning.passes(walk.strategy, names, {}, ("t", walk.order))
-        expected = plain_loop(small, digits, orders, walk.limit, walk.weights)
-        assert set(names) - walk.removed == expected, walk.strategy
+    for pruning_run in pruning_runs:
+        orders = pruning.passes(pruning_run.strategy, names, {}, ("t", pruning_run.order))
+        expected = plain_loop(small, digits, orders, pruning_run.limit, pruning_run.weights)
+        assert set(names) - pruning_run.removed == expected, pruning_run.strategy
 
 
 @pytest.mark.parametrize("folder", ["tiny-gpt2-small", "tiny-neox-small"])
@@ -99,9 +104,9 @@ def test_neither_batches_nor_where_a_run_begins_change_a_bit(folder, digits):
     model = models.load(MODELS / folder, "cpu", threads=1)
     found = []
     for tokens, states in ((2048, True), (2048, False), (300, True)):
-        keeper = keeper_of(model, digits, tokens)
-        walks, _ = prune(keeper, CFG | {"add_back": True}, states)
-        found.append(([walk.removed for walk in walks], keeper.used))
+        evaluate = keeper_of(model, digits, tokens)
+        pruning_runs, _ = prune(evaluate, CFG | {"add_back": True}, states)
+        found.append(([pruning_run.removed for pruning_run in pruning_runs], evaluate.used))
     first, second, third = found
     assert first[0] == second[0] == third[0]
     assert all(np.array_equal(first[1][key], value) for key, value in second[1].items())
@@ -127,23 +132,27 @@ NECESSARY = ["successor", "induction", "chain", "and_gate"]
 @pytest.mark.parametrize("architecture", ["gpt2", "neox"])
 @pytest.mark.parametrize("name", NECESSARY)
 def test_every_order_finds_a_planted_circuit_of_necessary_parts(name, architecture):
-    model, truth = recover.load(name, architecture, 5)
-    keeper = keeper_of(model, tasks.examples(name, 24, 5), 4096)
-    walks, _ = prune(keeper, CFG | {"add_back": True})
-    assert {frozenset(set(model.space.of_kinds()) - walk.removed) for walk in walks} == {frozenset(truth)}
+    model, truth = planted_recovery.load(name, architecture, 5)
+    evaluate = keeper_of(model, planted_tasks.examples(name, 24, 5), 4096)
+    pruning_runs, _ = prune(evaluate, CFG | {"add_back": True})
+    assert {frozenset(set(model.space.of_kinds()) - pruning_run.removed) for pruning_run in pruning_runs} == {
+        frozenset(truth)
+    }
 
 
 def test_of_two_heads_that_stand_in_for_each_other_any_order_leaves_one():
-    model, truth = recover.load("or_gate", "gpt2", 5)
-    walks, _ = prune(keeper_of(model, tasks.examples("or_gate", 24, 5), 4096), CFG | {"random_orders": 8})
+    model, truth = planted_recovery.load("or_gate", "gpt2", 5)
+    pruning_runs, _ = prune(
+        keeper_of(model, planted_tasks.examples("or_gate", 24, 5), 4096), CFG | {"random_orders": 8}
+    )
     heads = [name for name in truth if "h" in name]
-    left = [set(truth) - walk.removed for walk in walks]
+    left = [set(truth) - pruning_run.removed for pruning_run in pruning_runs]
     assert all(len(found & set(heads)) == 1 for found in left)
     # Which one is up to the order: that is what inclusion frequencies show.
     assert {name for found in left for name in found & set(heads)} == set(heads)
     rows = {
         row["component"]: row["frequency"]
-        for row in pruning.inclusion(walks, model.space.of_kinds())
+        for row in pruning.inclusion(pruning_runs, model.space.of_kinds())
         if row["over"] == "orders"
     }
     assert 0 < rows[heads[0]] < 1 and rows[heads[0]] + rows[heads[1]] == 1
@@ -160,17 +169,17 @@ def test_scores_over_100_do_not_hide_a_head_that_works_against_the_task():
             "random_orders": 0,
             "draws": 0,
         }
-        (walk,), _ = prune(keeper_of(model, examples, 4096), cfg)
-        left[two_sided] = set(model.space.of_kinds()) - walk.removed
+        (pruning_run,), _ = prune(keeper_of(model, examples, 4096), cfg)
+        left[two_sided] = set(model.space.of_kinds()) - pruning_run.removed
     # a1.h3 was planted to lower what a0.h1 and a2.h0 raise.
     assert "a1.h3" in left[True] and "a1.h3" not in left[False]
     assert {"a0.h1", "a2.h0"} <= left[True]
 
 
 def test_the_published_order_of_computation_takes_mlp_means_with_the_heads_ablated(small, digits):
-    keeper = keeper_of(small, digits, means="published")
+    evaluate = keeper_of(small, digits, means="published")
     removed = frozenset(["a0.h1", "a1.h0", "a2.h3", "m0", "m2"])
-    found = keeper([removed])[0]
+    found = evaluate([removed])[0]
     # By hand: corrupt prompts with those heads at their means, then the MLPs' means of these runs.
     (batch,) = batching.batches(digits, 10**6)
     _, corrupt = interventions.run(small, batch.corrupt)
@@ -198,7 +207,7 @@ def test_the_published_order_of_computation_takes_mlp_means_with_the_heads_ablat
 
 
 class Made:
-    """A keeper of made-up scores: each component adds to the score, and pairs add more."""
+    """A evaluate of made-up scores: each component adds to the score, and pairs add more."""
 
     def __init__(self, names, single, pair):
         self.names, self.single, self.pair = names, single, pair
@@ -208,9 +217,9 @@ class Made:
         out = np.array([name in removed for name in self.names], dtype=float)
         return 1 - out @ self.single - out @ self.pair @ out
 
-    def prune(self, walk, strategy, add_back, seed=0):
+    def prune(self, pruning_run, strategy, add_back, seed=0):
         orders = pruning.passes(strategy, self.names, dict(zip(self.names, self.single, strict=True)), (seed,))
-        generator = pruning.steps(walk, orders, self.full, add_back)
+        generator = pruning.steps(pruning_run, orders, self.full, add_back)
         wanted = next(generator, None)
         while wanted is not None:
             values = np.array([[self.score(target)] for target in wanted])
@@ -227,18 +236,18 @@ def test_a_pruned_circuit_is_within_the_limit_and_nothing_more_can_go(seed, stra
     names = [f"a{layer}.h{head}" for layer in range(3) for head in range(3)] + ["m0", "m1", "m2"]
     made = Made(names, rng.normal(0.05, 0.08, 12), np.triu(rng.normal(0, 0.02, (12, 12)), 1))
     limit = pruning.Limit(20, two_sided)
-    plain, better = (pruning.Walk(strategy, limit, np.ones(1)) for _ in range(2))
+    plain, better = (pruning.PruningRun(strategy, limit, np.ones(1)) for _ in range(2))
     made.prune(plain, strategy, False, seed)
     made.prune(better, strategy, True, seed)
-    for walk in (plain, better):
-        score = 100 * made.score(walk.removed)
-        assert score == pytest.approx(walk.score, abs=1e-6) and limit.holds(score)
+    for pruning_run in (plain, better):
+        score = 100 * made.score(pruning_run.removed)
+        assert score == pytest.approx(pruning_run.score, abs=1e-6) and limit.holds(score)
     assert plain.removed == better.pruned
     for name in set(names) - plain.removed:
         assert not limit.holds(100 * made.score(plain.removed | {name}))
     size = len(better.removed) - len(plain.removed)
     assert size > 0 or (size == 0 and limit.distance(better.score) <= limit.distance(plain.score))
-    steps = nodes.steps_of([better], names)
+    steps = stage_prune.steps_of([better], names)
     if steps:
         assert steps[-1]["size"] == 12 - len(better.removed)
         assert steps[-1]["score"] == pytest.approx(better.score)
@@ -258,25 +267,25 @@ def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_h
 
 def test_frequencies_frontier_and_stability_by_hand():
     names, limit = ["a0.h0", "a0.h1", "m0"], pruning.Limit(20)
-    walks = [
-        pruning.Walk("random", limit, np.ones(1), order=n, removed=frozenset(out))
+    pruning_runs = [
+        pruning.PruningRun("random", limit, np.ones(1), order=n, removed=frozenset(out))
         for n, out in enumerate([{"m0"}, {"m0", "a0.h1"}])
     ]
-    rows = {row["component"]: row for row in pruning.inclusion(walks, names)}
+    rows = {row["component"]: row for row in pruning.inclusion(pruning_runs, names)}
     assert [rows[name]["frequency"] for name in names] == [1, 0.5, 0]
     assert rows["m0"]["low"] == 0 and rows["m0"]["high"] > 0.5
     assert pruning.frequent(list(rows.values()), 20, 0.5) == ["a0.h0", "a0.h1"]
     assert pruning.stability([{1, 2}, {2}, {1, 2}]) == pytest.approx((0.5 + 1 + 0.5) / 3)
-    assert pruning.frontier([(3, 5), (1, 9), (2, 9), (4, 1), (3, 4)]) == [(1, 9), (3, 4), (4, 1)]
+    assert pruning.pareto_front([(3, 5), (1, 9), (2, 9), (4, 1), (3, 4)]) == [(1, 9), (3, 4), (4, 1)]
 
 
 def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score():
     cfg = CFG | {"thresholds": [3, 20, 25]}
     with pytest.raises(ValueError, match=r"still 81\.0 per cent.*thresholds: 20, 25"):
-        nodes.check_empty(81.0, cfg, "digits")
-    nodes.check_empty(50.0, cfg, "digits")
+        stage_prune.check_empty(81.0, cfg, "digits")
+    stage_prune.check_empty(50.0, cfg, "digits")
     with pytest.raises(ValueError, match="does not do digits"):
-        stages.check_task(np.array([-1.0, 0.5]), "digits", "a model")
+        shares.check_task(np.array([-1.0, 0.5]), "digits", "a model")
 
 
 def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
@@ -293,37 +302,37 @@ def test_a_first_cut_keeps_the_limit_and_is_the_largest_of_its_order(seed):
     names = [f"a{layer}.h{head}" for layer in range(6) for head in range(8)]
     made = Made(names, rng.exponential(0.02, len(names)), np.zeros((len(names), len(names))))
     order = [names[n] for n in np.argsort(made.single)]
-    walk = pruning.Walk("attribution", pruning.Limit(20), np.ones(1))
-    generator = pruning.first_cut(walk, order, made.full)
+    pruning_run = pruning.PruningRun("attribution", pruning.Limit(20), np.ones(1))
+    generator = pruning.first_cut(pruning_run, order, made.full)
     wanted, asked = next(generator), 0
     with contextlib.suppress(StopIteration):
         while True:
             asked += 1
             wanted = generator.send(np.array([[made.score(target)] for target in wanted]))
-    largest = max(k for k in range(len(names)) if walk.limit.holds(100 * made.score(set(order[:k]))))
+    largest = max(k for k in range(len(names)) if pruning_run.limit.holds(100 * made.score(set(order[:k]))))
     said = pruning.cost("some-model", len(names), 1, 1, "always")
-    assert asked <= int(re.search(r"at most (\d+) circuits a walk", said)[1]) == 6
-    assert walk.removed == frozenset(order[:largest])
-    assert walk.score == pytest.approx(100 * made.score(walk.removed))
-    assert [name for _, action, name, _ in walk.trace if action == "cut"] == order[:largest]
+    assert asked <= int(re.search(r"at most (\d+) circuits a pruning run", said)[1]) == 6
+    assert pruning_run.removed == frozenset(order[:largest])
+    assert pruning_run.score == pytest.approx(100 * made.score(pruning_run.removed))
+    assert [name for _, action, name, _ in pruning_run.trace if action == "cut"] == order[:largest]
 
 
 @pytest.mark.parametrize("strategy", ["backward_first", "attribution"])
 def test_with_a_first_cut_a_circuit_is_within_the_limit_and_hardly_larger(small, digits, strategy):
-    """Against the full walk on an embedded model: fewer candidates, the same limit."""
+    """Against the full pruning run on an embedded model: fewer candidates, the same limit."""
     found = {}
     names = small.space.of_kinds()
-    values = attribution.score(small, next(batching.batches(digits, 10**6)), "atp", METRIC).mean(0)
+    values = scoring.score(small, next(batching.batches(digits, 10**6)), "atp", METRIC).mean(0)
     scores = dict(zip(small.space.names, values.tolist(), strict=True))
     for first in (False, True):
-        keeper = keeper_of(small, digits)
-        walk = pruning.Walk(strategy, pruning.Limit(20), np.ones(len(digits)))
+        evaluate = keeper_of(small, digits)
+        pruning_run = pruning.PruningRun(strategy, pruning.Limit(20), np.ones(len(digits)))
         order = pruning.passes(strategy, names, scores, (0,))
         cut = next(pruning.passes("attribution", names, scores, ())) if first else ()
-        generator = pruning.steps(walk, order, keeper.full, False, cut)
-        keeping.run([walk], [generator], keeper, LOG)
-        score = 100 * keeper([walk.removed])[0].mean() / keeper.full.mean()
-        assert walk.limit.holds(score)
-        found[first] = (len(names) - len(walk.removed), walk.candidates)
+        generator = pruning.steps(pruning_run, order, evaluate.full, False, cut)
+        evaluator.run([pruning_run], [generator], evaluate, LOG)
+        score = 100 * evaluate([pruning_run.removed])[0].mean() / evaluate.full.mean()
+        assert pruning_run.limit.holds(score)
+        found[first] = (len(names) - len(pruning_run.removed), pruning_run.candidates)
     assert found[True][0] <= found[False][0] + 2
     assert found[True][1] <= found[False][1] + 5

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.scaling import columns, published, validator
+from circuit_reuse.studies.scaling import columns, published_check, validator
 from support import PROJECT
 
 FOLDER = PROJECT / "resources" / "published" / "circuit-scaling"
@@ -22,7 +22,7 @@ def joint():
 @pytest.fixture(scope="module")
 def check(shapes):
     tables = {path.stem: pd.read_csv(path) for path in FOLDER.glob("*.csv")}
-    return published.check(tables, shapes, 499, 0)
+    return published_check.check(tables, shapes, 499, 0)
 
 
 def of(check, start):
@@ -76,7 +76,7 @@ def test_correlations_on_measured_heads_are_those_of_the_reference(check):
     ],
 )
 def test_the_sweep_of_tau(joint, model, tau, counts):
-    found = published.category_of(joint[joint["model"] == model], tau).value_counts()
+    found = published_check.category_of(joint[joint["model"] == model], tau).value_counts()
     order = ("ioi_only", "anti_only", "shared", "weak")
     assert tuple(int(found.get(name, 0)) for name in order) == counts
 
@@ -141,5 +141,5 @@ def test_other_columns_are_refused_by_name():
 def test_a_table_without_rows_or_with_words_for_numbers_is_refused():
     with pytest.raises(columns.TableError, match="no rows"):
         validator.validate(sound().iloc[:0], {})
-    with pytest.raises(columns.TableError, match="column layer, row 1: 'L0' is no number"):
+    with pytest.raises(columns.TableError, match="column layer, row 1: 'L0' is not a number"):
         validator.validate(sound().assign(layer="L0"), {})

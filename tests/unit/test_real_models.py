@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from circuit_reuse import attribution, batching, components, edge_circuits, edges, fingerprint, interventions, models
-from circuit_reuse.sequences import paths
+from circuit_reuse.data import components, fingerprint
+from circuit_reuse.engine import batching, edge_circuits, edges, interventions, models
+from circuit_reuse.studies.common import scoring
+from circuit_reuse.studies.sequences import path_patching
 from plain import Few, Plain
 from support import PROJECT, examples_for
 from tiny_families import GEMMA2, LLAMA
@@ -106,7 +108,7 @@ def test_atp_and_the_sums_of_edges_are_gradients_of_the_plain_model(real):
     ways = [(step + 0.5) / STEPS for step in range(STEPS)]
     points = [torch.lerp(real.wrote.embedding, real.corrupt.embedding, way) for way in ways]
     for method, steps, starts in (("atp", 0, [None]), ("ig", STEPS, points)):
-        found = attribution.score(real.model, real.batch, method, METRIC, STEPS)
+        found = scoring.score(real.model, real.batch, method, METRIC, STEPS)
         total = edges.edge_scores(real.model, real.batch, METRIC, steps).sum(2)
         close(total, found)
         gradients = [real.gradients(start) for start in starts]
@@ -182,15 +184,15 @@ def test_edge_circuits_and_patched_paths_are_those_of_the_plain_model(real):
     _, corrupt = interventions.run(real.model, short.corrupt, short.prefix)
     kept, mask = there.copy(), torch.zeros(len(real.plain.writers), len(real.plain.readers))
     circuit = real.model.space.of_kinds()
-    own = paths.own_run(real.model, base, corrupt, [], circuit)
-    targets = {target.name: target for target in paths.readers(real.model, set(circuit))}
+    own = path_patching.own_run(real.model, base, corrupt, [], circuit)
+    targets = {target.name: target for target in path_patching.readers(real.model, set(circuit))}
     for writer, row, reader, column in chosen:
         kept[names.index(writer), readers.index(reader)] = False
         one = torch.zeros_like(mask)
         one[real.plain.writers.index(row), real.plain.readers.index(column)] = 1
         mask += one
         expected, _ = real.plain.run(real.batch.clean, corrupt=real.corrupt, cut=few(one))
-        found = paths.patched(real.model, base, corrupt, [], own, targets[reader], [writer])
+        found = path_patching.patched(real.model, base, corrupt, [], own, targets[reader], [writer])
         close(found, expected)
     expected, _ = real.plain.run(real.batch.clean, corrupt=real.corrupt, cut=few(mask))
     masks = np.stack([kept, there, np.zeros_like(there)])

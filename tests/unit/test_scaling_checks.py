@@ -5,8 +5,9 @@ import copy
 import pandas as pd
 import pytest
 import yaml
-from circuit_reuse import checks, fingerprint
-from circuit_reuse.scaling import checks as scaling_checks
+from circuit_reuse.config import checks, errors
+from circuit_reuse.data import fingerprint
+from circuit_reuse.studies.scaling import checks as scaling_checks
 from support import PROJECT
 from test_checks import change
 
@@ -45,7 +46,7 @@ def run(config, folder=PROJECT):
 )
 def test_a_mistake_is_told(config, path, value, parts):
     change(config, path, value)
-    with pytest.raises(checks.ConfigError) as problem:
+    with pytest.raises(errors.ConfigError) as problem:
         run(config)
     text = str(problem.value)
     assert "\n" not in text and all(part in text for part in parts), text
@@ -53,14 +54,14 @@ def test_a_mistake_is_told(config, path, value, parts):
 
 def test_parts_by_position_must_be_traced_at_all(config):
     config["scaling"]["tracing"] = {"parts": ["v"], "by_position": ["z"], "examples": 4}
-    with pytest.raises(checks.ConfigError, match=r"by_position: 'z' is not in .*parts \(v\)"):
+    with pytest.raises(errors.ConfigError, match=r"by_position: 'z' is not in .*parts \(v\)"):
         run(config)
 
 
 def test_a_table_with_wrong_columns_names_them(config, tmp_path):
     pd.DataFrame({"model": ["m"], "layer": [0], "delta_x": [1]}).to_csv(tmp_path / "t.csv")
     config["scaling"]["tables"] = {"mine": {"file": str(tmp_path / "t.csv")}}
-    with pytest.raises(checks.ConfigError) as problem:
+    with pytest.raises(errors.ConfigError) as problem:
         run(config, tmp_path)
     assert all(part in str(problem.value) for part in ("family", "head", "delta_<task>"))
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 import yaml
-from circuit_reuse import checks
-from circuit_reuse.scaling import checks as scaling_checks
-from circuit_reuse.sequences import checks as sequence_checks
+from circuit_reuse.config import checks, errors
+from circuit_reuse.studies.scaling import checks as scaling_checks
+from circuit_reuse.studies.sequences import checks as sequence_checks
 from support import PROJECT
 
 BASE = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
@@ -42,8 +42,8 @@ def test_the_default_block_is_filled_in():
     [
         (block(tasks=["digit"]), r"sequences\.tasks: unknown task 'digit'.*Did you mean digits"),
         (block(models=["gpt9"]), r"sequences\.models: 'gpt9' is not in model_sources"),
-        (block(tasks=["digits", "boolean"]), r"'boolean' continues no sequence; put it into sequences\.foreign"),
-        (block(foreign=["digits"]), r"sequences\.foreign: 'digits' is in sequences\.tasks already"),
+        (block(tasks=["digits", "boolean"]), r"'boolean' continues no sequence; put it into sequences\.control_tasks"),
+        (block(control_tasks=["digits"]), r"sequences\.control_tasks: 'digits' is in sequences\.tasks already"),
         (block(examples=6), r"sequences\.examples: 6 examples give 3"),
         (block(pruning={"thresholds": [10], "threshold": 20}), r"threshold is 20; it must be one of .*: 10"),
         (block(pruning={"strategies": ["forward"]}), r"strategy is backward_first; it must be one of"),
@@ -62,7 +62,7 @@ def test_the_default_block_is_filled_in():
     ],
 )
 def test_a_mistake_gets_one_message_that_names_the_key(change, message):
-    with pytest.raises(checks.ConfigError, match=message):
+    with pytest.raises(errors.ConfigError, match=message):
         check(change)
 
 
@@ -85,7 +85,7 @@ def own(**sequence):
     ],
 )
 def test_a_sequence_that_cannot_be_is_told_before_any_job(change, message):
-    with pytest.raises(checks.ConfigError, match=message):
+    with pytest.raises(errors.ConfigError, match=message):
         check(change)
 
 
@@ -100,7 +100,7 @@ def test_a_circuit_file_of_ones_own_is_read_for_the_models_that_it_is_for():
         path.write_text(json.dumps({"circuits": {"digits": ["a0.h1", "m2"]}}))
         found = check(block(circuits={"mine": {"file": "config/test_circuits.json"}}))
         assert found["circuits"]["mine"]["models"] == []
-        with pytest.raises(checks.ConfigError, match=r"circuits\.mine\.models: 'x' is not in"):
+        with pytest.raises(errors.ConfigError, match=r"circuits\.mine\.models: 'x' is not in"):
             check(block(circuits={"mine": {"file": "config/test_circuits.json", "models": ["x"]}}))
     finally:
         path.unlink(missing_ok=True)

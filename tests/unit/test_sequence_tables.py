@@ -9,10 +9,18 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import comparison
-from circuit_reuse.components import Space
-from circuit_reuse.figures import circuit_page, diagrams
-from circuit_reuse.sequences import crossing, files, measures, named, published, stages
+from circuit_reuse.data.components import Space
+from circuit_reuse.stats import similarity
+from circuit_reuse.studies.sequences import (
+    circuit_page,
+    diagrams,
+    given_circuits,
+    measures,
+    published_check,
+    shares,
+    stage_cross_tasks,
+    stage_names,
+)
 from support import PROJECT
 
 PUBLISHED = PROJECT / "resources" / "published" / "sequence-circuits"
@@ -22,7 +30,7 @@ SPACE = Space(2, 3, 8, 4)
 def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     names = SPACE.of_kinds()
     first, second = ["a0.h0", "a0.h1", "m0"], ["a0.h1", "m0", "m1", "a1.h2"]
-    found = comparison.overlap(first, second, names)
+    found = similarity.overlap(first, second, names)
     draws = [set(draw) for draw in itertools.combinations(names, 4)]
     counts = [len(set(first) & draw) for draw in draws]
     assert found["p_value"] == pytest.approx(np.mean([n >= 2 for n in counts]))
@@ -36,11 +44,11 @@ def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     ]
     assert found["p_layers"] == pytest.approx(np.mean([n >= 2 for n in alike]))
     assert found["expected_layers"] == pytest.approx(np.mean(alike))
-    assert comparison.overlap([], second, names)["p_value"] == 1
+    assert similarity.overlap([], second, names)["p_value"] == 1
 
 
 def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
-    """Sets that fill the first layer, drawn anew within layers: the plain test is fooled, the other not."""
+    """Sets that fill the first layer, drawn again within layers: the plain test is fooled, the other not."""
     space = Space(4, 6, 8, 4)
     names = space.of_kinds()
     rng = np.random.default_rng(0)
@@ -50,7 +58,7 @@ def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
             [f"a0.h{n}" for n in rng.choice(6, 4, replace=False)] + [f"a3.h{rng.integers(6)}", "m0", "m1", "m2", "m3"]
             for _ in range(2)
         )
-        found = comparison.overlap(first, second, names)
+        found = similarity.overlap(first, second, names)
         plain.append(found["p_value"] <= 0.05)
         within.append(found["p_layers"] <= 0.05)
     assert np.mean(plain) > 0.9 and np.mean(within) <= 0.08
@@ -67,16 +75,16 @@ def test_circuits_are_named_joined_and_get_random_ones_of_their_make():
     cfg = {"threshold": 20, "strategy": "backward_first"}
     rows = []
     for task, names in (("x", ["a0.h0", "m0"]), ("y", ["a0.h0", "a1.h1", "m1"]), ("z", ["a0.h0"])):
-        rows += named.of_task(pruned({"backward_first": names, "frequent": names[:1]}), task, cfg)
-    rows += named.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})
+        rows += stage_names.of_task(pruned({"backward_first": names, "frequent": names[:1]}), task, cfg)
+    rows += stage_names.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})
     by_name = {row["name"]: row["components"] for row in rows}
     assert by_name["x | y"] == ["a0.h0", "m0", "a1.h1", "m1"]
     assert by_name["x & y & z"] == ["a0.h0"] and by_name["x | y | z"] == ["a0.h0", "m0", "a1.h1", "m1"]
-    random = named.random_rows(rows, SPACE, 5, (0, "m"))
-    makes = {row["make"] for row in random}
+    random = stage_names.random_rows(rows, SPACE, 5, (0, "m"))
+    makes = {row["composition"] for row in random}
     assert makes == {"1 head, 1 MLP", "2 heads, 1 MLP", "1 head"}
-    assert all(stages.make(row["components"]) == row["make"] for row in random)
-    pairs = {(row["first"], row["second"]) for row in named.overlaps(rows, SPACE)}
+    assert all(shares.composition(row["components"]) == row["composition"] for row in random)
+    pairs = {(row["first"], row["second"]) for row in stage_names.overlaps(rows, SPACE)}
     assert ("x", "y") in pairs and ("x", "x & y") not in pairs
 
 
@@ -104,9 +112,9 @@ def effects_frame(values):
 def test_scores_ranks_and_drops_by_hand():
     full = np.array([10.0, 12.0, 8.0])
     rows = [
-        named.row("x", "task", ["a0.h0", "m0"], "x"),
+        stage_names.row("x", "task", ["a0.h0", "m0"], "x"),
         *[
-            named.row("random 1 head, 1 MLP", "random", names, number=n)
+            stage_names.row("random 1 head, 1 MLP", "random", names, number=n)
             for n, names in enumerate((["a0.h1", "m0"], ["m0", "a0.h0"], ["a1.h0", "m1"]))
         ],
     ]
@@ -144,11 +152,11 @@ def test_scores_ranks_and_drops_by_hand():
 
 def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_task_alone():
     rows = [
-        named.row("x", "task", ["a0.h0", "m0"], "x"),
-        named.row("y", "task", ["m1"], "y"),
-        named.row("x & y", "intersection", []),
+        stage_names.row("x", "task", ["a0.h0", "m0"], "x"),
+        stage_names.row("y", "task", ["m1"], "y"),
+        stage_names.row("x & y", "intersection", []),
     ]
-    units = crossing.units_of(pd.DataFrame(rows), "x", SPACE.of_kinds())
+    units = stage_cross_tasks.interventions_of(pd.DataFrame(rows), "x", SPACE.of_kinds())
     found = {(unit.circuit, unit.direction): unit.sets for unit in units}
     assert found["x without", "keep"] == [(0, ["m0"]), (1, ["a0.h0"])]
     assert ("y without", "keep") not in found and ("y", "remove") in found
@@ -159,7 +167,7 @@ def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_
 def test_the_published_overlaps_come_out_and_what_needs_weights_is_empty():
     circuits = json.loads((PUBLISHED / "circuits.json").read_text())["circuits"]
     numbers = json.loads((PUBLISHED / "numbers.json").read_text())
-    table = published.check(circuits, numbers, {}).set_index("item")
+    table = published_check.check(circuits, numbers, {}).set_index("item")
     for item, value in (
         ("Jaccard index of heads, digits and number_words", 0.65),
         ("Jaccard index of heads, digits and months", 0.42),
@@ -216,7 +224,7 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
             }
         ]
     )
-    table = published.check(circuits, numbers, {"cross": cross, "importance": importance, "ov": ov})
+    table = published_check.check(circuits, numbers, {"cross": cross, "importance": importance, "ov": ov})
     table = table.set_index("item")
     assert table.loc["score, % of full: circuit digits on digits", "agrees"]
     assert not table.loc["score, % of full: circuit digits on months", "agrees"]
@@ -230,20 +238,20 @@ def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
 
     def read(content):
         path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return files.read(path, ["digits", "months"])
+        return given_circuits.read(path, ["digits", "months"])
 
     assert read({"circuits": {"digits": ["a0.h1", "m0"]}}) == {"digits": ["a0.h1", "m0"]}
     for content, message in (
         ("{", "must be JSON"),
         ({"circuit": {}}, "must be JSON with the key circuits"),
-        ({"circuits": {"digit": []}}, "'digit' is no task. Did you mean digits"),
+        ({"circuits": {"digit": []}}, "unknown task 'digit'. Did you mean digits"),
         ({"circuits": {"digits": ["4.4", "x3", "input"]}}, "'4.4', 'x3', 'input' name no component"),
         ({"circuits": {"digits": ["m0", "m0"]}}, "m0 is listed twice"),
     ):
-        with pytest.raises(files.CircuitFileError, match=re.escape(message)):
+        with pytest.raises(given_circuits.CircuitFileError, match=re.escape(message)):
             read(content)
-    with pytest.raises(files.CircuitFileError, match=r"2 layers of 3 heads and so no a9\.h1, m4"):
-        files.check_model("c.json", {"digits": ["a9.h1", "m0", "m4"]}, SPACE, "tiny")
+    with pytest.raises(given_circuits.CircuitFileError, match=r"2 layers of 3 heads and so no a9\.h1, m4"):
+        given_circuits.check_model("c.json", {"digits": ["a9.h1", "m0", "m4"]}, SPACE, "tiny")
 
 
 EDGES = pd.DataFrame(

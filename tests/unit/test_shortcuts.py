@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from circuit_reuse import attribution, batching, interventions, models, shortcuts
+from circuit_reuse.engine import batching, interventions, models, shortcuts
+from circuit_reuse.studies.common import scoring
 from support import examples_for
 
 close = torch.testing.assert_close
@@ -22,11 +23,11 @@ def plainly(model, monkeypatch):
 
 @pytest.mark.parametrize("method", ["atp", "ig", "eap", "eap-ig", "patching"])
 def test_scores_are_those_of_full_runs(model, batch, method, plainly):
-    found = attribution.score(model, batch, method, METRIC)
+    found = scoring.score(model, batch, method, METRIC)
     assert batch.shared() > 2 and batch.shortened(model).clean.shape < batch.clean.shape
     plainly()
     assert batch.shortened(model) is batch
-    whole = attribution.score(model, batch, method, METRIC)
+    whole = scoring.score(model, batch, method, METRIC)
     close(found, whole, rtol=1e-4, atol=1e-5 * whole.abs().max().item())
 
 
@@ -90,7 +91,7 @@ def test_a_model_spread_over_the_devices_there_are_gives_the_same_scores(batch):
     from support import MODELS
 
     found = [
-        attribution.score(models.load(MODELS / "tiny-gpt2-medium", device, threads=1), batch, "atp", METRIC)
+        scoring.score(models.load(MODELS / "tiny-gpt2-medium", device, threads=1), batch, "atp", METRIC)
         for device in ("cpu", "spread")
     ]
     close(found[1].cpu(), found[0], rtol=1e-4, atol=1e-4)

@@ -4,8 +4,10 @@ import json
 
 import gguf_files
 import pytest
-from circuit_reuse import checks, fingerprint, gguf_header, sources
-from circuit_reuse.components import Space
+from circuit_reuse.config import checks, errors
+from circuit_reuse.data import fingerprint
+from circuit_reuse.data.components import Space
+from circuit_reuse.origins import gguf_header, gguf_reader, sources
 from support import MODELS, PROJECT
 
 HASH = "0" * 64
@@ -97,7 +99,7 @@ def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_rea
     if spoil:
         spoil(path)
     config = {"model_sources": {"mine": {"path": str(path)}}}
-    with pytest.raises(checks.ConfigError) as error:
+    with pytest.raises(errors.ConfigError) as error:
         checks.check_model("mine", config, (PROJECT, tmp_path))
     text = str(error.value)
     assert text.startswith("model_sources.mine.path: ") and "\n" not in text
@@ -106,7 +108,7 @@ def test_a_gguf_file_that_cannot_be_converted_is_refused_while_the_config_is_rea
 
 def test_a_missing_gguf_file_is_named(tmp_path):
     config = {"model_sources": {"mine": {"path": str(tmp_path / "a.gguf")}}}
-    with pytest.raises(checks.ConfigError, match=r"model_sources\.mine\.path: there is no file"):
+    with pytest.raises(errors.ConfigError, match=r"model_sources\.mine\.path: there is no file"):
         checks.check_model("mine", config, (PROJECT, tmp_path))
 
 
@@ -127,6 +129,6 @@ def test_what_is_known_of_gguf_files_is_what_the_installed_libraries_know():
     assert set(gguf_header.TOKENIZERS) <= set(tokenizers.GGUF_TOKENIZER_TYPES)
     kinds = gguf.GGMLQuantizationType
     known = {*_type_traits, kinds.F32, kinds.F16}
-    assert {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known} == gguf_header.TYPES
+    assert {k.value: (k.name, *gguf.GGML_QUANT_SIZES[k]) for k in known} == gguf_reader.TYPES
     names = {k.value: k.name.removeprefix("MOSTLY_").removeprefix("ALL_") for k in gguf.LlamaFileType}
     assert all(names[number] == name for number, name in gguf_header.FILE_TYPES.items())

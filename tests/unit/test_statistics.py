@@ -2,7 +2,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from circuit_reuse import statistics, testing
+from circuit_reuse.stats import statistics, testing
 from scipy import stats
 
 
@@ -173,10 +173,10 @@ def test_the_rank_of_a_random_circuit_is_uniform_though_few_heads_matter():
     """Two heads of 24 carry the whole effect; among disjoint controls the rank is not uniform.
 
     A random circuit that holds such a head is compared with sets that cannot hold it, and so
-    looks special; among all sets of its make it does not.
+    looks special; among all sets of its composition it does not.
     """
-    from circuit_reuse import circuits
-    from circuit_reuse.components import Space
+    from circuit_reuse.data.components import Space
+    from circuit_reuse.stats import circuits
 
     heads = Space(layers=3, heads=8, d_model=1, d_head=1).of_kinds(["head"])
     weight = dict.fromkeys(heads, 0.0) | {"a0.h3": -5.0, "a1.h6": -4.0}
@@ -216,7 +216,7 @@ def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
 
 
 def test_a_circuit_is_not_ranked_against_itself():
-    """With every set of its make drawn, the best circuit of N has p = 1 / N."""
+    """With every set of its composition drawn, the best circuit of N has p = 1 / N."""
     import pandas as pd
 
     effects = effects_table(0, controls=9)

@@ -8,10 +8,12 @@ import sys
 import pytest
 import tiny_families
 import yaml
-from circuit_reuse import checks, families
-from circuit_reuse.contrast import checks as contrast
-from circuit_reuse.sequences import checks as sequences
-from circuit_reuse.weights import checks as weights
+from circuit_reuse.config import checks, errors
+from circuit_reuse.engine import architectures
+from circuit_reuse.studies.contrast import checks as contrast
+from circuit_reuse.studies.reuse import checks as reuse
+from circuit_reuse.studies.sequences import checks as sequences
+from circuit_reuse.studies.weights import checks as weights
 from support import MODELS, PROJECT
 
 
@@ -42,7 +44,7 @@ def folder_with(tmp_path, **config):
     ],
 )
 def test_a_model_that_no_study_can_treat_is_refused(config, parts, tmp_path):
-    said = families.unsupported(folder_with(tmp_path, **config))
+    said = architectures.unsupported(folder_with(tmp_path, **config))
     assert all(part in said for part in parts), said
 
 
@@ -58,29 +60,29 @@ def test_a_model_that_no_study_can_treat_is_refused(config, parts, tmp_path):
 )
 def test_a_study_that_cannot_treat_a_model_refuses_it_and_the_others_do_not(config, use, tmp_path):
     folder = folder_with(tmp_path, **config)
-    assert families.unsupported(folder) is None
-    assert families.USES[use] in families.unsupported(folder, (use,))
-    assert families.unsupported(folder, tuple(set(families.USES) - {use})) is None
+    assert architectures.unsupported(folder) is None
+    assert architectures.USES[use] in architectures.unsupported(folder, (use,))
+    assert architectures.unsupported(folder, tuple(set(architectures.USES) - {use})) is None
 
 
 def test_a_model_without_scales_or_of_an_unknown_type_is_not_refused(tmp_path):
-    every = tuple(families.USES)
+    every = tuple(architectures.USES)
     plain = {"model_type": "granite", "residual_multiplier": 1.0, "embedding_multiplier": 1.0}
-    assert families.unsupported(folder_with(tmp_path, **plain), every) is None
+    assert architectures.unsupported(folder_with(tmp_path, **plain), every) is None
     new = {"model_type": "brand_new", "architectures": ["BrandNewForCausalLM"]}
-    assert families.unsupported(folder_with(tmp_path / "b", **new), every) is None
+    assert architectures.unsupported(folder_with(tmp_path / "b", **new), every) is None
 
 
 def test_no_shipped_model_is_refused():
     for folder in MODELS.iterdir():
         if (folder / "config.json").is_file():
-            assert families.unsupported(folder, tuple(families.USES)) is None
+            assert architectures.unsupported(folder, tuple(architectures.USES)) is None
 
 
 @pytest.mark.parametrize(
     ("name", "change", "check"),
     [
-        ("bloom", {"methods": ["eap-ig"]}, None),
+        ("bloom", {"methods": ["eap-ig"]}, reuse),
         ("bloom", {"methods": ["atp"], "sequences": {"edges": {"tasks": ["digits"]}}}, sequences),
         ("bloom", {"methods": ["atp"], "contrast": {"attribution": "eap"}}, contrast),
         ("mixtral", {"methods": ["atp"]}, weights),
@@ -94,27 +96,27 @@ def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, chec
         config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
         config["model_sources"]["mine"] = {"path": str(tmp_path)}
         config["circuits"]["top_k"], config["cross_task"]["top_k"] = [1], 1
-        config["models"] = ["mine"] if check is None else config["models"]
-        if check is not None:
-            config[check.__package__.split(".")[-1]]["models"] = ["mine"]
+        study = config if check is reuse else config[check.__package__.split(".")[-1]]
+        study["models"] = ["mine"]
         for key, value in asked.items():
             config[key] = {**config[key], **value} if isinstance(value, dict) else value
         checks.check(config, PROJECT, PROJECT)
-        if check is not None:
-            check.check(config, (PROJECT, tmp_path))
+        check.check(config, (PROJECT, tmp_path))
 
     with pytest.raises(
-        checks.ConfigError, match=rf"model_sources\.mine\.path: mine is of the type {name}.*docs/models\.md"
+        errors.ConfigError, match=rf"model_sources\.mine\.path: mine is of the type {name}.*docs/models\.md"
     ):
         run(change)
-    if check is None:
+    if check is reuse:
         run({"methods": ["atp", "patching"]})
     if check is sequences:
         run({"methods": ["atp"], "sequences": {"edges": {"tasks": []}}})
 
 
 def test_it_is_read_without_torch():
-    code = "import sys; from circuit_reuse import families; assert not {'torch', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys; from circuit_reuse.engine import architectures; assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(PROJECT / "workflow" / "scripts")}, check=False
     )

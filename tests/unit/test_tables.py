@@ -3,7 +3,8 @@ import random
 
 import pandas as pd
 import pytest
-from circuit_reuse import summary, tables
+from circuit_reuse.data import tables
+from circuit_reuse.studies.reuse import schemas, summary
 
 
 def row(**changes):
@@ -29,7 +30,7 @@ def test_a_missing_value_where_none_may_be_is_an_error_and_leaves_no_file(tmp_pa
 def test_another_table_is_not_read_by_mistake(tmp_path):
     tables.write(tmp_path / "a.parquet", tables.SCORES, [row()])
     with pytest.raises(ValueError, match="columns missing: accuracy"):
-        tables.read(tmp_path / "a.parquet", tables.TESTS)
+        tables.read(tmp_path / "a.parquet", schemas.TESTS)
 
 
 def test_json_has_null_and_never_nan(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from circuit_reuse.scaling import transfer
+from circuit_reuse.studies.scaling import transfer
 from scipy import stats
 
 CFG = {"top_share": 0.25, "pairings": 199, "draws": 39}

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.scaling import fits, trends
+from circuit_reuse.studies.scaling import fits, trends
 from scipy import stats
 
 

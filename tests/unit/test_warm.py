@@ -12,18 +12,18 @@ import pytest
 from support import PROJECT
 
 SCRIPTS = PROJECT / "workflow" / "scripts"
-ADAPTER = """
-def main(input, output, params, wildcards, threads, log):
+STAGE = """
+def run(job):
     import os, sys, time
-    if params.what == "fail":
+    if job.params.what == "fail":
         raise ValueError("this is wrong; do that")
-    if params.what == "crash":
+    if job.params.what == "crash":
         raise RuntimeError("inside")
-    if params.what == "sleep":
-        open(output.file, "w").write(str(os.getpid()))
+    if job.params.what == "sleep":
+        open(job.output.file, "w").write(str(os.getpid()))
         time.sleep(60)
     print("to the caller")
-    open(output.file, "w").write(f"{'torch' in sys.modules} {threads} {os.getcwd()}")
+    open(job.output.file, "w").write(f"{'torch' in sys.modules} {job.threads} {os.getcwd()}")
 """
 CLIENT = """
 import json, sys
@@ -36,24 +36,27 @@ sys.exit(job.perform(request) if code is None else code)
 
 
 @pytest.fixture(scope="module")
-def worker():
-    """A worker that belongs to this process."""
+def worker(tmp_path_factory):
+    """A worker that belongs to this process, and a module with a stage for it."""
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "stage_of_a_test.py").write_text(STAGE)
+    paths, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), str(folder)
     sys.path.insert(0, str(SCRIPTS))
     import warm
 
     before = os.environ.pop(warm.VARIABLE, None)
     warm.launch()
     yield warm
+    os.environ.pop("PYTHONPATH") if paths is None else os.environ.update(PYTHONPATH=paths)
     os.environ.pop(warm.VARIABLE)
     if before is not None:
         os.environ[warm.VARIABLE] = before
 
 
 def request(folder, what):
-    (folder / "adapter.py").write_text(ADAPTER)
     return {
-        "script": str(folder / "adapter.py"),
-        "rule": "adapter",
+        "function": "stage_of_a_test.run",
+        "rule": "stage",
         "input": {},
         "params": {"what": what},
         "output": {"file": str(folder / "out")},

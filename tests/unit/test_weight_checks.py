@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 import yaml
-from circuit_reuse import checks, tables
-from circuit_reuse.weights import checks as weight_checks
-from circuit_reuse.weights import pools, schemas
+from circuit_reuse.config import errors
+from circuit_reuse.data import tables
+from circuit_reuse.studies.weights import checks as weight_checks
+from circuit_reuse.studies.weights import schemas, weight_sets
 from support import PROJECT, checked
 
 CONFIG = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
@@ -49,7 +50,7 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
     ],
 )
 def test_a_mistake_is_told(monkeypatch, changes, words):
-    with pytest.raises(checks.ConfigError) as problem:
+    with pytest.raises(errors.ConfigError) as problem:
         check(monkeypatch, **changes)
     assert all(word in str(problem.value) for word in words), problem.value
 
@@ -65,12 +66,12 @@ def test_a_mask_of_other_weights_is_told(monkeypatch, tmp_path):
         "tau": None,
         "active": True,
         "chosen": True,
-        "mask": pools.mask_hash("other", ["0.q.0"]),
+        "mask": weight_sets.mask_hash("other", ["0.q.0"]),
     }
     tables.write(file, schemas.MASKS, [row], model="other")
     try:
         with pytest.raises(
-            checks.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"
+            errors.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"
         ):
             check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": "config/of_another_model.parquet"}})
     finally:

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import tiny_families
 import torch
-from circuit_reuse import batching, families, models
-from circuit_reuse.fingerprint import ModelError
-from circuit_reuse.weights import matrices, nodes
+from circuit_reuse.data.fingerprint import ModelError
+from circuit_reuse.engine import architectures, batching, models
+from circuit_reuse.studies.weights import matrices, nodes
 from plain import Plain
 from support import examples_for
 from tiny_families import HEADS, LAYERS, TINY
 from transformers import AutoModelForCausalLM
 
 LAYER = 1
-WITH = [name for name, family in families.FAMILIES.items() if not family.weights]
+WITH = [name for name, family in architectures.FAMILIES.items() if not family.weights]
 
 
 def loaded(name, folder):
@@ -146,6 +146,6 @@ def test_nodes_and_weights_are_those_of_the_shape(family):
 @pytest.mark.parametrize("name", [name for name in TINY if name not in WITH])
 def test_a_family_without_is_refused_by_its_config_and_by_itself(name, tmp_path):
     tiny_families.build(name, tmp_path)
-    assert families.FAMILIES[name].weights in families.unsupported(tmp_path, ("weights",))
+    assert architectures.FAMILIES[name].weights in architectures.unsupported(tmp_path, ("weights",))
     with pytest.raises(ModelError, match="its nodes are not known"):
         matrices.matrices(models.load(tmp_path, "cpu", threads=1))

@@ -5,8 +5,18 @@ import pandas as pd
 import planted_weights
 import pytest
 import torch
-from circuit_reuse import batching, fingerprint, interventions, models, tables
-from circuit_reuse.weights import files, mask_stage, masks, node_stage, nodes, outcomes, pools, schemas
+from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.studies.weights import (
+    mask_files,
+    masks,
+    nodes,
+    outcomes,
+    schemas,
+    stage_masks,
+    stage_nodes,
+    weight_sets,
+)
 from support import MODELS, examples_for
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
@@ -108,8 +118,8 @@ def test_a_planted_mask_is_learned(planted):
     model, batch = planted
     mean = nodes.moments(model, [batch.clean])[0]
 
-    def train(*prices):
-        settings = masks.Settings(prices, 300, 64, 0.02)
+    def train(*coefficients):
+        settings = masks.Settings(coefficients, 300, 64, 0.02)
         return masks.train(model, [batch], mean, "cross_entropy", settings, np.random.default_rng(0))
 
     tau, history = train(3e-3, 1e-2)
@@ -118,7 +128,7 @@ def test_a_planted_mask_is_learned(planted):
     job, truth = Planted(model, batch), planted_weights.truth(model)
     everything, none = np.ones_like(truth), np.zeros_like(truth)
     kept = [(row >= 0).numpy() for row in tau]
-    states = np.stack([node_stage.state(own) for own in (everything, none, truth, *kept)])
+    states = np.stack([stage_nodes.state(own) for own in (everything, none, truth, *kept)])
     full, empty, planted_loss, *losses = job.runs(torch.tensor(states), job.testing).loss.mean(1)
     assert planted_loss < full + 0.1 and empty > full + 0.5
     for mask, loss in zip(kept, losses, strict=True):
@@ -169,15 +179,19 @@ class Planted:
 
         self.choosing = self.testing
 
-    runs, losses, all_nodes = (mask_stage.Task.runs, mask_stage.Task.losses, mask_stage.Task.all_nodes)
+    runs, losses, all_nodes = (
+        stage_masks.MaskedTask.runs,
+        stage_masks.MaskedTask.losses,
+        stage_masks.MaskedTask.all_nodes,
+    )
 
 
 def test_a_target_that_nothing_meets_asks_for_nothing(planted):
     job = Planted(*planted)
     empty = job.losses(~job.all_nodes())[0]
-    mask_stage.check_empty(job, empty - 0.01, "digits")
+    stage_masks.check_empty(job, empty - 0.01, "digits")
     with pytest.raises(ValueError, match=rf"'digits'.*{empty:.3f} nats.*weights.masks.target"):
-        mask_stage.check_empty(job, empty + 0.01, "digits")
+        stage_masks.check_empty(job, empty + 0.01, "digits")
 
 
 def run_plan(job, plan):
@@ -195,9 +209,9 @@ def test_ends_of_the_node_curves_meet(planted):
     draws = lambda *names: np.random.default_rng(len(str(names)))  # noqa: E731
     layer = np.zeros(len(active), dtype=int)
     plan = [
-        *node_stage.fixed(active),
-        *node_stage.interchanges(active, layer, cfg, draws),
-        *node_stage.sweeps(active, cfg, draws),
+        *stage_nodes.fixed(active),
+        *stage_nodes.interchanges(active, layer, cfg, draws),
+        *stage_nodes.sweeps(active, cfg, draws),
     ]
     loss = run_plan(job, plan)
     named = {}
@@ -218,18 +232,18 @@ def test_ends_of_the_node_curves_meet(planted):
 
 def test_importance_is_exact_alone_and_integrated_gradients_sum_to_all(planted):
     job, active = Planted(*planted), planted_weights.truth(planted[0])
-    rows = node_stage.importance(job, active, 60, 10**6, None)
-    both = np.stack([node_stage.state(active), node_stage.state(np.zeros_like(active))])
+    rows = stage_nodes.importance(job, active, 60, 10**6, None)
+    both = np.stack([stage_nodes.state(active), stage_nodes.state(np.zeros_like(active))])
     kept, none = job.runs(torch.tensor(both), job.testing).loss.mean(1)
     assert sum(row["attribution"] for row in rows) == pytest.approx(none - kept, rel=0.03)
     assert len(rows) == active.sum()
     first = np.flatnonzero(active)[5]
     without = active.copy()
     without[first] = False
-    alone = job.runs(torch.tensor(node_stage.state(without))[None], job.testing).loss.mean()
+    alone = job.runs(torch.tensor(stage_nodes.state(without))[None], job.testing).loss.mean()
     assert rows[5]["importance"] == pytest.approx(alone - kept, abs=1e-5)
     # Some of them: the same numbers, of the largest attribution and of some others; the rest are not known.
-    some = node_stage.importance(job, active, 60, 7, lambda name: np.random.default_rng(0))
+    some = stage_nodes.importance(job, active, 60, 7, lambda name: np.random.default_rng(0))
     assert [row["node"] for row in some] == [row["node"] for row in rows]
     run = [n for n, row in enumerate(some) if row["importance"] is not None]
     largest = sorted(range(len(rows)), key=lambda n: -abs(rows[n]["attribution"]))[:3]
@@ -241,15 +255,15 @@ def test_unexplained_variance(planted):
     """None with everything kept; of a circuit that misses what its nodes read, the definition."""
     job = Planted(*planted)
     everything = np.ones(nodes.total(job.model), dtype=bool)
-    rows = node_stage.unexplained(job, everything)
+    rows = stage_nodes.unexplained(job, everything)
     assert all(row["fvu"] == pytest.approx(0, abs=1e-9) for row in rows if row["fvu"] is not None)
     active = everything.copy()
     sites = {site.location: site for site in nodes.sites(job.model)}
     active[sites["mlp_in"].part] = False
-    rows = {row["location"]: row for row in node_stage.unexplained(job, active) if row["layer"] == 0}
+    rows = {row["location"]: row for row in stage_nodes.unexplained(job, active) if row["layer"] == 0}
     assert rows["mlp_in"]["fvu"] is None and rows["mlp_in"]["nodes"] == 0
     full = torch.cat(nodes.values(job.model, job.testing[0].clean, whole=True), -1)
-    states = torch.tensor(node_stage.state(active))
+    states = torch.tensor(stage_nodes.state(active))
     pruned = torch.cat(nodes.values(job.model, job.testing[0].clean, states, job.replacement, True), -1)
     part = sites["mlp_neuron"].part
     error = (full - pruned)[..., part].flatten(0, 1).double().square().mean(0)
@@ -273,7 +287,7 @@ def saved_mask(path, names, active, made_for, told=None):
             "tau": None,
             "active": bool(on),
             "chosen": True,
-            "mask": told or pools.mask_hash(made_for, kept),
+            "mask": told or weight_sets.mask_hash(made_for, kept),
         }
         for name, on in zip(names, active, strict=True)
     ]
@@ -283,21 +297,21 @@ def saved_mask(path, names, active, made_for, told=None):
 def test_a_mask_of_another_model_is_refused(tmp_path):
     names, path = ["0.q.0", "0.q.1", "0.k.0"], tmp_path / "masks.parquet"
     saved_mask(path, names, [True, False, True], "here")
-    active, _ = files.chosen(path, "here", names)
+    active, _ = mask_files.chosen(path, "here", names)
     assert list(active) == [True, False, True]
-    with pytest.raises(files.MaskFileError, match="made for the model with fingerprint here, not there"):
-        files.chosen(path, "there", names)
-    with pytest.raises(files.MaskFileError, match=r"has 3 nodes, from 0.q.0; the model has 2"):
-        files.chosen(path, "here", names[1:])
+    with pytest.raises(mask_files.MaskFileError, match="made for the model with fingerprint here, not there"):
+        mask_files.chosen(path, "there", names)
+    with pytest.raises(mask_files.MaskFileError, match=r"has 3 nodes, from 0.q.0; the model has 2"):
+        mask_files.chosen(path, "here", names[1:])
     saved_mask(path, names, [True, False, True], "here", told="changed")
-    with pytest.raises(files.MaskFileError, match="it was changed"):
-        files.chosen(path, "here", names)
+    with pytest.raises(mask_files.MaskFileError, match="it was changed"):
+        mask_files.chosen(path, "here", names)
     saved_mask(path, names, [False] * 3, "here")
-    with pytest.raises(files.MaskFileError, match="no node is active"):
-        files.read_mask(path, "here", names, "digits")
+    with pytest.raises(mask_files.MaskFileError, match="no node is active"):
+        mask_files.read_mask(path, "here", names, "digits")
     path.write_text("no table")
-    with pytest.raises(files.MaskFileError, match="is no masks table"):
-        files.chosen(path, "here", names)
+    with pytest.raises(mask_files.MaskFileError, match="is no masks table"):
+        mask_files.chosen(path, "here", names)
 
 
 def test_outcomes_do_not_depend_on_how_many_run_at_once(model):
@@ -315,8 +329,8 @@ def test_outcomes_do_not_depend_on_how_many_run_at_once(model):
 
 
 def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
+    from circuit_reuse.studies.weights import matrices
     from circuit_reuse.training.train import SIZES
-    from circuit_reuse.weights import matrices
 
     for name, share in (("tiny-gpt2-sparse", SIZES["sparse"]["density"]), ("tiny-gpt2-medium", 1.0)):
         model = models.load(MODELS / name, "cpu", threads=1)
@@ -327,4 +341,4 @@ def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
 
 def test_held_out_examples_are_of_few_lengths_and_those_of_a_length_in_their_order():
     table = pd.DataFrame({"example": range(7), "length": [9, 7, 8, 7, 9, 7, 8]})
-    assert list(mask_stage.of_few_lengths(table)["example"]) == [1, 3, 5, 2, 6, 0, 4]
+    assert list(stage_masks.of_few_lengths(table)["example"]) == [1, 3, 5, 2, 6, 0, 4]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.weights import files, joint, measures, pools
+from circuit_reuse.studies.weights import mask_files, measures, summary, weight_sets
 
 
 def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
@@ -17,31 +17,31 @@ def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
     values[rng.random(len(values)) < zeros] = 0
     joins = rng.random(len(values)) < share
     ends = np.where(joins, 2, rng.integers(0, 2, len(values)))
-    return pools.Weights(
+    return weight_sets.Weights(
         values,
         np.cumsum([0, *count]),
         np.array([0, 0, 1]),
-        pools.circuit_of(values, joins),
+        weight_sets.circuit_of(values, joins),
         ends,
         ("0.q", "0.k", "1.q"),
     )
 
 
-@pytest.mark.parametrize("control", pools.CONTROLS)
+@pytest.mark.parametrize("control", weight_sets.CONTROLS)
 def test_a_control_has_as_many_different_weights_outside_and_none_is_zero(control):
     w = weights(share=0.1, zeros=0.2)
     rng = np.random.default_rng(1)
-    order = pools.circuit_order(w, rng)
+    order = weight_sets.circuit_order(w, rng)
     assert sorted(order) == list(np.flatnonzero(w.circuit)) and (w.values[order] != 0).all()
-    numbers, levels = pools.control_order(w, order, control, rng, 5)
+    numbers, levels = weight_sets.control_order(w, order, control, rng, 5)
     assert len(set(numbers)) == len(numbers) == len(order) == sum(levels.values())
     assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
 
 
 def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
     w = weights()
-    order = pools.circuit_order(w, np.random.default_rng(1))
-    numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
+    order = weight_sets.circuit_order(w, np.random.default_rng(1))
+    numbers, levels = weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5)
     assert levels == {"matrix": len(order)}
     matrix, theirs = (w.groups(each, "matrix") for each in (order, numbers))
     assert (theirs == matrix).all()
@@ -55,14 +55,14 @@ def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
 
 def test_layers_and_windows_match_as_they_say():
     w = weights()
-    order = pools.circuit_order(w, np.random.default_rng(1))
-    layers, _ = pools.control_order(w, order, "layer", np.random.default_rng(2))
+    order = weight_sets.circuit_order(w, np.random.default_rng(1))
+    layers, _ = weight_sets.control_order(w, order, "layer", np.random.default_rng(2))
     assert (w.groups(layers, "layer") == w.groups(order, "layer")).all()
     for control, free in (("matrix", None), ("touching", 1)):
-        numbers, _ = pools.control_order(w, order, control, np.random.default_rng(2), 3, True)
+        numbers, _ = weight_sets.control_order(w, order, control, np.random.default_rng(2), 3, True)
         same = (w.groups(numbers, "matrix") == w.groups(order, "matrix")).mean()
         assert same == 1 if free is None else (w.ends[numbers] == free).all() and same > 0.7
-    window, _ = pools.control_order(w, order, "window", np.random.default_rng(2))
+    window, _ = weight_sets.control_order(w, order, "window", np.random.default_rng(2))
     own, sizes = np.abs(w.values[order]), np.abs(w.values[window])
     assert sizes.min() >= own.mean() - own.std() and sizes.max() <= own.mean() + own.std()
 
@@ -76,28 +76,28 @@ def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted
     first = np.flatnonzero(w.values[: w.starts[1]])
     w.circuit[first] = False
     w.circuit[first[np.argsort(-np.abs(w.values[first]))[:40]]] = True
-    order = pools.circuit_order(w, np.random.default_rng(1))
+    order = weight_sets.circuit_order(w, np.random.default_rng(1))
     with pytest.raises(
-        pools.PoolTooSmall,
+        weight_sets.WeightPoolTooSmall,
         match=r"\d+ of \d+ weights .* matrix 0\.q has 40 weights .*use fewer weights.sweep.quantiles",
     ):
-        pools.control_order(w, order, "quantile", np.random.default_rng(2), 5)
-    numbers, levels = pools.control_order(w, order, "quantile", np.random.default_rng(2), 5, True)
+        weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5)
+    numbers, levels = weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5, True)
     assert len(set(numbers)) == len(order) == sum(levels.values()) and levels["matrix"] < len(order)
     assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
     everything = weights(share=0.7)
-    order = pools.circuit_order(everything, np.random.default_rng(1))
+    order = weight_sets.circuit_order(everything, np.random.default_rng(1))
     outside = everything.outside().sum()
     for control in ("non_circuit", "window", "quantile"):
-        with pytest.raises(pools.PoolTooSmall, match=f"{len(order)} weights|{outside}"):
-            pools.control_order(everything, order, control, np.random.default_rng(2), 5, True)
+        with pytest.raises(weight_sets.WeightPoolTooSmall, match=f"{len(order)} weights|{outside}"):
+            weight_sets.control_order(everything, order, control, np.random.default_rng(2), 5, True)
 
 
 def test_shares_are_exact_and_nested():
     order = np.random.default_rng(0).permutation(237)
-    shares = pools.shares(11)
+    shares = weight_sets.shares(11)
     assert shares[0] == 0 and shares[-1] == 1 and len(shares) == 11
-    sets = [set(pools.removed(order, share)) for share in shares]
+    sets = [set(weight_sets.removed(order, share)) for share in shares]
     assert [len(each) for each in sets] == [0, 24, 47, 71, 95, 118, 142, 166, 190, 213, 237]
     assert all(small < large for small, large in pairwise(sets))
 
@@ -106,11 +106,11 @@ def test_a_random_mask_has_as_many_nodes_of_each_site_and_degree():
     rng = np.random.default_rng(0)
     active, sites = rng.random(120) < 0.3, [slice(0, 40), slice(40, 50), slice(50, 120)]
     degrees = rng.integers(0, 9, 120)
-    stratum = pools.strata(sites, degrees)
+    stratum = weight_sets.strata(sites, degrees)
     assert len(set(stratum)) > 6 and all(set(stratum[a]).isdisjoint(stratum[b]) for a, b in pairwise(sites))
     # Where all degrees are equal, as in a dense model, a site is one stratum.
-    assert len(set(pools.strata(sites, np.full(120, 7)))) == 3
-    masks = [pools.random_mask(active, stratum, np.random.default_rng(seed)) for seed in range(200)]
+    assert len(set(weight_sets.strata(sites, np.full(120, 7)))) == 3
+    masks = [weight_sets.random_mask(active, stratum, np.random.default_rng(seed)) for seed in range(200)]
     for part in sites:
         assert {int(mask[part].sum()) for mask in masks} == {int(active[part].sum())}
     weights = np.array([degrees[mask].sum() for mask in masks])
@@ -120,12 +120,21 @@ def test_a_random_mask_has_as_many_nodes_of_each_site_and_degree():
 
 def test_the_most_active_nodes_are_those_of_largest_activity():
     active = np.array([True, False, False, False, True, True])
-    mask = pools.most_active(active, [slice(0, 3), slice(3, 6)], np.array([1.0, 3, 2, 9, 1, 2]))
+    mask = weight_sets.most_active(active, [slice(0, 3), slice(3, 6)], np.array([1.0, 3, 2, 9, 1, 2]))
     assert list(mask) == [False, True, False, True, False, True]
 
 
 def test_a_hash_tells_masks_and_models_apart():
-    assert len({pools.mask_hash("a", ["0.q.1"]), pools.mask_hash("b", ["0.q.1"]), pools.mask_hash("a", ["0.q.2"])}) == 3
+    assert (
+        len(
+            {
+                weight_sets.mask_hash("a", ["0.q.1"]),
+                weight_sets.mask_hash("b", ["0.q.1"]),
+                weight_sets.mask_hash("a", ["0.q.2"]),
+            }
+        )
+        == 3
+    )
 
 
 def rows(condition, losses):
@@ -169,9 +178,9 @@ SHOWN, ABSENT, OPEN, LESS = (
 
 
 def reads(any_, matched, size):
-    """The reading of these rows."""
+    """The interpretation of these rows."""
     told = {"low": 0.1 if size else -0.1, "p_trials": 0.001 if size else 0.5}
-    return measures.reading({"non_circuit": any_, "quantile": matched}, told, 0.05, "quantile", 0.1)
+    return measures.interpretation({"non_circuit": any_, "quantile": matched}, told, 0.05, "quantile", 0.1)
 
 
 def test_a_reading_follows_from_the_tests():
@@ -199,7 +208,7 @@ def test_the_results_have_the_keys_of_the_study_and_its_numbers():
         ]
     )
     circuit = {"weights": 20, "weights_total": 100, "size_mean": 0.5, "size_std": 0.1, "mask": "abc"}
-    found = json.loads(json.dumps(files.results(sweep, circuit, "quantile")))
+    found = json.loads(json.dumps(mask_files.results(sweep, circuit, "quantile")))
     assert set(found["baselines"]) == {"clean_loss", "non_circuit_weights_ablated_loss", "circuit_weights_ablated_loss"}
     assert found["baselines"]["clean_loss"] == pytest.approx(0.11)
     assert found["baselines"]["circuit_weights_ablated_loss"] == pytest.approx(2.01)
@@ -219,14 +228,14 @@ def test_the_results_have_the_keys_of_the_study_and_its_numbers():
     }
 
 
-@pytest.mark.parametrize("control", pools.CONTROLS)
+@pytest.mark.parametrize("control", weight_sets.CONTROLS)
 def test_pools_too_large_to_list_are_drawn_from_as_evenly_and_match_as_well(control, monkeypatch):
     """The ways of large models, on small ones: the same properties, and each weight outside as likely."""
     w = weights(share=0.1, zeros=0.2)
     plain, _ = drawn_often(w, control)
-    monkeypatch.setattr(pools, "LARGE", 20)
-    monkeypatch.setattr(pools, "HUGE", 40)
-    monkeypatch.setattr(pools, "PART", 3)
+    monkeypatch.setattr(weight_sets, "LARGE", 20)
+    monkeypatch.setattr(weight_sets, "HUGE", 40)
+    monkeypatch.setattr(weight_sets, "PART", 3)
     large, numbers = drawn_often(w, control)
     assert len(set(numbers)) == len(numbers) and not w.circuit[numbers].any()
     assert (w.values[numbers] != 0).all()
@@ -239,9 +248,9 @@ def drawn_often(w, control, trials=300):
     """How often each weight was drawn, and the last draw."""
     times = np.zeros(len(w.values))
     for seed in range(trials):
-        rng = np.random.default_rng([seed, pools.HUGE])
-        order = pools.circuit_order(w, np.random.default_rng(1))
-        numbers, _ = pools.control_order(w, order, control, rng, 5)
+        rng = np.random.default_rng([seed, weight_sets.HUGE])
+        order = weight_sets.circuit_order(w, np.random.default_rng(1))
+        numbers, _ = weight_sets.control_order(w, order, control, rng, 5)
         times[numbers] += 1
     return times, numbers
 
@@ -250,11 +259,24 @@ def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed(
     edges = pd.DataFrame(
         {"model": list("aaaabb"), "task": "digits", "row": range(6), "importance": [0.1, -3, 2, 0, 5, 1]}
     )
-    assert list(joint.most_important(edges, 2)["row"]) == [1, 2, 4, 5]
-    assert joint.most_important(edges, 4).equals(edges)
+    assert list(summary.most_important(edges, 2)["row"]) == [1, 2, 4, 5]
+    assert summary.most_important(edges, 4).equals(edges)
 
 
 def test_numbers_at_places_of_a_mask():
     mask = np.random.default_rng(0).random(1000) < 0.3
     places = np.random.default_rng(1).permutation(int(mask.sum()))[:100]
-    assert list(pools.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])
+    assert list(weight_sets.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_weights_near_some_sizes_hold_the_nearest_on_either_side(seed):
+    """Against a sort of all of them."""
+    rng = np.random.default_rng(seed)
+    values, free = rng.normal(size=500) ** 3, rng.random(500) < 0.8
+    sizes = np.abs(rng.choice(values, 3))
+    for least in (1, 5, 450):
+        found = set(weight_sets.near(values, free, sizes, least))
+        order = np.flatnonzero(free)[np.argsort(np.abs(values[free]), kind="stable")]
+        ends = np.searchsorted(np.abs(values[order]), [sizes.min(), sizes.max()])
+        assert set(order[max(0, ends[0] - least) : ends[1] + least]) <= found <= set(np.flatnonzero(free))

@@ -6,8 +6,10 @@ import planted_weights
 import pytest
 import tiny_families
 import torch
-from circuit_reuse import circuits, fingerprint, models
-from circuit_reuse.weights import matrices, measures, nodes, outcomes, pools, sweep, sweep_stage
+from circuit_reuse.data import fingerprint
+from circuit_reuse.engine import models
+from circuit_reuse.stats import circuits
+from circuit_reuse.studies.weights import matrices, measures, nodes, outcomes, stage_sweep, sweep, weight_sets
 from scipy import stats
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
@@ -157,7 +159,7 @@ def swept(model, sweeper, active, shares, trials, name):
         weights, ["non_circuit", "quantile"], shares, trials, lambda *n: draws(name, *n), 4, True
     )
     found = sweeper([numbers for *_, numbers in plan])
-    return sweep_stage.rows_of(plan, found, "mask", np.arange(found.loss.shape[1]))
+    return stage_sweep.rows_of(plan, found, "mask", np.arange(found.loss.shape[1]))
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +169,13 @@ def null(planted):
     found, values = matrices.matrices(model), matrices.flat(model)
     parts = [site.part for site in nodes.sites(model)]
     masks = sweep.random_circuits(values, found, planted_weights.truth(model), parts, 199, draws)
-    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], pools.shares(6), 3, draws, 4)
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], weight_sets.shares(6), 3, draws, 4)
     return pd.DataFrame(rows)
 
 
 def test_a_planted_circuit_is_told_from_weights_of_equal_size(planted, null):
     model, sweeper = planted
-    rows = swept(model, sweeper, planted_weights.truth(model), pools.shares(6), 10, "planted")
+    rows = swept(model, sweeper, planted_weights.truth(model), weight_sets.shares(6), 10, "planted")
     for control in ("non_circuit", "quantile"):
         test = measures.compare(rows, null, control, CFG, ("planted",))
         assert test["p_circuit"] < 0.01 and test["p_trials"] < 0.01 and test["low"] > 0
@@ -187,10 +189,10 @@ def test_random_masks_are_not(planted, null):
     parts = [site.part for site in nodes.sites(model)]
     truth, found = planted_weights.truth(model), {"p_circuit": [], "p_trials": []}
     degrees = matrices.degrees(matrices.matrices(model), matrices.flat(model), len(truth))
-    stratum = pools.strata(parts, degrees)
+    stratum = weight_sets.strata(parts, degrees)
     for number in range(60):
-        mask = pools.random_mask(truth, stratum, draws("under the null", number))
-        rows = swept(model, sweeper, mask, pools.shares(6), 3, f"null {number}")
+        mask = weight_sets.random_mask(truth, stratum, draws("under the null", number))
+        rows = swept(model, sweeper, mask, weight_sets.shares(6), 3, f"null {number}")
         test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))
         for name in found:
             found[name].append(test[name])
@@ -204,12 +206,12 @@ def test_random_masks_are_not(planted, null):
 def test_at_the_end_every_weight_of_the_circuit_is_gone_and_no_other(planted):
     model, _ = planted
     weights = planted_weights.weights_of(model, planted_weights.truth(model))
-    plan, _, _ = sweep.planned(weights, ["non_circuit"], pools.shares(11), 3, draws, 4, True)
+    plan, _, _ = sweep.planned(weights, ["non_circuit"], weight_sets.shares(11), 3, draws, 4, True)
     values = matrices.flat(model)
     for condition, _, share, numbers in plan:
         assert len(numbers) == len(set(numbers)) == round(share * weights.circuit.sum())
         stacks = matrices.without(model, [numbers])
-        left = np.concatenate([stack[0].numpy().reshape(-1) for stack in stacks])
+        left = np.concatenate([stack[0].numpy().reshape(-1) for stack in (make() for make in stacks)])
         gone = np.flatnonzero(left != values)
         assert sorted(gone) == sorted(numbers)
         if condition == "circuit" and share == 1:

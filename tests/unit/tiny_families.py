@@ -191,7 +191,7 @@ XGLM = Anatomy(
     mlp=("fc1", "fc2"),
 )
 
-# By model_type, as in circuit_reuse.families.FAMILIES. Windows are shorter than the prompts.
+# By model_type, as in circuit_reuse.engine.architectures.FAMILIES. Windows are shorter than the prompts.
 TINY = {
     "gpt2": Tiny(OLD, GPT2, HEADS),
     "gpt_neo": Tiny(

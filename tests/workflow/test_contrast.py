@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 import pytest
-from circuit_reuse import circuit_files, components, fingerprint, tables
-from circuit_reuse.sequences import files as sequence_files
+from circuit_reuse.data import circuit_files, components, fingerprint, tables
+from circuit_reuse.studies.sequences import given_circuits as sequence_files
 from workflow_config import CIRCUIT, CONFIG, PROJECT, TEXTS, copied
 
 TABLES = "results/tables/contrast"
@@ -24,10 +24,10 @@ def space(project):
 
 def test_every_component_has_a_row_for_each_recipe_and_comparison(found, space):
     rows = found["differences"]
-    conditions = {"real", "unrelated", "shuffled", "shortened", "beheaded", "padded", "half_1", "half_2"}
-    for _, mine in rows.groupby(["set", "recipe", "condition"]):
+    conditions = {"real", "unrelated", "shuffled", "right_truncated", "left_truncated", "padded", "half_1", "half_2"}
+    for _, mine in rows.groupby(["set", "scoring", "condition"]):
         assert list(mine["component"]) == space.names
-    assert set(rows["condition"]) == conditions and set(rows["recipe"]) == {"published", "aligned"}
+    assert set(rows["condition"]) == conditions and set(rows["scoring"]) == {"published", "aligned"}
     known = rows.dropna(subset=["score"])
     assert (known["low"] <= known["score"]).all() and (known["score"] <= known["high"]).all()
     assert (rows["cost"] == [space.write_cost(name) for name in rows["component"]]).all()
@@ -38,15 +38,15 @@ def test_every_component_has_a_row_for_each_recipe_and_comparison(found, space):
 
 def test_a_text_and_itself_shortened_differ_by_length_only(found):
     """The published score has length in it; positions counted from the front do not."""
-    rows = found["differences"].query("condition == 'shortened'")
-    aligned = rows[rows["recipe"] == "aligned"]
+    rows = found["differences"].query("condition == 'right_truncated'")
+    aligned = rows[rows["scoring"] == "aligned"]
     assert (aligned["score"].fillna(0) == 0).all() and (aligned["p_value"].dropna() == 1).all()
-    published = rows[(rows["recipe"] == "published") & (rows["component"] != "input")]
+    published = rows[(rows["scoring"] == "published") & (rows["component"] != "input")]
     assert (published["score"] > 0.01).all()
 
 
 def test_padding_changes_the_published_score_only(found):
-    rows = found["differences"].set_index(["set", "recipe", "condition", "component"])["score"].sort_index()
+    rows = found["differences"].set_index(["set", "scoring", "condition", "component"])["score"].sort_index()
     for name in ("names", "own"):
         # Of equal length before, so that all positions of the shorter text are compared.
         if name == "names":
@@ -59,12 +59,12 @@ def test_padding_changes_the_published_score_only(found):
 
 def test_what_is_settled_by_construction_is_said_and_is_so(found):
     """Texts of IOI are equally long; of the file's pairs the second is shorter, and padding it shows more."""
-    rows = found["lengths"].query("recipe == 'aligned'").set_index(["set", "condition"])
+    rows = found["lengths"].query("scoring == 'aligned'").set_index(["set", "condition"])
     assert rows.loc[("names", "padded"), "given"] and not rows.loc[("own", "padded"), "given"]
     assert rows.loc[("names", "padded"), "ratio"] == pytest.approx(1, abs=1e-3)
     for name in ("names", "own"):
-        assert rows.loc[(name, "shortened"), "given"] and rows.loc[(name, "shortened"), "mean_score"] == 0
-        assert not rows.loc[(name, "beheaded"), "given"]
+        assert rows.loc[(name, "right_truncated"), "given"] and rows.loc[(name, "right_truncated"), "mean_score"] == 0
+        assert not rows.loc[(name, "left_truncated"), "given"]
 
 
 def test_circuits_cost_what_they_may(found, space):
@@ -86,12 +86,12 @@ def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
     known = tests.dropna(subset=["p_keep"])
     assert known["p_keep"].between(1 / 100, 1).all() and known["p_remove"].between(1 / 100, 1).all()
     # What is kept at each budget grows from nothing to everything.
-    frontier = found["frontier"].query("source == 'atp' and rule == 'knapsack'")
-    for _, mine in frontier.groupby("set"):
+    budget_sweep = found["budget_sweep"].query("source == 'atp' and rule == 'knapsack'")
+    for _, mine in budget_sweep.groupby("set"):
         mine = mine.sort_values("dimensions")
         assert mine["keep"].iloc[-1] > mine["keep"].iloc[0] - 0.05
     effects = tables.read(project.folder / f"results/{MODEL}/contrast/own/effects.parquet")
-    band = found["frontier"].query("set == 'own' and source == 'random'").set_index("dimensions")
+    band = found["budget_sweep"].query("set == 'own' and source == 'random'").set_index("dimensions")
     metric = (
         effects.assign(metric=effects["metric"].astype(float))
         .groupby(["circuit", "direction", "control"], dropna=False)["metric"]
@@ -113,7 +113,7 @@ def test_single_effects_are_those_of_exact_patching(project, found):
     examples = tables.read(project.folder / f"results/{MODEL}/ioi/examples/contrast0000.parquet")
     held_out = examples[examples["used"] & (examples["split"] == "held_out")]["example"]
     mean = scores[scores["example"].isin(held_out)].groupby("component", observed=True)["score"].mean()
-    rows = found["components"].query("set == 'names' and recipe == 'aligned'").set_index("component")
+    rows = found["components"].query("set == 'names' and scoring == 'aligned'").set_index("component")
     assert rows["effect"].to_numpy() == pytest.approx(mean[rows.index].to_numpy(float), rel=1e-5)
     assert rows.loc["input", "share"] == pytest.approx(1, abs=1e-3)
 
@@ -129,7 +129,7 @@ def test_exported_circuits_come_back_the_same_in_every_format(project, found, sp
     for form, ending in circuit_files.ENDINGS.items():
         read[form] = circuit_files.read(f"{stem}{ending}", space)
         assert set(read[form].nodes) == set(row["components"].split())
-    scores = found["differences"].query("set == 'own' and recipe == 'aligned' and condition == 'real'")
+    scores = found["differences"].query("set == 'own' and scoring == 'aligned' and condition == 'real'")
     scores = scores.dropna(subset=["score"]).set_index("component")["score"]
     assert read["circuit"].scores == pytest.approx(scores.to_dict())
     assert list(read["circuit"].nodes) == row["components"].split()
@@ -176,14 +176,14 @@ def test_a_new_budget_runs_only_its_circuits(project, tmp_path):
 
 
 def numbers(log):
-    """Units reused and evaluated, from the last line that tells them."""
+    """Interventions reused and evaluated, from the last line that tells them."""
     line = next(line for line in reversed(log.splitlines()) if "reused" in line)
     words = line.split()
-    return int(words[words.index("units") - 1]), int(words[words.index("evaluated;") - 1])
+    return int(words[words.index("interventions") - 1]), int(words[words.index("evaluated;") - 1])
 
 
 def test_the_overlay_of_public_models_plans_without_network(project):
-    """Texts of a file, the published recipe and budget, and the published circuits tested on the model."""
+    """Texts of a file, the published scoring and budget, and the published circuits tested on the model."""
     shipped = (PROJECT / "config" / "config.yaml").read_bytes()
     with project.edited("config/config.yaml", lambda _: shipped):
         text = project.snakemake("--dry-run", "contrast", "--configfile", "config/contrast.yaml")

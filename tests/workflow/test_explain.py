@@ -27,7 +27,7 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
     project.config()
     line = next(line for line in text.splitlines() if line.lstrip().startswith("share_circuits"))
     assert re.search(r"share_circuits +4 +\d+ s +circuits\.thresholds: \[50, 100\] -> \[50, 75, 100\]", line)
-    assert "made from what is made anew" in next(x for x in text.splitlines() if "run_effects" in x)
+    assert "upstream output changed" in next(x for x in text.splitlines() if "run_effects" in x)
     assert "score_examples" not in text
     # As many jobs as a run would have, the sentences of the study, and the list of what is left out.
     total = int(re.search(r"(\d+) jobs, at least", text)[1])
@@ -36,7 +36,10 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
 
 
 def test_an_edit_of_code_and_of_a_file_are_named(project):
-    edit = ("workflow/scripts/circuit_reuse/reuse.py", lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"))
+    edit = (
+        "workflow/scripts/circuit_reuse/studies/reuse/overlap.py",
+        lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"),
+    )
     with project.edited(*edit):
         line = next(x for x in told(project).splitlines() if "measure_reuse" in x)
     assert "its code was edited" in line
@@ -60,7 +63,7 @@ def test_what_pruning_costs_is_said_if_it_would_run(project, tmp_path):
         env=os.environ | {"CIRCUIT_REUSE_EXPLAIN": "1"},
     )
     said = explain.explain(said.stdout + said.stderr, tmp_path, 2)
-    assert re.search(r"Pruning in tiny-gpt2-small: \d+ walks over \d+ components, each", said)
+    assert re.search(r"Pruning in tiny-gpt2-small: \d+ pruning runs over \d+ components, each", said)
 
 
 def test_every_rule_of_the_default_run_has_a_time_that_comes_with_it(project):

@@ -33,7 +33,7 @@ def page(report, tmp_path_factory):
 
 
 def test_nothing_is_loaded_from_elsewhere_and_all_is_inside(report):
-    for part in ("multiplot_reuse_vs_threshold", "Reuse figures", "Reuse tables", "sign flips"):
+    for part in ("multiplot_reuse_vs_threshold", "Reuse against threshold", "(table)", "sign flips"):
         assert part in report.read_text()
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', report.read_text())
 

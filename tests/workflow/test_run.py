@@ -9,6 +9,8 @@ import subprocess
 
 import pandas as pd
 import pytest
+from circuit_reuse.data import tables
+from circuit_reuse.studies.registry import STUDIES
 from workflow_config import CONFIG, NO_NETWORK, PROJECT, copied, copy_project
 
 TABLES = "results/tables/reuse"
@@ -84,13 +86,13 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     assert "score_examples" not in text and "tokenise_examples" not in text
     assert "scan_heads" not in text and "trace_heads" not in text
     logs = [path.read_text() for path in (run.folder / "logs" / "run_effects").rglob("*.log")]
-    counts = [re.search(r"(\d+) units of .* reused, (\d+) evaluated", log) for log in logs]
+    counts = [re.search(r"(\d+) interventions of .* reused, (\d+) evaluated", log) for log in logs]
     assert all(int(found[1]) > 0 for found in counts)
     # Only what is new runs: the circuits of the new threshold at two K, removed and kept, and
-    # the random sets of their makes.
+    # the random sets of their compositions.
     assert all(int(found[2]) <= 6 for found in counts)
 
-    # The walks to 20 points ask for circuits that were run before, those to 10 points for new ones.
+    # The pruning runs to 20 points ask for circuits that were run before, those to 10 points for new ones.
     logs = [path.read_text() for path in (run.folder / "logs" / "prune_nodes").rglob("*.log")]
     counts = [re.search(r"(\d+) circuits run, (\d+) known already", log) for log in logs]
     assert len(counts) == 2 and all(int(found[1]) < int(found[2]) for found in counts)
@@ -108,7 +110,7 @@ def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
     run = copy_project(tmp_path / "crash")
     target = "results/tiny-gpt2-small/ioi/tests/atp.parquet"
     with run.edited(
-        "workflow/scripts/test_circuits.py",
+        "workflow/scripts/circuit_reuse/studies/reuse/stage_tests.py",
         lambda t: t.replace(b"    rows = ", b"    raise RuntimeError('boom')\n    rows = "),
     ):
         text = run.snakemake(target, check=False)
@@ -192,3 +194,25 @@ def test_every_log_says_how_fast_and_how_much_memory(project):
         assert "examples per second" in path.read_text()
     peaks = [int(n) for path in logs for n in re.findall(r"peak memory (\d+) MB", path.read_text())]
     assert max(peaks) < 2000
+
+
+def test_every_table_says_what_made_it(project):
+    """Settings and versions, the model where one was used, and which model, task and method it is of."""
+    found = sorted((project.folder / "results").rglob("*.parquet"))
+    assert len(found) > 100
+    for path in found:
+        about = tables.provenance(path)
+        assert about["versions"]["pyarrow"] and about["cfg"] is not None, path
+        parts = path.relative_to(project.folder / "results").parts
+        if parts[0] in ("prompts", "validate"):
+            continue
+        described = json.loads((project.folder / "results" / parts[0] / "model.json").read_text())
+        assert about["model"] == described["fingerprint"] and about["of"]["model"] == parts[0], path
+
+
+def test_the_tables_have_a_readme_that_names_every_one(project):
+    folder = project.folder / "results" / "tables"
+    text = (folder / "README.md").read_text()
+    shown = {path for study in STUDIES for path in (folder / study).glob("*.csv")}
+    shown = {path for path in shown if path.name not in ("skipped.csv", "published_check.csv")}
+    assert len(shown) > 50 and all(f"`{path.parent.name}/{path.name}`" in text for path in shown)

@@ -4,7 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from circuit_reuse.scaling import validator
+from circuit_reuse.studies.scaling import validator
 from workflow_config import CONFIG, copied
 
 TABLES = "results/tables/scaling"

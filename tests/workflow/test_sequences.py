@@ -1,4 +1,4 @@
-"""The sequence study end to end, on one small model, with IOI as a foreign control."""
+"""The sequence study end to end, on one small model, with IOI as a control task."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from circuit_reuse.sequences import schemas
+from circuit_reuse.studies.sequences import schemas
 from workflow_config import CONFIG, copied
 
 TABLES = "results/tables/sequences"
@@ -20,14 +20,18 @@ def tables(project):
 
 
 def test_circuits_keep_to_their_limit_on_the_examples_that_they_were_pruned_on(tables):
-    walks = tables["circuits"]
-    walks = walks[~walks["strategy"].isin(["frequent", "file"])]
-    assert set(walks["strategy"]) == {"backward_first", "forward_first", "attribution", "random"}
-    assert ((walks["score_train"] - 100).abs() < walks["threshold"]).all()
-    assert (walks["heads"] + walks["mlps"] == walks["components"].fillna("").str.split().map(len)).all()
-    assert (walks["low"] <= walks["score"]).all() and (walks["score"] <= walks["high"]).all()
-    assert walks[walks["draw"].notna()]["strategy"].eq("backward_first").all()
-    assert walks[(walks["task"] == "ioi")]["order"].isna().all()
+    pruning_runs = tables["circuits"]
+    pruning_runs = pruning_runs[~pruning_runs["strategy"].isin(["frequent", "file"])]
+    assert set(pruning_runs["strategy"]) == {"backward_first", "forward_first", "attribution", "random"}
+    assert ((pruning_runs["score_train"] - 100).abs() < pruning_runs["threshold"]).all()
+    assert (
+        pruning_runs["heads"] + pruning_runs["mlps"] == pruning_runs["components"].fillna("").str.split().map(len)
+    ).all()
+    assert (pruning_runs["low"] <= pruning_runs["score"]).all() and (
+        pruning_runs["score"] <= pruning_runs["high"]
+    ).all()
+    assert pruning_runs[pruning_runs["draw"].notna()]["strategy"].eq("backward_first").all()
+    assert pruning_runs[(pruning_runs["task"] == "ioi")]["order"].isna().all()
     assert set(tables["inclusion"]["task"]) == {"digits"}
 
 
@@ -38,7 +42,7 @@ def test_tables_agree_with_each_other(project, tables):
     chosen = chosen[
         (chosen["task"] == "digits") & (chosen["strategy"] == "backward_first") & chosen["draw"].isna()
     ].iloc[0]
-    # Two engines, the same held-out examples: one keeps circuits by walks, one by units.
+    # Two engines, the same held-out examples: one keeps circuits by pruning runs, one by units.
     assert own["percent"] == pytest.approx(chosen["score"], abs=1e-3)
     ranked = cross.dropna(subset=["p_rank"])
     assert (ranked["p_rank"] >= 1 / (ranked["n_random"] + 1) - 1e-9).all() and len(ranked)

@@ -13,7 +13,7 @@ TABLED = {"summarise_scaling": 1, "draw_scaling": 1}
 CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS}
 TRACED = TABLED | {"trace_heads": PAIRS}
 SCANNED = CLASSED | TRACED | {"scan_heads": PAIRS * SHARDS}
-# The sequence study: one model, digits with IOI as a foreign control.
+# The sequence study: one model, digits with IOI as a control task.
 LISTED = {"summarise_sequences": 1, "draw_sequences": 1, "draw_circuits": 1}
 CUT = LISTED | {"cut_edges": 1}
 CROSSED = LISTED | {"cross_sequences": 2}
@@ -30,7 +30,7 @@ MASKED = SWEPT | EVALUATED | {"learn_masks": 1}
 # The contrast study: one model, IOI's prompts and unpaired texts of a file, tested on IOI and digits.
 COMPARED = {"replicate_circuits": 1, "draw_replicate": 1}
 CONTRASTED = {"summarise_contrast": 1, "draw_contrast": 1}
-CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2}
+CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2, "export_circuits": 1}
 MEASURED = CHOSEN | {"measure_differences": 2}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
@@ -134,25 +134,25 @@ CONFIG_EDITS = {
         {"contrast": {"replicate": CONFIG["contrast"]["replicate"] | {"thresholds": {"jaccard": 0.5}}}},
         COMPARED,
     ),
-    "order of recipes": ({"contrast": {"recipes": dict(reversed(CONFIG["contrast"]["recipes"].items()))}}, {}),
+    "order of scorings": ({"contrast": {"scorings": dict(reversed(CONFIG["contrast"]["scorings"].items()))}}, {}),
     "replacement that heroes go by": ({"scaling": {"replacement": "mean"}}, CLASSED),
 }
 
 CODE_EDITS = {
-    "comment": (code("attribution", "import torch\n", "# why\nimport torch\n"), {}),
-    "docstring": (code("circuits", "A short hash", "The short hash"), {}),
-    "layout": (code("reuse", "rare_n = rarefied", "rare_n =  rarefied"), {}),
+    "comment": (code("engine/attribution", "import torch\n", "# why\nimport torch\n"), {}),
+    "docstring": (code("stats/circuits", "A short hash", "The short hash"), {}),
+    "layout": (code("studies/reuse/overlap", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (
-        code("reuse", "[2.5, 97.5]", "[2.5, 97.4]"),
+        code("studies/reuse/overlap", "[2.5, 97.5]", "[2.5, 97.4]"),
         {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "tests": (
-        code("testing", "[2.5, 97.5]", "[2.5, 97.4]"),
+        code("stats/testing", "[2.5, 97.5]", "[2.5, 97.4]"),
         TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | {"compare_methods": MODELS, "cross_tasks": MODELS},
     ),
-    "attribution": (code("attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
+    "attribution": (code("engine/attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
     "figures": (
-        code("figures/style", "0.75 + height", "0.8 + height"),
+        code("report/style", "0.75 + height", "0.8 + height"),
         {
             "draw_reuse_atp": 1,
             "draw_scaling": 1,
@@ -162,42 +162,55 @@ CODE_EDITS = {
             "draw_replicate": 1,
         },
     ),
-    "summary": (code("summary", "value >= 0.1", "value >= 0.2"), TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}),
-    "classes of heads": (code("scaling/classes", "count < 2", "count < 3"), CLASSED | {"check_published_scaling": 1}),
-    "tracing of heads": (code("scaling/trace", '"rest"', '"others"'), TRACED),
+    "summary": (code("studies/reuse/summary", "value >= 0.1", "value >= 0.2"), {"summarise_reuse": 1}),
+    "classes of heads": (
+        code("studies/scaling/classes", "count < 2", "count < 3"),
+        CLASSED | {"check_published_scaling": 1},
+    ),
+    "tracing of heads": (code("studies/scaling/stage_trace", '"rest"', '"others"'), TRACED),
     "findings": (
-        code("scaling/findings", "value >= 0.001", "value >= 0.002"),
+        code("studies/scaling/findings", "# Findings of the scaling study", "# What was found"),
         {"summarise_scaling": 1, "draw_scaling": 1},
     ),
-    "a figure of heads": (code("figures/scaling", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
-    "pruning": (code("sequences/pruning", "walk.passes + 1", "1 + walk.passes"), PRUNED),
-    "path patching": (code("sequences/paths", "range(reader.count)", "range(0, reader.count)"), PATCHED),
+    "a figure of heads": (code("studies/scaling/plots", "linscale=0.7", "linscale=0.6"), {"draw_scaling": 1}),
+    "pruning": (code("studies/sequences/pruning", "pruning_run.passes + 1", "1 + pruning_run.passes"), PRUNED),
+    "path patching": (
+        code("studies/sequences/path_patching", "range(reader.count)", "range(0, reader.count)"),
+        PATCHED,
+    ),
     "what heads do": (
-        code("sequences/reading", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"),
+        code(
+            "studies/sequences/stage_heads", "TOP_NEURONS, NEURON_TOKENS = 10, 8", "TOP_NEURONS, NEURON_TOKENS = 9, 8"
+        ),
         READ | {"describe_heads": 1},
     ),
     "pools": (
         code(
-            "weights/pools",
+            "studies/weights/weight_sets",
             "low, high = sizes.mean() - sizes.std(), sizes",
             "low, high = -sizes.std() + sizes.mean(), sizes",
         ),
         MASKED,
     ),
     "areas": (
-        code("weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"),
+        code(
+            "studies/weights/measures", "return np.trapezoid(losses, shares", "return 1 * np.trapezoid(losses, shares"
+        ),
         WEIGHED,
     ),
-    "findings of weights": (code("weights/findings", "# Findings of the weight study", "# What was found"), WEIGHED),
+    "findings of weights": (
+        code("studies/weights/findings", "# Findings of the weight study", "# What was found"),
+        WEIGHED,
+    ),
     "interchange of nodes": (
-        code("weights/node_stage", "size, shares = int(active.sum())", "size, shares = int(sum(active))"),
+        code("studies/weights/stage_nodes", "size, shares = int(active.sum())", "size, shares = int(sum(active))"),
         EVALUATED,
     ),
-    "knapsack": (code("contrast/budget", "best, found = -1.0, (0, 0)", "best, found = -2.0, (0, 0)"), CHOSEN),
-    "sums of texts": (code("contrast/streaming", "slack = 1e-6", "slack = 2e-6"), MEASURED),
-    "findings of contrast": (code("contrast/findings", "# Findings: contrast", "# What was found"), CONTRASTED),
+    "knapsack": (code("studies/contrast/budget", "best, found = -1.0, (0, 0)", "best, found = -2.0, (0, 0)"), CHOSEN),
+    "sums of texts": (code("studies/contrast/streaming", "slack = 1e-6", "slack = 2e-6"), MEASURED),
+    "findings of contrast": (code("studies/contrast/findings", "# Findings: contrast", "# What was found"), CONTRASTED),
     "how circuits are compared": (
-        code("comparison", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"),
+        code("stats/similarity", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"),
         PRUNED | COMPARED,
     ),
     "the page of circuits": (
@@ -234,8 +247,8 @@ def test_touching_files_makes_nothing_stale(project):
     touched = [
         "Snakefile",
         "config/config.yaml",
-        "workflow/scripts/score_examples.py",
-        "workflow/scripts/circuit_reuse/models.py",
+        "workflow/scripts/run.py",
+        "workflow/scripts/circuit_reuse/engine/models.py",
         "resources/models/tiny-gpt2-small/model.safetensors",
     ]
     for path in touched:

@@ -30,7 +30,7 @@ def test_planted_circuits_and_calibration_as_jobs(project):
     project.config(validate=few)
     try:
         planned = project.snakemake("--dry-run", "validate")
-        tables = ["results/validate/selector-neox.parquet", "results/tables/validate/coverage.csv"]
+        tables = ["results/validate/selector-neox.parquet", "results/figures/validate/coverage.png"]
         project.snakemake(*tables)
     finally:
         project.config()

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse import fingerprint, tables
-from circuit_reuse.weights import measures, schemas
+from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.studies.weights import measures, schemas
 from workflow_config import CONFIG, copied
 
 TABLES = "results/tables/weights"
@@ -33,10 +33,10 @@ def test_one_mask_is_learned_evaluated_and_saved(project, found):
     assert chosen["mask"] in hashes and chosen["nodes"] == circuits["nodes"].min()
     assert (circuits["loss"] <= circuits["target"]).all()
     assert chosen["nodes"] == masks[masks["chosen"]]["active"].sum()
-    curve = found["frontier"]
+    curve = found["pareto_front"]
     curve = curve[(curve["coefficient"] == chosen["coefficient"]) & (curve["nodes"] == chosen["nodes"])]
     assert curve["loss"].iloc[0] == pytest.approx(chosen["loss"], abs=1e-5)
-    # What the node stage measures anew is what was saved with the mask.
+    # What the node stage measures again is what was saved with the mask.
     kept = found["node_tests"].set_index("direction").loc["sufficiency", "loss"]
     assert kept == pytest.approx(chosen["loss_held_out"], abs=1e-4)
 
@@ -110,9 +110,9 @@ def test_tests_and_findings(project, found):
     np.testing.assert_allclose(same["area_circuit"] - same["area_control"], same["difference"], rtol=1e-5)
     text = (project.folder / TABLES / "findings.md").read_text()
     assert MODEL in text and "What this page cannot say" in text and "nan" not in text
-    assert set(found["readings"]["reading"]) <= set(measures.READINGS)
+    assert set(found["interpretations"]["interpretation"]) <= set(measures.INTERPRETATIONS)
     np.testing.assert_allclose(tests["ranked"], tests["ranked"].clip(tests["ranked_low"], tests["ranked_high"]))
-    # Of the random masks nothing is removed first, which is the untouched model.
+    # Of the random masks nothing is removed first, which is the intact model.
     random, sweep = found["random_circuits"], found["sweep"]
     clean = sweep[sweep["share"] == 0]["loss"].iloc[0]
     np.testing.assert_allclose(random[random["share"] == 0]["loss"], clean, atol=1e-4)
@@ -144,10 +144,10 @@ def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
 
 
 def test_legends_and_labels_lie_inside_figures_of_one_panel(project):
-    from circuit_reuse.figures import weights_study
+    from circuit_reuse.studies.weights import figures
 
     cfg = {"models": [MODEL], "tasks": ["digits"], "titles": {"digits": "Digits"}, "matched": "quantile"}
-    drawn = weights_study.figures((project.folder / TABLES).glob("*.csv"), cfg)
+    drawn = figures.figures((project.folder / TABLES).glob("*.csv"), cfg)
     assert {path.stem for path in (project.folder / "results/figures/weights").glob("*.png")} == set(drawn)
     for name, make in drawn.items():
         figure = make()

@@ -48,7 +48,7 @@ CONFIG = {
         "models": ["tiny-gpt2-small"],
         "tasks": ["digits"],
         "variants": [],
-        "foreign": ["ioi"],
+        "control_tasks": ["ioi"],
         "examples": 24,
         "pruning": {"thresholds": [20, 10], "threshold": 20, "random_orders": 2, "draws": 1, "add_back": False},
         "random_sets": 4,
@@ -88,7 +88,7 @@ CONFIG = {
                 "behaviour": "digits",
             },
         },
-        "recipes": {
+        "scorings": {
             "published": {
                 "positions": "all",
                 "score": "mean_of_norms",
@@ -201,9 +201,9 @@ class Run:
         self.told = set()
         jobs = []
         for rule, values, *_ in explain.planned(self.dry_run()):
-            if rule.startswith("tell_"):
-                self.told.add(rule.removeprefix("tell_"))
-            elif rule != "list_skipped":
+            if rule == "tell_findings":
+                self.told.add(values["study"])
+            elif rule not in ("list_skipped", "describe_tables"):
                 jobs.append((rule, values))
         return jobs
 

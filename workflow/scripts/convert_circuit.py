@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from circuit_reuse import circuit_files, components, fingerprint
-from circuit_reuse.components import Space
+from circuit_reuse.data import circuit_files, components, fingerprint
+from circuit_reuse.data.components import Space
 
 
 def main(arguments=None):

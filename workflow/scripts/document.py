@@ -2,79 +2,20 @@
 
 from pathlib import Path
 
-import yaml
-from circuit_reuse import checks, families, tables
-from circuit_reuse.contrast import schemas as contrast
-from circuit_reuse.scaling import schemas
-from circuit_reuse.sequences import schemas as sequences
-from circuit_reuse.weights import schemas as weights
+from circuit_reuse.config import schema
+from circuit_reuse.data import tables
+from circuit_reuse.engine import architectures
+from circuit_reuse.studies.registry import STUDIES
+from circuit_reuse.validate import schemas as validate
 
 PROJECT = Path(__file__).resolve().parents[2]
-WHERE = {
-    "prompts": "results/prompts/<task>/<shard>.parquet",
-    "examples": "results/<model>/<task>/examples/<shard>.parquet",
-    "scores": "results/<model>/<task>/scores/<method>/<shard>.parquet",
-    "circuits": "results/<model>/<task>/circuits/<method>.parquet",
-    "inclusion": "results/<model>/<task>/circuits/<method>.inclusion.parquet",
-    "similarity": "results/<model>/<task>/circuits/<method>.similarity.parquet",
-    "families": "results/<model>/<task>/circuits/<method>.families.parquet",
-    "reuse": "results/<model>/reuse/<method>.parquet",
-    "effects": "results/<model>/<task>/effects/<method>.parquet, "
-    "results/<model>/cross_task/<method>.effects.parquet, "
-    "results/<model>/heads/<task>/heroes.parquet, "
-    "results/<model>/sequences/<task>/effects.parquet, "
-    "results/<model>/contrast/<set>/effects.parquet",
-    "tests": "results/<model>/<task>/tests/<method>.parquet",
-    "cross_task": "results/<model>/cross_task/<method>.parquet",
-    "agreement": "results/<model>/agreement/<method>.parquet",
-    "curve_runs": "results/<model>/<task>/faithfulness/<method>.runs.parquet",
-    "curves": "results/<model>/<task>/faithfulness/<method>.parquet",
-    "edges": "results/<model>/<task>/faithfulness/<method>.edges.parquet",
-    "completeness": "results/<model>/<task>/faithfulness/<method>.completeness.parquet",
-    "planted": "results/validate/<planted>.parquet",
-    "scan": "results/<model>/heads/<task>/scan/<shard>.parquet",
-    "trace": "results/<model>/heads/<task>/trace.parquet",
-    "heads": "results/<model>/heads/classes.parquet",
-    "model_trends": "results/<model>/heads/trends.parquet",
-    "depths": "results/<model>/heads/depths.parquet",
-    "sweep": "results/<model>/heads/sweep.parquet",
-    "heroes": "results/<model>/heads/heroes.parquet",
-    "hero_sets": "results/<model>/heads/hero_sets.parquet",
-    "evaluated": "results/<model>/sequences/<task>/evaluated.parquet",
-    "pruned": "results/<model>/sequences/<task>/pruned.parquet",
-    "pruning_steps": "results/<model>/sequences/<task>/steps.parquet",
-    "node_inclusion": "results/<model>/sequences/<task>/inclusion.parquet",
-    "frontier": "results/<model>/sequences/<task>/frontier.parquet",
-    "named_circuits": "results/<model>/sequences/circuits.parquet",
-    "overlap": "results/<model>/sequences/overlap.parquet",
-    "paths": "results/<model>/sequences/<task>/paths.parquet (every edge), edges.parquet (kept marked)",
-    "cuts": "results/<model>/sequences/<task>/cuts.parquet",
-    "ov_scores": "results/<model>/sequences/<task>/ov.parquet",
-    "attention": "results/<model>/sequences/<task>/attention.parquet",
-    "motifs": "results/<model>/sequences/<task>/motifs.parquet, results/<model>/sequences/motifs.parquet",
-    "lens": "results/<model>/sequences/<task>/lens.parquet",
-    "direct": "results/<model>/sequences/<task>/direct.parquet",
-    "neurons": "results/<model>/sequences/<task>/neurons.parquet",
-    "spectrum": "results/<model>/sequences/spectrum.parquet",
-    "lengths": "results/<model>/sequences/lengths.parquet",
-    "masks": "results/<model>/weights/<task>/masks.parquet",
-    "mask_history": "results/<model>/weights/<task>/history.parquet",
-    "mask_frontier": "results/<model>/weights/<task>/frontier.parquet",
-    "weight_circuits": "results/<model>/weights/<task>/circuits.parquet",
-    "weight_edges": "results/<model>/weights/<task>/edges.parquet",
-    "weight_sweep": "results/<model>/weights/<task>/sweep.parquet",
-    "random_sweep": "results/<model>/weights/<task>/random.parquet",
-    "weight_sizes": "results/<model>/weights/<task>/sizes.parquet",
-    "weight_matches": "results/<model>/weights/<task>/matches.parquet",
-    "node_runs": "results/<model>/weights/<task>/node_runs.parquet",
-    "node_random": "results/<model>/weights/<task>/node_random.parquet",
-    "unexplained": "results/<model>/weights/<task>/unexplained.parquet",
-    "node_importance": "results/<model>/weights/<task>/node_importance.parquet",
-    "differences": "results/<model>/contrast/<set>/differences.parquet",
-    "pairs": "results/<model>/contrast/<set>/pairs.parquet",
-    "draws": "results/<model>/contrast/<set>/draws.parquet, scores.parquet (with attribution)",
-    "contrast_circuits": "results/<model>/contrast/<set>/circuits.parquet",
-    "inclusion_draws": "results/<model>/contrast/<set>/inclusion.parquet",
+# Where the tables lie that no study has for itself.
+SHARED = {
+    "prompts": "prompts/<task>/<shard>",
+    "examples": "<model>/<task>/examples/<shard>",
+    "scores": "<model>/<task>/scores/<method>/<shard>",
+    "effects": "<model>/<task>/effects/<method>, <model>/cross_task/<method>.effects, <model>/heads/<task>/heroes, "
+    "<model>/sequences/<task>/effects, <model>/contrast/<set>/effects",
 }
 TABLES = """# Tables
 
@@ -98,7 +39,7 @@ unknown one is an error. `paper.yaml` is the same study on public models.
 
 **The default of the table is the schema's.** An overlay lies on top of `config.yaml`, so a key that it
 leaves out has the value of `config.yaml` where that has one: often a smaller one, made for the embedded
-models. Say what you mean for a run that goes into a paper. A run with another config writes over the tables and
+models. Set these explicitly for a run that goes into a paper. A run with another config writes over the tables and
 figures of the last one; a second clone (`git worktree add ../second`) keeps two apart.
 
 | key | what | allowed | default |
@@ -176,10 +117,12 @@ def keys(part, name=""):
 def tables_text():
     """docs/tables.md."""
     text = TABLES
-    every = tables.SCHEMAS | schemas.SCHEMAS | sequences.SCHEMAS | weights.SCHEMAS | contrast.SCHEMAS
-    for name, schema in every.items():
-        text += f"\n## {name}\n\n`{WHERE[name]}`\n\n| column | type | what |\n|---|---|---|\n"
-        for field in schema:
+    parts = [(tables.SCHEMAS, SHARED), (validate.SCHEMAS, {"planted": "validate/<planted>"})]
+    parts[1:1] = [(study.module("schemas").SCHEMAS, study.schemas) for study in STUDIES.values()]
+    for name, fields, places in ((name, schemas[name], places[name]) for schemas, places in parts for name in schemas):
+        where = ", ".join(f"`results/{place}.parquet`" for place in places.split(", "))
+        text += f"\n## {name}\n\n{where}\n\n| column | type | what |\n|---|---|---|\n"
+        for field in fields:
             about = field.metadata[b"description"].decode().replace("|", "\\|")
             kind = str(field.type).replace("dictionary<values=string, indices=int32, ordered=0>", "category")
             null = ", or null" if field.nullable else ""
@@ -189,13 +132,16 @@ def tables_text():
 
 def config_text():
     """docs/configuration.md."""
-    from circuit_reuse.prompts.registry import TASKS
+    from circuit_reuse.prompts.tasks import TASKS
 
-    schema = yaml.safe_load(checks.SCHEMA.read_text())
-    return CONFIG + "\n".join(keys(schema)) + "\n" + AFTER.format(tasks=", ".join(TASKS))
+    return CONFIG + "\n".join(keys(schema.read_schema())) + "\n" + AFTER.format(tasks=", ".join(TASKS))
 
 
-DOCUMENTS = {"docs/tables.md": tables_text, "docs/configuration.md": config_text, "docs/models.md": families.document}
+DOCUMENTS = {
+    "docs/tables.md": tables_text,
+    "docs/configuration.md": config_text,
+    "docs/models.md": architectures.document,
+}
 
 if __name__ == "__main__":
     for path, text in DOCUMENTS.items():

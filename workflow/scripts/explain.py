@@ -79,7 +79,7 @@ def why(reason):
         found += edits[:2] + ([f"and {len(edits) - 2} settings more"] if len(edits) > 2 else [])
         if HASH.findall(before) != HASH.findall(now):
             found.append("its code was edited")
-    for words, told in (
+    for words, reported in (
         ("Missing output", "not made yet"),
         ("Incomplete output", "was cut off"),
         ("Updated input files", "an input was edited"),
@@ -88,8 +88,8 @@ def why(reason):
         ("Forced", "forced"),
     ):
         if words in reason:
-            found.append(told)
-    return found or ["made from what is made anew"]
+            found.append(reported)
+    return found or ["upstream output changed"]
 
 
 def known_times(folder):
@@ -132,16 +132,16 @@ def explain(text, folder, cores, gpus=None):
         row[1] += seconds or 0
         total, longest = total + (seconds or 0), max(longest, seconds or 0)
         on_gpu += (seconds or 0) if gpu else 0
-        for told in why(reason):
-            row[2][told] = row[2].get(told, 0) + 1
+        for reported in why(reason):
+            row[2][reported] = row[2].get(reported, 0) + 1
     width = max(len(rule) for rule in rows)
     lines = ["What would run, and why (nothing is run now):", ""]
     lines.append(f"  {'rule':{width}}  jobs  work     why")
     for rule, (number, seconds, reasons) in rows.items():
-        told = "; ".join(sorted(reasons, key=lambda name: -reasons[name]))
-        told = told if len(told) <= WIDEST else f"{told[: WIDEST - 3]}..."
+        reported = "; ".join(sorted(reasons, key=lambda name: -reasons[name]))
+        reported = reported if len(reported) <= WIDEST else f"{reported[: WIDEST - 3]}..."
         amount = "?" if rule in unknown else start_page.duration(seconds)
-        lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {told}")
+        lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {reported}")
     lasts = max(total / cores, on_gpu / (gpus or cores), longest)
     origin = (
         f"{count} earlier jobs in this folder" if count else "the default run on two cores; a larger model takes longer"

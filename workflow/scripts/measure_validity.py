@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from circuit_reuse import examples
-from circuit_reuse.prompts import registry, sources
+from circuit_reuse.data import examples
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.prompts import tasks
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENT = PROJECT / "docs" / "tasks.md"
@@ -20,7 +21,7 @@ SHOTS = (0, 3)
 
 def prompts(task, count=COUNT):
     """The first prompts of a task, as rows of the prompts table."""
-    about = registry.TASKS[task]
+    about = tasks.TASKS[task]
     spec = {"family": about.family, "options": about.options, "shots": about.shots}
     return sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, count], "task": spec})
 
@@ -29,7 +30,7 @@ def validity(tokenizers, count=COUNT):
     """One row a task and tokenizer: task, tokenizer, prompts, valid (0 to 1), reason (the commonest)."""
     readers = {folder.name: examples.reader(folder) for folder in tokenizers}
     rows = []
-    for task, about in registry.TASKS.items():
+    for task, about in tasks.TASKS.items():
         made = prompts(task, count)
         for name, reader in readers.items():
             found = [examples.tokenise(reader, row, about.accuracy == "choice") for row in made]
@@ -63,7 +64,7 @@ def accuracy(folder, count):
     from circuit_reuse import api
 
     model, rows = api.load(folder), []
-    for task in registry.TASKS:
+    for task in tasks.TASKS:
         for shots in SHOTS:
             found = api.examples(model, folder, task, count, shots=shots)
             mine = found[found["valid"]]

@@ -1,4 +1,4 @@
-"""What a folder needs before a run: that no other run is at work in it, and no result of the future.
+"""What a folder needs before a run: that no other run is already using it, and no result of the future.
 
 Snakemake's own locks are files that stay when a run is killed, and then have to be taken away by hand
 (`--unlock`).  The one here is the kernel's: after a crash or a kill -9 the next run simply starts.
@@ -34,7 +34,7 @@ def take(folder):
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         raise BlockingIOError(
-            f"another run is at work in {folder.resolve().parent} (process {holder}): wait for it, or run this "
+            f"another run is already using {folder.resolve().parent} (process {holder}): wait for it, or run this "
             "one in a clone of its own (git worktree add ../second)"
         ) from None
     except OSError:

@@ -12,20 +12,13 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from circuit_reuse import sources
+from circuit_reuse.origins import sources
+from circuit_reuse.studies.registry import STUDIES
 
-# Category of the study in the report, and the figures and page to begin with.
-STUDIES = {
-    "reuse": ("Reuse figures", ["effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"]),
-    "scaling": ("Scaling", ["delta_scatter", "hero_vs_random", "strong_head_scaling"]),
-    "sequences": ("Sequences", ["overlap", "cross_task", "frontier"]),
-    "weights": ("Weights", ["weight_ablation_sweep", "sizes", "node_sweep"]),
-    "contrast": ("Contrast", ["lengths", "difference_and_effect", "replicate"]),
-}
 VERSIONS = ("snakemake", "torch", "transformers", "transformer-lens", "numpy", "scipy", "pandas", "matplotlib")
 
 
-def told(folder):
+def overviews(folder):
     """{study: what tell_findings wrote} of the studies that have been run."""
     found = {}
     for study in STUDIES:
@@ -90,16 +83,14 @@ def moment(seconds):
 def content(config, folder):
     """What workflow/report/workflow.rst shows."""
     studies, models = [], {}
-    for study, about in told(folder).items():
-        category, figures = STUDIES[study]
+    for study, about in overviews(folder).items():
         models |= about["models"]
         studies.append(
             {
-                "title": study.capitalize(),
-                "category": category,
+                "title": STUDIES[study].title,
                 "sentences": [escape(text) for text in about["sentences"]],
                 "models": sorted(about["models"]),
-                "figures": [f"figures/{study}/{name}." for name in figures],
+                "figures": [f"figures/{study}/{name}." for name in STUDIES[study].first],
             }
         )
     jobs = records(folder)
@@ -137,7 +128,7 @@ def summary(folder, since):
     since: time at which the run began
     """
     lines = []
-    for study, about in told(folder).items():
+    for study, about in overviews(folder).items():
         path = Path(folder) / "results" / "tables" / study
         if (path / "overview.json").stat().st_mtime < since:
             continue
@@ -152,7 +143,7 @@ def summary(folder, since):
 
 def nothing_left(folder, studies):
     """The message of a run in which no model can do any task of the studies asked for; None otherwise."""
-    found = [about for study, about in told(folder).items() if study in studies]
+    found = [about for study, about in overviews(folder).items() if study in studies]
     if not found or any(about["results"] > about["left_out"] for about in found):
         return None
     return (

@@ -2,7 +2,7 @@
 
 Importing them costs more than most jobs.  The Snakefile starts the worker when a run begins
 on this machine; each job sends what it is to do, the worker forks, and the child runs the
-adapter with the job's own output streams.  If there is no worker (a cluster node, another
+function with the job's own output streams.  If there is no worker (a cluster node, another
 system, CIRCUIT_REUSE_WARM=0) the job imports for itself; the results are the same.
 
 The socket lies in a folder that only the user can enter.  The worker ends with the Snakemake
@@ -23,9 +23,11 @@ import threading
 import time
 from pathlib import Path
 
+import job
+
 VARIABLE = "CIRCUIT_REUSE_WARM"
 STREAMS = 2
-PRELOAD = ("torch", "pandas", "scipy.stats", "pyarrow.parquet", "circuit_reuse.models")
+PRELOAD = ("torch", "pandas", "scipy.stats", "pyarrow.parquet", "circuit_reuse.engine.models")
 
 
 def launch():
@@ -34,13 +36,14 @@ def launch():
         return
     folder = tempfile.mkdtemp(prefix="circuit-reuse-")
     os.environ[VARIABLE] = f"{os.getpid()}:{folder}/socket"
+    paths = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
     subprocess.Popen(
         [sys.executable, __file__, folder, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=(Path(folder) / "log").open("w"),
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )
 
 
@@ -88,8 +91,6 @@ def serve(folder, owner):
     """Import, then fork a child for every job until the owner is gone."""
     for module in PRELOAD:
         __import__(module)
-    import job  # noqa: F401 (the children need it)
-
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{folder}/socket")
@@ -108,8 +109,6 @@ def serve(folder, owner):
 
 def child(line):
     """Do one job with the streams of its caller, and answer with the exit status."""
-    import job
-
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line.setblocking(True)
     size, ancillary, _, _ = line.recvmsg(8, socket.CMSG_SPACE(STREAMS * array.array("i").itemsize))

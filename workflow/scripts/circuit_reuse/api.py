@@ -14,12 +14,16 @@ import logging
 import numpy as np
 import pandas as pd
 
-from circuit_reuse import circuits, comparison, components, effects, measure, models, scoring, sharing
-from circuit_reuse import examples as reading
-from circuit_reuse.circuit_files import Circuit
-from circuit_reuse.prompts import registry, sources
-from circuit_reuse.sequences import keeping, pruning
-from circuit_reuse.statistics import mean_interval, rank_p
+from circuit_reuse.data import components
+from circuit_reuse.data import examples as reading
+from circuit_reuse.data.circuit_files import Circuit
+from circuit_reuse.engine import effects, models
+from circuit_reuse.prompts import rows as sources
+from circuit_reuse.prompts import tasks
+from circuit_reuse.stats import circuits, sharing, similarity
+from circuit_reuse.stats.statistics import mean_interval, rank_p
+from circuit_reuse.studies.common import stage_examples, stage_scores
+from circuit_reuse.studies.sequences import evaluator, pruning
 
 LOG = logging.getLogger(__name__)
 TOKENS = 4096
@@ -37,7 +41,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
 
 
 def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, **options):
-    """Prompt pairs of a task, tokenised, with the untouched model's metric: a row an example.
+    """Prompt pairs of a task, tokenised, with the intact model's metric: a row an example.
 
     folder:  of the model, for its tokenizer
     task:    a built-in task (prompts.registry.TASKS), or any name with a file of one's own
@@ -46,10 +50,10 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     returns: a DataFrame; `used` says which rows are valid, `split` whether train or held_out
     raises:  ValueError for an unknown task or a file that cannot be used
     """
-    if file is None and task not in registry.TASKS:
-        raise ValueError(f"unknown task {task!r}; known: {', '.join(registry.TASKS)}")
-    about = registry.TASKS.get(task, registry.Task("custom", task))
-    asked = {name: options.pop(name, getattr(about, name)) for name in registry.SETTINGS}
+    if file is None and task not in tasks.TASKS:
+        raise ValueError(f"unknown task {task!r}; known: {', '.join(tasks.TASKS)}")
+    about = tasks.TASKS.get(task, tasks.Task("custom", task))
+    asked = {name: options.pop(name, getattr(about, name)) for name in tasks.SETTINGS}
     cfg = {
         "seed": seed,
         "held_out_share": held_out_share,
@@ -63,7 +67,7 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     prompts = pd.DataFrame(sources.rows(task, cfg, file))
     settings = {"metric": METRIC, "accuracy": asked["accuracy"], "correct_only": False, "count": "used", "quota": None}
     reader = reading.reader(folder, asked["bos"] or "auto", asked["chat"])
-    return measure.draw(model, reader, prompts, settings, TOKENS, LOG)
+    return stage_examples.draw(model, reader, prompts, settings, TOKENS, LOG)
 
 
 def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
@@ -76,7 +80,7 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     """
     used = examples[examples["used"]].reset_index(drop=True)
     cfg = {"metric": metric, "steps": steps}
-    found = scoring.scores(model, used, method, cfg, TOKENS, LOG)
+    found = stage_scores.scores(model, used, method, cfg, TOKENS, LOG)
     values, numbers, names = sharing.matrix(found)
     return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
 
@@ -99,16 +103,16 @@ def circuit(scores, examples, top_k=8, threshold=75, kinds=("head",)):
 
 
 def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):
-    """What removing a circuit does on held-out examples, beside random circuits of the same make.
+    """What removing a circuit does on held-out examples, beside size-matched random circuits.
 
-    controls:    how many random sets for the rank, and disjoint ones of the same make for the difference
+    controls:    how many random sets for the rank, and disjoint ones of the same composition for the difference
     replacement: what removed components become: corrupt, mean, zero or resample
     kinds:       what counts as removable (head, mlp): those in the circuit without it.  `kept_alone` leaves all else
                  as it is: of a circuit of heads, every MLP
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
     returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls (NaN
-                 where the model has too few other components), p_rank (one-sided: does it hurt more than random sets of its
-                 make, which may overlap with it?), accuracy before and after, what the circuit alone keeps of the
+                 where the model has too few other components), p_rank (one-sided: does it hurt more than size-matched random
+                 sets, which may overlap with it?), accuracy before and after, what the circuit alone keeps of the
                  metric, and the number of examples
     raises:      ValueError for an empty circuit or unknown components
     """
@@ -126,27 +130,27 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
         alone = circuits.controls(circuit, universe, kinds, controls, name)
     except circuits.PoolTooSmall:
         alone = []
-    drawn = circuits.random_sets(circuits.make_of(circuit), universe, controls, name)
+    drawn = circuits.random_sets(circuits.composition_of(circuit), universe, controls, name)
     # The circuit itself is no control of itself.
     drawn = [names for names in drawn if set(names) != set(circuit)]
     run = effects.Evaluator(model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed)
 
     def result(direction, sets):
         """Metric and correctness [set, example]."""
-        frame = run(effects.Unit("circuit", direction, list(enumerate(sets))))
+        frame = run(effects.Intervention("circuit", direction, list(enumerate(sets))))
         shape = len(sets), len(test)
         return frame["metric"].to_numpy().reshape(shape), frame["correct"].to_numpy().reshape(shape)
 
-    untouched, right = result("none", [[]])
+    intact, right = result("none", [[]])
     removed, wrong = result("remove", [list(circuit), *alone, *drawn])
     kept, _ = result("keep", [list(circuit), []])
-    change = removed - untouched
+    change = removed - intact
     low, high = mean_interval(change[0], 2000, circuits.generator(name, "interval"))
     among = change[1 + len(alone) :].mean(axis=1)
     floor = kept[1].mean()
     return pd.Series(
         {
-            "metric": untouched.mean(),
+            "metric": intact.mean(),
             "effect": change[0].mean(),
             "effect_low": low,
             "effect_high": high,
@@ -154,7 +158,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             "p_rank": rank_p(change[0].mean(), among, larger=False),
             "accuracy": right.mean(),
             "accuracy_without": wrong[0].mean(),
-            "kept_alone": (kept[0].mean() - floor) / (untouched.mean() - floor),
+            "kept_alone": (kept[0].mean() - floor) / (intact.mean() - floor),
             "examples": len(test),
         }
     )
@@ -169,15 +173,15 @@ def prune(model, examples, points=20, strategy="backward_first", replacement="me
     """
     train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
     names = model.space.of_kinds(("head", "mlp"))
-    keeper = keeping.Keeper(model, train, train, replacement, METRIC, TOKENS)
-    walk = pruning.Walk(strategy, pruning.Limit(points), np.ones(len(train)), order=0)
+    evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, METRIC, TOKENS)
+    pruning_run = pruning.PruningRun(strategy, pruning.Limit(points), np.ones(len(train)), order=0)
     order, first = pruning.passes(strategy, names, {}, ("api", seed)), ()
     if pruning.wanted_cut("auto", names):
         means = score(model, examples, "atp").loc[train["example"]].mean()
         first = next(pruning.passes("attribution", names, means.to_dict(), ()))
-    keeping.run([walk], [pruning.steps(walk, order, keeper.full, not first, first)], keeper, LOG)
-    trace = pd.DataFrame(walk.trace, columns=["pass", "step", "component", "score"])
-    return [name for name in names if name not in walk.removed], trace
+    evaluator.run([pruning_run], [pruning.steps(pruning_run, order, evaluate.full, not first, first)], evaluate, LOG)
+    trace = pd.DataFrame(pruning_run.trace, columns=["pass", "step", "component", "score"])
+    return [name for name in names if name not in pruning_run.removed], trace
 
 
 def compare(model, first, second):
@@ -190,7 +194,7 @@ def compare(model, first, second):
         Circuit(dict(each) if isinstance(each, dict) else dict.fromkeys(each), ranked=isinstance(each, dict))
         for each in (first, second)
     ]
-    values, bounds = comparison.compare(*both, model.space)
+    values, bounds = similarity.compare(*both, model.space)
     return pd.Series(
         values | {f"{name}_{end}": b[i] for name, b in bounds.items() for i, end in enumerate(("low", "high"))}
     )

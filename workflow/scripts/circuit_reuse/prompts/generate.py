@@ -3,7 +3,7 @@
 import importlib
 import random
 
-from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.prompts.tasks import TASKS
 
 ATTEMPTS = 500
 

@@ -72,21 +72,7 @@ fridge elevator radio camera""".split()
 
 # Words that the tokenizers of common models cut in two, though not GPT-2's: where the two prompts of a
 # pair have different words in the same place, both are of these or neither is.
-CUT = {
-    "Patricia",
-    "Betty",
-    "Sandra",
-    "Donna",
-    "Melissa",
-    "drill",
-    "chess",
-    "nickel",
-    "Desk",
-    "Coin",
-    "Clock",
-    "seventeen",
-    "nineteen",
-}
+CUT = set("Patricia Betty Sandra Donna Melissa drill chess nickel Desk Coin Clock seventeen nineteen".split())
 
 
 def whole(words):

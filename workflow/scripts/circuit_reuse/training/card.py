@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.prompts.tasks import TASKS
 from circuit_reuse.training.corpus import LEARNED
 
 ABOUT = """# {name}

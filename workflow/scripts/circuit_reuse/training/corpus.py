@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from circuit_reuse.prompts import words
 from circuit_reuse.prompts.generate import family
-from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.prompts.tasks import TASKS
 
 # Share of each kind of text: most for what is hardest to learn.
 WEIGHTS = {

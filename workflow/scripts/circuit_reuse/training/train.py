@@ -12,9 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
-from circuit_reuse import progress
+from circuit_reuse.engine import progress
 from circuit_reuse.prompts.generate import generate
-from circuit_reuse.prompts.registry import TASKS
+from circuit_reuse.prompts.tasks import TASKS
 from circuit_reuse.training import corpus
 from circuit_reuse.training.corpus import LEARNED
 

@@ -1,0 +1,142 @@
+"""The schema of the config: types, ranges and unknown keys, defaults, and the names of registries."""
+
+import math
+from pathlib import Path
+
+from circuit_reuse.config.errors import ConfigError, nearest
+from circuit_reuse.engine.replacements import REPLACEMENTS
+from circuit_reuse.methods.registry import EFFECT_METHODS, METHODS
+
+MOST_SHARDS = 1000
+
+
+SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+
+
+# Whose names the schema lists.
+REGISTRIES = {"methods": METHODS, "effect_methods": EFFECT_METHODS, "replacements": REPLACEMENTS}
+
+
+def check_shards(config):
+    """A plan of too many jobs takes hours to draw up."""
+    block, scan = config["examples"], config["scaling"]
+    for where, count in (("examples.count", block["count"]), ("scaling.examples", scan["examples"])):
+        part = where.split(".")[0]
+        size = config[part]["shard_size"]
+        if count > MOST_SHARDS * size:
+            raise ConfigError(
+                f"{where} is {count}, in {-(-count // size)} shards of {part}.shard_size {size}: at most "
+                f"{MOST_SHARDS} shards can be planned; set {part}.shard_size to {-(-count // MOST_SHARDS)} or more"
+            )
+
+
+def read_schema():
+    """The schema of the config, with the names of registries where it says {registry: methods}."""
+    import yaml
+
+    # The parser in C, where there is one, takes a tenth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return listed(yaml.load(SCHEMA.read_text(), Loader=loader))
+
+
+def listed(part):
+    """A part of the schema with enumerations from the registries."""
+    if isinstance(part, dict):
+        names = {"enum": list(REGISTRIES[part["registry"]])} if isinstance(part.get("registry"), str) else {}
+        return {key: listed(value) for key, value in part.items() if not (names and key == "registry")} | names
+    return [listed(item) for item in part] if isinstance(part, list) else part
+
+
+def check_schema(config):
+    """Types, ranges and unknown keys; defaults are filled in."""
+    import jsonschema
+
+    schema = read_schema()
+    drop(config, schema)
+    check_values(config)
+    # JSON takes 3.0 for an integer; what counts by it does not.
+    draft = jsonschema.Draft202012Validator
+    whole = draft.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int)
+    validator = jsonschema.validators.extend(draft, type_checker=whole)(schema)
+    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
+        raise ConfigError(explain(error))
+    fill(config, schema)
+
+
+def check_values(value, where=""):
+    """Numbers must be finite, as no limit of the schema is broken by a NaN, and text without NUL."""
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} is {value!r}; it must be text without NUL characters")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}; it must be a finite number")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        check_values(item, f"{where}.{key}".strip("."))
+
+
+def drop(config, schema):
+    """Take out entries that an overlay sets to null in a map of names, such as custom_tasks or contrast.sets."""
+    for key, part in schema.get("properties", {}).items():
+        if not isinstance(config.get(key), dict):
+            continue
+        inner = part.get("additionalProperties")
+        if isinstance(inner, dict):
+            for name in [name for name, value in config[key].items() if value is None]:
+                del config[key][name]
+        drop(config[key], part)
+
+
+def fill(config, schema):
+    """Put the schema's defaults where a key is missing."""
+    for key, part in schema.get("properties", {}).items():
+        if key not in config and "default" in part:
+            config[key] = (
+                type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]
+            )
+        if isinstance(config.get(key), dict):
+            fill(config[key], part)
+            inner = part.get("additionalProperties")
+            if isinstance(inner, dict):
+                for value in config[key].values():
+                    fill(value, inner)
+
+
+def explain(error):
+    """One sentence for a schema error."""
+    where = ".".join(map(str, error.absolute_path)) or "the config"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        extra = next(key for key in error.instance if key not in known)
+        full = f"{where}.{extra}" if error.absolute_path else str(extra)
+        return f"unknown key {full}: allowed are {', '.join(known)}{nearest(extra, known)}"
+    value = error.instance
+    if error.validator == "enum":
+        allowed = list(map(str, error.validator_value))
+        return f"{where} is {value!r}; allowed: {', '.join(allowed)}{nearest(value, allowed)}"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in value]
+        return f"{where} has no {missing[0]}, which is needed"
+    if error.validator == "oneOf" and "custom_tasks" in where:
+        return f"{where} needs either file or sequence; found: {', '.join(value) or 'none'}"
+    if error.validator == "oneOf" and "model_sources" in where:
+        if where.endswith(".package"):
+            return f"{where} is {value!r}; it must be the name of a package, or a list of {{name, version, file}}"
+        return (
+            f"{where} needs either path, or hub and revision, or package and sha256; found: "
+            f"{', '.join(value) or 'none'}"
+        )
+    limits = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+        "type": "of type",
+        "pattern": "of the form",
+        "minItems": "a list of at least this length:",
+        "contains": "a list with",
+    }
+    if error.validator in limits:
+        wanted = error.validator_value
+        wanted = wanted.get("const") if isinstance(wanted, dict) else wanted
+        return f"{where} is {value!r}; it must be {limits[error.validator]} {wanted}"
+    return f"{where}: {error.message}"

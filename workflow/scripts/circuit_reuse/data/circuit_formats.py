@@ -1,0 +1,257 @@
+"""What circuit files hold: this project's format and those of other tools, to and from a Circuit."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from circuit_reuse.data import components
+from circuit_reuse.data.components import Space
+
+SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "circuit.schema.yaml"
+
+SHARED = (
+    "an edge into a key or value that several heads share stands here as one into each, with an even part of its score"
+)
+
+
+class CircuitFileError(ValueError):
+    """A circuit file that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A circuit with what its file says of it.
+
+    nodes:   {component: score or None}, those in the circuit, the first chosen first
+    outside: {component: score}, scored components that are not in it
+    edges:   {(writer, reader): score or None} or None for a circuit of nodes; readers as a5.h1.q, m3,
+             logits (a5.h1 where the file does not split queries, keys and values)
+    weights: [(from, to, value or None)] or None
+    shape:   components.Space or None where the file does not say
+    ranked:  whether the order of the nodes is one of importance
+    stated:  {what: number} that the file claims of itself: cost, budget, nodes, heads, mlps
+    about:   model, task, method and more, as text
+    """
+
+    nodes: dict
+    outside: dict = field(default_factory=dict)
+    edges: dict | None = None
+    weights: list | None = None
+    shape: Space | None = None
+    ranked: bool = True
+    stated: dict = field(default_factory=dict)
+    about: dict = field(default_factory=dict)
+
+    @property
+    def scores(self):
+        """{component: score} of all components that have one, in the circuit or not."""
+        found = {name: score for name, score in self.nodes.items() if score is not None}
+        return found | self.outside
+
+
+def parse(content, keep=None):
+    """A Circuit from the content of a file, not yet checked against a model."""
+    if isinstance(content, dict) and content.get("format") == "circuit-reuse":
+        return own(content)
+    if isinstance(content, dict) and {"cfg", "nodes", "edges"} <= set(content):
+        return graph(content, keep)
+    if isinstance(content, dict) and isinstance(content.get("nodes"), list):
+        return budget_list(content)
+    edges = content.get("edges", content) if isinstance(content, dict) else content
+    if isinstance(edges, list):
+        edges = dict.fromkeys(each_once(edges))
+    if isinstance(edges, dict) and edges and all("->" in str(name) for name in edges):
+        return edge_list(edges, keep)
+    raise CircuitFileError(
+        "no known format: expected a circuit of this project, {nodes: [...], metadata}, a graph of EAP-IG "
+        "or MIB {cfg, nodes, edges}, or AutoCircuit's names of edges"
+    )
+
+
+def own(content):
+    """A file of this project, checked by its schema."""
+    import jsonschema
+
+    for error in jsonschema.Draft202012Validator(schema()).iter_errors(content):
+        where = ".".join(map(str, error.absolute_path)) or "the file"
+        raise CircuitFileError(f"{where}: {error.message}")
+    nodes = each_once([node["name"] for node in content["nodes"]])
+    scored = {node["name"]: node.get("score") for node in content["nodes"]}
+    edges, weights = content.get("edges"), content.get("weights")
+    if edges is not None:
+        each_once([f"{edge['from']}->{edge['to']}" for edge in edges])
+    shape = content.get("model", {}).get("shape")
+    claimed = content.get("cost", {})
+    return Circuit(
+        nodes={name: scored[name] for name in nodes},
+        outside={node["name"]: node["score"] for node in content.get("outside", [])},
+        edges=None if edges is None else {(e["from"], e["to"]): e.get("score") for e in edges},
+        weights=None if weights is None else [(w["from"], w["to"], w.get("value")) for w in weights],
+        shape=Space(**shape) if shape else None,
+        ranked=content.get("ranked", True),
+        stated={name: claimed[name] for name in ("used", "budget") if claimed.get(name) is not None},
+        about={"model": content.get("model", {}).get("name")}
+        | {key: content[key] for key in ("task", "method", "provenance") if key in content},
+    )
+
+
+@cache
+def schema():
+    """The JSON schema of this project's own format."""
+    import yaml
+
+    return yaml.safe_load(SCHEMA.read_text())
+
+
+def budget_list(content):
+    """A list of nodes under a write budget; scores (of any component) may stand beside it."""
+    metadata = content.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise CircuitFileError("metadata must be an object")
+    names, scores = each_once(content["nodes"]), content.get("scores") or {}
+    keys = {
+        "used": "write_budget_used",
+        "budget": "write_budget_max",
+        "nodes": "total_components",
+        "heads": "num_attention_heads",
+        "mlps": "num_mlps",
+    }
+    return Circuit(
+        nodes={name: number(scores.get(name)) for name in names},
+        outside={name: number(score) for name, score in scores.items() if name not in set(names)},
+        ranked=bool(content.get("ranked", True)),
+        stated={name: metadata[key] for name, key in keys.items() if key in metadata},
+        about={name: metadata[name] for name in ("model", "task", "method") if name in metadata},
+    )
+
+
+def graph(content, keep):
+    """A graph of EAP-IG or MIB: nodes as booleans, or as objects with in_graph and score."""
+    cfg = content["cfg"]
+    missing = [name for name in ("n_layers", "n_heads") if name not in cfg]
+    if missing:
+        raise CircuitFileError(f"cfg has no {missing[0]}")
+    nodes = {
+        name: value if isinstance(value, dict) else {"in_graph": value}
+        for name, value in content["nodes"].items()
+        if name != "logits"
+    }
+    edges = {}
+    for name, value in content["edges"].items():
+        writer, reader = ends(name)
+        edges[writer, graph_reader(reader)] = value
+    inside = {name for name, node in nodes.items() if node.get("in_graph")}
+    kept = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("in_graph")}
+    scores = {name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None}
+    if not inside and not kept:
+        scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}
+        if any(scored.values()):
+            kept = largest(scored, keep)
+        else:
+            inside = set(largest(scores, keep))
+    d_model = cfg.get("d_model")
+    d_head = cfg.get("d_head") or (d_model and d_model // cfg["n_heads"])
+    inside |= {writer for writer, _ in kept}
+    return Circuit(
+        nodes=in_order(inside, scores),
+        outside={name: score for name, score in scores.items() if name not in inside},
+        edges=kept or None,
+        shape=Space(cfg["n_layers"], cfg["n_heads"], d_model, d_head, cfg.get("n_key_value_heads")),
+        # Nodes without a score stand where the computation has them: that is no order of importance.
+        ranked=bool(scores) and inside - {"input"} <= set(scores),
+        about={"parallel": bool(cfg.get("parallel_attn_mlp", False))},
+    )
+
+
+def edge_list(edges, keep):
+    """AutoCircuit's names of edges; a file with a score for every edge needs `keep`."""
+    found = {}
+    for name, score in edges.items():
+        writer, reader = (auto_name(end, name) for end in ends(name))
+        found[writer, reader] = number(score)
+    if keep is not None:
+        found = largest(found, keep)
+    inside = {writer for writer, _ in found}
+    return Circuit(nodes=in_order(inside, {}), edges=found, ranked=False)
+
+
+def largest(scores, keep):
+    """The share `keep` of what is scored, largest |score| first."""
+    if not scores:
+        raise CircuitFileError("nothing is in the circuit and nothing has a score")
+    if keep is None:
+        raise CircuitFileError(
+            "it holds scores but no circuit (nothing is in the graph): set `keep` to the share of the "
+            "scored edges or nodes that make the circuit"
+        )
+    order = sorted(scores, key=lambda name: -abs(scores[name] or 0.0))
+    return {name: scores[name] for name in order[: max(1, round(keep * len(scores)))]}
+
+
+def in_order(names, scores):
+    """{name: score}, by |score| where there are scores, else in the order of the computation."""
+    for name in names:
+        known(name)
+    order = sorted(names, key=components.order)
+    order.sort(key=lambda name: (name != "input", -abs(scores.get(name) or 0.0)))
+    return {name: scores.get(name) for name in order}
+
+
+def ends(edge):
+    """Writer and reader of "writer->reader"."""
+    parts = str(edge).split("->")
+    if len(parts) != 2:
+        raise CircuitFileError(f"{edge!r} names no edge; expected writer->reader")
+    return parts
+
+
+def graph_reader(name):
+    """a5.h1<q> as a5.h1.q; m3 and logits as they are."""
+    return re.sub(r"<([qkv])>$", r".\1", name)
+
+
+AUTO = [
+    (re.compile(r"Resid Start"), lambda match: "input"),
+    (re.compile(r"Resid End"), lambda match: "logits"),
+    (re.compile(r"MLP (\d+)"), lambda match: f"m{match[1]}"),
+    (re.compile(r"A(\d+)\.(\d+)"), lambda match: f"a{match[1]}.h{match[2]}"),
+    (re.compile(r"A(\d+)\.(\d+)\.([QKV])"), lambda match: f"a{match[1]}.h{match[2]}.{match[3].lower()}"),
+]
+
+
+def auto_name(name, edge):
+    """The name of a place of AutoCircuit in this project."""
+    for pattern, made in AUTO:
+        if match := pattern.fullmatch(name):
+            return made(match)
+    raise CircuitFileError(f"{edge!r}: {name!r} names no place; expected Resid Start, A5.1, A5.1.Q, MLP 3 or Resid End")
+
+
+def each_once(names):
+    """The names, if they are text and none is there twice."""
+    for name in names:
+        if not isinstance(name, str):
+            raise CircuitFileError(f"{name!r} is not a name")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CircuitFileError(f"{', '.join(twice)} is listed twice")
+    return names
+
+
+def number(value):
+    """A score as a number, or None for none."""
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise CircuitFileError(f"{value!r} is no score") from None
+
+
+def known(name):
+    """Refuse what names no component."""
+    try:
+        components.kind(name)
+    except ValueError as problem:
+        raise CircuitFileError(str(problem)) from None

@@ -1,0 +1,289 @@
+"""From text to tokens: which prompt pairs a model can be asked, and why not the others.
+
+Needs the tokenizer only, no torch, so that a custom file can be checked before any job.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from circuit_reuse.data.left_out import LeftOut
+
+
+class ReaderError(ValueError):
+    """What is asked of a tokenizer and cannot be had from it."""
+
+
+@dataclass(frozen=True)
+class PromptReader:
+    """How text becomes the tokens of a model.
+
+    tokenizer: tokenizers.Tokenizer
+    bos:       id that is put first, or None
+    template:  the model's chat template (Jinja), or None for plain text;  names: its special tokens
+    """
+
+    tokenizer: Tokenizer
+    bos: int | None
+    template: str | None = None
+    names: tuple = ()
+
+    def text(self, prompt):
+        """What is tokenised: the prompt, or in a chat the user's turn up to where the reply begins."""
+        if self.template is None:
+            return prompt
+        return rendered(self.template, dict(self.names), prompt)
+
+    def reply(self, answer):
+        """An answer as it follows `text`: a reply begins without the space that continues a prompt."""
+        return answer if self.template is None else answer.lstrip()
+
+    def encode(self, text):
+        """The encoding of a text, without anything put first."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def reader(folder, bos="auto", chat=False):
+    """The reader of a model folder.
+
+    bos:    auto (as the tokenizer itself does it), always, or never
+    chat:   whether prompts are a user's turn in the model's chat template
+    raises: ReaderError if there is no chat template
+    """
+    tokenizer, found = load_tokenizer(folder)
+    settings = settings_of(folder)
+    template = chat_template(folder, settings) if chat else None
+    first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
+    names = tuple((name, content(settings.get(name))) for name in ("bos_token", "eos_token"))
+    found = PromptReader(tokenizer, first, template, names)
+    # Most chat templates write the BOS token themselves.
+    if template and found.encode(found.text("a")).ids[:1] == [first]:
+        found = replace(found, bos=None)
+    return found
+
+
+def settings_of(folder):
+    """The tokenizer's settings, from its files."""
+    settings = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = Path(folder) / name
+        if path.is_file():
+            settings |= json.loads(path.read_text(encoding="utf-8"))
+    return settings
+
+
+def content(token):
+    """The text of a special token, which some files wrap."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def load_tokenizer(folder):
+    """The tokenizer of a model folder and the id of its BOS token, or None if it has none."""
+    folder = Path(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    # What was stored with it would cut or fill prompts.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    settings = settings_of(folder)
+    if "bos_token" in settings:
+        bos = content(settings["bos_token"])
+        return tokenizer, tokenizer.token_to_id(bos) if bos else None
+    # Older repositories name it in the model's config only.
+    config = folder / "config.json"
+    found = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return tokenizer, found.get("bos_token_id")
+
+
+def adds_bos(tokenizer, bos, settings):
+    """Whether the tokenizer itself puts the BOS token first."""
+    if bos is None:
+        return False
+    ids = tokenizer.encode("a", add_special_tokens=True).ids
+    return ids[:1] == [bos] or settings.get("add_bos_token") is True
+
+
+def chat_template(folder, settings):
+    """The chat template of a model folder; raises ReaderError if it has none."""
+    path = Path(folder) / "chat_template.jinja"
+    found = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
+    if isinstance(found, list):
+        found = next((each["template"] for each in found if each.get("name") == "default"), None)
+    if not found:
+        raise ReaderError(
+            f"the tokenizer of {folder} has no chat template (chat_template.jinja, or chat_template in "
+            "tokenizer_config.json); set chat: false"
+        )
+    return found
+
+
+def rendered(template, names, prompt):
+    """A chat of one user's turn, up to where the reply begins.
+
+    raises: ReaderError if the template cannot be used or changes the prompt
+    """
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message):
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda _: ""
+    messages = [{"role": "user", "content": prompt}]
+    try:
+        text = environment.from_string(template).render(messages=messages, add_generation_prompt=True, **names)
+    except TemplateError as problem:
+        raise ReaderError(f"the chat template cannot be used: {problem}") from None
+    if prompt not in text:
+        raise ReaderError("the chat template changes the prompt; set chat: false")
+    return text
+
+
+def tokenise(reader, row, labels=False):
+    """One row of the examples table, without its metrics.
+
+    row:     a row of the prompts table as a dict
+    labels:  whether answer and distractors are labels of choices
+    returns: a dict; valid is false, with a reason, for a pair that cannot be used
+
+    What answer and distractors share beyond the prompt (a space of its own, a first digit) belongs to
+    the prompt: they are compared at the first token in which they differ, in context.
+    """
+    lead = [] if reader.bos is None else [reader.bos]
+    clean_text, corrupt_text = reader.text(row["clean"]), reader.text(row["corrupt"])
+    answers = [reader.reply(text) for text in (row["answer"], *row["distractors"])]
+    encoded = reader.encode(clean_text)
+    clean, corrupt = lead + encoded.ids, lead + reader.encode(corrupt_text).ids
+    after, problem = continuations(reader, clean_text, encoded.ids, answers)
+    shared, first, reason = [], [None] * len(answers), problem
+    if not problem:
+        shared, first, reason = compared(after, answers)
+    if not reason and shared:
+        end = reader.encode(corrupt_text + answers[0]).ids
+        if lead + end != corrupt + after[0]:
+            reason = f"{answers[0]!r} joins with the end of the corrupt prompt into one token"
+        clean, corrupt = clean + shared, corrupt + shared
+    positions = [place for place, (a, b) in enumerate(zip(clean, corrupt, strict=False)) if a != b]
+    same_answer = row.get("corrupt_answer") == row["answer"]
+    reason = (
+        reason
+        or (len(clean) != len(corrupt) and lengths(clean, corrupt))
+        or (not positions and "the clean and the corrupt prompt are the same")
+        or (same_answer and "the corruption does not change the answer")
+        or None
+    )
+    start = clean_text.index(row["clean"])
+    return {
+        "example": int(row["example"]),
+        "id": row["id"],
+        "split": row["split"],
+        "valid": reason is None,
+        "reason": reason,
+        "length": len(clean),
+        "clean_tokens": clean,
+        "corrupt_tokens": corrupt,
+        "answer": first[0],
+        "distractors": [token for token in first[1:] if token is not None],
+        "answer_tokens": after[0] if after else [],
+        "shared": len(shared),
+        "choices": variants(reader, clean_text, encoded.ids, answers) if labels and not shared else None,
+        "positions": positions,
+        "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
+        "variant": row["variant"],
+        "template": row["template"],
+    }
+
+
+def continuations(reader, prompt, tokens, texts):
+    """Tokens of each text after the prompt: (lists, None), or (None, why not)."""
+    found = []
+    for text in texts:
+        longer = reader.encode(prompt + text).ids
+        if longer[: len(tokens)] != tokens:
+            return None, f"{text!r} joins with the end of the prompt into one token"
+        if len(longer) == len(tokens):
+            return None, f"{text!r} is no token of its own after the prompt"
+        found.append(longer[len(tokens) :])
+    return found, None
+
+
+def compared(after, texts):
+    """Where answer and distractors first differ.
+
+    after:   tokens of the answer and of each distractor
+    returns: (tokens that all share, the first one after them of each, reason why not or None)
+    """
+    shared = 0
+    while all(len(each) > shared + 1 for each in after) and len({each[shared] for each in after}) == 1:
+        shared += 1
+    first = [each[shared] for each in after]
+    if first[0] in first[1:]:
+        other = texts[1 + first[1:].index(first[0])]
+        same = after[0] == after[1 + first[1:].index(first[0])]
+        reason = (
+            "the answer and the distractor are the same token"
+            if same or len(after) == 2
+            else f"{texts[0]!r} and {other!r} begin with the same token, other distractors with another"
+        )
+        return [], [None] * len(after), reason
+    return after[0][:shared], first, None
+
+
+def variants(reader, prompt, tokens, labels):
+    """Tokens that a label may be written with, with and without a space: a list of each label."""
+    found = []
+    for label in labels:
+        texts = dict.fromkeys((label, label.strip(), f" {label.strip()}"))
+        after = [reader.encode(prompt + text).ids for text in texts]
+        found.append([ids[-1] for ids in after if ids[:-1] == tokens])
+    return found
+
+
+def lengths(clean, corrupt):
+    """The reason for a pair of unequal length."""
+    return f"the clean prompt has {len(clean)} tokens, the corrupt one {len(corrupt)}"
+
+
+def role_positions(roles, offsets, shift, start=0):
+    """Position of the last token of each named word: [{role, position}].
+
+    shift: tokens before the text;  start: character of the text at which the prompt begins
+    """
+    found = []
+    for role in roles:
+        inside = [
+            place
+            for place, (begin, end) in enumerate(offsets)
+            if begin < role["end"] + start and end > role["start"] + start
+        ]
+        if inside:
+            found.append({"role": role["role"], "position": inside[-1] + shift})
+    return found
+
+
+def enough(rows, split, needed, task):
+    """Check that a split has as many valid pairs as a stage needs.
+
+    raises: left_out.LeftOut that names the task, the count and the commonest reason
+    """
+    mine = [row for row in rows if row["split"] == split]
+    valid = [row for row in mine if row.get("used", row["valid"])]
+    if len(valid) >= needed:
+        return
+    raise LeftOut(
+        f"task {task!r} has {len(valid)} valid {split} pairs and needs {needed}; most often: {commonest(mine)}",
+        len(valid),
+        needed,
+    )
+
+
+def commonest(rows):
+    """The commonest reason why rows are not used, in words."""
+    wrong = "the model answers wrongly; examples.correct_only: false keeps such pairs"
+    # A reason that was read from a table is no text where there is none, and not always None.
+    given = [row["reason"] for row in rows if not row.get("used", row["valid"])]
+    reasons = [reason if isinstance(reason, str) and reason else wrong for reason in given]
+    return max(set(reasons), key=reasons.count) if reasons else "there are too few pairs"

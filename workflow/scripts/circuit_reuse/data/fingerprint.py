@@ -1,0 +1,283 @@
+"""What a model folder holds, read without torch: its fingerprint and its shape.
+
+Only safetensors weights are accepted: pickled weights can run code when they are loaded.
+"""
+
+import hashlib
+import json
+import mmap
+import struct
+from functools import cache
+from pathlib import Path
+
+from circuit_reuse.data.components import Space
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+# The same quantity has another name in each family's config.json.
+FIELDS = {
+    "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
+}
+
+
+# Bytes of a tokenizer.json that is not parsed only to see whether it is whole.
+LARGE = 1 << 23
+
+
+class ModelError(ValueError):
+    """A model folder that cannot be used; the message says what to do."""
+
+
+def files(folder):
+    """The files that make up a model, in a fixed order.
+
+    raises: ModelError if the folder, its config, weights or tokenizer are missing, if there are
+            only pickled weights, or if a link leads to a file that is gone
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.exists():
+            raise ModelError(
+                f"{path} is a link to {path.readlink()}, which is gone (a cache of the Hugging Face hub that was "
+                f"cleared or moved, or HF_HOME of another machine): remove {folder} and run again to fetch the model again"
+            )
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json, so it is not a Hugging Face model")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        found = f"only pickled weights ({pickles[0]})" if pickles else "no weights"
+        raise ModelError(
+            f"{folder} holds {found}; model.safetensors is needed (pickled weights can run "
+            "code; convert them with save_pretrained)"
+        )
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(f"{folder} holds no tokenizer.json; save the model's tokenizer there")
+    extra = [folder / "tokenizer_config.json", folder / "special_tokens_map.json"]
+    index = sorted(folder.glob("*.safetensors.index.json"))
+    present = [path for path in extra if path.is_file()]
+    return [folder / "config.json", folder / "tokenizer.json", *present, *index, *weights]
+
+
+def fingerprint(folder):
+    """A hash of everything that shapes the model's numbers, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in files(folder):
+        digest.update(path.name.encode())
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def config_of(folder):
+    """The content of a model's config.json.
+
+    raises: ModelError if it is not a JSON object
+    """
+    return json_object(Path(folder) / "config.json")
+
+
+def json_object(path):
+    """A JSON object from a file of a model; raises ModelError for anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ModelError(f"{path} is damaged: it is no JSON ({problem})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is damaged: it holds no JSON object")
+    return content
+
+
+def check_intact(folder):
+    """Whether the files of a model are whole, by their headers alone.
+
+    raises: ModelError that names the file that is cut off or no such file
+    """
+    for path in [*sorted(Path(folder).glob("*.safetensors")), Path(folder) / "tokenizer.json"]:
+        about = path.stat()
+        check_file(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def check_file(path, size, _):
+    """The same for one file, once as long as its size and time are the same: every study asks."""
+    if path.suffix == ".json":
+        if not (holds_model(path) if size > LARGE else "model" in json_object(path)):
+            raise ModelError(f"{path} is no tokenizer; save the model's tokenizer there")
+    elif (end := data_end(path)) != size:
+        raise ModelError(f"{path} is damaged: it has {size} bytes where its header says {end}; get it again")
+
+
+def holds_model(path):
+    """Whether a large tokenizer.json begins, goes on and ends as one: to parse it takes seconds, before every job."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        whole = text[:64].lstrip().startswith(b"{") and text[-64:].rstrip().endswith(b"}")
+        return whole and text.find(b'"model"') >= 0
+
+
+def data_end(path):
+    """Where a safetensors file ends by its own header; -1 if it has none that can be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > Path(path).stat().st_size:
+                return -1
+            header = json.loads(stream.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends)
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return -1
+
+
+def shape(folder):
+    """The component space of a model, from its config.json.
+
+    raises: ModelError if the file does not say
+    """
+    config = config_of(folder)
+    if "quantization_config" in config:
+        raise ModelError(
+            f"{folder}/config.json has a quantization_config: gradients and replaced outputs of "
+            "quantised weights are not those of the model; use full weights and compute.dtype"
+        )
+    if config.get("is_encoder_decoder"):
+        raise ModelError(f"{folder} is an encoder-decoder model; only decoders are supported")
+    config = config.get("text_config", config)
+    values = {}
+    for field, names in FIELDS.items():
+        value = next((config[name] for name in names if name in config), None)
+        if value is None:
+            raise ModelError(f"{folder}/config.json names no {field} ({' or '.join(names)})")
+        if not isinstance(value, int) or value < 1:
+            raise ModelError(f"{folder}/config.json: {field} is {value!r}; it must be a positive integer")
+        values[field] = value
+    d_head = config.get("head_dim") or values["d_model"] // values["heads"]
+    if not config.get("head_dim") and d_head * values["heads"] != values["d_model"]:
+        raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")
+    return Space(d_head=int(d_head), kv_heads=kv_heads(folder, config, values["heads"]), **values)
+
+
+def kv_heads(folder, config, heads):
+    """Number of key and value heads, from a model's config; raises ModelError if it cannot be."""
+    count = config.get("num_key_value_heads") or config.get("num_kv_heads") or heads
+    # GPT-BigCode, and Falcon before its second architecture, whatever num_kv_heads says.
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        count = 1
+    if not isinstance(count, int) or count < 1 or heads % count:
+        raise ModelError(f"{folder}/config.json: {heads} heads cannot share {count!r} key and value heads evenly")
+    return count
+
+
+def positions(folder):
+    """Most tokens of a text of a model, from its config.json; None if it does not say."""
+    config = config_of(folder)
+    config = config.get("text_config", config)
+    return config.get("n_positions") or config.get("max_position_embeddings")
+
+
+# Causal masks and rotary frequencies, which older files of GPT-2, GPT-Neo and GPT-NeoX hold beside
+# the weights; in GPT-2 small they would count for 13 million parameters.
+BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".inv_freq")
+
+
+def parameters(folder):
+    """Number of parameters, from the headers of the safetensors files."""
+    total = 0
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        for name, tensor in header.items():
+            if name != "__metadata__" and not name.endswith(BUFFERS):
+                count = 1
+                for size in tensor["shape"]:
+                    count *= size
+                total += count
+    return total
+
+
+def parallel(folder):
+    """Whether MLPs read the stream before their own layer's attention, as in GPT-NeoX."""
+    config = config_of(folder)
+    kind = config.get("model_type")
+    # These can have it either way, and have it (Falcon, GPT-NeoX) or not where their config says nothing.
+    if kind in ("gpt_neox", "stablelm"):
+        return bool(config.get("use_parallel_residual", kind == "gpt_neox"))
+    if kind == "falcon":
+        return bool(config.get("new_decoder_architecture") or config.get("parallel_attn", True))
+    return kind in ("gptj", "codegen", "phi", "cohere", "cohere2") or bool(config.get("parallel_attn", False))
+
+
+def origin(folder):
+    """What origin.json of a folder that was fetched or converted says, in the words of model.json.
+
+    returns: origin (where the weights come from), quantisation (what they were rounded to, such as Q4_1, before they
+             were dequantised) and bits_per_weight (of the rounded weights); None where it is not known
+    """
+    path = Path(folder) / "origin.json"
+    about = json_object(path) if path.is_file() else {}
+    source = about.get("source", {})
+    if "hub" in about:
+        name = f"{about['hub']} at {about.get('commit')}"
+    elif isinstance(source.get("package"), list):
+        name = ", ".join(f"{each['name']} {each['version']}" for each in source["package"])
+    elif "package" in source:
+        name = f"{source['package']} {source['version']}"
+    else:
+        name = source.get("path")
+    return {"origin": name, "quantisation": about.get("quantisation"), "bits_per_weight": about.get("bits_per_weight")}
+
+
+def rounding(about):
+    """What a reader must know of a model's weights, as the end of a sentence; empty for weights as published.
+
+    about: what model.json says
+    """
+    kind = about.get("quantisation")
+    if not kind:
+        return ""
+    return f"weights rounded to {about['bits_per_weight']:.1f} bits each on average ({kind}), dequantised to float32"
+
+
+def run(job):
+    """Write a model's fingerprint and shape, so that later stages need not hash the weights."""
+    about = describe(folder_of(job.input.model))
+    Path(job.output.about).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+    job.log.info("%s", about)
+
+
+def describe(folder):
+    """Everything later stages need to know of a model without loading it."""
+    config = config_of(folder)
+    space = shape(folder)
+    return origin(folder) | {
+        "fingerprint": fingerprint(folder),
+        "family": config.get("model_type", "unknown"),
+        "parameters": parameters(folder),
+        "layers": space.layers,
+        "heads": space.heads,
+        "d_model": space.d_model,
+        "d_head": space.d_head,
+        "kv_heads": space.kv_heads,
+        "parallel": parallel(folder),
+    }
+
+
+def folder_of(inputs):
+    """The folder of a model from a rule's input: its files, or the folder itself."""
+    path = Path(inputs if isinstance(inputs, str) else inputs[0])
+    return path if path.is_dir() else path.parent
+
+
+def space_of(about):
+    """The component space of a model from its description."""
+    return Space(*(about[name] for name in ("layers", "heads", "d_model", "d_head")))
+
+
+def read_description(path):
+    """What `describe` wrote, as a dict."""
+    return json.loads(Path(path).read_text())

@@ -1,0 +1,82 @@
+"""A job: what a rule gives to the function that it runs, and what many of these functions do with it."""
+
+from functools import cached_property
+from types import SimpleNamespace
+
+import numpy as np
+
+from circuit_reuse.data import examples, fingerprint, tables
+
+
+class Job:
+    """What a rule gives to the function that it runs.
+
+    input, output: paths or lists of paths by name, as attributes
+    params:        all parameters of the rule;  cfg, compute: its blocks of settings, None without them
+    wildcards:     model, task, method and the like, as attributes
+    threads, log:  processor threads, a logger
+    """
+
+    def __init__(self, input, output, params, wildcards, threads, log):
+        self.input, self.output = SimpleNamespace(**input), SimpleNamespace(**output)
+        self.params, self.wildcards = SimpleNamespace(**params), SimpleNamespace(**wildcards)
+        self.cfg, self.compute = params.get("cfg"), params.get("compute")
+        self.threads, self.log = threads, log
+
+    @cached_property
+    def about(self):
+        """The description of the model that the job runs or reads of."""
+        return fingerprint.read_description(self.input.about)
+
+    @cached_property
+    def model(self):
+        """The fingerprint of the one model that the inputs come from; None if they come from none."""
+        if isinstance(getattr(self.input, "about", None), str):
+            return self.about["fingerprint"]
+        paths = [path for value in vars(self.input).values() for path in ([value] if isinstance(value, str) else value)]
+        found = {tables.provenance(path).get("model") for path in paths if path.endswith(".parquet")} - {None}
+        return found.pop() if len(found) == 1 else None
+
+    def write(self, path, schema, rows, left_out=None, **settings):
+        """A table with its provenance: the job's settings, the model's fingerprint, versions.
+
+        rows: a list of dicts, or a DataFrame of which the schema's columns are taken
+        """
+        if not isinstance(rows, list):
+            rows = rows[schema.names]
+        about = {"cfg": self.cfg, "of": vars(self.wildcards)} | ({"model": self.model} if self.model else {}) | settings
+        tables.write(path, schema, rows, left_out=left_out, **about)
+
+    def write_csvs(self, frames):
+        """Tables for people, by the names of the outputs: numbers to nine digits, lists of names as text."""
+        for name, frame in frames.items():
+            lists_as_text(frame).to_csv(getattr(self.output, name), index=False, float_format="%.9g")
+
+
+def lists_as_text(frame):
+    """A table for people: lists of names as text."""
+    lists = [name for name in frame if len(frame) and isinstance(frame[name].iloc[0], (list, np.ndarray))]
+    return frame.assign(**{name: [" ".join(map(str, names)) for names in frame[name]] for name in lists})
+
+
+def splits(path, cfg, task):
+    """The used examples of a task: train and held out, those that have a mean to be replaced by.
+
+    raises: ValueError if a split has fewer than cfg["min_valid"]
+    """
+    table = tables.read(path, tables.EXAMPLES)
+    train, held_out = two(table[table["used"]], cfg["replacement"])
+    used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
+    lengths = table["used"] & ~used["used"]
+    used.loc[lengths, "reason"] = "no train prompt has its length, so it has no mean; use another replacement"
+    for split in ("train", "held_out"):
+        examples.enough(used.to_dict("records"), split, cfg["min_valid"], task)
+    return train, held_out
+
+
+def two(used, replacement):
+    """Train and held-out examples; under means, held-out ones of a length that train has."""
+    train, held_out = (used[used["split"] == split] for split in ("train", "held_out"))
+    if replacement == "mean":
+        held_out = held_out[held_out["length"].isin(set(train["length"]))]
+    return train.reset_index(drop=True), held_out.reset_index(drop=True)

@@ -1,0 +1,302 @@
+"""The one engine that runs a model with components replaced.
+
+A run has rows; each row is an example with its own set of components to replace.  One hook a
+layer replaces them all under a row mask, so many interventions share a batch.
+"""
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from circuit_reuse.data import components
+from circuit_reuse.data.left_out import LeftOut
+from circuit_reuse.engine import batching, models, shortcuts
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Outputs of all components of a run.
+
+    embedding: [example, position, d_model]
+    z:         a list by layer of [example, position, head, d_head]
+    mlp:       a list by layer of [example, position, d_model]
+    """
+
+    embedding: torch.Tensor
+    z: list
+    mlp: list
+
+    def rows(self, index):
+        """The activations of some examples, in the order of `index`."""
+        return Activations(self.embedding[index], [z[index] for z in self.z], [mlp[index] for mlp in self.mlp])
+
+    def like(self, change):
+        """The same with every tensor changed by a function."""
+        return Activations(change(self.embedding), [change(z) for z in self.z], [change(mlp) for mlp in self.mlp])
+
+
+def hook_names(model):
+    """Hook points of the embedding, of the heads and of the MLPs, by layer."""
+    layers = range(model.space.layers)
+    heads = [f"blocks.{layer}.attn.hook_z" for layer in layers]
+    return "embed.hook_out", heads, [f"blocks.{layer}.hook_mlp_out" for layer in layers]
+
+
+@contextmanager
+def capturing(model):
+    """Collect the outputs of all components of the runs inside, as {hook name: tensor}.
+
+    The collected tensors are the ones that the model goes on with, so gradients with respect
+    to them are those of the components.
+    """
+    embedding, heads, mlps = hook_names(model)
+    kept = {}
+    with model.bridge.hooks(fwd_hooks=keepers(kept, embedding, *heads, *mlps)):
+        yield kept
+
+
+def keepers(kept, *names, branch=False):
+    """Forward hooks that store what passes under the names given (hooks may be aliases).
+
+    branch: whether what is stored is what passes here alone, where the same tensor also goes elsewhere
+            (an MLP that reads the stream, or the norm of the attention): a gradient is then of this reader
+    """
+
+    def evaluate(name):
+        def keep(tensor, hook):
+            kept[name] = tensor.view_as(tensor) if branch else tensor
+            return kept[name]
+
+        return keep
+
+    return [(name, evaluate(name)) for name in names]
+
+
+def start_from(model, embedding=None):
+    """A hook that makes the token embedding, or one put in for it, the root of gradients."""
+
+    def start(tensor, hook):
+        put_in = tensor if embedding is None else embedding.to(tensor.dtype)
+        return put_in.detach().requires_grad_()
+
+    return hook_names(model)[0], start
+
+
+def activations(model, kept):
+    """Activations from what `capturing` collected."""
+    embedding, heads, mlps = hook_names(model)
+    return Activations(kept[embedding], [kept[name] for name in heads], [kept[name] for name in mlps])
+
+
+@torch.no_grad()
+def run(model, tokens, prefix=None):
+    """Logits after the last position [example, vocabulary], and activations after the prefix."""
+    with capturing(model) as kept:
+        last = models.logits(model, tokens, prefix)
+    return last, activations(model, kept)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The intact runs that interventions start from, and what of them need not be repeated.
+
+    tokens:  [example, position], those after the prefix
+    prefix:  shortcuts.Prefix or None
+    last:    logits after the last position [example, vocabulary], or None if not run
+    streams: the input of each layer, a list of [example, position, d_model], or None
+    """
+
+    tokens: torch.Tensor
+    prefix: shortcuts.Prefix | None = None
+    last: torch.Tensor | None = None
+    streams: list | None = None
+
+
+@torch.no_grad()
+def base(model, tokens, prefix=None):
+    """Run intact: a Base, and the activations after the prefix."""
+    names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.space.layers)]
+    streams = {}
+    keep = keepers(streams, *names) if shortcuts.able(model, "skip") else []
+    with capturing(model) as kept, model.bridge.hooks(fwd_hooks=keep):
+        last = models.logits(model, tokens, prefix)
+    found = [streams[name] for name in names] if keep else None
+    return Base(tokens, prefix, last, found), activations(model, kept)
+
+
+def masks(space, sets, device="cpu"):
+    """Which components each set replaces, as boolean tensors.
+
+    sets:    a list of collections of component names
+    returns: input [set], heads [set, layer, head], mlps [set, layer]
+    raises:  ValueError for a name that the model does not have
+    """
+    count = len(sets)
+    inputs = torch.zeros(count, dtype=torch.bool)
+    heads = torch.zeros(count, space.layers, space.heads, dtype=torch.bool)
+    mlps = torch.zeros(count, space.layers, dtype=torch.bool)
+    for row, names in enumerate(sets):
+        for name in names:
+            layer, head = components.place(name)
+            if layer is None:
+                inputs[row] = True
+            elif layer >= space.layers or (head is not None and head >= space.heads):
+                raise ValueError(f"the model has {space.layers} layers of {space.heads} heads, no {name}")
+            elif head is None:
+                mlps[row, layer] = True
+            else:
+                heads[row, layer, head] = True
+    return inputs.to(device), heads.to(device), mlps.to(device)
+
+
+@torch.no_grad()
+def replace(model, base, removed, instead, begin=None, keep=()):
+    """Run with components replaced.
+
+    base:    Base of the examples;  layers below the first replaced one are not run again
+    removed: a list of sets of component names; every set is run on every example
+    instead: Activations of the same examples and positions, put in
+    begin:   (layer, its input [set * example, position, d_model]) to start from instead, when
+             what happens below is known: each set has its own input
+    keep:    more hooks, which see what passes before anything is replaced
+    returns: logits after the last position, [set * example, vocabulary], sets outermost
+    source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
+    """
+    sets, examples = len(removed), len(base.tokens)
+    first = min(map(first_layer, removed))
+    if base.last is not None and first == math.inf and begin is None:
+        return base.last.repeat(sets, 1)
+    masked = masks(model.space, removed, base.tokens.device)
+    inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
+    embedding, head_hooks, mlp_hooks = hook_names(model)
+    hooks = [*keep, *shortcuts.at_the_end(model)]
+    begin = begin or beginning(base, first, sets)
+
+    def hook(name, mask, value):
+        if mask.any():
+            hooks.append((name, put(mask, value, sets)))
+
+    hook(embedding, inputs[:, None, None], instead.embedding)
+    for layer in range(model.space.layers):
+        hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
+        hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
+    with shortcuts.starting(model, begin, hooks):
+        return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
+
+
+def beginning(base, first, sets):
+    """Where runs can begin that change nothing below layer `first`; None at the very beginning."""
+    if base.streams is None or not 0 < first < math.inf:
+        return None
+    return first, base.streams[first].repeat(sets, 1, 1)
+
+
+def first_layer(names):
+    """The first layer that changes when components are replaced: -1 input, infinity for none."""
+    return min((components.order(name)[0] for name in names), default=math.inf)
+
+
+def scan(model, base, sets, instead, tokens):
+    """Run many sets on the same examples, as many at once as fit.
+
+    sets:   a list of sets of component names, in any order
+    tokens: tokens of one run, at most, but always one set
+    yields: (places in `sets`, logits [set * example, vocabulary]), highest layers first, so
+            that each run skips as many layers as it can
+    """
+    order = sorted(range(len(sets)), key=lambda place: (-first_layer(sets[place]), place))
+    size = tokens // base.tokens.numel()
+    what = f"interventions on {len(base.tokens)} examples"
+
+    def work(places):
+        return places, replace(model, base, [sets[place] for place in places], instead)
+
+    for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
+        yield result
+
+
+def put(mask, value, sets):
+    """A hook that puts `value`, repeated for every set, where `mask` is true."""
+
+    def hook_function(tensor, hook):
+        repeated = value.to(tensor.dtype).repeat(sets, *[1] * (value.ndim - 1))
+        # Layers may lie on different devices; values lie on their layer's.
+        return torch.where(mask.to(tensor.device), repeated, tensor)
+
+    return hook_function
+
+
+def reference_mean(model, examples, tokens):
+    """Mean activations of the corrupt prompts per length and position.
+
+    examples: the examples that the mean is taken over (train split)
+    returns:  {length: Activations with one row}
+    """
+    sums, counts = {}, {}
+    for batch in batching.batches(examples, tokens, model.device):
+        _, acts = run(model, batch.corrupt)
+        length = batch.corrupt.shape[1]
+        total = acts.like(lambda tensor: tensor.float().sum(0, keepdim=True))
+        counts[length] = counts.get(length, 0) + len(batch.rows)
+        sums[length] = total if length not in sums else add(sums[length], total)
+    return {length: sums[length].like(lambda t, n=counts[length]: t / n) for length in sums}
+
+
+def put_in(model, batch, clean, replacement, means):
+    """Activations that are put in for removed components, with the rows of the batch.
+
+    clean:       Activations of its clean run
+    replacement: zero, mean or corrupt;  means: by length, as from `reference_mean`
+    raises:      ValueError for a length without a mean
+    """
+    if replacement == "zero":
+        return clean.like(torch.zeros_like)
+    if replacement == "corrupt":
+        return run(model, batch.corrupt, batch.prefix)[1]
+    length = batch.clean.shape[1]
+    if length not in means:
+        raise LeftOut(
+            f"mean ablation: no train example has {length} tokens, so there is no mean for "
+            "the held-out ones; use more examples or another replacement"
+        )
+    return repeated(means[length], len(batch.rows))
+
+
+def repeated(means, count):
+    """Activations of one row for many examples."""
+    return means.like(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+
+
+def add(first, second):
+    """The sum of two Activations."""
+    return Activations(
+        first.embedding + second.embedding,
+        [a + b for a, b in zip(first.z, second.z, strict=True)],
+        [a + b for a, b in zip(first.mlp, second.mlp, strict=True)],
+    )
+
+
+def donors(examples, seed):
+    """For `resample`: another example of the same length for each, drawn from a seed.
+
+    returns: places in `examples`, never the example itself
+    raises:  ValueError if an example is the only one of its length
+    """
+    import numpy
+
+    lengths = examples["length"].to_numpy()
+    result = numpy.empty(len(examples), dtype=int)
+    generator = numpy.random.default_rng(seed)
+    for length in sorted(set(lengths)):
+        rows = numpy.flatnonzero(lengths == length)
+        if len(rows) < 2:
+            raise LeftOut(
+                f"resample ablation needs two examples of each length; there is one of {length} "
+                "tokens; use more examples or another replacement"
+            )
+        # A rotation of a random order has no fixed point.
+        order = generator.permutation(rows)
+        result[order] = numpy.roll(order, 1)
+    return result

@@ -1,0 +1,183 @@
+"""Load a model as a TransformerLens bridge, and read its last logits and the metric."""
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+
+# A folder holds all that is needed; nothing may be fetched while a job runs.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components import NormalizationBridge
+from transformer_lens.model_bridge.sources.transformers import source as loading
+from transformers.activations import NewGELUActivation
+from transformers.utils import logging as transformers_logging
+
+from circuit_reuse.data import fingerprint
+from circuit_reuse.data.components import Space
+from circuit_reuse.engine import architectures, devices
+
+transformers_logging.disable_progress_bar()
+# For a model that reads images, too, TransformerLens installs torchvision, and with it another torch.
+# Only text is read here, so no processor of images is loaded.
+loading.load_modality_processor = lambda *_: None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A frozen model with its component space.
+
+    bridge:   the TransformerBridge, weights unprocessed, no parameter gradients
+    space:    layers, heads and widths
+    parallel: whether an MLP reads the stream before its own layer's attention (GPT-NeoX)
+    shortcuts: what was found of it once: which shortcuts give its own logits, its list of layers
+    """
+
+    bridge: TransformerBridge
+    space: Space
+    parallel: bool
+    shortcuts: dict = field(default_factory=dict, compare=False)
+
+    @property
+    def device(self):
+        """Where the weights lie."""
+        return next(self.bridge.original_model.parameters()).device
+
+    @property
+    def dtype(self):
+        """What the weights are stored in."""
+        return next(self.bridge.original_model.parameters()).dtype
+
+
+def load(folder, device="auto", dtype="float32", threads=None):
+    """Boot a bridge from a local folder.
+
+    device:  cpu, cuda, mps, auto (the best one there is), or spread (layers over all GPUs)
+    dtype:   float32, bfloat16 or float16
+    threads: processor threads; results on a processor are the same bits for the same number
+    raises:  ModelError if the folder has no safetensors weights or no tokenizer, or if the
+             architecture lacks the places where components are read and replaced
+    """
+    fingerprint.files(folder)
+    if reason := architectures.unsupported(folder):
+        raise fingerprint.ModelError(f"{folder} {reason}; see docs/models.md")
+    if threads:
+        torch.set_num_threads(threads)
+    if device in ("auto", "cuda"):
+        devices.claim()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = {"device_map": "auto"} if device == "spread" else {"device": device}
+    bridge = TransformerBridge.boot_transformers(
+        str(folder), dtype=getattr(torch, dtype), trust_remote_code=False, **where
+    )
+    bridge.requires_grad_(False)
+    bridge.eval()
+    fuse_activations(bridge.original_model)
+    fuse_norms(bridge)
+    space = fingerprint.shape(folder)
+    check_hooks(bridge, space)
+    return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
+
+
+def of_job(job):
+    """The model of a job: from its input files, by its `cfg` (dtype) and `compute` (device)."""
+    return load(fingerprint.folder_of(job.input.model), job.compute["device"], job.cfg["dtype"], job.threads)
+
+
+def check_hooks(bridge, space):
+    """Refuse an architecture without the hooks that every method needs."""
+    needed = ["embed.hook_out"]
+    for layer in range(space.layers):
+        needed += [f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"]
+    missing = [name for name in needed if not reachable(bridge, name)]
+    if missing:
+        raise fingerprint.ModelError(
+            f"{type(bridge.original_model).__name__} has no {missing[0]}: only models of attention "
+            "and MLP layers can be studied (docs/models.md lists those that are tested)"
+        )
+
+
+def reachable(bridge, name):
+    """Whether a hook is there under a name, be it another's."""
+    found = bridge
+    for part in name.split("."):
+        try:
+            found = found[int(part)] if part.isdigit() else getattr(found, part)
+        except (AttributeError, IndexError, TypeError):
+            return False
+    return True
+
+
+def check_ready(model):
+    """Refuse a model whose numbers would be those of another function.
+
+    raises: ModelError in training mode, where dropout draws new masks in every run
+    """
+    if model.bridge.training or model.bridge.original_model.training:
+        raise fingerprint.ModelError(
+            "the model is in training mode, where dropout makes every run another: call eval()"
+        )
+
+
+def fuse_activations(model):
+    """Put one fused kernel where GPT-2's GELU is written out in eight operations.
+
+    The function is the same (the tanh approximation); on a processor the written-out form
+    takes almost half of the time of a small model.
+    """
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
+
+
+def fuse_norms(bridge):
+    """Let layer norms run as the model's own single kernel.
+
+    The bridge writes them out, or computes them twice, for hooks inside the norm; no study
+    looks in there.  Hooks before and after a norm stay.
+    """
+    for module in bridge.modules():
+        if isinstance(module, NormalizationBridge):
+            # Set past the bridge, which hands some attributes on to the norm that it wraps.
+            module.__dict__["forward"] = partial(own_norm, module)
+
+
+def own_norm(module, stream, **more):
+    """What the model's norm gives, with the hooks before and after it."""
+    return module.hook_out(module.original_component(module.hook_in(stream)))
+
+
+def logits_of_last(model, tokens, count):
+    """Logits after each of the last `count` positions, float32, [example, position, vocabulary]."""
+    found = model.bridge(tokens, return_type="logits", logits_to_keep=count, use_cache=False)
+    return found[:, -count:].float()
+
+
+def logits(model, tokens, prefix=None, repeats=1):
+    """Logits after the last position, float32, [example, vocabulary].
+
+    tokens:  [example, position], those after the prefix if there is one
+    prefix:  shortcuts.Prefix of the examples;  repeats: how often the examples are repeated
+    """
+    cache = {"use_cache": False} if prefix is None else {"past_key_values": prefix.cache(repeats)}
+    return model.bridge(tokens, return_type="logits", logits_to_keep=1, **cache)[:, -1].float()
+
+
+def metric_values(last, answer, distractor, metric):
+    """The metric of each example.
+
+    last:       [example, vocabulary] logits after the last position
+    distractor: [example] or [example, distractor], -1 where an example has fewer
+    metric:     logit_difference (answer - mean of the distractors, logits) or log_probability (nats)
+    returns:    [example]
+    """
+    if metric == "logit_difference":
+        distractor = distractor.view(len(answer), -1)
+        there = distractor >= 0
+        others = last.gather(1, distractor.clamp_min(0)) * there
+        return last.gather(1, answer[:, None])[:, 0] - others.sum(1) / there.sum(1)
+    return last.log_softmax(-1).gather(1, answer[:, None])[:, 0]

@@ -1,0 +1,206 @@
+"""Work that need not be done: a shared prefix, lower layers, the last MLP before the end.
+
+All shortcuts are exact but for rounding.  Each is checked once a model against full runs, and
+not used on a model for which it fails.
+"""
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from circuit_reuse.engine import models
+
+log = logging.getLogger(__name__)
+
+# Difference of a shortened run's logits from a full one's: absolute, and as a share of their
+# spread.  What a wrong shortcut gives is off by about the spread.
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+COARSE = 5e-2
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of the first positions of the examples of a batch.
+
+    length: positions
+    layers: (keys, values) of each layer, [distinct prefix, head, position, d_head]
+    index:  which of the distinct prefixes each example has, [example]
+    """
+
+    length: int
+    layers: list
+    index: torch.Tensor
+
+    def cache(self, repeats=1):
+        """A cache for a run of the examples, the whole batch repeated; a run extends its own."""
+        index = self.index.repeat(repeats)
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(self.layers):
+            cache.update(keys[index], values[index], layer)
+        return cache
+
+
+@torch.no_grad()
+def prefix(model, tokens, length):
+    """Run the first `length` positions; examples with the same beginning share the run.
+
+    tokens:  [example, position]
+    returns: a Prefix, or None if there is nothing to save or the model does not allow it
+    """
+    if length < 1 or beyond_window(model, tokens.shape[1]) or not able(model, "prefix"):
+        return None
+    distinct, index = tokens[:, :length].unique(dim=0, return_inverse=True)
+    _, cache = model.bridge(distinct, return_type="logits_and_cache", use_cache=True, logits_to_keep=1)
+    return Prefix(length, [(layer.keys, layer.values) for layer in cache.layers], index)
+
+
+def beyond_window(model, positions):
+    """Whether a sliding window makes early positions invisible to late ones."""
+    config = model.bridge.original_model.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None)
+    return window is not None and positions > window
+
+
+class Through(torch.nn.Module):
+    """Stands in for a layer that need not run: gives on what it gets."""
+
+    def __init__(self, block):
+        super().__init__()
+        # Not registered: a module has one parent, and models ask their layers for attributes.
+        self.__dict__["block"] = block
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["block"], name)
+
+    def forward(self, stream, *args, **kwargs):
+        """The stream as it is, whatever else a layer is given."""
+        return stream
+
+
+@contextmanager
+def starting(model, begin, hooks=()):
+    """Runs inside have hooks, and pass the layers below one by; these are put back whatever happens.
+
+    begin: (layer, its input [row, position, d_model]), or None to run all layers
+    All hooks are taken on in one go: doing so costs a small model as much as a layer.
+    """
+    stack, (layer, stream) = layer_list(model), begin or (0, None)
+    kept = list(stack)
+    entering = [(f"blocks.{layer}.hook_resid_pre", lambda tensor, hook: stream)] if begin else []
+    try:
+        for place in range(layer):
+            stack[place] = Through(kept[place])
+        with model.bridge.hooks(fwd_hooks=[*entering, *hooks]):
+            yield
+    finally:
+        for place in range(layer):
+            stack[place] = kept[place]
+
+
+def at_the_end(model):
+    """Hooks that make the last layer's MLP run at the last position only.
+
+    Nothing after it reads another position.  What the MLP gives is added to the stream of all
+    positions, so in the runs inside only the last position of the last layer is right.
+    """
+    last = len(model.bridge.blocks) - 1
+    hook = (f"blocks.{last}.mlp.hook_in", lambda tensor, hook: tensor[:, -1:])
+    return [hook] if able(model, "end") else []
+
+
+def layer_list(model):
+    """The list of layers that the underlying model runs through; looked for once a model."""
+    if "layers" not in model.shortcuts:
+        last = model.bridge.blocks[len(model.bridge.blocks) - 1]
+        modules = model.bridge.original_model.modules()
+        lists = [module for module in modules if isinstance(module, torch.nn.ModuleList)]
+        model.shortcuts["layers"] = next(m for m in lists if len(m) and m[len(m) - 1] is last)
+    return model.shortcuts["layers"]
+
+
+def able(model, what):
+    """Whether a shortcut (prefix or skip) gives the model's own logits; checked once a model."""
+    if what not in model.shortcuts:
+        model.shortcuts[what] = True
+        try:
+            model.shortcuts[what] = CHECKS[what](model)
+        except (AttributeError, TypeError, ValueError, IndexError, StopIteration, RuntimeError) as e:
+            log.info("shortcut %s: %s", what, e)
+            model.shortcuts[what] = False
+        if not model.shortcuts[what]:
+            log.warning("the model does not allow the %s shortcut: its runs are made in full", what)
+    return model.shortcuts[what]
+
+
+def sample(model):
+    """Two short prompts of arbitrary tokens."""
+    vocabulary = model.bridge.original_model.config.get_text_config().vocab_size
+    tokens = torch.arange(2 * 7).view(2, 7) * 97 % vocabulary
+    return tokens.to(model.device)
+
+
+@torch.no_grad()
+def check_prefix(model):
+    """A run that goes on from cached positions against the full one."""
+    tokens = sample(model)
+    found = prefix(model, tokens, 4)
+    return same(model, models.logits(model, tokens[:, 4:], found), models.logits(model, tokens))
+
+
+@torch.no_grad()
+def check_skip(model):
+    """A run from the middle layer against the full one."""
+    tokens, layer = sample(model), len(model.bridge.blocks) // 2
+    kept = {}
+
+    def keep(tensor, hook):
+        kept["stream"] = tensor
+        return tensor
+
+    with model.bridge.hooks(fwd_hooks=[(f"blocks.{layer}.hook_resid_pre", keep)]):
+        whole = models.logits(model, tokens)
+    # Other tokens, so that a layer that does run, or an embedding that leaks in, is seen.
+    with starting(model, (layer, kept["stream"])):
+        return same(model, models.logits(model, tokens.flip(1)), whole)
+
+
+@torch.no_grad()
+def check_end(model):
+    """A run with the last MLP at the last position alone against the full one."""
+    tokens = sample(model)
+    whole, seen = models.logits(model, tokens), []
+
+    def see(tensor, hook):
+        seen.append(tensor.shape[1])
+        return tensor
+
+    # While this check runs, at_the_end gives its hooks.
+    place = f"blocks.{len(model.bridge.blocks) - 1}.hook_mlp_out"
+    with model.bridge.hooks(fwd_hooks=[*at_the_end(model), (place, see)]):
+        short = models.logits(model, tokens)
+    return seen == [1] and same(model, short, whole)
+
+
+@torch.no_grad()
+def check_pattern(model):
+    """Whether the model reads the attention pattern that a hook gives back."""
+    tokens = sample(model)
+    whole = models.logits(model, tokens)
+    hook = ("blocks.0.attn.hook_pattern", lambda tensor, hook: torch.zeros_like(tensor))
+    with warnings.catch_warnings(), model.bridge.hooks(fwd_hooks=[hook]):
+        warnings.simplefilter("ignore")
+        changed = models.logits(model, tokens)
+    return not same(model, changed, whole)
+
+
+CHECKS = {"prefix": check_prefix, "skip": check_skip, "end": check_end, "pattern": check_pattern}
+
+
+def same(model, first, second):
+    """Whether two tensors of logits agree to the rounding of the model's dtype."""
+    tolerance = TOLERANCE.get(model.dtype, COARSE)
+    return bool((first - second).abs().max() <= tolerance * (1 + second.std()))

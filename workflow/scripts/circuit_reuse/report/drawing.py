@@ -1,0 +1,32 @@
+"""Draw many figures in a few processes."""
+
+import multiprocessing
+from pathlib import Path
+
+from circuit_reuse.report import style
+
+
+def draw(figures, outputs, settings, processes, log):
+    """Draw every figure whose files are among the outputs.
+
+    figures:  {file name without ending: function that returns a figure}
+    settings: formats, dpi
+    raises:   RuntimeError if a process failed
+    """
+    paths = sorted({Path(path).with_suffix("") for path in outputs})
+
+    def some(first):
+        for path in paths[first::processes]:
+            style.save(figures[path.name](), path, settings["formats"], settings["dpi"])
+
+    # Forked, so that every process has the tables already.
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=some, args=(first,)) for first in range(1, processes)]
+    for worker in workers:
+        worker.start()
+    some(0)
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise RuntimeError(f"a process that drew figures failed with status {worker.exitcode}")
+    log.info("drew %d figures", len(paths))

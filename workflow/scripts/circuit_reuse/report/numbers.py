@@ -1,0 +1,59 @@
+"""How numbers, intervals, p-values and lists of names are printed, in every study the same."""
+
+import numpy as np
+
+# Names in a row, and rows in sentences, before the rest is counted.
+MOST = 4
+
+
+def number(value, digits=None):
+    """A number with three significant digits or so many decimals, a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "-"
+    if digits is not None:
+        return f"{value:.{digits}f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(share):
+    """A share from 0 to 1 as per cent."""
+    return "-" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
+
+
+def interval(row, name):
+    """A value with its 95 % interval."""
+    return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
+
+
+def small(value):
+    """A p-value or q-value in a cell: `0.013`, `< 0.001`, or a dash."""
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
+def p_text(name, value):
+    """The same in a sentence: `q = 0.013`, or `q < 0.001`."""
+    text = small(value)
+    return f"no {name}" if text == "-" else f"{name} {text}" if text.startswith("<") else f"{name} = {text}"
+
+
+def span(values, unit=""):
+    """`3 to 7 %` of some values."""
+    values = [value for value in values if np.isfinite(value)]
+    if not values:
+        return "-"
+    low, high = number(min(values)), number(max(values))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def listed(names):
+    """Names in a row, the first few of many."""
+    names = list(names)
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
+
+
+def more(rows):
+    """How many rows are not shown."""
+    return f"{len(rows) - MOST} more are in the tables." if len(rows) > MOST else ""

@@ -1,0 +1,24 @@
+"""Pages of findings: Markdown as one HTML file."""
+
+from pathlib import Path
+
+STYLE = """body { font: 15px/1.5 sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .8em; text-align: left } td { white-space: nowrap }
+th { border-bottom: 1px solid #888 } tr:nth-child(even) td { background: #f4f4f4 }"""
+
+
+def write(job, text):
+    """A page of findings, as Markdown and as HTML."""
+    Path(job.output.findings).write_text(text)
+    Path(job.output.page).write_text(page(text))
+
+
+def page(text):
+    """The findings as one HTML page without scripts; names in the text are escaped."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Findings</title>'
+        f"<style>{STYLE}</style></head><body>\n{body}</body></html>\n"
+    )

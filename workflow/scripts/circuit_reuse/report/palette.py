@@ -1,0 +1,27 @@
+"""The colours of all figures: those of Okabe & Ito (2008), which people with any colour vision can distinguish, and greys.
+
+Greys are named by their lightness in per cent.
+"""
+
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+GREEN = "#009E73"
+SKY = "#56B4E9"
+YELLOW = "#F0E442"
+BLACK = "#000000"
+WHITE = "#FFFFFF"
+BROWN = "#8C6D31"
+GREY_20 = "#333333"
+GREY_27 = "#444444"
+GREY_38 = "#606060"
+GREY_40 = "#666666"
+GREY_60 = "#999999"
+GREY_73 = "#BBBBBB"
+GREY_80 = "#CCCCCC"
+GREY_82 = "#D0D0D0"
+GREY_87 = "#DDDDDD"
+GREY_90 = "#E6E6E6"
+GREY_93 = "#EEEEEE"
+PALE = "#EDEDF2"

@@ -1,0 +1,89 @@
+"""One look for all figures: sizes, colours (Okabe & Ito 2008), and how they are saved.
+
+The same thing has the same colour in every figure.
+"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+from matplotlib import pyplot
+from matplotlib.text import Text
+
+from circuit_reuse.report import palette
+
+BASELINE, CIRCUIT, CONTROL, NULL, OTHER = (
+    palette.GREY_38,
+    palette.VERMILION,
+    palette.BLUE,
+    palette.GREY_38,
+    palette.PURPLE,
+)
+# Values of K, from few components to many.
+BY_K = [palette.ORANGE, palette.GREEN, palette.SKY, palette.PURPLE, palette.BLACK, palette.YELLOW]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+# Points; smaller text cannot be read in print.
+SMALLEST = 6
+
+matplotlib.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
+        "figure.constrained_layout.use": True,
+        "figure.constrained_layout.w_pad": 0.06,
+        # Equal input gives equal files.
+        "svg.hashsalt": "circuit-reuse",
+        "svg.fonttype": "path",
+    }
+)
+
+
+def grid(rows, columns, width=1.75, height=1.55, **options):
+    """A figure with a grid of panels, and its axes as a two-dimensional array."""
+    return pyplot.subplots(
+        rows, columns, figsize=(0.6 + width * columns, 0.75 + height * rows), squeeze=False, **options
+    )
+
+
+def save(figure, path, formats, dpi):
+    """Write a figure in every format beside each other; text too small to be read in print is set larger."""
+    path = Path(path)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), SMALLEST))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
+    # drawn, or labels at the edge are cut.
+    figure.set_dpi(dpi)
+    figure.draw_without_rendering()
+    # A figure of one model and a few tasks can be narrower than its legend.
+    width, height = figure.get_size_inches()
+    wanted = max((legend.get_window_extent().width / dpi for legend in figure.legends), default=0)
+    if wanted + 0.1 > width:
+        figure.set_size_inches(wanted + 0.2, height)
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for kind in formats:
+        metadata = {{"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software"): None}
+        figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=metadata)
+    pyplot.close(figure)
+
+
+def k_label(top_k):
+    """How a K is called: K = 8, or K = 10 %."""
+    return f"K = {top_k:g}" if top_k >= 1 else f"K = {100 * top_k:g} %"
+
+
+def empty(axes, text):
+    """Say in a panel why it is empty."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, wrap=True)

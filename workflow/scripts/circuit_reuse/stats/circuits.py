@@ -1,0 +1,280 @@
+"""Example circuits, shared circuits, their controls, and how much circuits overlap.
+
+All on arrays of scores, [example, component]; no model and no torch.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+
+from circuit_reuse.data import components
+
+
+class PoolTooSmall(ValueError):
+    """There are too few components left for a disjoint control of the same composition."""
+
+
+def circuit_id(names):
+    """A short hash of a set of components; `empty` for none."""
+    if not names:
+        return "empty"
+    text = " ".join(sorted(names, key=components.order))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def resolve_k(top_k, total):
+    """Components per circuit: top_k from 1 is a count, below 1 a share of `total`.
+
+    raises: ValueError if that is none, or more than there are
+    """
+    k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
+    if not 1 <= k <= total:
+        raise ValueError(f"top_k {top_k} is {k} components, but there are only {total}")
+    return k
+
+
+def top_k(scores, k):
+    """Membership of each example's circuit: its k components of largest |score|.
+
+    scores:  [example, component];  returns: bool, the same shape
+    Ties go to the earlier component, so the result does not depend on the sort.
+    """
+    order = np.argsort(-np.abs(scores), axis=1, kind="stable")
+    member = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(member, order[:, :k], True, axis=1)
+    return member
+
+
+def needed(threshold, examples):
+    """Examples that must hold a component for reuse at `threshold` per cent.
+
+    Rounded before the ceiling, so that 7 per cent of 100 is 7 and not 8.
+    """
+    return max(1, math.ceil(round(threshold * examples / 100, 9)))
+
+
+def shared(member, threshold):
+    """Which components at least `threshold` per cent of the example circuits hold."""
+    return member.sum(axis=0) >= needed(threshold, len(member))
+
+
+def reuse(member, threshold, k):
+    """Reuse at p: min(size of the shared circuit, K) / K, per cent."""
+    return 100.0 * min(int(shared(member, threshold).sum()), k) / k
+
+
+def identifiability(member, scores, k):
+    """Circuit identifiability: mean inclusion frequency of the k most frequent components.
+
+    Ties in frequency go to the larger mean |score|.
+    """
+    frequency = member.mean(axis=0)
+    order = np.lexsort((-np.abs(scores).mean(axis=0), -frequency))
+    return float(frequency[order[:k]].mean())
+
+
+def generator(*names):
+    """A random stream named by its arguments, the same on every machine."""
+    text = "/".join(map(str, names))
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed)
+
+
+def seed(*stream):
+    """A seed for a stream, from the names that `generator` takes."""
+    return int(generator(*stream).integers(2**31))
+
+
+def seeds(count, *stream):
+    """Several seeds for a stream."""
+    return [int(number) for number in generator(*stream).integers(2**31, size=count)]
+
+
+def random_members(member, kinds, draws, rng):
+    """Example circuits drawn at random, each with as many heads and MLPs as the real one.
+
+    member:  [example, component];  kinds: the kind of each component
+    returns: [draw, example, component], bool
+    """
+    result = np.zeros((draws, *member.shape), dtype=bool)
+    kinds = np.asarray(kinds)
+    for kind in sorted(set(kinds)):
+        columns = np.flatnonzero(kinds == kind)
+        counts = member[:, columns].sum(axis=1)
+        ranks = rng.random((draws, len(member), len(columns))).argsort(axis=2).argsort(axis=2)
+        result[:, :, columns] = ranks < counts[None, :, None]
+    return result
+
+
+def controls(circuit, space, kinds, count, name, same_layers=False):
+    """Random circuits of the same composition as `circuit`, and disjoint from it.
+
+    space:       the components that may be drawn, in order
+    count:       how many; if there are no more different ones than that, all of them
+    name:        names the random stream
+    same_layers: draw as many of each kind from each layer as the circuit has there
+    returns:     a list of lists of names, all different, in a random order
+    raises:      PoolTooSmall, saying which kind or layer is short
+    """
+    if not circuit:
+        return []
+    groups = grouped(circuit, same_layers)
+    pools = grouped([c for c in space if c not in circuit and components.kind(c) in kinds], same_layers)
+    possible = 1
+    for group, members in groups.items():
+        pool = pools.get(group, [])
+        if len(pool) < len(members):
+            where = group[0] + ("s" if len(group) == 1 else f"s of layer {group[1]}")
+            raise PoolTooSmall(f"the circuit holds {len(members)} {where} and leaves {len(pool)} for a control")
+        possible *= math.comb(len(pool), len(members))
+    rng = generator("controls", name)
+    if possible <= count:
+        choices = [sorted_names(choice) for choice in every(groups, pools)]
+        return [choices[place] for place in rng.permutation(len(choices))]
+    return drawn(groups, pools, count, rng)
+
+
+def drawn(groups, pools, count, rng):
+    """`count` different sets with as many components of each group as the circuit has."""
+    found = {}
+    while len(found) < count:
+        choice = []
+        for group in sorted(groups, key=str):
+            pool = pools[group]
+            chosen = rng.choice(len(pool), size=len(groups[group]), replace=False)
+            choice += [pool[place] for place in sorted(chosen)]
+        found.setdefault(tuple(sorted_names(choice)), None)
+    return [list(choice) for choice in found]
+
+
+def random_sets(composition, space, count, name):
+    """Random sets of a composition, from all components: what a random circuit would be.
+
+    composition: {kind: number of components}
+    space:   all components that circuits may hold
+    count:   how many; all there are if there are no more than that
+    returns: a list of lists of names, all different
+    Unlike `controls` they may overlap with any circuit.  If the circuit were drawn at random
+    it would be one of these, so its rank among them is uniform; among sets that avoid it, it
+    is not: those can never hold the few components that matter most, once it holds them.
+    """
+    groups = {(kind,): [None] * number for kind, number in composition.items()}
+    pools = grouped(space, False)
+    rng = generator("random sets", name, sorted(composition.items()))
+    possible = math.prod(math.comb(len(pools[key]), len(group)) for key, group in groups.items())
+    if possible <= count:
+        return [sorted_names(choice) for choice in every(groups, pools)]
+    return drawn(groups, pools, count, rng)
+
+
+def composition_of(names):
+    """How many components of each kind a circuit holds: {kind: number}."""
+    kinds = [components.kind(name) for name in names]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def grouped(names, same_layers):
+    """Names by kind, or by kind and layer."""
+    groups = {}
+    for name in names:
+        key = (components.kind(name),)
+        if same_layers:
+            key += (components.place(name)[0],)
+        groups.setdefault(key, []).append(name)
+    return groups
+
+
+def every(groups, pools):
+    """All combinations of as many components of each group as the circuit has."""
+    from itertools import combinations, product
+
+    keys = sorted(groups, key=str)
+    choices = [list(combinations(pools[key], len(groups[key]))) for key in keys]
+    for parts in product(*choices):
+        yield [name for part in parts for name in part]
+
+
+def sorted_names(names):
+    """Component names in the order of the computation."""
+    return sorted(names, key=components.order)
+
+
+def jaccard(first, second):
+    """Jaccard index of two sets; 1 for two empty ones."""
+    first, second = set(first), set(second)
+    union = first | second
+    return len(first & second) / len(union) if union else 1.0
+
+
+def pairwise_jaccard(member):
+    """Jaccard index of every two example circuits, [example, example]."""
+    member = member.astype(float)
+    both = member @ member.T
+    sizes = member.sum(axis=1)
+    union = sizes[:, None] + sizes[None, :] - both
+    return np.where(union > 0, both / np.maximum(union, 1), 1.0)
+
+
+def rank_correlations(scores):
+    """Spearman correlation of the absolute scores of every two examples."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.abs(scores), axis=1)
+    # An example whose scores are all equal has no ranking: nan in its row and column only.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.atleast_2d(np.corrcoef(ranks))
+
+
+def clusters(distance, largest=6):
+    """Clusters of example circuits by average linkage, as many as fit best.
+
+    distance: [example, example], 1 - Jaccard
+    returns:  family of each example from 1, and the order of the leaves
+    The number of clusters (1 to `largest`) has the best mean silhouette (Rousseeuw 1987);
+    one cluster wins unless some silhouette reaches 0.25, the usual mark of some structure.
+    """
+    from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(distance) < 3 or not distance.any():
+        return np.ones(len(distance), dtype=int), np.arange(len(distance))
+    tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=True)
+    best, best_score = np.ones(len(distance), dtype=int), 0.25
+    for count in range(2, min(largest, len(distance) - 1) + 1):
+        labels = fcluster(tree, count, criterion="maxclust")
+        score = silhouette(distance, labels)
+        if score > best_score:
+            best, best_score = labels, score
+    return best, leaves_list(tree)
+
+
+def silhouette(distance, labels):
+    """Mean silhouette of a clustering; 0 for examples alone in their cluster."""
+    values = []
+    for row, label in enumerate(labels):
+        own = labels == label
+        if own.sum() == 1:
+            values.append(0.0)
+            continue
+        inside = distance[row, own].sum() / (own.sum() - 1)
+        outside = min((distance[row, labels == other].mean() for other in set(labels) - {label}), default=0.0)
+        largest = max(inside, outside)
+        values.append((outside - inside) / largest if largest else 0.0)
+    return float(np.mean(values))
+
+
+def adjusted_rand(first, second):
+    """Adjusted Rand index of two labelings (Hubert & Arabie 1985): 1 same, 0 by chance."""
+    first, second = np.unique(first, return_inverse=True)[1], np.unique(second, return_inverse=True)[1]
+    table = np.zeros((first.max() + 1, second.max() + 1), dtype=int)
+    np.add.at(table, (first, second), 1)
+
+    def pairs(counts):
+        return float((counts * (counts - 1) / 2).sum())
+
+    together, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    total = len(first) * (len(first) - 1) / 2
+    expected = rows * columns / total if total else 0.0
+    highest = (rows + columns) / 2
+    return 1.0 if highest == expected else (together - expected) / (highest - expected)

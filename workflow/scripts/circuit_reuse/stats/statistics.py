@@ -1,0 +1,197 @@
+"""Paired tests, permutation p-values, bootstrap intervals, false discovery rate.
+
+Everything leans on scipy; every Monte Carlo p-value counts the observed value once more
+(Phipson & Smyth 2010), so none is ever 0.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+
+def mcnemar(first, second):
+    """Exact two-sided McNemar test of paired outcomes.
+
+    first, second: [example], bool;  returns: p, 1 if the two never differ
+    source: McNemar 1947; the exact form is a binomial test of the discordant pairs
+    """
+    only_first = int(np.sum(first & ~second))
+    only_second = int(np.sum(second & ~first))
+    discordant = only_first + only_second
+    if discordant == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+
+
+def sign_flip(differences, resamples, seed):
+    """Two-sided permutation p that paired differences have mean 0.
+
+    differences: [example];  resamples: sign flips drawn; all 2^n if there are no more
+    """
+    differences = np.asarray(differences, dtype=float)
+    if not np.any(differences):
+        return 1.0
+    result = stats.permutation_test(
+        (differences,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        n_resamples=resamples,
+        batch=max(1, 2**22 // max(1, len(differences))),
+        vectorized=True,
+        alternative="two-sided",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def rank_p(observed, null, larger=True):
+    """Rank of a value among those of the controls, as a one-sided p.
+
+    returns: (1 + number as extreme) / (number + 1)
+    """
+    null = np.asarray(null, dtype=float)
+    slack = 1e-9 * max(1.0, abs(float(observed)))
+    extreme = null >= observed - slack if larger else null <= observed + slack
+    return float((1 + extreme.sum()) / (len(null) + 1))
+
+
+def bootstrap(columns, statistic, resamples, seed, level=0.95):
+    """Expanded BCa interval over draws of the examples, with replacement.
+
+    columns:   arrays [example]; examples are drawn whole, so what is paired stays paired
+    statistic: function of the columns and an axis
+    returns:   (low, high), never without the observed value; (nan, nan) where that is undefined
+    source:    BCa: Efron 1987; expanded to the width of Student's t for few examples:
+               Hesterberg 2015
+    """
+    columns = [np.asarray(column, dtype=float) for column in columns]
+    count = len(columns[0])
+    if count < 2:
+        return float("nan"), float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        observed = float(statistic(*columns, axis=0))
+        drawn = stats.bootstrap(
+            tuple(columns),
+            statistic,
+            paired=len(columns) > 1,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, 2**22 // count),
+            # Only the draws are used, so the cheapest of scipy's own intervals will do.
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+        without = left_out(columns, statistic)
+    drawn = drawn[np.isfinite(drawn)]
+    if not np.isfinite(observed) or not len(drawn):
+        return float("nan"), float("nan")
+    tails = bca_tails(observed, drawn, without, expanded(level, count))
+    # Weibull's quantiles leave out as many draws beyond them as the tails say.
+    low, high = np.quantile(drawn, tails, method="weibull")
+    return float(min(low, observed)), float(max(high, observed))
+
+
+def left_out(columns, statistic):
+    """[example], the statistic without each of the examples in turn."""
+    count = len(columns[0])
+    others = np.arange(count - 1)
+    # In parts, so that many examples need little memory.
+    parts = np.array_split(np.arange(count), -(-(count**2) // 2**22))
+    rows = [others + (others >= part[:, None]) for part in parts]
+    return np.concatenate([statistic(*(c[row] for c in columns), axis=1) for row in rows])
+
+
+def expanded(level, count):
+    """The level to ask of a bootstrap of `count` examples for an interval of `level`.
+
+    Draws of n examples vary by (n - 1) / n too little, and the normal distribution has shorter
+    tails than Student's t: the level is raised by as much (Hesterberg 2015, section 5.3).
+    """
+    wide = stats.t.ppf((1 + level) / 2, count - 1) * np.sqrt(count / (count - 1))
+    return float(1 - 2 * special.ndtr(-wide))
+
+
+def bca_tails(observed, drawn, without, level):
+    """Which two quantiles of the draws bound a BCa interval.
+
+    without: [example], the statistic without each example;  source: Efron 1987
+    """
+    # Equal draws count half, which keeps statistics of few values unbiased.
+    slack = 1e-12 * max(1.0, abs(observed))
+    below = np.mean(drawn < observed - slack)
+    share = (below + np.mean(drawn <= observed + slack)) / 2
+    bias = special.ndtri(np.clip(share, 0.5 / len(drawn), 1 - 0.5 / len(drawn)))
+    influence = np.mean(without) - without if np.isfinite(without).all() else np.zeros(1)
+    spread = np.sum(influence**2) ** 1.5
+    acceleration = np.sum(influence**3) / (6 * spread) if spread > 0 else 0.0
+    # The least level there is would be infinitely many standard deviations out.
+    end = min(-special.ndtri((1 - level) / 2), 37.0)
+    moved = bias + np.array([-end, end])
+    stretch = np.maximum(1 - acceleration * moved, 1e-3)
+    return special.ndtr(bias + moved / stretch)
+
+
+def mean_interval(values, resamples, seed, level=0.95):
+    """Bootstrap interval of a mean over examples."""
+    return bootstrap((values,), lambda column, axis: column.mean(axis=axis), resamples, seed, level)
+
+
+def false_discovery(p_values):
+    """Benjamini-Hochberg adjusted p-values; missing ones stay missing.
+
+    source: Benjamini & Hochberg 1995
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    known = ~np.isnan(p_values)
+    result = np.full(p_values.shape, np.nan)
+    if known.any():
+        result[known] = stats.false_discovery_control(p_values[known], method="bh")
+    return result
+
+
+def label_permutation(similarity, labels, resamples, seed):
+    """Whether examples of one label are more alike: p of the mean difference.
+
+    similarity: [example, example];  labels: [example]
+    returns:    one-sided p of (mean within labels - mean between), labels permuted; None
+                if there is only one label or every example has its own
+    source:     Clarke 1993 (ANOSIM), with means for ranks
+    """
+    labels = np.unique(labels, return_inverse=True)[1]
+    if len(set(labels)) < 2 or len(set(labels)) == len(labels):
+        return None
+    upper = np.triu_indices(len(labels), 1)
+    values = similarity[upper]
+
+    def difference(order):
+        same = order[upper[0]] == order[upper[1]]
+        return values[same].mean() - values[~same].mean()
+
+    rng = np.random.default_rng(seed)
+    null = [difference(rng.permutation(labels)) for _ in range(resamples)]
+    return rank_p(difference(labels), null)
+
+
+def with_q(table, p_value, q_value=None, within=(), where=None, once=()):
+    """The table with Benjamini-Hochberg q-values of a column of p-values.
+
+    q_value: name of the new column; q_x for p_x, x_q for x_p
+    within:  columns; each of their values is a family of its own, and all rows are one family without them
+    where:   bool [row], the rows that belong to a family; the others get none
+    once:    columns that name a hypothesis: its rows count once, and share their q
+    """
+    values = table[p_value].astype(float) if p_value in table else pd.Series(np.nan, table.index)
+    if where is not None:
+        values = values.where(where)
+    if once:
+        values = values.where(~table.duplicated(list(once)))
+    families = (
+        values.groupby([table[name] for name in within], dropna=False).groups.values() if within else [table.index]
+    )
+    found = pd.Series(np.nan, table.index)
+    for rows in families:
+        found[rows] = false_discovery(values[rows].to_numpy())
+    if once:
+        found = found.groupby([table[name] for name in once], dropna=False).transform("first")
+    named = f"q_{p_value[2:]}" if p_value.startswith("p_") else f"{p_value[:-1]}q"
+    return table.assign(**{q_value or named: found})

@@ -1,0 +1,229 @@
+"""Does removing a shared circuit do more than removing matched random ones?
+
+One row per (K, p), from the effects table: effects with intervals, paired tests against the
+controls, the rank among them, and what the circuit keeps on its own.
+"""
+
+import numpy as np
+
+from circuit_reuse.stats import circuits, statistics
+from circuit_reuse.stats.sharing import composition_name, random_sets
+
+
+class Outcomes:
+    """The effects table of one task by intervention, as arrays over the same examples."""
+
+    def __init__(self, effects):
+        self.examples = np.sort(effects["example"].unique())
+        self.groups = {}
+        control = effects["control"].astype("Int32").fillna(-1).astype(int)
+        circuit = effects["circuit"].fillna("none")
+        frame = effects.assign(control=control, circuit=circuit).sort_values("example")
+        for (name, direction), rows in frame.groupby(["circuit", "direction"], sort=False):
+            self.groups[name, direction] = {
+                column: rows.pivot(index="control", columns="example", values=column)
+                for column in ("metric", "correct", "kl")
+            }
+
+    def baseline(self, column):
+        """[example], the run without intervention."""
+        return self.groups["none", "none"][column].to_numpy(float)[0]
+
+    def circuit(self, name, direction, column):
+        """[example], the circuit itself removed or kept."""
+        return self.groups[name, direction][column].loc[-1].to_numpy(float)
+
+    def controls(self, name, direction, column):
+        """[control, example], its controls (or the random sets of a composition), perhaps none."""
+        rows = self.groups[name, direction][column]
+        return rows.loc[rows.index >= 0].to_numpy(float)
+
+    def has(self, name, direction):
+        """Whether a circuit was run in a direction."""
+        return (name, direction) in self.groups
+
+
+def test_one(outcomes, circuit, composition, cfg, stream, own=None):
+    """The columns of the tests table for one circuit; what needs controls only if it has any.
+
+    composition: its composition, under which the effects of random sets are found
+    own:  number of the random set that is the circuit itself, which is not compared with
+    cfg:  permutations, bootstrap
+    """
+    metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
+    removed = outcomes.circuit(circuit, "remove", "metric") - metric
+    right = outcomes.circuit(circuit, "remove", "correct")
+    draws = cfg["bootstrap"]
+    seed = circuits.seeds(6, *stream, circuit)
+    effect = statistics.mean_interval(removed, draws, seed[0])
+    found = {
+        "n_controls": 0,
+        "n_random": 0,
+        "effect": removed.mean(),
+        "effect_low": effect[0],
+        "effect_high": effect[1],
+        "accuracy_circuit": right.mean(),
+        "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
+        **kept_columns(outcomes, circuit, metric, draws, seed[4]),
+    }
+    if outcomes.has(composition, "remove"):
+        random = (outcomes.controls(composition, "remove", "metric") - metric).mean(axis=1)
+        random = random if own is None else np.delete(random, own)
+        found["n_random"] = len(random)
+        found["p_rank"] = statistics.rank_p(removed.mean(), random, larger=False)
+    controls = outcomes.controls(circuit, "remove", "metric") - metric
+    if not len(controls):
+        return found
+    control_right = outcomes.controls(circuit, "remove", "correct")
+    mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
+    difference = statistics.mean_interval(removed - mean_control, draws, seed[1])
+    lift = statistics.bootstrap((right, mean_right, correct), lift_of, draws, seed[2])
+    low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
+    return found | {
+        "n_controls": len(controls),
+        "control_effect": controls.mean(),
+        "control_low": low,
+        "control_high": high,
+        "difference": (removed - mean_control).mean(),
+        "difference_low": difference[0],
+        "difference_high": difference[1],
+        "accuracy_control": control_right.mean(),
+        "accuracy_control_0": control_right[0].mean(),
+        "lift": lift_of(right, mean_right, correct, axis=0),
+        "lift_low": lift[0],
+        "lift_high": lift[1],
+        "p_mcnemar": statistics.mcnemar(right.astype(bool), control_right[0].astype(bool)),
+        "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3]),
+    }
+
+
+def lift_of(circuit, control, baseline, axis):
+    """(accuracy with the circuit removed - with a control removed) / accuracy intact."""
+    difference = circuit.mean(axis=axis) - control.mean(axis=axis)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(difference, baseline.mean(axis=axis))
+
+
+def kept_columns(outcomes, circuit, metric, draws, seed):
+    """Sufficiency: what the circuit keeps of the metric when all else is removed.
+
+    0 is the metric with everything removed, 1 the intact one (MIB's faithfulness).
+    """
+    if not outcomes.has(circuit, "keep"):
+        return {}
+    floor = outcomes.circuit("empty", "keep", "metric")
+    kept = outcomes.circuit(circuit, "keep", "metric")
+    controls = outcomes.controls(circuit, "keep", "metric")
+    interval = statistics.bootstrap((kept, floor, metric), faithfulness_of, draws, seed)
+    values = [faithfulness_of(row, floor, metric, axis=0) for row in controls]
+    return {
+        "faithfulness": faithfulness_of(kept, floor, metric, axis=0),
+        "faithfulness_low": interval[0],
+        "faithfulness_high": interval[1],
+        "faithfulness_control": np.mean(values) if values else None,
+    }
+
+
+def faithfulness_of(kept, floor, full, axis):
+    """(kept - floor) / (full - floor) of the mean metrics."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = full.mean(axis=axis) - floor.mean(axis=axis)
+        return np.divide(kept.mean(axis=axis) - floor.mean(axis=axis), gap)
+
+
+def tests_table(effects, circuits, cfg, stream):
+    """Rows of the tests table: one per (K, p) of the shared circuits.
+
+    effects, circuits: DataFrames of one task;  stream: names the random streams
+    A circuit shared at several p is tested once, so its rows are equal.
+    """
+    outcomes = Outcomes(effects)
+    replacement = effects.loc[effects["direction"] != "none", "replacement"]
+    shared = circuits[circuits["kind"] == "shared"]
+    drawn = random_sets(circuits)
+    done, rows = {}, []
+    for row in shared.itertuples():
+        problem = row.problem if isinstance(row.problem, str) else None
+        if row.circuit == "empty":
+            problem = "no component is shared at this threshold"
+        elif row.circuit not in done:
+            names = list(row.components)
+            composition = composition_name(names)
+            sets = drawn.get(composition, [])
+            own = sets.index(names) if names in sets else None
+            done[row.circuit] = test_one(outcomes, row.circuit, composition, cfg, stream, own)
+        found = done.get(row.circuit, {})
+        rows.append(
+            dict.fromkeys(OPTIONAL)
+            | {
+                "top_k": row.top_k,
+                "k": row.k,
+                "threshold": row.threshold,
+                "circuit": row.circuit,
+                "circuit_size": len(row.components),
+                "n_examples": len(outcomes.examples),
+                "n_controls": 0,
+                "n_random": 0,
+                "split": "held_out",
+                "replacement": replacement.iloc[0] if len(replacement) else "none",
+                "metric": float(outcomes.baseline("metric").mean()),
+                "accuracy": float(outcomes.baseline("correct").mean()),
+                "problem": problem,
+            }
+            | {name: plain(value) for name, value in found.items()}
+        )
+    return rows
+
+
+def plain(value):
+    """A Python number, None for one that is undefined."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+OPTIONAL = (
+    "effect effect_low effect_high control_effect control_low control_high difference difference_low "
+    "difference_high accuracy_circuit accuracy_control accuracy_control_0 accuracy_control_0 lift lift_low "
+    "lift_high p_mcnemar p_permutation p_rank faithfulness faithfulness_low faithfulness_high faithfulness_control "
+    "kl problem"
+).split()
+
+
+def cross_row(outcomes, circuit, cfg, stream):
+    """The columns of the cross_task table for one circuit on the examples of a target task."""
+    metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
+    removed = outcomes.circuit(circuit, "remove", "metric") - metric
+    controls = outcomes.controls(circuit, "remove", "metric") - metric
+    drop = 100 * (correct - outcomes.circuit(circuit, "remove", "correct"))
+    control_drop = 100 * (correct - outcomes.controls(circuit, "remove", "correct"))
+    first, second = circuits.seeds(2, *stream, circuit)
+    effect = statistics.mean_interval(removed, cfg["bootstrap"], first)
+    drops = statistics.mean_interval(drop, cfg["bootstrap"], second)
+    found = {
+        "n_controls": len(controls),
+        "accuracy_drop": drop.mean(),
+        "accuracy_drop_low": drops[0],
+        "accuracy_drop_high": drops[1],
+        "control_drop": control_drop.mean() if len(controls) else None,
+        "effect": removed.mean(),
+        "effect_low": effect[0],
+        "effect_high": effect[1],
+        "control_effect": controls.mean() if len(controls) else None,
+    }
+    return {name: plain(value) for name, value in found.items()}
+
+
+def agreement(scores, exact, examples, k):
+    """The agreement table: how a method ranks components, against exact patching.
+
+    scores, exact: [example, component] of the same examples and components
+    """
+    from scipy.stats import spearmanr
+
+    rows = []
+    for example, mine, other in zip(examples, np.abs(scores), np.abs(exact), strict=True):
+        varied = mine.std() > 0 and other.std() > 0
+        correlation = float(spearmanr(mine, other).statistic) if varied else None
+        top = set(np.argsort(-mine, kind="stable")[:k]) & set(np.argsort(-other, kind="stable")[:k])
+        rows.append({"example": int(example), "rank_correlation": correlation, "top_overlap": len(top) / k})
+    return rows

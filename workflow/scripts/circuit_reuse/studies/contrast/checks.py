@@ -1,0 +1,236 @@
+"""Mistakes in the block `contrast` of a config, reported before any job; no torch."""
+
+import math
+
+from circuit_reuse.config import checks, errors
+from circuit_reuse.config.errors import ConfigError
+from circuit_reuse.data import circuit_files, components, fingerprint
+from circuit_reuse.data.components import Space
+from circuit_reuse.methods.registry import METHODS
+from circuit_reuse.origins import sources
+from circuit_reuse.prompts import tasks
+from circuit_reuse.studies.contrast import budget
+
+# Names of sources that are no scorings.
+TAKEN = ("file", *METHODS)
+SIDE = ("model", "set", "scoring", "rule", "condition")
+
+
+def check(config, folders):
+    """Check the block and fill in what it leaves open, in place; after checks.check.
+
+    folders: the project's and the one that the workflow runs in
+    raises:  ConfigError with the first mistake
+    """
+    spaces = checks.study_models("contrast", config, folders)
+    block = config["contrast"]
+    for name, each in block["sets"].items():
+        check_set(name, each, config, folders)
+    checks.check_examples(config, "contrast.examples", block["examples"])
+    check_scorings(block)
+    check_tests(config)
+    check_budgets(block, spaces)
+    shapes = check_circuits(config, spaces)
+    check_pairs(block, spaces, shapes)
+
+
+def behaviour(each):
+    """The task on which the circuits of a set are tested, or None."""
+    return each["behaviour"] or each.get("task")
+
+
+def check_set(name, each, config, folders):
+    """A set has one origin, and its task and file can be used."""
+    key = f"contrast.sets.{name}"
+    if ("task" in each) == ("file" in each):
+        raise ConfigError(
+            f"{key} needs either task or file; found: {', '.join(k for k in ('task', 'file') if k in each) or 'none'}"
+        )
+    for what in ("task", "behaviour"):
+        if each.get(what):
+            checks.known_tasks(f"{key}.{what}", [each[what]], config)
+            custom, block = config["custom_tasks"].get(each[what]), config["contrast"]
+            if custom:
+                checks.check_custom(
+                    each[what], custom, config, folders, block["models"], block["examples"], "contrast.examples"
+                )
+    if "file" in each and each["cluster"] == "words":
+        raise ConfigError(f"{key}.cluster is 'words', which needs a task; give texts of a file a column cluster")
+    if "task" in each:
+        if not each["paired"]:
+            raise ConfigError(f"{key}.paired is false, but prompts of a task are pairs")
+        return
+    if not each["paired"]:
+        for side in ("first", "second"):
+            if not each[side]:
+                raise ConfigError(f"{key} has no {side}, the value of the column set that distinguishes unpaired texts")
+    path = checks.readable(each["file"], f"{key}.file")
+    if not path.is_file():
+        raise ConfigError(f"{key}.file: there is no file {each['file']}")
+    check_texts(key, path, each, config)
+
+
+def check_texts(key, path, each, config):
+    """The texts of a file must be readable, enough, and fit into every local model."""
+    # Only where a file is given: the Snakefile is read often, and numpy takes a while.
+    from circuit_reuse.data import examples
+    from circuit_reuse.studies.contrast import texts
+
+    block, share = config["contrast"], config["examples"]["held_out_share"]
+    sides = None if each["paired"] else (each["first"], each["second"])
+    try:
+        rows = texts.rows_of_file(path, share, sides)
+    except ValueError as problem:
+        raise ConfigError(f"{key}.file: {problem}") from None
+    train = [row for row in rows if row["split"] == "train"]
+    counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
+    if min(counts) < 6:
+        raise ConfigError(
+            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 6"
+        )
+    for model in block["models"]:
+        folder = sources.folder(model, config["model_sources"][model])
+        if folder is None:
+            continue
+        reader = examples.reader(folder, tasks.BOS.get(each["bos"], each["bos"]))
+        tokenizer = reader.tokenizer
+        most = fingerprint.positions(folder)
+        padding = len(tokenizer.encode(block["filler"], add_special_tokens=False).ids) * block["longest"]
+        padding = padding if "padded" in block["controls"] else 0
+        for row in train:
+            for column in ("first", "second") if sides is None else ("text",):
+                length = len(tokenizer.encode(row[column], add_special_tokens=False).ids)
+                length += int(reader.bos is not None)
+                if most is not None and length + padding > most:
+                    more = f" and up to {padding} of padding" if padding else ""
+                    raise ConfigError(
+                        f"{key}.file, id {row['id']!r}: {column} has {length} tokens{more}, and {model} has "
+                        f"{most} positions; shorten the text, or lower contrast.longest"
+                    )
+
+
+def check_scorings(block):
+    """Names of scorings must be free, and settings must fit together."""
+    if block["reference"] not in block["scorings"]:
+        raise ConfigError(
+            f"contrast.reference: {block['reference']!r} is not in contrast.scorings ({', '.join(block['scorings'])})"
+            + errors.nearest(block["reference"], block["scorings"])
+        )
+    for name, scoring in block["scorings"].items():
+        key = f"contrast.scorings.{name}"
+        if name in TAKEN:
+            raise ConfigError(f"{key}: this name is taken; choose another")
+        if scoring["mlp_threshold"] is not None and "published" not in scoring["rules"]:
+            raise ConfigError(
+                f"{key}.mlp_threshold is {scoring['mlp_threshold']}, which only the rule published uses; its rules are {', '.join(scoring['rules'])}"
+            )
+
+
+def check_tests(config):
+    """Tests that could never show anything."""
+    block, alpha = config["contrast"], config["tests"]["alpha"]
+    for key in ("flips", "random_sets"):
+        least = 1 / (block[key] + 1)
+        if least > alpha:
+            raise ConfigError(
+                f"contrast.{key} is {block[key]}: p is never below {least:.3f}, so nothing could be shown "
+                f"at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
+            )
+    # The least q of one circuit among all those that are tested (Benjamini-Hochberg).
+    count = sum(len(scoring["rules"]) for scoring in block["scorings"].values()) + 2
+    if count / (block["random_sets"] + 1) > alpha:
+        raise ConfigError(
+            f"contrast.random_sets is {block['random_sets']}: of {count} circuits that are tested, none could be shown "
+            f"alone at tests.alpha: {alpha:g}; use at least {math.ceil(count / alpha) - 1}, or fewer scorings and rules"
+        )
+
+
+def check_budgets(block, spaces):
+    """The input must fit into every budget."""
+    for model, space in spaces.items():
+        for key, values in (("budget", [block["budget"]]), ("budgets", block["budgets"])):
+            for value in values:
+                try:
+                    found = budget.resolve(value, space) if space else 0
+                except budget.BudgetError as problem:
+                    raise ConfigError(f"contrast.{key}, model {model}: {problem}") from None
+                total = components.total_cost(space) if space else 0
+                if found > total:
+                    raise ConfigError(
+                        f"contrast.{key}: {value:g} is more than the {total} dimensions that all of {model} costs"
+                    )
+
+
+def check_circuits(config, spaces):
+    """Circuit files must be of the models that they are for; returns {name: Space}, where it is known."""
+    block, found = config["contrast"], {}
+    for name, each in block["circuits"].items():
+        key = f"contrast.circuits.{name}"
+        path = checks.readable(each["file"], f"{key}.file")
+        for model in each["models"]:
+            if model not in block["models"]:
+                raise ConfigError(
+                    f"{key}.models: {model!r} is not in contrast.models ({', '.join(block['models'])})"
+                    + errors.nearest(model, block["models"])
+                )
+        shapes = [Space(**each["shape"])] if "shape" in each else []
+        shapes += [spaces[model] for model in each["models"]]
+        for shape in shapes or [None]:
+            if shape is None and each["models"]:
+                # The files of a hub model are not there yet; the job checks it.
+                continue
+            try:
+                found[name] = circuit_files.read(path, shape, each.get("keep")).shape
+            except circuit_files.CircuitFileError as problem:
+                hint = "" if shape else f" ({key}.shape, or {key}.models)"
+                raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None
+    return found
+
+
+def check_pairs(block, spaces, shapes):
+    """Both circuits of a comparison must be there, and of models of one shape.
+
+    spaces: {model: Space or None};  shapes: {circuit of a file: Space}
+    """
+    known = {
+        "model": block["models"],
+        "set": list(block["sets"]),
+        "scoring": [*block["scorings"], block["attribution"]],
+        "rule": budget.RULES,
+        "condition": ["real", *block["controls"], "half_1", "half_2"],
+    }
+    for name, pair in block["replicate"]["pairs"].items():
+        sizes = []
+        for side, chosen in pair.items():
+            key = f"contrast.replicate.pairs.{name}.{side}"
+            if isinstance(chosen, str):
+                if chosen not in block["circuits"]:
+                    raise ConfigError(
+                        f"{key}: {chosen!r} is not in contrast.circuits ({', '.join(block['circuits']) or 'empty'})"
+                        + errors.nearest(chosen, block["circuits"])
+                    )
+                sizes.append(shapes.get(chosen))
+                continue
+            for what, value in chosen.items():
+                if what not in SIDE:
+                    raise ConfigError(f"{key}: unknown key {what}; allowed: {', '.join(SIDE)}")
+                if value not in known[what]:
+                    raise ConfigError(
+                        f"{key}.{what} is {value!r}; allowed: {', '.join(known[what])}"
+                        + errors.nearest(value, known[what])
+                    )
+            scoring = chosen.get("scoring", block["reference"])
+            rules = block["scorings"][scoring]["rules"] if scoring in block["scorings"] else ["ratio", "knapsack"]
+            if chosen.get("rule", rules[0]) not in rules:
+                raise ConfigError(f"{key}.rule is {chosen['rule']!r}; {scoring} has {', '.join(rules)}")
+            if scoring not in block["scorings"] and chosen.get("condition", "real") != "real":
+                raise ConfigError(
+                    f"{key}.condition is {chosen['condition']!r}; circuits of {scoring} are of real texts only"
+                )
+            sizes.append(spaces[chosen.get("model", block["models"][0])])
+        if None not in sizes and sizes[0] != sizes[1]:
+            reported = " and ".join(f"{each.layers} layers of {each.heads} heads" for each in sizes)
+            raise ConfigError(
+                f"contrast.replicate.pairs.{name}: the circuits are of models of two shapes, {reported}, and cannot be "
+                "compared; choose the model of a run's circuit by `model`"
+            )

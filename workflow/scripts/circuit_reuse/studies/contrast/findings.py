@@ -1,0 +1,250 @@
+"""The page of findings of the contrast study: what its numbers say, and what they do not."""
+
+from circuit_reuse.report.numbers import number, percent, small
+from circuit_reuse.studies.contrast.measures import INTERPRETATIONS
+
+LIMITS = (
+    "A difference in activation is a correlation: what a component does is asked of the interventions, on the "
+    "task's own answer, held-out examples only. Where texts differ in a word, every component that reads it "
+    "differs: q says that a difference is there, the score how large, neither what it is for. q holds for the units "
+    "that are flipped, pairs or clusters of pairs that share words (both numbers stand in the table), and says "
+    "nothing of other templates or models; whatever goes along with the labels is in the difference. A component that "
+    "does nothing alone may act together with others. Intervals are drawn from the same units, and lie wide "
+    "where a difference is small: bounds below 0 do not contradict q. Scores of the published scoring have no zero: "
+    "two texts that have nothing to do with what is asked differ, too. Positions counted from the front are compared "
+    "as they are counted, not by what stands there, and cannot see what comes after them: that right_truncated and padded "
+    "texts change nothing there is so by construction, that left_truncated ones do is not. The input is in every circuit "
+    "and never replaced, so necessity is that of the heads and MLPs. In units of spread an MLP counts as much as a head "
+    "and costs more, so that ratio and knapsack prefer heads. Random circuits of equal composition are at most as "
+    "many as there are, and p is never below one over their number and one."
+)
+
+
+def text(found, cfg):
+    """The page, in Markdown; found: the tables by name."""
+    return (
+        "\n\n".join(
+            [
+                setting(found, cfg),
+                "## Does length look like a difference?\n\n" + lengths(found, cfg),
+                "## What differs\n\n" + differing(found, cfg),
+                "## Does what differs do anything?\n\n" + singles(found, cfg),
+                "## What circuits under the budget do\n\n" + circuits(found, cfg),
+                "## How sure is the list?\n\n" + inclusion(found),
+                "## What this page cannot say\n\n" + LIMITS,
+            ]
+        )
+        + "\n"
+    )
+
+
+def between(row, key):
+    """A share with its interval."""
+    return f"{percent(row[key])} ({percent(row[f'{key}_low'])} to {percent(row[f'{key}_high'])})"
+
+
+def setting(found, cfg):
+    """What was done."""
+    scorings = "; ".join(
+        f"`{name}`: {scoring['score'].replace('_', ' ')}, positions {scoring['positions']}, scale {scoring['scale']}, circuits by {' and '.join(scoring['rules'])}"
+        for name, scoring in ((name, cfg["scorings"][name]) for name in cfg["scoring_names"])
+    )
+    pairs = found["differences"].query("condition == 'real'")["pairs"]
+    return (
+        "# Findings: contrast\n\n"
+        f"Two sets of texts ({', '.join(cfg['titles'][name] for name in cfg['sets'])}) in {', '.join(cfg['models'])}, "
+        f"{int(pairs.min())} to {int(pairs.max())} train pairs. Scoring configurations: {scorings}. Circuits have a write budget of {cfg['budget']:g} "
+        f"({'dimensions' if cfg['budget'] >= 1 else 'of all dimensions'}) and are tested on held-out examples; what is removed is "
+        f"replaced by {cfg['replacement']}."
+    )
+
+
+def lengths(found, cfg):
+    """The controls beside the real comparison, and a sentence a scoring."""
+    table, lines = (
+        found["lengths"],
+        [
+            "| model | texts | scoring | comparison | pairs | clusters | significant | first | mean score | median share of the real score | Jaccard of the circuits |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+        ],
+    )
+    for row in table.to_dict("records"):
+        cells = [
+            row["model"],
+            row["set"],
+            row["scoring"],
+            row["condition"] + (" (by construction)" if row["given"] else ""),
+            str(row["pairs"]),
+            str(row["clusters"]),
+            f"{row['significant']} of {row['components']}",
+            row["top"] if isinstance(row["top"], str) else "-",
+            number(row["mean_score"], 3),
+            number(row["ratio"]),
+            number(row["jaccard"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    reported = []
+    for (model, name, scoring), mine in table.groupby(["model", "set", "scoring"], sort=False):
+        row, title = mine.set_index("condition"), f"- `{scoring}` ({name}, {model}): "
+        for condition, words in (("right_truncated", "without its end"), ("left_truncated", "without its beginning")):
+            if condition not in row.index or row.loc[condition, "pairs"] == 0:
+                continue
+            short = row.loc[condition]
+            if short["given"]:
+                reported.append(f"{title}a text {words} is the same to it, by construction.")
+            elif short["significant"] == 0:
+                reported.append(f"{title}no difference is shown between a text and itself {words}.")
+            else:
+                reported.append(
+                    f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['significant']} of "
+                    f"{short['components']} components differ, {number(short['ratio'])} times as much as between the two sets "
+                    f"(median); most does {short['top']}. None of it has to do with what is asked."
+                )
+        if "padded" in row.index and row.loc["padded", "pairs"]:
+            padded = row.loc["padded"]
+            reported.append(
+                f"{title}where the second texts are padded, scores are {number(padded['ratio'])} times the real ones (median), with a "
+                f"rank correlation of {number(padded['correlation'])}{', by construction' if padded['given'] else ''}."
+            )
+    return "\n".join(lines) + "\n\n" + "\n".join(reported)
+
+
+def differing(found, cfg):
+    """First components of each scoring."""
+    lines = ["| model | texts | scoring | significant | largest scores |", "|---|---|---|---|---|"]
+    real = found["differences"].query("condition == 'real'")
+    for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
+        top = mine.sort_values("score", ascending=False).head(4)
+        reported = ", ".join(
+            f"{row.component} {number(row.score)} ({number(row.low)} to {number(row.high)})" for row in top.itertuples()
+        )
+        count = int((mine["q_value"] < cfg["tests"]["alpha"]).sum())
+        lines.append(f"| {model} | {name} | {scoring} | {count} of {len(mine)} | {reported} |")
+    return "\n".join(lines) + (
+        "\n\nSignificant is that the sets' mean activations differ at a scoring's positions; it does not test the "
+        "scoring's own score, so scorings that compare the same positions of the same texts, or texts of equal length, agree in it."
+    )
+
+
+def singles(found, cfg):
+    """How many components differ and do something, and which differ most and do nothing."""
+    table = found["components"].dropna(subset=["interpretation"])
+    if table.empty:
+        return "No task with an answer belongs to these texts, so nothing is known of what components do."
+    lines = [
+        "| model | texts | scoring | " + " | ".join(INTERPRETATIONS.values()) + " |",
+        "|---|---|---|" + "---|" * len(INTERPRETATIONS),
+    ]
+    reported = []
+    for (model, name, scoring), mine in table.groupby(["model", "set", "scoring"], sort=False):
+        mine = mine[mine["component"] != "input"]
+        counts = mine["interpretation"].value_counts()
+        lines.append(
+            f"| {model} | {name} | {scoring} | " + " | ".join(str(counts.get(key, 0)) for key in INTERPRETATIONS) + " |"
+        )
+        ranked = mine.sort_values("score", ascending=False)
+        upper = ranked.head(len(ranked) // 2)
+        idle = upper[upper["interpretation"] == "idle"]["component"].head(6)
+        correlation = mine["score"].rank().corr(mine["size"].rank())
+        sentence = f"- `{scoring}` ({name}, {model}): rank correlation of score and size of the own effect {number(correlation)}."
+        if len(idle):
+            sentence += (
+                f" Among the upper half by score, {', '.join(idle)} {'does' if len(idle) == 1 else 'do'} nothing alone: active, and of no use "
+                f"that corrupting one at a time shows (on average less than {percent(cfg['margin'])} of the whole effect, either way)."
+            )
+        reported.append(sentence)
+    return "\n".join(lines) + "\n\n" + "\n".join(reported)
+
+
+def circuits(found, cfg):
+    """The tested circuits, and the comparison with attribution at equal cost."""
+    table = found["tests"]
+    if table.empty:
+        return "No task with an answer belongs to these texts, so circuits were not tested."
+    lines = [
+        "| model | texts | scored by | chosen by | heads | MLPs | cost | keeps | random ones | q | removes | random ones | q |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    # Rules of one scoring often choose the same circuit.
+    rules = table.groupby(["model", "set", "source", "circuit"])["rule"].agg(", ".join)
+    table = table.drop_duplicates(["model", "set", "source", "circuit"])
+    table = table.assign(rule=[rules[tuple(row)] for row in table[["model", "set", "source", "circuit"]].to_numpy()])
+    for row in table.to_dict("records"):
+        cells = [
+            row["model"],
+            row["set"],
+            row["source"],
+            row["rule"],
+            str(row["heads"]),
+            str(row["mlps"]),
+            f"{row['cost']} of {row['dimensions']}",
+            between(row, "keep"),
+            percent(row["keep_random"]),
+            small(row["q_keep"]),
+            between(row, "remove"),
+            percent(row["remove_random"]),
+            small(row["q_remove"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    reported = [
+        "Shares are of the effect of corrupting everything: a circuit alone *keeps* so much of the metric, and removing it takes so much away. "
+        "Random circuits have as many heads and as many MLPs."
+    ]
+    for row in table.dropna(subset=["against"]).to_dict("records"):
+        low, high = row["against_low"], row["against_high"]
+        verdict = "less" if high < 0 else "more" if low > 0 else "not shown to keep more or less"
+        verb = f"keeps {verdict}" if verdict in ("less", "more") else f"is {verdict}"
+        reported.append(
+            f"- {row['source']}, {row['rule']} ({row['set']}, {row['model']}) {verb} than the circuit of {cfg['attribution']} within the same budget "
+            f"(difference {percent(row['against'])}, {percent(low)} to {percent(high)})."
+        )
+    return "\n".join(lines) + "\n\n" + "\n".join([*reported, *at_budgets(found, cfg)])
+
+
+def at_budgets(found, cfg):
+    """What circuits keep at every budget: the one that is tested is one of many."""
+    lines = []
+    table = found["budget_sweep"][found["budget_sweep"]["source"] != "random"]
+    for (model, name, source, rule), mine in table.groupby(["model", "set", "source", "rule"], sort=False):
+        first = cfg["scorings"].get(source, {"rules": ["knapsack"]})["rules"][0]
+        if rule == first:
+            mine = mine.sort_values("dimensions")
+            reported = ", ".join(
+                f"{percent(keep)} at {min(budget, 1):.2g}"
+                for keep, budget in zip(mine["keep"], mine["budget"], strict=True)
+            )
+            lines.append(f"- By budget, {source}, {rule} ({name}, {model}) keeps {reported}.")
+    return lines
+
+
+def inclusion(found):
+    """How many members are in nearly every draw, also where there is no difference to find."""
+    table = found["inclusion"]
+    lines = [
+        "| model | texts | scored by | chosen by | in the circuit | of these in 95 % of draws | outside, but in 5 % of draws or more | without the difference: in the circuit, of these in 95 % |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "source", "rule"], sort=False):
+        inside, outside = mine[mine["selected"]], mine[~mine["selected"]]
+        model, name, source, rule = names
+        others = table[
+            (table["model"] == model)
+            & (table["set"] == name)
+            & (table["source"] == source)
+            & (table["rule"] == rule)
+            & table["condition"].isin(["unrelated", "shuffled"])
+            & table["selected"]
+        ]
+        without = ", ".join(
+            f"{condition} {len(rows)}, {int((rows['probability'] >= 0.95).sum())}"
+            for condition, rows in others.groupby("condition", sort=False)
+        )
+        cells = [
+            *names,
+            str(len(inside)),
+            str(int((inside["probability"] >= 0.95).sum())),
+            str(int((outside["probability"] >= 0.05).sum())),
+            without or "-",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\nA list that is as sure without the difference is not sure of it."

@@ -1,0 +1,261 @@
+"""What the contrast study reports of its circuits, components and controls."""
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse.stats import circuits, statistics
+from circuit_reuse.stats.sharing import composition_name
+from circuit_reuse.stats.testing import faithfulness_of
+from circuit_reuse.studies.contrast.pooling import by_construction
+from circuit_reuse.studies.contrast.random_circuits import budget_matched_name, random_sets, removable
+
+TESTED = (
+    "source rule circuit cost dimensions heads mlps n_examples accuracy keep keep_low keep_high keep_random "
+    "keep_random_low keep_random_high p_keep accuracy_keep remove remove_low remove_high remove_random "
+    "remove_random_low remove_random_high p_remove accuracy_remove n_random against against_low against_high"
+).split()
+BUDGET_SWEEP = "source rule budget dimensions cost keep keep_low keep_high remove remove_low remove_high draws".split()
+SINGLE = ["component", "n", "effect", "share", "share_low", "share_high", "size", "size_low", "size_high", "p_effect"]
+# How a component is called by its difference and by its own effect.
+INTERPRETATIONS = {
+    "does": "differs and does something alone",
+    "idle": "differs and does nothing alone",
+    "open": "differs; what it does alone is open",
+    "silent": "does something alone, no difference shown",
+    "none": "no difference shown",
+}
+
+
+def removed_share(metric, floor, full, axis):
+    """Share of the whole effect that removing brings: 0 none, 1 as much as removing everything."""
+    return 1 - faithfulness_of(metric, floor, full, axis)
+
+
+# What a circuit is asked: what it keeps alone, and what goes with it.
+SIDES = {"keep": faithfulness_of, "remove": removed_share}
+
+
+def seed(stream, *names):
+    """A seed of a named stream."""
+    return circuits.seed(*stream, *names)
+
+
+def both(outcomes, circuit, cfg, stream):
+    """Columns keep and remove with their intervals, of one circuit."""
+    full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
+    found = {}
+    for side, statistic in SIDES.items():
+        metric = outcomes.circuit(circuit, side, "metric")
+        columns = (metric, floor, full)
+        low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))
+        found |= {side: float(statistic(*columns, axis=0)), f"{side}_low": low, f"{side}_high": high}
+    return found
+
+
+def tested(outcomes, chosen, space, cfg, stream):
+    """Rows of the tests table: circuits at the main budget against random ones of their composition.
+
+    outcomes: testing.Outcomes;  chosen: rows of the circuits table of one model and set
+    """
+    rows, main = [], chosen[(chosen["condition"] == "real") & chosen["main"]]
+    full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
+    beside = main[(main["source"] == cfg["attribution"]) & (main["rule"] == "knapsack")]
+    beside = beside["circuit"].iloc[0] if len(beside) else None
+    for row in main.to_dict("records"):
+        names = removable(row["components"])
+        if not names:
+            continue
+        circuit, composition = row["circuit"], composition_name(names)
+        counts = circuits.composition_of(names)
+        # The circuit itself may be among the random ones of its composition; it is no control of itself.
+        drawn = random_sets(counts, space, cfg["random_sets"], (*stream[:3], "random"))
+        others = np.array([circuits.circuit_id(each) != circuit for each in drawn], dtype=bool)
+        found = {key: row[key] for key in ("source", "rule", "circuit", "cost", "dimensions")}
+        found |= {"heads": counts.get("head", 0), "mlps": counts.get("mlp", 0), "n_examples": len(full)}
+        found |= {"accuracy": outcomes.baseline("correct").mean()} | both(outcomes, circuit, cfg, stream)
+        for side, statistic in SIDES.items():
+            metric = outcomes.controls(composition, side, "metric")[others]
+            values = np.array([statistic(each, floor, full, axis=0) for each in metric])
+            found |= {"n_random": len(values), f"accuracy_{side}": outcomes.circuit(circuit, side, "correct").mean()}
+            if len(values):
+                low, high = np.percentile(values, [2.5, 97.5])
+                found |= {
+                    f"{side}_random": values.mean(),
+                    f"{side}_random_low": low,
+                    f"{side}_random_high": high,
+                    f"p_{side}": statistics.rank_p(found[side], values),
+                }
+        if beside is not None and row["source"] not in (cfg["attribution"], "file"):
+            columns = (
+                outcomes.circuit(circuit, "keep", "metric"),
+                outcomes.circuit(beside, "keep", "metric"),
+                floor,
+                full,
+            )
+            low, high = statistics.bootstrap(columns, lead, cfg["tests"]["bootstrap"], seed(stream, circuit, "against"))
+            found |= {"against": float(lead(*columns, axis=0)), "against_low": low, "against_high": high}
+        rows.append({key: found.get(key) for key in TESTED})
+    return rows
+
+
+def lead(mine, other, floor, full, axis):
+    """Difference of what two circuits keep, as shares."""
+    return faithfulness_of(mine, floor, full, axis) - faithfulness_of(other, floor, full, axis)
+
+
+def budget_sweep(outcomes, chosen, cfg, stream):
+    """Rows of the budget_sweep table: what circuits of every budget keep, and random ones (mean and range)."""
+    rows, real = [], chosen[(chosen["condition"] == "real") & (chosen["source"] != "file")]
+    full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
+    for row in real.to_dict("records"):
+        found = {key: row.get(key) for key in BUDGET_SWEEP}
+        if removable(row["components"]):
+            found |= both(outcomes, row["circuit"], cfg, stream)
+        else:
+            found |= {"keep": 0.0, "remove": 0.0}
+        rows.append(found)
+    for dimensions, mine in real.groupby("dimensions"):
+        metric = outcomes.controls(budget_matched_name(dimensions), "keep", "metric")
+        values = np.array([faithfulness_of(each, floor, full, axis=0) for each in metric])
+        rows.append(
+            dict.fromkeys(BUDGET_SWEEP)
+            | {
+                "source": "random",
+                "rule": "random",
+                "budget": mine["budget"].iloc[0],
+                "dimensions": dimensions,
+                "cost": dimensions,
+                "keep": values.mean(),
+                "keep_low": values.min(),
+                "keep_high": values.max(),
+                "draws": len(values),
+            }
+        )
+    return rows
+
+
+def singles(scores, examples, cfg, stream):
+    """Rows of what each component does alone, on the held-out examples.
+
+    scores: change in the metric when one component is corrupted
+    returns: dicts; share is the mean change as a share of the whole change, size the mean of its absolute
+             value: a component may help some examples as much as it harms others
+    """
+    used = examples[examples["used"] & (examples["split"] == "held_out")].set_index("example")
+    whole = (used["corrupt_metric"] - used["clean_metric"]).astype(float)
+    rows = []
+    for name, mine in scores[scores["example"].isin(used.index)].groupby("component", observed=True):
+        values = mine.set_index("example")["score"].astype(float)
+        full = whole[values.index].to_numpy()
+        found = {}
+        for key, column in (("share", values.to_numpy()), ("size", values.abs().to_numpy())):
+            columns = (column, full if key == "share" else np.abs(full))
+            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, key))
+            found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
+        rows.append(
+            {
+                "component": str(name),
+                "n": len(values),
+                "effect": values.mean(),
+                **found,
+                "p_effect": statistics.sign_flip(
+                    values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip")
+                ),
+            }
+        )
+    return rows
+
+
+def part(values, whole, axis):
+    """Mean of one as a share of the mean of the other."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(values.mean(axis=axis), whole.mean(axis=axis))
+
+
+def joined(differences, single, cfg):
+    """Components by scoring with their difference, their own effect, and a interpretation of both."""
+    real = differences[differences["condition"] == "real"].assign(
+        component=lambda frame: frame["component"].astype(str)
+    )
+    found = real.merge(single, on=["model", "set", "component"], how="left")
+    found["interpretation"] = [interpretation(row, cfg) for row in found.to_dict("records")]
+    return found
+
+
+def interpretation(row, cfg):
+    """One of INTERPRETATIONS; None where the effect was not measured.
+
+    A component does something alone if its mean effect is shown (q) and surely not within the margin;
+    nothing if the mean size of its effect surely is, so that no examples hide behind others.
+    """
+    if row["share"] is None or not np.isfinite(row["share"]):
+        return None
+    alpha, margin = cfg["tests"]["alpha"], cfg["margin"]
+    differs = np.isfinite(row["q_value"]) and row["q_value"] < alpha
+    beyond = row["share_low"] > margin or row["share_high"] < -margin
+    within = row["size_high"] <= margin
+    if beyond and row["q_effect"] < alpha:
+        return "does" if differs else "silent"
+    if not differs:
+        return "none"
+    return "idle" if within else "open"
+
+
+def lengths(differences, chosen, cfg):
+    """Rows that set every control beside the real comparison, by scoring.
+
+    given: whether the comparison cannot come out otherwise, since what is compared is the same by
+    construction (nothing, or the real one);  significant: components with q below alpha
+    ratio: median of the score as a share of the real one
+    correlation: Spearman of the scores with the real ones;  jaccard: of the circuits at the main budget
+    """
+    rows = []
+    for (model, name, scoring), mine in differences.groupby(["model", "set", "scoring"], sort=False):
+        real = mine[mine["condition"] == "real"].set_index("component")
+        rule = cfg["scorings"][scoring]["rules"][0]
+        sets = {
+            row.condition: list(row.components)
+            for row in chosen[
+                (chosen["model"] == model)
+                & (chosen["set"] == name)
+                & (chosen["source"] == scoring)
+                & (chosen["rule"] == rule)
+                & chosen["main"]
+            ].itertuples(index=False)
+        }
+        for condition, other in mine.groupby("condition", sort=False):
+            if condition.startswith("half"):
+                continue
+            both = condition in sets and "real" in sets
+            rows.append(
+                {"model": model, "set": name, "scoring": scoring, "condition": condition}
+                | beside(other.set_index("component"), real, condition, cfg["scorings"][scoring], cfg["tests"]["alpha"])
+                | {"jaccard": circuits.jaccard(sets[condition], sets["real"]) if both else None}
+            )
+    return pd.DataFrame(rows)
+
+
+def beside(other, real, condition, scoring, alpha):
+    """The scores of a control beside those of the real comparison; see `lengths`."""
+    score, true = (rows["score"].to_numpy(float) for rows in (other, real))
+    known = np.isfinite(score) & np.isfinite(true)
+    varies = known.sum() > 2 and np.ptp(score[known]) > 0
+    top = other["score"].astype(float).idxmax() if known.any() and varies else None
+    given = by_construction(scoring, condition)
+    if condition == "padded":
+        # Padding a shorter second text moves more of the first into what is compared.
+        given &= np.allclose(score, true, rtol=1e-3, equal_nan=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nanmedian(score[known] / true[known]) if known.any() else None
+    return {
+        "pairs": int(other["pairs"].iloc[0]),
+        "clusters": int(other["clusters"].iloc[0]),
+        "components": len(other),
+        "significant": int((other["q_value"] < alpha).sum()),
+        "top": top,
+        "top_score": other["score"].astype(float).max() if top is not None else None,
+        "mean_score": float(np.mean(score[known])) if known.any() else None,
+        "ratio": ratio,
+        "correlation": pd.Series(score[known]).rank().corr(pd.Series(true[known]).rank()) if varies else None,
+        "given": given,
+    }

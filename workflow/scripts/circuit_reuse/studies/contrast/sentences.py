@@ -1,0 +1,44 @@
+"""What the contrast study found in a few sentences, for the first page and the end of a run."""
+
+from circuit_reuse.report.numbers import MOST, listed, number, span
+
+# Columns that the sentences use, by table; a table without rows may lack some.
+COLUMNS = {
+    "lengths": "model set scoring condition components significant ratio given",
+    "tests": "model set circuit keep keep_random q_keep",
+    "replicate": "pair kind statistic value passes",
+}
+
+
+def sentences(found, cfg):
+    """What differs, whether length alone would, and whether published circuits come out."""
+    lengths = found["lengths"].dropna(subset=["significant", "components"])
+    real = lengths[lengths["condition"] == "real"]
+    for row in real.head(MOST).to_dict("records"):
+        yield (
+            f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, scoring {row['scoring']}: {row['significant']:.0f} of {row['components']:.0f} components differ."
+        )
+    alone = lengths[lengths["condition"].isin(["right_truncated", "left_truncated"]) & ~lengths["given"].astype(bool)]
+    fooled = alone[(alone["significant"] > 0) & (alone["ratio"] >= 1)]
+    if len(alone):
+        yield (
+            f"Between texts and themselves without an end or a beginning components differ at least as much in {len(fooled)} of {len(alone)} comparisons: "
+            f"{listed(f'{row.scoring}, {row.condition}' for row in fooled.itertuples()) if len(fooled) else 'none'}."
+        )
+    tests = found["tests"]
+    # Two rules may choose the same circuit.
+    kept = tests.dropna(subset=["q_keep"]).drop_duplicates(["model", "set", "circuit"])
+    if len(kept):
+        good = kept[(kept["q_keep"] <= cfg["alpha"]) & (kept["keep"] > kept["keep_random"])]
+        yield (
+            f"Kept alone, {len(good)} of {len(kept)} different circuits under the budget do more of the task than size-matched random circuits "
+            f"(they keep {span(100 * kept['keep'], ' %')})."
+        )
+    pairs = found["replicate"]
+    for name, rows in pairs[pairs["kind"] == "given"].groupby("pair", sort=False):
+        value = rows.set_index("statistic")["value"]
+        judged = rows["passes"].dropna().astype(bool)
+        yield (
+            f"Comparison {name}: {value['shared']:.0f} of {value['components_first']:.0f} and {value['components_second']:.0f} components are shared "
+            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_chance'])} by chance); {int(judged.sum())} of {len(judged)} criteria are met."
+        )

@@ -1,0 +1,42 @@
+"""The stage that writes the tested circuits of every model and set as files, in the formats of other tools."""
+
+from pathlib import Path
+
+from circuit_reuse.data import circuit_files, fingerprint, gather
+from circuit_reuse.studies.contrast import schemas, stage_choose
+
+
+def export(job):
+    """Circuit files with the scores that they come from; circuits of an earlier config are removed."""
+    cfg, paths = job.cfg, job.output.circuit_files
+    for path in Path(paths[0]).parent.glob("*.json") if paths else []:
+        if path not in set(map(Path, paths)):
+            path.unlink()
+    about = gather.described(job.input.about)
+    drawn = gather.rows(job.input.scores, schemas.DRAWS)
+    scores = {
+        key: dict(zip(mine["component"], mine["score"], strict=True))
+        for key, mine in drawn[drawn["condition"] == "real"].groupby(["model", "set", "source"])
+    }
+    rows = gather.rows(job.input.circuits, schemas.CONTRAST_CIRCUITS)
+    rows = rows[(rows["condition"] == "real") & rows["main"] & (rows["source"] != "file")]
+    for row in rows.to_dict("records"):
+        key, model = (row["model"], row["set"], row["source"]), about[row["model"]]
+        made = stage_choose.as_file(
+            row | {"components": list(row["components"])},
+            scores.get(key, {}),
+            fingerprint.space_of(model),
+            {
+                "model": row["model"],
+                "task": cfg["behaviours"].get(row["set"], row["set"]),
+                "parallel": model["parallel"],
+                "method": f"{row['source']}, {row['rule']}",
+                "provenance": {"fingerprint": model["fingerprint"], "scoring": cfg["scorings"].get(row["source"])},
+            },
+        )
+        stem = f"{row['model']}.{row['set']}.{row['source']}.{row['rule']}"
+        for path in paths:
+            form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))
+            if Path(path).name == stem + circuit_files.ENDINGS[form]:
+                circuit_files.write(path, made, form)
+    job.log.info("%d circuit files", len(paths))

@@ -1,0 +1,55 @@
+"""Mistakes in the settings of the reuse study, reported before any job."""
+
+from circuit_reuse.config import checks
+from circuit_reuse.config.errors import ConfigError
+
+
+def check(config, folders):
+    """Check the settings; after checks.check.
+
+    folders: the project's and the one that the workflow runs in
+    raises:  ConfigError with the first mistake
+    """
+    for name in config["models"]:
+        check_room(name, config, checks.check_model(name, config, folders))
+    for name, task in config["custom_tasks"].items():
+        if name in config["tasks"]:
+            checks.check_custom(name, task, config, folders, config["models"], config["examples"]["count"])
+    checks.check_examples(config, "examples.count", config["examples"]["count"])
+    check_grids(config)
+
+
+def check_room(name, config, space):
+    """A local model must have room for the circuits and their controls."""
+    if space is None:
+        return
+    kinds = config["circuits"]["kinds"]
+    total = len(space.of_kinds(kinds))
+    what = " and ".join({"head": "heads", "mlp": "MLPs"}[kind] for kind in kinds)
+    for top_k in config["circuits"]["top_k"]:
+        k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
+        if top_k >= 1 and top_k != k:
+            raise ConfigError(f"circuits.top_k: {top_k} is neither a count nor a share below 1")
+        if k > total:
+            raise ConfigError(f"circuits.top_k: {top_k} is more than the {total} {what} of {name}")
+        skip = config["circuits"]["controls"]["pool_too_small"] == "skip"
+        if 2 * k > total and not skip:
+            raise ConfigError(
+                f"circuits.top_k: a circuit of {k} of the {total} {what} of {name} leaves "
+                f"{total - k} for a matched control; use at most {total // 2}, or set "
+                "circuits.controls.pool_too_small: skip"
+            )
+
+
+def check_grids(config):
+    """The circuit of the cross-task matrix must be one of those that are built."""
+    chosen, circuits = config["cross_task"], config["circuits"]
+    for key, grid in (("top_k", "top_k"), ("threshold", "thresholds")):
+        if chosen[key] not in circuits[grid]:
+            allowed = ", ".join(map(str, circuits[grid]))
+            raise ConfigError(f"cross_task.{key} is {chosen[key]}; it must be one of circuits.{grid}: {allowed}")
+    if chosen["controls"] > circuits["controls"]["count"]:
+        raise ConfigError(
+            f"cross_task.controls is {chosen['controls']}, more than circuits.controls.count "
+            f"({circuits['controls']['count']})"
+        )

@@ -1,0 +1,72 @@
+"""Which tables each figure of the reuse study is drawn from."""
+
+from circuit_reuse.data import gather, tables
+from circuit_reuse.report import drawing
+from circuit_reuse.stats import sharing
+from circuit_reuse.studies.reuse import plots, schemas
+
+UNITS = {"logit_difference": "logits", "log_probability": "nats"}
+
+
+def draw(job):
+    """Draw every figure whose files are among the outputs.
+
+    cfg: models, tasks, titles, method, figures, metric, alpha, kinds, chosen (top_k, threshold)
+    """
+    chosen, unit = job.cfg["chosen"], UNITS[job.cfg["metric"]]
+    tests = gather.rows(job.input.tests, schemas.TESTS)
+    models, tasks = (
+        [name for name in job.cfg[key] if name in set(tests[column])]
+        for key, column in (("models", "model"), ("tasks", "task"))
+    )
+    grid = (models, tasks, job.cfg["titles"])
+    at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
+    shared = gather.rows(job.input.reuse, schemas.REUSE)
+    inclusion = gather.rows(job.input.inclusion, schemas.INCLUSION)
+    figures = {
+        "multiplot_reuse_vs_threshold": lambda: plots.reuse_vs_threshold(shared, *grid),
+        "multiplot_lift_vs_threshold": lambda: plots.lift_vs_threshold(tests, *grid),
+        "multiplot_perm_neglog10p_vs_threshold": lambda: plots.p_vs_threshold(tests, *grid, job.cfg["alpha"]),
+        "accuracy_bars": lambda: plots.accuracy_bars(at, *grid),
+        "effect_against_controls": lambda: plots.effect_against_controls(
+            at, control_effects(job.input.effects, at), *grid, unit
+        ),
+        "faithfulness_bars": lambda: plots.faithfulness_bars(at, *grid),
+        "score_histograms": lambda: plots.score_histograms(all_scores(job.input.scores, job.cfg["kinds"]), *grid, unit),
+        "component_map": lambda: plots.component_map(inclusion, *grid, chosen["top_k"]),
+        "example_similarity": lambda: plots.similarity(
+            gather.rows(job.input.similarity, schemas.SIMILARITY),
+            gather.rows(job.input.clusters, schemas.CLUSTERS),
+            *grid,
+            chosen["top_k"],
+        ),
+        "cross_task": lambda: plots.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
+        "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
+    }
+    drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)
+
+
+def control_effects(paths, tests):
+    """{(model, task): change in the mean metric of each control of the tested circuit}."""
+    found = {}
+    for (model, task), path in gather.one_by(paths, "model", "task").items():
+        row = tests[(tests["model"] == model) & (tests["task"] == task)]
+        effects = tables.read(path, tables.EFFECTS)
+        base = effects[effects["direction"] == "none"]["metric"].mean()
+        mine = effects[
+            (effects["circuit"] == row["circuit"].iloc[0])
+            & (effects["direction"] == "remove")
+            & effects["control"].notna()
+        ]
+        if len(mine):
+            found[model, task] = (mine.groupby("control")["metric"].mean() - base).to_numpy()
+    return found
+
+
+def all_scores(paths, kinds):
+    """{(model, task): [example, component]} of the components that circuits may hold."""
+    found = {}
+    for key, mine in gather.by(paths, "model", "task").items():
+        values, _, names = sharing.matrix(tables.read_all(mine, tables.SCORES))
+        found[key] = sharing.select(values, names, kinds)[0]
+    return found

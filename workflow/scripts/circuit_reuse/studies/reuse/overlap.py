@@ -1,0 +1,123 @@
+"""How far the circuits of a task's examples are shared, against what chance would share."""
+
+import numpy as np
+
+from circuit_reuse.data import components
+from circuit_reuse.stats import circuits, statistics
+
+
+def reuse_table(task, scores, names, examples, others, cfg, stream):
+    """The reuse table of one task: reuse at p against its nulls.
+
+    scores:   [example, component], train split;  examples: their rows, in the same order
+    others:   {task: [example, component]} of the model's other tasks
+    cfg:      top_k, thresholds, draws, rarefaction
+    """
+    rows = []
+    kinds = [components.kind(name) for name in names]
+    for top_k in cfg["top_k"]:
+        k = circuits.resolve_k(top_k, len(names))
+        member = circuits.top_k(scores, k)
+        rng = circuits.generator(*stream, task, top_k)
+        random_counts = circuits.random_members(member, kinds, cfg["draws"], rng).sum(axis=1)
+        other_members = {other: circuits.top_k(values, k) for other, values in others.items()}
+        boot = member[rng.integers(0, len(member), (cfg["draws"], len(member)))].sum(axis=1)
+        rare, rare_n = rarefied(member, cfg["rarefaction"], cfg["draws"], rng)
+        common = {"task": task, "top_k": float(top_k), "k": k, "n_examples": len(member)}
+        common |= alike(member, scores, k, examples, cfg["draws"], rng.integers(2**31))
+        for threshold in cfg["thresholds"]:
+            is_in = circuits.shared(member, threshold)
+            observed = circuits.reuse(member, threshold, k)
+
+            def share(counts, n, threshold=threshold, k=k):
+                sizes = (counts >= circuits.needed(threshold, n)).sum(axis=1)
+                return 100.0 * np.minimum(sizes, k) / k
+
+            null = share(random_counts, len(member))
+            low, high = basic_interval(observed, share(boot, len(member)))
+            other, p_other = against_other_tasks(member, other_members, share, observed, cfg["draws"], rng)
+            chosen = [name for name, there in zip(names, is_in, strict=True) if there]
+            rows.append(
+                common
+                | {
+                    "threshold": float(threshold),
+                    "circuit": circuits.circuit_id(chosen),
+                    "circuit_size": int(is_in.sum()),
+                    "reuse": observed,
+                    "reuse_low": low,
+                    "reuse_high": high,
+                    "reuse_null": float(null.mean()),
+                    "reuse_null_high": float(np.percentile(null, 95)),
+                    "p_reuse": statistics.rank_p(observed, null),
+                    "reuse_other": other,
+                    "p_reuse_other": p_other,
+                    "reuse_rarefied": float(share(rare, rare_n).mean()),
+                }
+            )
+    return rows
+
+
+def alike(member, scores, k, examples, draws, seed):
+    """How alike the example circuits are, and whether that follows the variant or the template of the prompts."""
+    overlap, ranks = circuits.pairwise_jaccard(member), circuits.rank_correlations(scores)
+    upper = np.triu_indices(len(member), 1)
+    labels, _ = circuits.clusters(1 - overlap)
+    variants, templates = (examples[name].to_numpy() for name in ("variant", "template"))
+    return {
+        "identifiability": circuits.identifiability(member, scores, k),
+        "mean_jaccard": float(overlap[upper].mean()),
+        "mean_rank_correlation": mean_of(ranks[upper]),
+        "clusters": len(set(labels)),
+        "cluster_variant_agreement": circuits.adjusted_rand(labels, variants) if len(set(variants)) > 1 else None,
+        "p_variant": statistics.label_permutation(overlap, variants, draws, seed),
+        "p_template": statistics.label_permutation(overlap, templates, draws, seed + 1),
+    }
+
+
+def against_other_tasks(member, others, statistic, observed, draws, rng):
+    """Whether the examples of a task share more than examples of it and another task mixed.
+
+    others:    {task: [example, component]} example circuits
+    statistic: function of counts [draw, component] and n that gives reuse
+    returns:   (mean reuse of the mixture, p), of the other task with the largest p; None for
+               both if the model has no other task
+    The labels of the two tasks are permuted: n of the pooled circuits are drawn without
+    replacement.  If a circuit is used in both tasks alike, p is uniform.
+    """
+    found = []
+    for other in others.values():
+        pool = np.concatenate([member, other])
+        order = rng.random((draws, len(pool))).argsort(axis=1)[:, : len(member)]
+        null = statistic(pool[order].sum(axis=1), len(member))
+        found.append((statistics.rank_p(observed, null), float(null.mean())))
+    if not found:
+        return None, None
+    p_value, mean = max(found)
+    return mean, p_value
+
+
+def basic_interval(observed, drawn):
+    """A basic (reflected) 95 per cent bootstrap interval of a percentage.
+
+    Drawing examples again repeats some, so drawn reuse lies above the observed one; the
+    reflected interval takes that bias off (Davison & Hinkley 1997, section 5.2).
+    """
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    ends = np.clip([2 * observed - high, 2 * observed - low], 0, 100)
+    return float(min(ends[0], observed)), float(max(ends[1], observed))
+
+
+def rarefied(member, size, draws, rng):
+    """Counts over random subsets of `size` examples, so that tasks of different n compare.
+
+    returns: [draw, component] and the size of the subsets (n itself if n is smaller)
+    """
+    size = min(size, len(member))
+    order = rng.random((draws, len(member))).argsort(axis=1)[:, :size]
+    return member[order].sum(axis=1), size
+
+
+def mean_of(values):
+    """The mean of the values that are known, None if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

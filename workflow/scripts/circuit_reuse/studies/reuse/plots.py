@@ -1,0 +1,349 @@
+"""The figures of the reuse study; each function takes tables and returns a figure.
+
+Panels stand for models (rows) and tasks (columns).  All tables are the summary or the named
+tables of all models and tasks put together, with the columns model and task.
+"""
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.lines import Line2D
+
+from circuit_reuse.data import components
+from circuit_reuse.report import style
+
+
+def panels(models, tasks, titles, xlabel, ylabel, **options):
+    """A grid of panels with the models' names on the left and the tasks' on top."""
+    figure, axes = style.grid(len(models), len(tasks), sharex=True, sharey=True, **options)
+    for row, model in enumerate(models):
+        axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
+    for column, task in enumerate(tasks):
+        axes[0, column].set_title(titles[task])
+        axes[-1, column].set_xlabel(xlabel)
+    return figure, axes
+
+
+def each(models, tasks, axes):
+    """Every model and task with its panel."""
+    for row, model in enumerate(models):
+        for column, task in enumerate(tasks):
+            yield model, task, axes[row, column]
+
+
+def pick(table, **values):
+    """The rows of a table with these values."""
+    for name, value in values.items():
+        table = table[table[name] == value]
+    return table
+
+
+def lines_by_k(axes, rows, column, low=None, high=None):
+    """A line per K against the threshold, with its interval as a band."""
+    for number, (_, line) in enumerate(rows.groupby("top_k")):
+        line = line.sort_values("threshold")
+        color, marker = style.BY_K[number % 6], style.MARKERS[number % 6]
+        axes.plot(line["threshold"], line[column].astype(float), color=color, marker=marker)
+        if low:
+            axes.fill_between(
+                line["threshold"],
+                line[low].astype(float),
+                line[high].astype(float),
+                color=color,
+                alpha=0.2,
+                linewidth=0,
+            )
+
+
+def k_legend(figure, table, extra=()):
+    """One legend for all panels, below them."""
+    values = sorted(table["top_k"].unique())
+    handles = [
+        Line2D([], [], color=style.BY_K[number % 6], marker=style.MARKERS[number % 6]) for number in range(len(values))
+    ]
+    labels = [style.k_label(value) for value in values]
+    handles += [handle for handle, _ in extra]
+    labels += [label for _, label in extra]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
+def reuse_vs_threshold(reuse, models, tasks, titles):
+    """Reuse at p against p, beside what random circuits and other tasks' circuits share."""
+    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "reuse (% of K)")
+    for model, task, ax in each(models, tasks, axes):
+        rows = pick(reuse, model=model, task=task)
+        lines_by_k(ax, rows, "reuse", "reuse_low", "reuse_high")
+        for number, (_, line) in enumerate(rows.groupby("top_k")):
+            line = line.sort_values("threshold")
+            color = style.BY_K[number % 6]
+            ax.plot(line["threshold"], line["reuse_null"], color=color, linestyle=":")
+            if line["reuse_other"].notna().all():
+                ax.plot(line["threshold"], line["reuse_other"], color=color, linestyle="--")
+        ax.set_ylim(-4, 104)
+    extra = [
+        (Line2D([], [], color="black", linestyle="--"), "mixed with another task"),
+        (Line2D([], [], color="black", linestyle=":"), "random circuits"),
+    ]
+    k_legend(figure, reuse, extra)
+    return figure
+
+
+def lift_vs_threshold(tests, models, tasks, titles):
+    """Lift against p: accuracy lost beyond what matched random circuits lose."""
+    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "lift")
+    for model, task, ax in each(models, tasks, axes):
+        rows = pick(tests, model=model, task=task)
+        ax.axhline(0, color="black", linewidth=0.6)
+        lines_by_k(ax, rows, "lift", "lift_low", "lift_high")
+    k_legend(figure, tests)
+    return figure
+
+
+def p_vs_threshold(tests, models, tasks, titles, alpha):
+    """-log10 of the p-values against p, with the line of the level."""
+    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "$-\\log_{10}$ p-value")
+    for model, task, ax in each(models, tasks, axes):
+        rows = pick(tests, model=model, task=task)
+        for column, style_of_line in (("p_permutation", "-"), ("p_rank", "--")):
+            for number, (_, line) in enumerate(rows.groupby("top_k")):
+                line = line.sort_values("threshold")
+                ax.plot(
+                    line["threshold"],
+                    -np.log10(line[column].astype(float)),
+                    color=style.BY_K[number % 6],
+                    marker=style.MARKERS[number % 6],
+                    linestyle=style_of_line,
+                    fillstyle="full" if style_of_line == "-" else "none",
+                )
+        ax.axhline(-np.log10(alpha), color="black", linewidth=0.6, linestyle=":")
+    extra = [
+        (Line2D([], [], color="black"), "sign-flip permutation"),
+        (Line2D([], [], color="black", linestyle="--"), "rank among random sets"),
+        (Line2D([], [], color="black", linewidth=0.6, linestyle=":"), f"p = {alpha:g}"),
+    ]
+    k_legend(figure, tests, extra)
+    return figure
+
+
+def accuracy_bars(tests, models, tasks, titles):
+    """Held-out accuracy intact, with the shared circuit removed, with a control removed."""
+    figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
+    bars = [
+        ("accuracy", style.BASELINE, "intact", None),
+        ("accuracy_circuit", style.CIRCUIT, "shared circuit removed", "lift"),
+        ("accuracy_control", style.CONTROL, "matched random circuit removed", None),
+    ]
+    for ax, model in zip(axes[0], models, strict=True):
+        rows = pick(tests, model=model).set_index("task").reindex(tasks)
+        for number, (column, color, label, _) in enumerate(bars):
+            values = rows[column].astype(float)
+            ax.bar(np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label)
+            n = rows["n_examples"].astype(float)
+            low, high = wilson(values, n)
+            ax.errorbar(
+                np.arange(len(tasks)) + (number - 1) * 0.27,
+                values,
+                yerr=[values - low, high - values],
+                fmt="none",
+                ecolor="black",
+                elinewidth=0.7,
+            )
+        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        ax.set(title=model, ylim=(0, 1.05))
+    axes[0, 0].set_ylabel("held-out accuracy")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def wilson(share, n, z=1.96):
+    """Wilson's 95 per cent interval of a share (Wilson 1927)."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.minimum(middle - half, share), np.maximum(middle + half, share)
+
+
+def effect_against_controls(tests, effects, models, tasks, titles, unit):
+    """Change in the metric when the shared circuit is removed, among that of its controls."""
+    figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
+    for ax, model in zip(axes[0], models, strict=True):
+        for place, task in enumerate(tasks):
+            rows = pick(tests, model=model, task=task)
+            values = effects.get((model, task))
+            if values is None or rows["effect"].isna().all():
+                ax.text(place, 0, "no test", rotation=90, ha="center", va="bottom", fontsize=6)
+                continue
+            spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(values))
+            ax.scatter(place + spread, values, s=4, color=style.CONTROL, alpha=0.5, linewidths=0)
+            row = rows.iloc[0]
+            error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
+            ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+        ax.axhline(0, color="black", linewidth=0.6)
+        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
+    axes[0, 0].set_ylabel(f"change in metric ({unit})")
+    handles = [
+        Line2D([], [], color=style.CIRCUIT, marker="D", linestyle="none"),
+        Line2D([], [], color=style.CONTROL, marker="o", linestyle="none"),
+    ]
+    labels = ["shared circuit removed, 95 % interval", "matched random circuits removed"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def faithfulness_bars(tests, models, tasks, titles):
+    """Share of the metric that the shared circuit keeps on its own, beside its controls."""
+    figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
+    for ax, model in zip(axes[0], models, strict=True):
+        rows = pick(tests, model=model).set_index("task").reindex(tasks)
+        middle = rows["faithfulness"].astype(float)
+        error = [middle - rows["faithfulness_low"].astype(float), rows["faithfulness_high"].astype(float) - middle]
+        places = np.arange(len(tasks))
+        ax.bar(places - 0.18, middle, 0.36, color=style.CIRCUIT, label="shared circuit kept")
+        ax.errorbar(places - 0.18, middle, yerr=error, fmt="none", ecolor="black", elinewidth=0.7)
+        ax.bar(
+            places + 0.18,
+            rows["faithfulness_control"].astype(float),
+            0.36,
+            color=style.CONTROL,
+            label="matched random circuit kept",
+        )
+        ax.axhline(1, color="black", linewidth=0.6, linestyle=":")
+        ax.axhline(0, color="black", linewidth=0.6)
+        ax.set_xticks(places, [titles[task] for task in tasks], rotation=30, ha="right")
+        ax.set_title(model)
+    axes[0, 0].set_ylabel("faithfulness (1 = full model)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def score_histograms(scores, models, tasks, titles, unit):
+    """Distribution of the scores of all heads over all examples."""
+    figure, axes = panels(models, tasks, titles, f"score ({unit})", "scores (count)")
+    largest = max(float(np.abs(values).max()) for values in scores.values())
+    bins = np.linspace(-largest, largest, 51)
+    if all((values >= 0).all() for values in scores.values()):
+        bins = np.linspace(0, largest, 51)
+    for model, task, ax in each(models, tasks, axes):
+        ax.hist(scores[model, task].ravel(), bins=bins, color=style.CONTROL)
+        ax.set_yscale("log")
+    return figure
+
+
+def component_map(inclusion, models, tasks, titles, top_k):
+    """Share of the example circuits that hold each head, layer by head."""
+    figure, axes = style.grid(len(models), len(tasks), width=1.7, height=1.15)
+    image = None
+    for model, task, ax in each(models, tasks, axes):
+        rows = pick(inclusion, model=model, task=task, top_k=top_k)
+        places = [components.place(str(name)) for name in rows["component"]]
+        layers = 1 + max(layer for layer, _ in places)
+        heads = 1 + max((head for _, head in places if head is not None), default=-1)
+        wide = any(head is None for _, head in places)
+        values = np.full((layers, heads + wide), np.nan)
+        for (layer, head), frequency in zip(places, rows["frequency"], strict=True):
+            values[layer, heads if head is None else head] = frequency
+        image = ax.imshow(values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
+        ticks = sorted({*range(0, heads, max(1, heads // 4)), *([heads] if wide else [])})
+        ax.set_xticks(ticks, ["MLP" if wide and tick == heads else tick for tick in ticks])
+        ax.set_yticks(range(0, layers, max(1, layers // 4)))
+        ax.spines[["top", "right"]].set_visible(True)
+    label_grid(axes, models, tasks, titles, "head", "layer")
+    figure.colorbar(image, ax=axes, label="share of example circuits", fraction=0.03)
+    return figure
+
+
+def label_grid(axes, models, tasks, titles, xlabel, ylabel):
+    """Names of models on the left and of tasks on top of a grid of images."""
+    for row, model in enumerate(models):
+        axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
+    for column, task in enumerate(tasks):
+        axes[0, column].set_title(titles[task])
+        axes[-1, column].set_xlabel(xlabel)
+
+
+def similarity(pairs, clusters, models, tasks, titles, top_k):
+    """Jaccard index of every two example circuits, examples in clustered order.
+
+    The strip on the left has one shade for each label (ABBA or BABA for IOI).
+    """
+    figure, axes = style.grid(len(models), len(tasks), width=1.7, height=1.5)
+    image = None
+    for model, task, ax in each(models, tasks, axes):
+        order = pick(clusters, model=model, task=task, top_k=top_k).sort_values("place")
+        position = {example: place for place, example in enumerate(order["example"])}
+        matrix = np.eye(len(position))
+        rows = pick(pairs, model=model, task=task, top_k=top_k)
+        first = rows["first"].map(position).to_numpy()
+        second = rows["second"].map(position).to_numpy()
+        matrix[first, second] = matrix[second, first] = rows["jaccard"]
+        image = ax.imshow(matrix, vmin=0, vmax=1, cmap=style.SEQUENTIAL, interpolation="nearest")
+        variants = np.unique(order["variant"].to_numpy(str), return_inverse=True)[1]
+        strip = ax.inset_axes([-0.09, 0, 0.06, 1])
+        strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")
+        strip.set_axis_off()
+        ends = np.flatnonzero(np.diff(order["family"].to_numpy())) + 0.5
+        for end in ends:
+            ax.axhline(end, color="white", linewidth=0.8)
+            ax.axvline(end, color="white", linewidth=0.8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    label_grid(axes, models, tasks, titles, "train examples", "train examples\n")
+    figure.colorbar(image, ax=axes, label="Jaccard index of example circuits", fraction=0.03)
+    return figure
+
+
+def cross_task(cross, models, tasks, titles):
+    """Drop in accuracy on each task when the circuit of each task is removed."""
+    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)
+    image = None
+    for ax, model in zip(axes[0], models, strict=True):
+        rows = pick(cross, model=model)
+        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)
+        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(
+            index=tasks, columns=tasks
+        )
+        values = drop.to_numpy(float)
+        image = ax.imshow(values, cmap=style.DIVERGING, vmin=-100, vmax=100)
+        for row in range(len(tasks)):
+            for column in range(len(tasks)):
+                value, other = values[row, column], control.to_numpy(float)[row, column]
+                text = "–" if np.isnan(value) else f"{value:.0f}\n({other:.0f})"
+                color = "white" if abs(value) > 60 else "black"
+                ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
+        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        ax.set_yticks(range(len(tasks)), [titles[task] for task in tasks])
+        ax.set(title=model, xlabel="tested on")
+        ax.spines[["top", "right"]].set_visible(True)
+    axes[0, 0].set_ylabel("circuit of")
+    label = "accuracy drop (points),\ncontrols in brackets"
+    figure.colorbar(image, ax=axes, label=label, fraction=0.03)
+    return figure
+
+
+def agreement(table, models, tasks, titles):
+    """Rank correlation of a method's scores with exact patching, an example a dot."""
+    figure, axes = pyplot.subplots(figsize=(1.4 + 0.9 * len(tasks), 2.4))
+    width = 0.8 / len(models)
+    for number, model in enumerate(models):
+        for place, task in enumerate(tasks):
+            values = pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
+            center = place + (number - (len(models) - 1) / 2) * width
+            spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
+            color = style.BY_K[number % 6]
+            axes.scatter(center + spread, values, s=4, color=color, alpha=0.4, linewidths=0)
+            if len(values):
+                median = float(np.median(values))
+                axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
+    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
+    handles = [
+        Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none") for number in range(len(models))
+    ]
+    figure.legend(
+        [*handles, Line2D([], [], color="black")],
+        [*models, "median"],
+        loc="outside lower center",
+        ncols=len(models) + 1,
+    )
+    return figure

@@ -1,0 +1,202 @@
+"""The Parquet tables of the reuse study."""
+
+import pyarrow as pa
+
+from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, column, optional, table
+
+TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
+K = column(pa.int32(), "components per example circuit that top_k stands for")
+THRESHOLD = column(pa.float64(), "reuse threshold p, per cent of the train examples")
+
+CIRCUITS = table(
+    kind=column(pa.string(), "example, shared, control (disjoint) or random (same composition)"),
+    top_k=TOP_K,
+    k=K,
+    threshold=optional(pa.float64(), "reuse threshold p, per cent; null for example circuits"),
+    example=optional(pa.int32(), "the example whose circuit this is"),
+    control=optional(pa.int32(), "number of the control or random set, from 0"),
+    circuit=column(pa.string(), "hash of the component names; of the circuit that a control is for"),
+    components=column(NAMES, "component names in the order of the computation"),
+    problem=optional(pa.string(), "why a shared circuit has no controls"),
+)
+INCLUSION = table(
+    top_k=TOP_K,
+    k=K,
+    component=COMPONENT,
+    count=column(pa.int32(), "train examples whose circuit holds the component"),
+    frequency=column(pa.float64(), "the same as a share"),
+    mean_score=column(pa.float64(), "mean score over the train examples"),
+)
+SIMILARITY = table(
+    top_k=TOP_K,
+    first=column(pa.int32(), "example"),
+    second=column(pa.int32(), "a later example"),
+    jaccard=column(pa.float64(), "Jaccard index of the two example circuits"),
+    rank_correlation=optional(pa.float64(), "Spearman correlation of all absolute scores"),
+)
+CLUSTERS = table(
+    top_k=TOP_K,
+    example=EXAMPLE,
+    family=column(pa.int32(), "cluster of example circuits, from 1"),
+    place=column(pa.int32(), "place in the clustered order"),
+    variant=column(pa.string(), "label of the example"),
+    template=column(pa.string(), "sentence frame of the example"),
+)
+REUSE = table(
+    task=column(pa.string(), "task"),
+    top_k=TOP_K,
+    k=K,
+    threshold=THRESHOLD,
+    n_examples=column(pa.int32(), "train examples"),
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components of the shared circuit"),
+    reuse=column(pa.float64(), "min(size, K) / K, per cent"),
+    reuse_low=column(pa.float64(), "lower end of a basic bootstrap interval over examples"),
+    reuse_high=column(pa.float64(), "upper end of the same"),
+    reuse_null=column(pa.float64(), "mean of the same with random example circuits, per cent"),
+    reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
+    p_reuse=column(pa.float64(), "share of random draws with as much reuse, with +1"),
+    reuse_other=optional(pa.float64(), "mean reuse when circuits are mixed with another task's, highest"),
+    p_reuse_other=optional(pa.float64(), "permutation p against the task it is least apart from"),
+    reuse_rarefied=column(pa.float64(), "mean reuse over subsets of a fixed size"),
+    identifiability=column(pa.float64(), "mean inclusion frequency of the K most frequent"),
+    mean_jaccard=column(pa.float64(), "mean Jaccard index of two example circuits"),
+    mean_rank_correlation=optional(pa.float64(), "mean Spearman correlation of two examples"),
+    clusters=column(pa.int32(), "clusters of example circuits"),
+    cluster_variant_agreement=optional(pa.float64(), "adjusted Rand index of clusters, variants"),
+    p_variant=optional(pa.float64(), "permutation p that similarity follows the variant"),
+    p_template=optional(pa.float64(), "permutation p that similarity follows the template"),
+)
+
+TESTS = table(
+    top_k=TOP_K,
+    k=K,
+    threshold=THRESHOLD,
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components of the shared circuit"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    n_controls=column(pa.int32(), "different random circuits, disjoint from it"),
+    n_random=column(pa.int32(), "different random sets of its composition, for p_rank"),
+    split=column(pa.string(), "held_out"),
+    replacement=column(pa.string(), "what removed components are replaced by"),
+    metric=column(pa.float64(), "mean metric without intervention"),
+    effect=optional(pa.float64(), "mean change in the metric when the circuit is removed"),
+    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    control_effect=optional(pa.float64(), "mean of the same over the controls"),
+    control_low=optional(pa.float64(), "2.5 per cent quantile over the controls"),
+    control_high=optional(pa.float64(), "97.5 per cent quantile over the controls"),
+    difference=optional(pa.float64(), "effect - control_effect"),
+    difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    accuracy=column(pa.float64(), "share correct without intervention"),
+    accuracy_circuit=optional(pa.float64(), "share correct with the circuit removed"),
+    accuracy_control=optional(pa.float64(), "share correct with a control removed, mean"),
+    accuracy_control_0=optional(pa.float64(), "the same for control 0, which p_mcnemar uses"),
+    lift=optional(pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy"),
+    lift_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    lift_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
+    p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
+    p_rank=optional(pa.float64(), "(1 + random sets that hurt as much) / (random sets + 1)"),
+    faithfulness=optional(pa.float64(), "metric kept by the circuit alone, 0 all removed, 1 full"),
+    faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    faithfulness_control=optional(pa.float64(), "the same for the controls alone, mean"),
+    kl=optional(pa.float64(), "mean KL(clean || circuit removed), nats"),
+    problem=optional(pa.string(), "why there is no test"),
+)
+CROSS = table(
+    source=column(pa.string(), "task whose shared circuit is removed"),
+    target=column(pa.string(), "task on whose held-out examples it is removed"),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    circuit=CIRCUIT,
+    circuit_size=column(pa.int32(), "components"),
+    n_examples=column(pa.int32(), "held-out examples of the target"),
+    n_controls=column(pa.int32(), "different random circuits compared with"),
+    accuracy=column(pa.float64(), "share correct without intervention"),
+    accuracy_drop=optional(pa.float64(), "drop in accuracy, points of per cent"),
+    accuracy_drop_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    accuracy_drop_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    control_drop=optional(pa.float64(), "mean drop for the controls, points of per cent"),
+    effect=optional(pa.float64(), "mean change in the metric"),
+    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    control_effect=optional(pa.float64(), "mean of the same over the controls"),
+    jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
+)
+AGREEMENT = table(
+    task=column(pa.string(), "task"),
+    example=EXAMPLE,
+    method=column(pa.string(), "method compared with exact patching"),
+    rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),
+    top_overlap=column(pa.float64(), "share of the K largest that both have"),
+)
+LEVEL = column(pa.string(), "node (heads, MLPs, input) or edge")
+RANKING = column(pa.string(), "absolute, signed (helpful first) or random")
+SIZE = column(pa.float64(), "share of all nodes or edges that the circuit holds")
+KEPT = column(pa.int32(), "nodes or edges that it holds: the share, rounded down")
+CURVE_RUNS = table(
+    level=LEVEL,
+    ranking=RANKING,
+    draw=optional(pa.int32(), "number of the random ranking"),
+    size=SIZE,
+    k=KEPT,
+    example=EXAMPLE,
+    metric=column(pa.float64(), "metric with all else corrupted, logits or nats"),
+)
+CURVES = table(
+    level=LEVEL,
+    ranking=RANKING,
+    size=SIZE,
+    k=KEPT,
+    total=column(pa.int32(), "all nodes or edges"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    faithfulness=optional(pa.float64(), "0 all corrupted, 1 intact"),
+    low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    cpr=optional(pa.float64(), "area under faithfulness, signed ranking; of the level"),
+    cpr_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cpr_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    cmd=optional(pa.float64(), "area under |1 - faithfulness|, absolute ranking; of the level"),
+    cmd_low=optional(pa.float64(), "2.5 per cent bound of resampled examples: a spread"),
+    cmd_high=optional(pa.float64(), "97.5 per cent bound of the same; CMD is biased upwards"),
+    cpr_random=optional(pa.float64(), "the same for random rankings"),
+    cpr_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cpr_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    cmd_random=optional(pa.float64(), "the same for random rankings"),
+    cmd_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
+    cmd_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+)
+EDGES = table(
+    writer=column(pa.string(), "component that writes"),
+    reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits"),
+    score=column(pa.float64(), "mean score over the train examples, units of the metric"),
+    standard_error=column(pa.float64(), "of the mean"),
+    size=column(pa.float64(), "mean of the absolute score"),
+)
+COMPLETENESS = table(
+    kind=column(pa.string(), "completeness (a random half left out) or minimality (one)"),
+    k=column(pa.int32(), "nodes of the circuit"),
+    left_out=column(NAMES, "what is left out"),
+    circuit=optional(pa.float64(), "faithfulness of the circuit"),
+    full_without=optional(pa.float64(), "faithfulness of the model without what is left out"),
+    circuit_without=optional(pa.float64(), "faithfulness of the circuit without it"),
+    difference=optional(pa.float64(), "completeness: |full - circuit| without it; minimality: what the circuit loses"),
+)
+
+SCHEMAS = {
+    "circuits": CIRCUITS,
+    "inclusion": INCLUSION,
+    "similarity": SIMILARITY,
+    "clusters": CLUSTERS,
+    "reuse": REUSE,
+    "tests": TESTS,
+    "cross_task": CROSS,
+    "agreement": AGREEMENT,
+    "curve_runs": CURVE_RUNS,
+    "curves": CURVES,
+    "edges": EDGES,
+    "completeness": COMPLETENESS,
+}

@@ -1,0 +1,55 @@
+"""What the reuse study found in a few sentences, for the first page and the end of a run."""
+
+from circuit_reuse.report.numbers import interval, listed, number, p_text, span
+
+# Columns that the sentences use, by table; a table without rows may lack some.
+COLUMNS = {
+    "summary": "model task method top_k threshold circuit_size reuse reuse_null effect effect_low effect_high control_effect difference difference_high q_value q_reuse_other faithfulness"
+}
+
+
+def sentences(found, cfg):
+    """Shared circuits against their controls, at the K and threshold of the cross-task matrix."""
+    table = found["summary"]
+    rows = table[
+        (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
+    ]
+    rows = rows.assign(
+        pair=[
+            f"{cfg['titles'].get(task, task)} in {model}"
+            for model, task in zip(rows["model"], rows["task"], strict=True)
+        ]
+    )
+    if not len(rows):
+        return
+    # Where nothing is shared, or no disjoint control exists, there is nothing to test.
+    open_ = rows["q_value"].isna() | rows["difference_high"].isna()
+    tested, untested = rows[~open_], rows[open_]
+    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0)]
+    k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
+    yield (
+        f"Removing what at least {cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
+        f"than removing random circuits of as many components, overlapping (rank, q <= {cfg['alpha']:g}) and disjoint (interval over "
+        f"held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
+    )
+    if len(beyond):
+        row = beyond.loc[beyond["difference"].idxmin()]
+        yield (
+            f"Most for {row['pair']}: without {row['circuit_size']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
+            f"{interval(row, 'effect')}, without size-matched random circuits by {number(row['control_effect'])} ({p_text('q', row['q_value'])})."
+        )
+    rest = tested.drop(beyond.index)["pair"]
+    yield f"Not shown for {listed(rest)}." if len(rest) else ""
+    yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
+    asked = rows.dropna(subset=["q_reuse_other"])
+    shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
+    yield (
+        f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance)"
+        + (
+            f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
+            if len(asked)
+            else "."
+        )
+    )
+    kept = rows["faithfulness"].dropna()
+    yield (f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric." if len(kept) else "")

@@ -1,0 +1,16 @@
+"""The stage that tests whether removing a shared circuit does more than removing random ones."""
+
+from circuit_reuse.data import tables
+from circuit_reuse.stats import testing
+from circuit_reuse.studies.reuse import schemas
+
+
+def test(job):
+    """The tests table: one row per (K, p)."""
+    effects = tables.read(job.input.effects, tables.EFFECTS)
+    circuits = tables.read(job.input.circuits, schemas.CIRCUITS)
+    wildcards = job.wildcards
+    stream = (job.cfg["seed"], wildcards.model, wildcards.task, wildcards.method, "tests")
+    rows = testing.tests_table(effects, circuits, job.cfg, stream)
+    job.write(job.output.tests, schemas.TESTS, rows)
+    job.log.info("%d rows", len(rows))

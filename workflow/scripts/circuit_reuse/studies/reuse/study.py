@@ -1,0 +1,80 @@
+"""The reuse study: do the circuits of single examples share components, and is what they share specific to the task?"""
+
+from dataclasses import dataclass
+
+from circuit_reuse.studies.study import Study, pairs
+
+
+@dataclass(frozen=True)
+class Reuse(Study):
+    """Its settings are at the top of the config, not in a block of their own."""
+
+    def block(self, config):
+        """The config itself."""
+        return config
+
+    def slots(self, config):
+        """Number of examples of a task, and examples in a shard."""
+        return config["examples"]["count"], config["examples"]["shard_size"]
+
+
+def results(config):
+    """Tests of the first method."""
+    path = f"<results>/{{model}}/{{task}}/tests/{config['methods'][0]}.parquet"
+    return pairs(config["models"], config["tasks"], path)
+
+
+def settings(config, titles):
+    """What its sentences need of the config."""
+    return {
+        "alpha": config["tests"]["alpha"],
+        "titles": {task: titles[task] for task in config["tasks"]},
+        "method": config["methods"][0],
+        "metric": config["attribution"]["metric"],
+        **{key: config["cross_task"][key] for key in ("top_k", "threshold")},
+    }
+
+
+STUDY = Reuse(
+    name="reuse",
+    question="Do the circuits of single examples share components, and is what they share specific to the task?",
+    figures={
+        "multiplot_reuse_vs_threshold": "Reuse against threshold",
+        "multiplot_lift_vs_threshold": "Lift against threshold",
+        "multiplot_perm_neglog10p_vs_threshold": "Significance against threshold",
+        "effect_against_controls": "Shared circuits among their controls",
+        "accuracy_bars": "Accuracy with circuits removed",
+        "faithfulness_bars": "What circuits keep",
+        "component_map": "Components of example circuits",
+        "example_similarity": "Similarity of example circuits",
+        "cross_task": "Circuits removed on other tasks",
+        "score_histograms": "Distribution of scores",
+        "method_agreement": "Agreement with exact patching",
+    },
+    tables={
+        "summary": ("summary.csv", "Summary: reuse, effects and tests"),
+        "aggregated": ("aggregated_by_task_model_k.csv", ""),
+        "cross": ("cross_task.csv", "Circuits removed on other tasks"),
+        "agreement": ("method_agreement.csv", "Agreement with exact patching"),
+        "accuracy": ("accuracy.csv", "Accuracy of the intact models"),
+    },
+    first=("effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"),
+    reads=("summary",),
+    results=results,
+    settings=settings,
+    shards="",
+    schemas={
+        "circuits": "<model>/<task>/circuits/<method>",
+        "inclusion": "<model>/<task>/circuits/<method>.inclusion",
+        "similarity": "<model>/<task>/circuits/<method>.similarity",
+        "clusters": "<model>/<task>/circuits/<method>.clusters",
+        "reuse": "<model>/reuse/<method>",
+        "tests": "<model>/<task>/tests/<method>",
+        "cross_task": "<model>/cross_task/<method>",
+        "agreement": "<model>/agreement/<method>",
+        "curve_runs": "<model>/<task>/faithfulness/<method>.runs",
+        "curves": "<model>/<task>/faithfulness/<method>",
+        "edges": "<model>/<task>/faithfulness/<method>.edges",
+        "completeness": "<model>/<task>/faithfulness/<method>.completeness",
+    },
+)

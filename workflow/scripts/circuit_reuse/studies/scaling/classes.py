@@ -1,0 +1,201 @@
+"""Which head does which task: effects with intervals, false discovery rates, classes.
+
+Everything works on arrays over heads, for two tasks that are called first and second.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse.data import components
+from circuit_reuse.stats import statistics
+from circuit_reuse.studies.scaling.head_effects import matrix
+from circuit_reuse.studies.scaling.schemas import HEADS, SIDES
+
+CATEGORIES = ("first_only", "second_only", "shared", "weak", "uncertain")
+UNITS = ("base", "logits", "standard_errors")
+
+
+def plain(first, second, tau):
+    """The plain rule: |effect| of at least tau in one task, in both, or in none.
+
+    first, second: [head] effects;  returns: [head] of CATEGORIES; uncertain where one is nan
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    in_first, in_second = np.abs(first) >= tau, np.abs(second) >= tau
+    found = np.select([in_first & in_second, in_first, in_second], ["shared", "first_only", "second_only"], "weak")
+    return np.where(np.isnan(first) | np.isnan(second), "uncertain", found)
+
+
+def states(effect, low, high, q_value, tau, alpha):
+    """Whether each head matters in a task, as far as the examples can show.
+
+    returns: [head]; strong: |effect| >= tau, and q <= alpha that it is 0; absent: the whole
+             interval lies between -tau and tau; unclear: all else, the missing too
+    """
+    strong = (np.abs(effect) >= tau) & (q_value <= alpha)
+    absent = (np.abs(effect) < tau) & (low > -tau) & (high < tau)
+    return np.select([strong, absent], ["strong", "absent"], "unclear")
+
+
+def combined(first, second):
+    """Classes of heads from their states in both tasks; a class needs certainty in both."""
+    first, second = np.asarray(first), np.asarray(second)
+    known = (first != "unclear") & (second != "unclear")
+    return np.select(
+        [(first == "strong") & (second == "strong"), known & (first == "strong"), known & (second == "strong"), known],
+        ["shared", "first_only", "second_only", "weak"],
+        "uncertain",
+    )
+
+
+def means(values):
+    """Mean, standard error, t interval and test of the mean of each column of [example, head].
+
+    returns: dict of arrays [head]; p is 1 where every value is 0, nan where there are fewer
+             than two examples
+    source:  Student 1908; p is the larger of Student's and that of Hall's transformation (1992,
+             J. R. Stat. Soc. B 54), which takes off what skewness does to t: far out in the tail,
+             where many heads are tested, Student's p of skewed deltas is several times too small
+             (docs/scaling.md)
+    """
+    count = len(values)
+    mean = values.mean(axis=0) if count else np.full(values.shape[1], np.nan)
+    if count < 2:
+        nothing = np.full(mean.shape, np.nan)
+        return {"mean": mean, "se": nothing, "low": nothing, "high": nothing, "p": nothing}
+    se = values.std(axis=0, ddof=1) / np.sqrt(count)
+    half = stats.t.ppf(0.975, count - 1) * se
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = values.std(axis=0)
+        ratio, skew = mean / spread, ((values - mean) ** 3).mean(axis=0) / spread**3
+        hall = ratio + skew * ratio**2 / 3 + skew**2 * ratio**3 / 27 + skew / (6 * count)
+        least = np.fmin(np.abs(ratio), np.abs(hall)) * np.sqrt(count - 1)
+        p = 2 * stats.t.sf(least, count - 1)
+    return {
+        "mean": mean,
+        "se": se,
+        "low": mean - half,
+        "high": mean + half,
+        "p": np.where(se == 0, np.where(mean == 0, 1.0, 0.0), p),
+    }
+
+
+def scale_of(unit, base, low, se):
+    """What a delta is divided by to be in the units of tau; nan where that makes no sense.
+
+    base, low: mean intact metric and the lower end of its interval, numbers;  se: [head]
+    """
+    if unit == "base":
+        # A share of what may be nothing is no share.
+        return np.full(se.shape, base if low > 0 else np.nan)
+    return np.ones(se.shape) if unit == "logits" else np.where(se > 0, se, np.nan)
+
+
+def one_task(table, split, replacement, unit):
+    """Columns of the heads table for one task, {name: [head]}, and the heads' names."""
+    deltas, names = matrix(table, split, replacement)
+    if not names:
+        return None, []
+    base = means(matrix(table, split, replacement, "base")[0][:, :1])
+    norms, _ = matrix(table, split, replacement, "output_norm")
+    found = means(deltas)
+    scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
+    whole = np.ones(len(names))
+    return {
+        "n": np.full(len(names), len(deltas)),
+        "base": whole * base["mean"],
+        "base_se": whole * base["se"],
+        "base_low": whole * base["low"],
+        "base_high": whole * base["high"],
+        "delta": found["mean"],
+        "delta_se": found["se"],
+        "delta_low": found["low"],
+        "delta_high": found["high"],
+        "effect": found["mean"] / scale,
+        "low": found["low"] / scale,
+        "high": found["high"] / scale,
+        "p_value": found["p"],
+        "output_norm": norms.mean(axis=0),
+    }, names
+
+
+def heads_table(scans, space, replacements, cfg):
+    """The heads table of one model: one row a split, replacement and head; all heads kept.
+
+    scans: (scan table of the first task, of the second)
+    cfg:   tau, unit, alpha
+    """
+    names = space.of_kinds(["head"])
+    parts = []
+    for split in ("train", "held_out"):
+        for replacement in replacements:
+            found = []
+            for table in scans:
+                columns, present = one_task(table, split, replacement, cfg["unit"])
+                if present and present != names:
+                    raise ValueError(f"the scan holds {len(present)} heads, not {len(names)}")
+                found.append(columns)
+            parts.append(classified(found, names, space.layers, cfg).assign(split=split, replacement=replacement))
+    return pd.concat(parts, ignore_index=True)[HEADS.names]
+
+
+def classified(found, names, layers, cfg):
+    """Rows of the heads table from the columns of both tasks (None where there are none)."""
+    missing = np.full(len(names), np.nan)
+    # Both tasks of a model are one family of tests.
+    p_values = np.concatenate([missing if c is None else c["p_value"] for c in found])
+    q_values = np.split(statistics.false_discovery(p_values), 2)
+    places = [components.place(name) for name in names]
+    frame = pd.DataFrame({"component": names})
+    frame["layer"], frame["head"] = zip(*places, strict=True)
+    frame["depth"] = frame["layer"] / layers
+    state, against = [], []
+    for side, columns, q_value in zip(SIDES, found, q_values, strict=True):
+        columns = columns or dict.fromkeys([*NUMBERS, "low", "high"], missing)
+        for name in NUMBERS:
+            frame[f"{name}_{side}"] = columns[name]
+        frame[f"q_value_{side}"] = q_value
+        state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))
+        frame[f"state_{side}"] = state[-1]
+        against.append((state[-1] == "strong") & (columns["delta"] > 0))
+    frame["strength"] = frame["effect_first"].abs() + frame["effect_second"].abs()
+    frame["category"] = combined(*state)
+    frame["category_effect"] = plain(frame["effect_first"], frame["effect_second"], cfg["tau"])
+    frame["suppressing"] = np.select(
+        [against[0] & against[1], against[0], against[1]], ["both", "first", "second"], "none"
+    )
+    return frame
+
+
+NUMBERS = "n base base_se base_low base_high delta delta_se delta_low delta_high effect p_value output_norm".split()
+
+
+def sweep(heads, taus, alpha):
+    """Rows of the sweep table: how many heads each class holds at each tau.
+
+    heads: rows of the heads table of one replacement and split
+    """
+    rows = []
+    for tau in taus:
+        state = []
+        for side in SIDES:
+            effect = heads[f"effect_{side}"].to_numpy(float)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                scale = heads[f"delta_{side}"].to_numpy(float) / effect
+                low, high = (heads[f"delta_{end}_{side}"].to_numpy(float) / scale for end in ("low", "high"))
+            # A delta of exactly 0 has no scale, and its interval is that of its neighbours.
+            low, high = np.where(effect == 0, 0, low), np.where(effect == 0, 0, high)
+            state.append(states(effect, low, high, heads[f"q_value_{side}"].to_numpy(float), tau, alpha))
+        by_both = combined(*state)
+        by_effect = plain(heads["effect_first"], heads["effect_second"], tau)
+        rows += [
+            {
+                "tau": float(tau),
+                "category": category,
+                "heads": int((by_both == category).sum()),
+                "heads_effect": int((by_effect == category).sum()),
+            }
+            for category in CATEGORIES
+        ]
+    return rows

@@ -1,0 +1,56 @@
+"""What the scaling study found in a few sentences, for the first page and the end of a run."""
+
+import numpy as np
+
+from circuit_reuse.report.numbers import listed, span
+
+# Columns that the sentences use, by table; a table without rows may lack some.
+COLUMNS = {
+    "models": "model replacement correlation corrected q_correlation q_within_layers",
+    "head_category_summary": "n_shared n_uncertain",
+    "hero_vs_random": "q_rank difference",
+    "fits": "family measure replacement slope q_value",
+}
+
+
+def sentences(found, cfg):
+    """Heads of both tasks, and what changes with size."""
+    models = found["models"][found["models"]["replacement"] == cfg["replacement"]]
+    classes = found["head_category_summary"].dropna(subset=["n_shared", "n_uncertain"])
+    counts = [name for name in classes if name.startswith("n_")]
+    tasks = " and ".join(cfg["titles"].values())
+    both = classes["n_shared"].sum()
+    if not len(models):
+        return
+    yield (
+        f"Of {int(classes[counts].to_numpy().sum())} heads in {len(classes)} models, {int(both)} are strong in both tasks ({tasks}), "
+        f"{int(classes['n_uncertain'].sum())} are uncertain."
+    )
+    joined = models[models["q_correlation"] <= cfg["alpha"]]
+    inside = models[models["q_within_layers"] <= cfg["alpha"]]
+    up, down = (int((joined["correlation"] * sign > 0).sum()) for sign in (1, -1))
+    yield (
+        f"Effects of heads on the two tasks go together in {up} of {len(models)} models"
+        + (f" and against each other in {down}" if down else "")
+        + f" (q <= {cfg['alpha']:g}; correlation corrected for noise {span(models['corrected'])}); within layers a correlation is shown in {len(inside)}."
+    )
+    heroes = found["hero_vs_random"]
+    tested = heroes.dropna(subset=["q_rank"])
+    if len(tested):
+        beyond = tested[(tested["q_rank"] <= cfg["alpha"]) & (tested["difference"] < 0)]
+        yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
+    fits = found["fits"].dropna(subset=["q_value", "slope"])
+    if not len(fits):
+        yield "There are too few sizes of a family to ask what changes with size."
+        return
+    # As in the page of findings: a trend that hangs on how heads are replaced is none.
+    grown = [
+        f"{measure} ({family})"
+        for (family, measure), part in fits.groupby(["family", "measure"], sort=False)
+        if (part["q_value"] <= cfg["alpha"]).all() and np.sign(part["slope"]).nunique() == 1
+    ]
+    yield (
+        f"With size change, under every replacement: {listed(grown)}."
+        if grown
+        else "No measure is shown to change with the size of the model under every replacement."
+    )

@@ -1,0 +1,248 @@
+"""The tables of the scaling study over all models, in our columns and in the known ones."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse.data import components, gather, tables
+from circuit_reuse.stats import statistics
+from circuit_reuse.studies.scaling import fits, heroes, published_tables, schemas, transfer
+from circuit_reuse.studies.scaling.stage_classes import scans_of
+from circuit_reuse.studies.scaling.trends import clean
+
+
+def of_models(paths, schema, about):
+    """The rows of one table of all models, with family, model and parameters in front."""
+    found = gather.rows(paths, schema)
+    for place, name in ((0, "family"), (2, "parameters")):
+        found.insert(place, name, [about[model][name] for model in found["model"]])
+    return found
+
+
+def describe(paths, cfg):
+    """{model: description}, with the family of the config if it names one."""
+    found = {}
+    for model, about in gather.described(paths).items():
+        found[model] = about | {"model": model, "family": cfg["families"].get(model) or about["family"]}
+    return found
+
+
+def heads_csv(heads, names):
+    """heads.csv: every head of every model under every replacement, on the held-out split."""
+    held_out = heads[heads["split"] == "held_out"].drop(columns="split")
+    first = ["family", "model", "parameters", "layer", "head", "depth", "replacement"]
+    table = held_out[[*first, *(name for name in held_out if name not in first)]].copy()
+    for column in ("category", "category_effect"):
+        table[column] = table[column].map(names.category)
+    table["suppressing"] = table["suppressing"].map(names.side)
+    return table.rename(columns=names.column)
+
+
+def tracing_csv(trace):
+    """Mean influence by model, task, direction, part and position, with t intervals.
+
+    share is the mean influence over the mean gap between the clean and the corrupt metric.
+    """
+    keys = ["family", "model", "task", "direction", "part", "layer", "head", "role"]
+    grouped = trace.groupby(keys, dropna=False, sort=False)
+    table = grouped.agg(
+        n=("influence", "size"), influence=("influence", "mean"), se=("influence", "sem"), gap=("gap", "mean")
+    ).reset_index()
+    half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"]
+    table["low"], table["high"] = table["influence"] - half, table["influence"] + half
+    table["share"] = table["influence"] / table["gap"]
+    return table
+
+
+def influence_csv(tracing, heads, replacement):
+    """Rank correlation over heads of strength (train scan) and size of traced influence.
+
+    Intervals are Fisher's, on ranks.  Where the scan replaces heads by their corrupt output, tracing
+    z from corrupt into clean is the same intervention: `same` marks it, a reliability and no finding.
+    returns: one row a model, task, direction and part, and one over all models, in which heads
+             count by their rank within their model
+    """
+    train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
+    whole = tracing[tracing["head"].notna() & tracing["role"].isna()]
+    merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])
+    merged["size"] = merged["influence"].abs()
+    for column in ("strength", "size"):
+        ranks = merged.groupby(["model", "task", "direction", "part"])[column].rank(pct=True)
+        merged[f"{column}_rank"] = ranks
+    rows = []
+    keys = ["task", "direction", "part"]
+    for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):
+        by = ["model", *keys] if label == "model" else keys
+        for values, part in merged.groupby(by, sort=False):
+            row = dict(zip(by, values, strict=True)) | {"heads": len(part)}
+            row["model"] = row.get("model", "all")
+            row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")
+            first, second = (part[name].to_numpy(float) for name in columns)
+            if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
+                found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
+                low, high = found.confidence_interval()
+                row |= {"correlation": found.statistic, "low": low, "high": high, "p_value": found.pvalue}
+            rows.append(clean(row))
+    table = pd.DataFrame(rows)
+    return statistics.with_q(table, "p_value") if "p_value" in table else table
+
+
+def hero_tests(paths, sets, about, cfg):
+    """hero_vs_random.csv over all models and tasks, with false discovery rates."""
+    parts = []
+    for (model, task), path in gather.one_by(paths, "model", "task").items():
+        mine = sets[sets["model"] == model]
+        rows = heroes.hero_tests(tables.read(path, tables.EFFECTS), mine, cfg, (cfg["seed"], model, task))
+        frame = pd.DataFrame(rows)
+        for place, name in enumerate(("family", "model")):
+            frame.insert(place, name, about[model][name])
+        frame.insert(2, "task", task)
+        parts.append(frame)
+    table = pd.concat(parts, ignore_index=True)
+    # With so few different sets that no p could be small there is no test to correct for
+    # (Tarone 1990); which these are does not depend on what was measured.
+    able = 1 / (table["n_sets"] + 1) <= cfg["classes"]["alpha"]
+    for name in ("p_rank", "p_rank_accuracy"):
+        table = statistics.with_q(table, name, where=able)
+    return table
+
+
+def transfer_csv(scans, traces, about, cfg):
+    """transfer.csv: ordered pairs of models, each task, each rule.
+
+    scans, traces: {model: {task: table}}
+    """
+    parts = {}
+    for model, mine in scans.items():
+        traced = {task: traces[model][task]["example"].unique() for task in mine}
+        names = pd.concat(mine.values())["component"].astype(str).unique()
+        parts[model] = {
+            "profile": transfer.profile(mine, traces[model]),
+            "effects": {task: transfer.effect(table, cfg["replacement"], traced[task]) for task, table in mine.items()},
+            "names": sorted(names, key=components.order),
+        }
+    models = list(scans)
+    pairs = cfg["transfer"]["pairs"] or [[a, b] for a in models for b in models if a != b]
+    rows, seen = [], set()
+    for base, target in pairs:
+        here = {
+            "base_family": about[base]["family"],
+            "base_model": base,
+            "target_family": about[target]["family"],
+            "target_model": target,
+        }
+        found = transfer.transfer(
+            parts[base],
+            parts[target],
+            cfg["tasks"],
+            cfg["transfer"],
+            (cfg["seed"], base, target, "transfer"),
+            frozenset((base, target)) not in seen,
+        )
+        seen.add(frozenset((base, target)))
+        rows += [here | row for row in found]
+    table = pd.DataFrame(rows).reindex(columns=TRANSFER)
+    # Each rule is a question of its own.
+    for name in ("rank", "correlation", "distance"):
+        table = statistics.with_q(table, f"p_{name}", within=["rule"])
+    return table
+
+
+TRANSFER = (
+    "base_family base_model target_family target_model task rule heads missing mean_fractional_rank null_rank "
+    "null_rank_low null_rank_high p_rank correlation p_correlation distance distance_null p_distance"
+).split()
+
+
+def models_csv(trends):
+    """models.csv: one row a model and replacement, with shares and false discovery rates."""
+    table = trends.copy()
+    table["strong_share"] = table["strong"] / table["heads"]
+    for p_value in ("p_correlation", "p_within_layers", "p_selected"):
+        table = statistics.with_q(table, p_value, within=["replacement"])
+    return table
+
+
+def fits_csv(models):
+    """fits.csv: lines over the sizes of each family, for every replacement."""
+    parts = []
+    for replacement, part in models.groupby("replacement", sort=False):
+        parts.append(pd.DataFrame(fits.fits(part)).assign(replacement=replacement))
+    table = pd.concat(parts, ignore_index=True)
+    return statistics.with_q(table, "p_value") if "p_value" in table else table
+
+
+def depths_csv(depths, names):
+    """depths.csv: with false discovery rates over models and classes of a replacement."""
+    return renamed(statistics.with_q(depths, "p_depth", within=["replacement"]), names)
+
+
+def all_tables(input, cfg):
+    """Everything that tables and figures are made from, as a dict of DataFrames."""
+    # A model for which one of the tasks is left out has no classes.
+    classified = set(gather.by(input.heads, "model"))
+    about = {name: each for name, each in describe(input.about, cfg).items() if name in classified}
+    names = published_tables.Names(cfg["tasks"])
+    found = {"about": about, "names": names}
+    for name, schema in (
+        ("heads", schemas.HEADS),
+        ("trends", schemas.MODEL_TRENDS),
+        ("depths", schemas.DEPTHS),
+        ("sweep", schemas.SWEEP),
+        ("heroes", schemas.HEROES),
+        ("sets", schemas.HERO_SETS),
+    ):
+        found[name] = of_models(getattr(input, name), schema, about)
+    trace = gather.rows(input.traces, schemas.TRACE)
+    trace = trace[trace["model"].isin(about)].reset_index(drop=True)
+    found["trace"] = trace.assign(family=[about[model]["family"] for model in trace["model"]])
+    return found
+
+
+def summarise(job):
+    """Write every table of the study, and the findings."""
+    from circuit_reuse.report import pages
+    from circuit_reuse.studies.scaling import findings
+
+    cfg = job.cfg
+    found = all_tables(job.input, cfg)
+    names, about, chosen = found["names"], found["about"], cfg["replacement"]
+    scans = {model: scans_of(job.input.scans, cfg["tasks"], model) for model in about}
+    traces = {
+        model: {
+            task: found["trace"][(found["trace"]["model"] == model) & (found["trace"]["task"] == task)]
+            for task in cfg["tasks"]
+        }
+        for model in about
+    }
+    models = models_csv(found["trends"])
+    primary = models[models["replacement"] == chosen]
+    tracing = tracing_csv(found["trace"])
+    tests = hero_tests(job.input.effects, found["sets"], about, cfg)
+    written = {
+        "heads": heads_csv(found["heads"], names),
+        "models": models.rename(columns=names.column),
+        "depths": depths_csv(found["depths"], names),
+        "tau_sweep": renamed(found["sweep"], names),
+        "fits": fits_csv(models),
+        "tracing": tracing,
+        "influence": influence_csv(tracing, found["heads"], chosen),
+        "hero_vs_random": tests,
+        "transfer": transfer_csv(scans, traces, about, cfg),
+        "joint": published_tables.joint_csv(found["heads"], names, chosen),
+        "categories": published_tables.category_csv(found["heads"], names, chosen),
+        "hero_heads": published_tables.heroes_csv(found["heroes"], names),
+        "causal": published_tables.causal_csv(found["heroes"], found["trace"], names, cfg["hub"]),
+        "ablation": published_tables.ablation_csv(tests, names),
+        "correlations": primary.assign(params_m=primary["parameters"] / 1e6, corr=primary["correlation"])[
+            ["family", "model", "params_m", "corr"]
+        ],
+    }
+    job.write_csvs(written)
+    pages.write(job, findings.text(written, found, cfg, names))
+    job.log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
+
+
+def renamed(table, names):
+    """A table with the classes called by task."""
+    return table.assign(category=table["category"].map(names.category))

@@ -1,0 +1,20 @@
+"""What the jobs of the scaling study that run a model have in common."""
+
+from circuit_reuse.data import examples, tables
+
+
+def usable(path, needed, task):
+    """The valid examples of a file, whatever the model answers.
+
+    raises: ValueError if a split has fewer than `needed`
+    """
+    table = tables.read(path, tables.EXAMPLES)
+    records = table.assign(used=table["valid"]).to_dict("records")
+    for split in ("train", "held_out"):
+        examples.enough(records, split, needed, task)
+    return table[table["valid"]].reset_index(drop=True)
+
+
+def held_out(table, count):
+    """The first examples of the held-out split."""
+    return table[table["split"] == "held_out"].head(count).reset_index(drop=True)

@@ -1,0 +1,123 @@
+"""Mistakes in the block `sequences` of a config, and in sequences of its tasks, reported before any job.
+
+Standard library only.
+"""
+
+import shutil
+
+from circuit_reuse.config import checks, errors
+from circuit_reuse.config.errors import ConfigError
+from circuit_reuse.prompts import sequence, tasks
+from circuit_reuse.studies.sequences import given_circuits
+
+KINDS = ("tasks", "variants", "control_tasks", "probes")
+
+
+def check(config, folders):
+    """Check the block and fill in what it leaves open, in place; after checks.check.
+
+    folders: the project's and the one that the workflow runs in
+    raises:  ConfigError with the first mistake
+    """
+    block = config["sequences"]
+    spaces = checks.study_models("sequences", config, folders)
+    seen = {}
+    for kind in KINDS:
+        checks.study_tasks("sequences", kind, config, folders)
+        for task in block[kind]:
+            if task in seen:
+                raise ConfigError(f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already")
+            seen[task] = kind
+    for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
+        check_sequence(task, config)
+    for task in block["tasks"]:
+        if declared(task, config)[1] != "sequence":
+            raise ConfigError(f"sequences.tasks: {task!r} continues no sequence; put it into sequences.control_tasks")
+    checks.check_examples(config, "sequences.examples", block["examples"])
+    check_choices(block)
+    check_circuits(config, spaces)
+
+
+def declared(task, config):
+    """The key, family and options of a task: those of the registry, or of the config."""
+    if task in config["custom_tasks"]:
+        custom = config["custom_tasks"][task]
+        kind = "sequence" if "sequence" in custom else "custom"
+        return f"custom_tasks.{task}.sequence", kind, custom.get("sequence", {})
+    spec = tasks.TASKS[task]
+    return f"task_options.{task}", spec.family, spec.options | config["task_options"].get(task, {})
+
+
+def check_sequence(task, config):
+    """A sequence must be one."""
+    key, kind, options = declared(task, config)
+    if kind != "sequence":
+        return
+    members = options.get("members", "digits")
+    try:
+        sequence.specification(
+            members if isinstance(members, str) else tuple(members),
+            options.get("step", 1),
+            options.get("length", 4),
+            options.get("frame", "sentence"),
+            options.get("corruption", "random"),
+            options.get("largest"),
+            options.get("fillers", "objects"),
+            options.get("filler_step", 0),
+        )
+    except (ValueError, TypeError) as problem:
+        raise ConfigError(f"{key}: {problem}") from None
+
+
+def check_choices(block):
+    """Settings that must fit together."""
+    pruning = block["pruning"]
+    for one, many in (("threshold", "thresholds"), ("strategy", "strategies")):
+        if pruning[one] not in pruning[many]:
+            raise ConfigError(
+                f"sequences.pruning.{one} is {pruning[one]}; it must be one of "
+                f"sequences.pruning.{many}: {', '.join(map(str, pruning[many]))}"
+            )
+    if pruning["means"] == "published" and block["replacement"] != "mean":
+        raise ConfigError(
+            f"sequences.pruning.means is published, which needs sequences.replacement: mean, not {block['replacement']}"
+        )
+    edges = block["edges"]
+    edges.setdefault("tasks", list(block["tasks"]))
+    for task in edges["tasks"]:
+        if task not in block["tasks"]:
+            raise ConfigError(
+                f"sequences.edges.tasks: {task!r} is not in sequences.tasks ({', '.join(block['tasks'])})"
+                + errors.nearest(task, block["tasks"])
+            )
+    if edges["rule"] == "quantile" and edges["value"] >= 1:
+        raise ConfigError(f"sequences.edges.value is {edges['value']}; a quantile must be below 1")
+    if block["diagrams"]["draw"] == "always" and not shutil.which("dot"):
+        raise ConfigError(
+            "sequences.diagrams.draw is always, but Graphviz's program dot is not installed: "
+            "apt install graphviz, brew install graphviz or conda install graphviz"
+        )
+
+
+def check_circuits(config, spaces):
+    """Circuit files must be readable, and name components that their models have."""
+    block = config["sequences"]
+    known = [*tasks.TASKS, *config["custom_tasks"]]
+    for name, entry in block["circuits"].items():
+        key = f"sequences.circuits.{name}"
+        path = checks.readable(entry["file"], f"{key}.file")
+        if not path.is_file():
+            raise ConfigError(f"{key}.file: there is no file {entry['file']}")
+        for model in entry["models"]:
+            if model not in block["models"]:
+                raise ConfigError(
+                    f"{key}.models: {model!r} is not in sequences.models "
+                    f"({', '.join(block['models'])}){errors.nearest(model, block['models'])}"
+                )
+        try:
+            found = given_circuits.read(path, known)
+            for model in entry["models"] or block["models"]:
+                if spaces[model] is not None:
+                    given_circuits.check_model(entry["file"], found, spaces[model], model)
+        except given_circuits.CircuitFileError as problem:
+            raise ConfigError(f"{key}.file: {problem}") from None

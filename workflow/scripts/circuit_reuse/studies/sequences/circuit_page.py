@@ -1,0 +1,188 @@
+"""Diagrams of a model's circuits, and one page in which every node can be looked at."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse.data import components, gather, tables
+from circuit_reuse.report import palette
+from circuit_reuse.studies.sequences import diagrams, graphs, schemas
+
+DIRECTIONS, TOKENS = 3, 8
+PLACE = "/*DATA*/"
+TEMPLATE = Path(__file__).resolve().parents[4] / "report" / "circuits.html"
+
+
+def draw(job):
+    """All diagrams, and the page."""
+    cfg, model = job.cfg, job.wildcards.model
+    edges = {task: tables.read(path, schemas.PATHS) for task, path in gather.one_by(job.input.edges, "task").items()}
+    missing = set(cfg["of"]) - set(edges)
+    cfg = cfg | {"of": [task for task in cfg["of"] if task in edges]}
+    members = membership(tables.read(job.input.circuits, schemas.NAMED), cfg["of"])
+    titles = cfg["titles"]
+    colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
+    shown = {name: [t for t in tasks if t in colours] for name, tasks in members.items()}
+    wanted = {}
+    for path in map(Path, job.output.diagrams):
+        if path.stem not in missing:
+            wanted.setdefault(path.stem, []).append(path)
+    for name, paths in wanted.items():
+        chosen = {task: edges[task] for task in ([name] if name in edges else colours)}
+        title = f"{titles[name]}, {model}" if name in edges else f"{', '.join(titles[t] for t in chosen)}, {model}"
+        graph = diagrams.draw(title, chosen, shown, colours, titles, cfg["edges"])
+        for path in paths:
+            diagrams.render(graph, path)
+    data = content(job.input, cfg, model, edges, members)
+    Path(job.output.page).parent.mkdir(parents=True, exist_ok=True)
+    Path(job.output.page).write_text(page(TEMPLATE.read_text(encoding="utf-8"), data))
+    job.log.info("%d diagrams, a page of %d nodes", len(wanted), len(data["nodes"]))
+
+
+def membership(named, tasks):
+    """{component: tasks whose circuit holds it}, in the order of the tasks."""
+    found = {}
+    for task in tasks:
+        mine = named[(named["kind"] == "task") & (named["task"] == task)]
+        for name in mine["components"].iloc[0]:
+            found.setdefault(str(name), []).append(task)
+    return found
+
+
+def page(template, data):
+    """The template with its data; nothing in the data can end the script that holds it."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return template.replace(PLACE, text)
+
+
+def content(input, cfg, model, edges, members):
+    """What the page shows: tasks, nodes with all that is known of them, edges, attention."""
+    found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
+    found = {name: table[table["model"] == model] for name, table in found.items()}
+    names = sorted({*members, *(end for table in edges.values() for end in ends(table))}, key=components.order)
+    patterns, labels = attention(input.attention, cfg["read"], names)
+    colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
+    return {
+        "model": model,
+        "tasks": [{"id": t, "title": cfg["titles"][t], "colour": colours.get(t, palette.GREY_60)} for t in cfg["of"]],
+        "read": [{"id": task, "title": cfg["titles"][task]} for task in cfg["read"]],
+        "nodes": [
+            {
+                "id": name,
+                "row": diagrams.row_of(name),
+                "tasks": members.get(name, []),
+                "facts": facts(name, found, cfg),
+                "tokens": tokens(name, found),
+                "patterns": patterns.get(name, {}),
+            }
+            for name in names
+        ],
+        "labels": labels,
+        "edges": {
+            task: [
+                {
+                    "from": row["writer"],
+                    "to": node,
+                    "part": components.part_of(row["reader"]),
+                    "effect": round(row["effect"], 2),
+                    "kept": bool(row["kept"]),
+                }
+                for row in table.to_dict("records")
+                for node in components.components_of(row["reader"])
+            ]
+            for task, table in edges.items()
+        },
+    }
+
+
+def ends(table):
+    """Heads and MLPs at either end of the kept edges."""
+    kept = table[table["kept"]]
+    return graphs.ends_of(kept) - {"input", "logits"}
+
+
+def facts(name, found, cfg):
+    """Rows of numbers of a node: [what, {task: value}], as text."""
+    importance = found["importance"]
+    if "circuit" in importance:
+        importance = importance[importance["circuit"].isna()]
+    mine = importance[importance["component"] == name].set_index("task")
+    rows = []
+    for column, title in (
+        ("from_full", "out of the full model, points"),
+        ("in_circuit_drop", "out of the circuit, points"),
+    ):
+        if column in mine:
+            rows.append([title, {t: ranged(mine.loc[t], column) for t in cfg["of"] if t in mine.index}])
+    for column, title in (
+        ("frequency_orders", "kept by random orders"),
+        ("frequency_draws", "kept by draws of the examples"),
+    ):
+        if column in mine:
+            rows.append([title, {t: percent(mine.loc[t, column]) for t in cfg["of"] if t in mine.index}])
+    heads = found["head_functions"]
+    head = heads[heads["component"] == name]
+    if len(head):
+        head = head.iloc[0]
+        for score in ("next", "copy", "previous"):
+            rows.append([f"{score} score", {t: percent(head.get(f"{score}_{t}")) for t in cfg["of"]}])
+        rows.append(["direct attribution, logits", {t: number(head.get(f"direct_{t}")) for t in cfg["of"]}])
+        motif = head["motif"].replace("_", " ") if isinstance(head["motif"], str) else "none"
+        rows.append(["motif", {"": motif}])
+        for column in ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"):
+            rows.append([f"attention: {column.replace('_', ' ')}", {"": percent(head.get(column))}])
+    return rows
+
+
+def ranged(row, column):
+    """A value with its interval, a dash where there is none."""
+    if not np.isfinite(row[column]):
+        return "-"
+    return f"{row[column]:+.1f} [{row[f'{column}_low']:+.1f}, {row[f'{column}_high']:+.1f}]"
+
+
+def percent(value):
+    """A share as text."""
+    return "-" if value is None or not np.isfinite(value) else f"{100 * value:.0f} %"
+
+
+def number(value):
+    """A number as text."""
+    return "-" if value is None or not np.isfinite(value) else f"{value:+.2f}"
+
+
+def tokens(name, found):
+    """What a head's first singular directions, or an MLP's top neurons, raise: [[title, words]]."""
+    rows = []
+    mine = found["spectrum"][found["spectrum"]["component"] == name]
+    for row in mine.head(DIRECTIONS).to_dict("records"):
+        rows.append(
+            [f"direction {row['direction']:.0f} ({row['value']:.2f})", " ".join(str(row["tokens"]).split()[:TOKENS])]
+        )
+    neurons = found["neurons"][found["neurons"]["component"] == name]
+    for row in neurons[neurons["rank"] <= DIRECTIONS].to_dict("records"):
+        rows.append(
+            [
+                f"neuron {row['neuron']:.0f}, {row['task']} ({row['attribution']:+.2f})",
+                " ".join(str(row["tokens"]).split()[:TOKENS]),
+            ]
+        )
+    return rows
+
+
+def attention(paths, tasks, names):
+    """Patterns of the heads shown, in per cent, row by row: {head: {task: [...]}}, {task: labels}."""
+    patterns, labels = {}, {}
+    for task, path in zip(tasks, paths, strict=True):
+        table = tables.read(path, schemas.ATTENTION)
+        first = table[table["component"] == table["component"].iloc[0]]
+        labels[task] = first.drop_duplicates("key").sort_values("key")["key_label"].tolist()
+        for name, part in table.groupby("component", sort=False):
+            if name in names:
+                part = part.sort_values(["query", "key"])
+                patterns.setdefault(str(name), {})[task] = [round(100 * float(v)) for v in part["attention"]]
+    return patterns, labels

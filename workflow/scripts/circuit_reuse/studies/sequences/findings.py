@@ -1,0 +1,290 @@
+"""The page of findings of the sequence study: what its numbers say, and what they do not."""
+
+import numpy as np
+
+from circuit_reuse.report.numbers import number, p_text
+
+
+def text(found, cfg):
+    """The page, in Markdown; found: the tables by name."""
+    return (
+        "\n\n".join(
+            [
+                setting(found, cfg),
+                "## The circuits\n\n" + circuits(found["circuits"], found["cross"], cfg),
+                "## Does the order decide?\n\n" + stability(found["stability"], found, cfg),
+                "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
+                "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
+                "## What matters\n\n" + importance(found["importance"], cfg),
+                "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
+                "## What heads do\n\n" + functions(found["functions"], cfg),
+                "## How long a sequence must be\n\n" + lengths(found["lengths"], cfg),
+                "## What this page cannot say\n\n" + LIMITS,
+            ]
+        )
+        + "\n"
+    )
+
+
+LIMITS = (
+    "A pruned circuit is one of many: its components are those that this order kept, and the "
+    "inclusion frequencies, not the list, say what is needed. Scores are ratios of mean metrics, so a "
+    "circuit can reach 100 per cent while it fails on some examples; accuracy and KL stand beside them "
+    "in cross_task.csv. Circuits of any task fill the first layers and hold the MLPs, so an overlap "
+    "means something only against components of the same layers and kinds. A circuit that scores as much on a control task is not the "
+    "task's own, however far it is above size-matched random circuits. Effects "
+    "are those of mean replacement under these prompts: another replacement is another question."
+)
+
+
+def title(task, cfg):
+    """The name of a task in words."""
+    return cfg["titles"].get(task, task)
+
+
+def primary(circuits, cfg):
+    """The rows of the chosen strategy and threshold."""
+    return circuits[
+        (circuits["threshold"] == cfg["threshold"])
+        & (circuits["strategy"] == cfg["strategy"])
+        & circuits["order"].isna()
+        & circuits["draw"].isna()
+    ]
+
+
+def setting(found, cfg):
+    """What was run."""
+    n = found["cross"].groupby(["model", "data"])["n"].first()
+    return (
+        "# Findings of the sequence study\n\n"
+        f"Circuits of {', '.join(title(task, cfg) for task in cfg['tasks'])} in {', '.join(cfg['models'])}, pruned by "
+        f"{cfg['strategy'].replace('_', ' ')} to {cfg['threshold']:g} points{' on either side' if cfg['two_sided'] else ' below'} "
+        f"of the full model's score on the train split; every score below is on {n.min()} to {n.max()} held-out examples, unless it says train."
+    )
+
+
+def circuits(table, cross, cfg):
+    """Size and score of the chosen circuits; the empty circuit and accuracy from the same examples."""
+    lines = [
+        "| model | task | heads | MLPs | train % | held-out % | new sequences % (n) | empty circuit % | accuracy |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    outside, easy = [], []
+    own = cross[cross["circuit"] == cross["data"]].set_index(["model", "data"])
+    for row in primary(table, cfg).to_dict("records"):
+        there = own.loc[(row["model"], row["task"])]
+        lines.append(
+            f"| {row['model']} | {title(row['task'], cfg)} | {row['heads']} | {row['mlps']} | {number(row['score_train'])} | "
+            f"{number(row['score'])} [{number(row['low'])}, {number(row['high'])}] | {number(row['score_new'])} ({row['n_new']}) | "
+            f"{number(there['empty'])} | {there['accuracy']:.2f} |"
+        )
+        name = f"{title(row['task'], cfg)} in {row['model']}"
+        off = 100 - row["score"]
+        if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"]:
+            outside.append(f"{name} ({number(row['score'])})")
+        if barely(row, cfg):
+            easy.append(f"{name} (train {number(row['score_train'])}, empty {number(row['empty_train'])})")
+    if outside:
+        lines += [
+            "",
+            "Outside the limit on held-out examples, though within it on those they were pruned on: "
+            + "; ".join(outside)
+            + ".",
+        ]
+    if easy:
+        lines += [
+            "",
+            "Not meaningfully above the empty circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: "
+            + "; ".join(easy)
+            + ".",
+        ]
+    lines += [
+        "",
+        "Held-out prompts have fillers, names and a frame that train prompts do not have. Their sequences mostly begin where some train prompt's does; scores on those that do not are under `new sequences`. A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice.",
+    ]
+    return "\n".join(lines)
+
+
+def barely(row, cfg):
+    """Whether a circuit scores no more than the threshold above the empty one."""
+    return row["score_train"] - row["empty_train"] < cfg["threshold"]
+
+
+def stability(table, found, cfg):
+    """How far orders and draws agree, and whether the chosen circuits are theirs."""
+    lines = chosen_among(found["circuits"], found["inclusion"], cfg)
+    for row in table[table["threshold"] == cfg["threshold"]].to_dict("records"):
+        if row["over"] == "strategies" or row["n"] < 2:
+            continue
+        what = "random orders" if row["over"] == "orders" else "draws of the examples"
+        lines.append(
+            f"* {title(row['task'], cfg)}, {row['model']}: {row['n']} {what} give {row['different']} different circuits of "
+            f"{row['smallest']} to {row['largest']} components, mean Jaccard index {number(row['mean_jaccard'], 2)}; "
+            f"{row['in_all']} components are in all, {row['in_any']} in any"
+        )
+    return "\n".join(lines) or "One order only: nothing can be said."
+
+
+def chosen_among(circuits, inclusion, cfg):
+    """Of each chosen circuit, what most pruning runs do not keep, and whether a smaller one was found."""
+    lines = []
+    often = inclusion[inclusion["threshold"] == cfg["threshold"]]
+    often = often.groupby(["model", "task", "component"])["frequency"].mean()
+    for row in primary(circuits, cfg).to_dict("records"):
+        if (row["model"], row["task"]) not in often.index:
+            continue
+        names, kept = row["components"].split(), often[row["model"], row["task"]]
+        rare = [name for name in names if kept[name] < 0.5]
+        missed = [name for name in kept.index if kept[name] >= 0.5 and name not in names]
+        same = circuits[(circuits["model"] == row["model"]) & (circuits["task"] == row["task"])]
+        same = same[
+            (same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])
+        ]
+        least = int((same["heads"] + same["mlps"]).min())
+        lines.append(
+            f"* {title(row['task'], cfg)}, {row['model']}: the circuit that is compared and drawn has {len(names)} components, the smallest "
+            f"that met the limit {least}; fewer than half of the orders and draws keep {', '.join(rare) or 'none'} of it, at least half keep "
+            f"{', '.join(missed) or 'nothing'} besides"
+        )
+    return lines
+
+
+def crossing(cross, cfg):
+    """Own and control_tasks scores of the circuits of tasks."""
+    lines = []
+    tasks = cross[cross["kind"] == "task"]
+    for (model, circuit), part in tasks.groupby(["model", "circuit"], sort=False):
+        own = part[part["data"] == circuit]
+        if own.empty:
+            continue
+        own = own.iloc[0]
+        others = ", ".join(
+            f"{title(row['data'], cfg)} {number(row['percent'], 0)} (empty {number(row['empty'], 0)})"
+            for row in part[part["data"] != circuit].to_dict("records")
+        )
+        rank = (
+            f"size-matched random circuits {number(own['random_mean'])} [{number(own['random_low'])}, {number(own['random_high'])}], "
+            f"{p_text('q', own['q_rank'])}"
+            if own.get("n_random")
+            else "no random circuit of its composition"
+        )
+        lines.append(
+            f"* {title(circuit, cfg)}, {model}: {number(own['percent'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}"
+        )
+    known = cross["p_rank"].dropna() if "p_rank" in cross else []
+    if len(known):
+        least = 1 / (cross["n_random"].max() + 1)
+        lines.append(
+            f"* q is over {len(known)} circuits and data; with {int(cross['n_random'].max())} random circuits no p is below {least:.2g}"
+        )
+    return "\n".join(lines)
+
+
+def overlap(table, circuits, cross, cfg):
+    """Overlap among the tasks, and with the control_tasks ones, beside what layers alone would give."""
+    lines, every = [], table[table["kind"] == "all"]
+    easy = {(row["model"], row["task"]) for row in primary(circuits, cfg).to_dict("records") if barely(row, cfg)}
+    groups = {"among the tasks": [], "with control tasks": []}
+    for row in every.to_dict("records"):
+        ends = [row["first"], row["second"]]
+        if any((row["model"], end) in easy for end in ends):
+            continue
+        if set(ends) <= set(cfg["tasks"]):
+            lines.append(
+                f"* {title(ends[0], cfg)} and {title(ends[1], cfg)}, {row['model']}: {row['shared']} shared of "
+                f"{row['n_first']} and {row['n_second']}, Jaccard index {number(row['jaccard'], 2)}; by chance {number(row['expected'])} for any "
+                f"components ({p_text('q', row['q_value'])}), {number(row['expected_layers'])} for components of the same layers and kinds "
+                f"({p_text('q', row['q_layers'])}): {row['common'] or 'none'}"
+            )
+            groups["among the tasks"].append((row["shared"], row["expected_layers"]))
+        elif any(e in cfg["tasks"] for e in ends) and any(e in cfg["control_tasks"] for e in ends):
+            groups["with control tasks"].append((row["shared"], row["expected_layers"]))
+    reported = [
+        f"{name} {sum(s for s, _ in pairs) / max(1e-9, sum(e for _, e in pairs)):.2f} ({len(pairs)} pairs)"
+        for name, pairs in groups.items()
+        if pairs
+    ]
+    among = every[every["first"].isin(cfg["tasks"]) & every["second"].isin(cfg["tasks"])]
+    if len(among) and not (among["q_layers"] <= cfg["alpha"]).any():
+        lines.append(
+            f"* no two of these circuits share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})"
+        )
+    if reported:
+        lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(reported))
+    whole = cross[cross["kind"].isin(["union", "intersection"])]
+    tasks = set(cfg["tasks"])
+    for row in whole.to_dict("records"):
+        parts = set(row["circuit"].replace(" | ", " & ").split(" & "))
+        if parts == tasks and row["data"] in tasks and len(tasks) > 1:
+            lines.append(
+                f"* the {row['kind']} of all ({row['size']} components) scores {number(row['percent'])} [{number(row['low'])}, {number(row['high'])}] on {title(row['data'], cfg)}, {row['model']}"
+            )
+    return "\n".join(lines) or "One task only."
+
+
+def importance(table, cfg):
+    """The most important components, and those that work against the task."""
+    lines = []
+    own = table if "circuit" not in table else table[table["circuit"].isna()]
+    for (model, task), part in own[own["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
+        inside = part[part["in_circuit"]].sort_values("in_circuit_drop").head(4)
+        most = ", ".join(f"{r['component']} {number(r['in_circuit_drop'])}" for r in inside.to_dict("records"))
+        against = part[(part["from_full"] > 0) & (part["from_full_q"] <= cfg["alpha"])]
+        against = against.sort_values("from_full", ascending=False).head(4)
+        worst = ", ".join(f"{r['component']} {r['from_full']:+.1f}" for r in against.to_dict("records"))
+        lines.append(
+            f"* {title(task, cfg)}, {model}: taken out of the circuit, points: {most or 'empty'}; working against the task in "
+            f"the full model (q <= {cfg['alpha']:g}): {worst or 'none'}"
+        )
+    return "\n".join(lines)
+
+
+def edges(table, cuts, cfg):
+    """The edge circuits, and whether attribution agrees."""
+    from scipy import stats
+
+    lines = []
+    for (model, task), part in cuts.groupby(["model", "task"], sort=False):
+        whole = part[part["rule"] == "all"].iloc[0]
+        chosen = part[part["chosen"]].iloc[0]
+        mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])
+        off = 100 - chosen["score"]
+        outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""
+        rho = stats.spearmanr(mine["effect"], mine["attribution"]).statistic if len(mine) > 2 else np.nan
+        lines.append(
+            f"* {title(task, cfg)}, {model}: {int(chosen['edges'])} of {int(whole['edges'])} edges keep {number(chosen['score'])} "
+            f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent{outside}, all edges {number(whole['score'])}; rank correlation of path "
+            f"patching (train examples) with edge attribution in the full model {number(rho, 2)}"
+        )
+    return "\n".join(lines) or "No edges were asked for (sequences.edges.tasks)."
+
+
+def functions(table, cfg):
+    """The heads with the largest scores, and motifs."""
+    lines = []
+    for model, part in table.groupby("model", sort=False):
+        for task in cfg["tasks"]:
+            if f"next_{task}" not in part:
+                continue
+            best = part.sort_values(f"next_{task}", ascending=False).head(3).to_dict("records")
+            reported = ", ".join(
+                f"{r['component']} next {100 * r[f'next_{task}']:.0f} %, copy {100 * r[f'copy_{task}']:.0f} %, previous {100 * r[f'previous_{task}']:.0f} %"
+                for r in best
+            )
+            lines.append(f"* {title(task, cfg)}, {model}: {reported}")
+        count = part["motif"].value_counts()
+        lines.append(f"* motifs in {model}: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in count.items()))
+    return "\n".join(lines)
+
+
+def lengths(table, cfg):
+    """Probability of the answer, and how often it is the first choice, by length."""
+    lines = []
+    for (model, task), part in table[table["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
+        reported = ", ".join(
+            f"{int(r['length'])}: {r['probability']:.2f} ({100 * r['top1']:.0f} %)" for r in part.to_dict("records")
+        )
+        lines.append(
+            f"* {title(task, cfg)}, {model}: mean probability of the answer (share of prompts in which it is the first choice) by elements shown: {reported}"
+        )
+    return "\n".join(lines) or "No built-in sequence."

@@ -1,0 +1,171 @@
+"""What circuits score on each task, and what each component is worth: rows of the tables for people.
+
+All in points of the full model's mean metric, on held-out examples, with the whole examples drawn
+again for intervals, so that what is paired stays paired.
+"""
+
+import numpy as np
+
+from circuit_reuse.stats import circuits, statistics, testing
+from circuit_reuse.studies.sequences import shares
+
+PERMUTATIONS = 999
+
+
+def cross_rows(effects, named, data, cfg, stream):
+    """Every circuit kept alone on one task, beside size-matched random circuits.
+
+    effects: the effects table of the task;  named: the named circuits of the model
+    cfg:     bootstrap, two_sided
+    returns: rows of cross_task.csv; p_rank is the share of random circuits, with the circuit, that
+             come as near to 100 (two-sided limit) or score as much (one-sided)
+    """
+    outcomes = testing.Outcomes(effects)
+    full = outcomes.baseline("metric")
+    ranks = mean_ranks(effects)
+    empty = shares.share(outcomes.circuit("empty", "keep", "metric"), full)
+    rows = []
+    for each in named[named["kind"] != "random"].itertuples():
+        kept = outcomes.circuit(each.name, "keep", "metric")
+        low, high = shares.share_interval(kept, full, cfg["bootstrap"], (*stream, each.name))
+        row = {
+            "circuit": each.name,
+            "kind": each.kind,
+            "composition": each.composition,
+            "data": data,
+            "size": len(each.components),
+            "n": len(full),
+            "metric_full": full.mean(),
+            "percent": shares.share(kept, full),
+            "low": low,
+            "high": high,
+            "empty": empty,
+            "accuracy": outcomes.circuit(each.name, "keep", "correct").mean(),
+            "kl": outcomes.circuit(each.name, "keep", "kl").mean(),
+            "rank": ranks[each.name, "keep"],
+        }
+        if outcomes.has(each.name, "remove"):
+            row["removed_percent"] = shares.share(outcomes.circuit(each.name, "remove", "metric"), full)
+        rows.append(row | against_random(outcomes, each, named, full, cfg["two_sided"]))
+    return rows
+
+
+def against_random(outcomes, each, named, full, two_sided):
+    """The columns that size-matched random circuits give; never the circuit itself."""
+    random = named[(named["kind"] == "random") & (named["composition"] == each.composition)]
+    if random.empty or each.kind not in ("task", "file"):
+        return {"n_random": 0}
+    own = [set(names) == set(each.components) for names in random["components"]]
+    values = outcomes.controls(random["name"].iloc[0], "keep", "metric")[~np.array(own)]
+    if not len(values):
+        return {"n_random": 0}
+    scores = 100 * values.mean(axis=1) / full.mean()
+    low, high = np.percentile(scores, [2.5, 97.5])
+    kept = shares.share(outcomes.circuit(each.name, "keep", "metric"), full)
+    return {
+        "n_random": len(scores),
+        "random_mean": scores.mean(),
+        "random_low": low,
+        "random_high": high,
+        "p_rank": statistics.rank_p(-abs(100 - kept), -np.abs(100 - scores))
+        if two_sided
+        else statistics.rank_p(kept, scores),
+    }
+
+
+def mean_ranks(effects):
+    """Median rank of the answer by circuit and direction, circuits themselves only."""
+    own = effects[effects["control"].isna()]
+    return own.groupby([own["circuit"].fillna("none"), "direction"])["rank"].median().to_dict()
+
+
+def importance_rows(effects, named, names, task, cfg, stream):
+    """What each component is worth on a task: within the circuit, and in the full model.
+
+    names:   heads and MLPs of the model
+    returns: rows of importance.csv; drop is the change of the score in points when the component
+             goes: negative where it helps
+    """
+    outcomes = testing.Outcomes(effects)
+    full = outcomes.baseline("metric")
+    single = outcomes.controls("single", "remove", "metric") - full
+    own = named[(named["kind"] == "task") & (named["task"] == task)]
+    circuit = [str(name) for name in own["components"].iloc[0]] if len(own) else []
+    inside = {}
+    if circuit:
+        kept = outcomes.circuit(own["name"].iloc[0], "keep", "metric")
+        less = outcomes.controls(f"{own['name'].iloc[0]} without", "keep", "metric") - kept
+        inside = dict(zip(circuit, less, strict=True))
+    rows = []
+    for name, change in zip(names, single, strict=True):
+        row = {"task": task, "component": name, "in_circuit": name in inside}
+        row |= drop("from_full", change, full, cfg, (*stream, name, "full"))
+        if name in inside:
+            row |= drop("in_circuit_drop", inside[name], full, cfg, (*stream, name, "circuit"))
+        rows.append(row)
+    return rows
+
+
+def file_drops(effects, named, task, cfg, stream):
+    """What each component of a file's circuit is worth within it: rows as of importance_rows."""
+    outcomes = testing.Outcomes(effects)
+    full, rows = outcomes.baseline("metric"), []
+    for each in named[(named["kind"] == "file") & (named["task"] == task)].itertuples():
+        kept = outcomes.circuit(each.name, "keep", "metric")
+        less = outcomes.controls(f"{each.name} without", "keep", "metric") - kept
+        for name, change in zip(each.components, less, strict=True):
+            row = {"task": task, "circuit": each.name, "component": str(name), "in_circuit": True}
+            rows.append(row | drop("in_circuit_drop", change, full, cfg, (*stream, each.name, name)))
+    return rows
+
+
+def drop(column, change, full, cfg, stream):
+    """A change in points with its bootstrap interval and its sign-flip p.
+
+    change: [example], metric without the component less with it
+    """
+    low, high = shares.share_interval(change, full, cfg["bootstrap"], stream)
+    seed = circuits.seed(*stream, "flip")
+    return {
+        column: shares.share(change, full),
+        f"{column}_low": low,
+        f"{column}_high": high,
+        f"{column}_p": statistics.sign_flip(change, PERMUTATIONS, seed),
+    }
+
+
+def stability_rows(pruned):
+    """How much the circuits of one task depend on order and draw: rows of stability.csv."""
+    from circuit_reuse.studies.sequences import pruning
+
+    rows = []
+    for points, part in pruned.groupby("threshold", sort=False):
+        groups = {
+            "orders": part[part["order"].notna()],
+            "draws": part[part["draw"].notna()],
+            "strategies": part[
+                part["order"].isna() & part["draw"].isna() & ~part["strategy"].isin(["frequent", "file"])
+            ],
+        }
+        for over, members in groups.items():
+            sets = [set(names) for names in members["components"]]
+            if not sets:
+                continue
+            sizes = [len(names) for names in sets]
+            rows.append(
+                {
+                    "threshold": points,
+                    "over": over,
+                    "n": len(sets),
+                    "different": len(set(map(frozenset, sets))),
+                    "mean_jaccard": pruning.stability(sets),
+                    "smallest": min(sizes),
+                    "median_size": float(np.median(sizes)),
+                    "largest": max(sizes),
+                    "in_all": len(set.intersection(*sets)),
+                    "in_any": len(set.union(*sets)),
+                    "score_low": members["score"].min(),
+                    "score_high": members["score"].max(),
+                }
+            )
+    return rows

@@ -1,0 +1,169 @@
+"""The published circuits and numbers of GPT-2 small (Lan et al. 2024), recomputed where that can be done.
+
+What follows from the lists of nodes is recomputed here; what needs the model's weights is null until
+the study has run with the published circuits on GPT-2 (config/sequences.yaml), and is then compared
+within a tolerance, because prompts and the order of computation differ.
+"""
+
+import itertools
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from circuit_reuse.stats.circuits import jaccard
+
+COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
+# Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.
+POINTS, SHARE = 5.0, 10.0
+NEEDS = "needs the weights of GPT-2 small: run config/sequences.yaml, in which the published circuits are scored"
+
+
+def run(job):
+    """published_check.csv: item, published, recomputed, agrees, why."""
+    circuits = json.loads(Path(job.input.circuits).read_text())["circuits"]
+    numbers = json.loads(Path(job.input.numbers).read_text())
+    tables = {
+        {"cross_task": "cross", "ov_scores": "ov"}.get(path.stem, path.stem): pd.read_csv(path)
+        for path in map(Path, job.input.tables)
+    }
+    found = check(circuits, numbers, tables)
+    found.to_csv(job.output.check, index=False)
+    agree, differ = ((found["agrees"] == value).sum() for value in (True, False))
+    job.log.info("%d items: %d agree, %d do not, the others need a run", len(found), agree, differ)
+
+
+def check(circuits, numbers, tables):
+    """Rows of published_check.csv.
+
+    circuits: {task: components};  numbers: as in resources/published
+    tables:   {cross, importance, ov} of a run with the published circuits, or empty
+    """
+    rows = [*from_lists(circuits, numbers), *from_numbers(numbers), *from_runs(circuits, numbers, tables)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def row(item, published, recomputed, digits=None, why="", tolerance=None):
+    """One row; numbers agree to the digits that were published, or within a tolerance."""
+    if recomputed is None:
+        return [item, text(published), None, None, why]
+    if isinstance(published, (int, float)):
+        room = tolerance if tolerance is not None else 0.5 * 10 ** -(digits or 0) + 1e-9
+        agrees = abs(recomputed - published) <= room
+    else:
+        agrees = published == recomputed
+    return [item, text(published), text(recomputed), bool(agrees), why]
+
+
+def text(value):
+    """A value as it stands in the table."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def heads_of(names):
+    """The heads among component names."""
+    return [name for name in names if "h" in name]
+
+
+def from_lists(circuits, numbers):
+    """What follows from the lists of nodes."""
+    heads = {task: heads_of(names) for task, names in circuits.items()}
+    for task, count in numbers["heads"].items():
+        yield row(f"heads, {task}", count, len(heads[task]))
+    for task, out in numbers["mlps_left_out"].items():
+        missing = [f"m{layer}" for layer in range(12) if f"m{layer}" not in circuits[task]]
+        yield row(f"MLPs left out, {task}", out, missing)
+    for first, second in itertools.combinations(circuits, 2):
+        reported = numbers["overlap_heads"][f"{first} and {second}"]
+        shared = len(set(heads[first]) & set(heads[second]))
+        yield row(f"heads shared, {first} and {second}", reported["shared"], shared)
+        found = jaccard(heads[first], heads[second])
+        yield row(f"Jaccard index of heads, {first} and {second}", reported["jaccard"], found, 2)
+        whole = jaccard(circuits[first], circuits[second])
+        why = "published for heads alone; MLPs are in nearly all circuits"
+        yield [f"Jaccard index of heads and MLPs, {first} and {second}", None, text(whole), None, why]
+    sets = [set(names) for names in heads.values()]
+    order = [name for name in heads["digits"] if name in set.intersection(*sets)]
+    yield row("heads in all three", numbers["in_all_three"], order)
+    yield row("heads in any", numbers["heads_in_any"], len(set.union(*sets)))
+    other = numbers["months_without_m11"]
+    yield row(
+        "Jaccard index of heads, months with and without MLP 11 exempted",
+        other["jaccard_with_months"],
+        jaccard(other["circuit"], heads["months"]),
+        2,
+        "the same data and threshold: taking MLP 11 out first costs 19.5 of the 20 points",
+    )
+
+
+def from_numbers(numbers):
+    """What published numbers say of each other."""
+    for task, score in numbers["score"].items():
+        yield row(f"score on its own data, {task}", numbers["cross_task"][task][task], score, 2)
+        cut = score - numbers["edge_cut_level"]
+        why = (
+            "edges were kept below 80 per cent of the full model, so the cut hangs on how far the circuit lies above it"
+        )
+        yield row(f"points an edge must be worth, {task}", numbers["edge_cut_points"][task], cut, 2, why)
+    for task, drops in numbers["in_circuit_drop"].items():
+        weak = [name for name, drop in drops.items() if -drop < numbers["score"][task] - 80]
+        yield row(
+            f"heads that could still go, {task}",
+            "none",
+            " ".join(weak) or "none",
+            why="a published drop smaller than what the score lies above 80; order and MLP means explain it",
+        )
+
+
+def from_runs(circuits, numbers, tables):
+    """What a run of GPT-2 with the published circuits gives."""
+    cross, importance, ov = (tables.get(name) for name in ("cross", "importance", "ov"))
+
+    def found(table, column, **where):
+        if table is None:
+            return None
+        for key, value in where.items():
+            if key not in table:
+                return None
+            table = table[table[key] == value]
+        return float(table[column].iloc[0]) if len(table) else None
+
+    def compared(item, published, value, tolerance):
+        why = NEEDS if value is None else f"other prompts; agrees within {tolerance:g}"
+        return row(item, published, value, why=why, tolerance=tolerance)
+
+    for task, cells in numbers["cross_task"].items():
+        for data, percent in cells.items():
+            value = found(cross, "percent", circuit=f"published: {task}", data=data)
+            yield compared(f"score, % of full: circuit {task} on {data}", percent, value, POINTS)
+    for task, drops in numbers["in_circuit_drop"].items():
+        for name, drop in drops.items():
+            value = found(importance, "in_circuit_drop", circuit=f"published: {task}", component=name)
+            room = max(2.0, abs(drop) / 4)
+            yield compared(f"drop out of the circuit, points: {name}, {task}", drop, value, room)
+    single = None
+    if importance is not None and "circuit" in importance and importance["circuit"].notna().any():
+        model = importance[importance["circuit"].notna()]["model"].iloc[0]
+        single = importance[importance["circuit"].isna() & (importance["model"] == model)]
+    for task, drops in numbers["from_full_drop"].items():
+        for name, drop in drops.items():
+            value = found(single, "from_full", task=task, component=name)
+            room = max(2.0, abs(drop) / 4)
+            yield compared(f"drop out of the full model, points: {name}, {task}", drop, value, room)
+    for task, left in numbers["mlp_left"].items():
+        for layer, percent in enumerate(left):
+            value = found(single, "from_full", task=task, component=f"m{layer}")
+            value = None if value is None else 100 + value
+            yield compared(f"score without m{layer}, % of full, {task}", percent, value, POINTS)
+    mine = None
+    if ov is not None and single is not None:
+        mine = ov[(ov["model"] == model) & (ov["sign"] == 1) & (ov["stream"] == "published")]
+        mine = mine[mine["position"].isna()]
+    for task, scores in numbers["scores_top5"].items():
+        for score, heads in scores.items():
+            for name, percent in heads.items():
+                value = found(mine, "share", task=task, score=score, component=name)
+                value = None if value is None else 100 * value
+                yield compared(f"{score} score, % of tokens: {name}, {task}", percent, value, SHARE)

@@ -1,0 +1,52 @@
+"""What the sequence study found in a few sentences, for the first page and the end of a run."""
+
+from circuit_reuse.report.numbers import MOST, more, number, span
+
+# Columns that the sentences use, by table; a table without rows may lack some.
+COLUMNS = {
+    "circuits": "model task strategy threshold order draw heads mlps score low high",
+    "overlap": "first second kind shared expected q_layers",
+    "cross_task": "circuit kind data q_rank",
+}
+
+
+def sentences(found, cfg):
+    """Pruned circuits, and whether they hold for other data and other tasks."""
+    table = found["circuits"]
+    chosen = table[
+        (table["threshold"] == cfg["threshold"])
+        & (table["strategy"] == cfg["strategy"])
+        & table["order"].isna()
+        & table["draw"].isna()
+        & table["task"].isin(cfg["tasks"])
+    ].dropna(subset=["heads", "mlps", "score"])
+    several = chosen["model"].nunique() > 1
+    for row in chosen.head(MOST).to_dict("records"):
+        title = cfg["titles"].get(row["task"], row["task"])
+        yield (
+            f"{title}{' in ' + row['model'] if several else ''}: {row['heads']:.0f} heads and {row['mlps']:.0f} MLPs keep {number(row['score'])} % "
+            f"[{number(row['low'])}, {number(row['high'])}] of the metric on held-out examples."
+        )
+    yield more(chosen)
+    shared = found["overlap"]
+    pairs = shared[(shared["kind"] == "all") & shared["first"].isin(cfg["tasks"]) & shared["second"].isin(cfg["tasks"])]
+    beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
+    if len(pairs):
+        yield (
+            f"Circuits of different tasks share {span(pairs['shared'])} components ({span(pairs['expected'])} by chance); more than "
+            f"circuits with as many nodes in each layer would in {len(beyond)} of {len(pairs)} pairs."
+        )
+    crossed = found["cross_task"]
+    crossed = crossed[
+        (crossed["kind"] == "task") & crossed["circuit"].isin(cfg["tasks"]) & (crossed["circuit"] != crossed["data"])
+    ]
+    crossed = crossed.dropna(subset=["q_rank"])
+    parts = []
+    for name, tasks in (
+        ("of another sequence task", cfg["tasks"]),
+        ("of a task that is no sequence", cfg["control_tasks"]),
+    ):
+        mine = crossed[crossed["data"].isin(tasks)]
+        if len(mine):
+            parts.append(f"{name} in {int((mine['q_rank'] <= cfg['alpha']).sum())} of {len(mine)} cases")
+    yield f"A circuit keeps more than size-matched random circuits on the prompts {', '.join(parts)}." if parts else ""

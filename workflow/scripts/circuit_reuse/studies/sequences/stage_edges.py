@@ -1,0 +1,103 @@
+"""The stages that measure the edges of a circuit, and cut those of little effect."""
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse.data import jobs, tables
+from circuit_reuse.engine import edge_circuits, edge_means, models, places
+from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, schemas, shares
+
+
+def patch_edges(job):
+    """The effect of every edge of a task's circuit."""
+    cfg, tokens = job.cfg, job.compute["batch_tokens"]
+    model = models.of_job(job)
+    train, _ = jobs.splits(job.input.examples, cfg, job.wildcards.task)
+    circuit = circuit_of(job.input.circuits, job.wildcards.task)
+    # Means over the whole train split, effects over its first examples.
+    chosen = train.head(cfg["examples"])
+    evaluate = evaluator.CircuitEvaluator(model, chosen, train, cfg["replacement"], cfg["metric"], tokens)
+    pairs, found, _ = path_patching.effects(evaluate, circuit, job.log)
+    points = 100 * found / evaluate.full.mean()
+    table = pd.DataFrame(pairs, columns=["writer", "reader"])
+    table["effect"] = points.mean(axis=1)
+    table["standard_error"] = points.std(axis=1, ddof=1) / np.sqrt(points.shape[1])
+    attributed = edge_means.mean_edges(model, chosen, cfg["metric"], cfg["steps"], tokens)
+    table = table.merge(
+        attributed[["writer", "reader", "score"]].rename(columns={"score": "attribution"}),
+        on=["writer", "reader"],
+        how="left",
+    )
+    table["kept"] = True
+    job.write(job.output.paths, schemas.PATHS, table)
+
+
+def circuit_of(path, task):
+    """The circuit of a task among the named ones."""
+    named = tables.read(path, schemas.NAMED)
+    mine = named[(named["kind"] == "task") & (named["task"] == task)]
+    return [str(name) for name in mine["components"].iloc[0]]
+
+
+def cut_edges(job):
+    """Edge circuits by several cuts, and what they score."""
+    cfg, tokens = job.cfg, job.compute["batch_tokens"]
+    model = models.of_job(job)
+    train, held_out = jobs.splits(job.input.examples, cfg, job.wildcards.task)
+    table = tables.read(job.input.paths, schemas.PATHS)
+    sets, rows = [], []
+    for rule, value, chosen in graphs.cuts(cfg):
+        cut, kept = graphs.cut_at(table["effect"].to_numpy(), rule, value)
+        on_way = graphs.connected(table, kept)
+        sets.append(on_way)
+        rows.append(
+            {
+                "rule": rule,
+                "value": value,
+                "cut": cut,
+                "kept": int(kept.sum()),
+                "edges": int(on_way.sum()),
+                "nodes": len(graphs.nodes_of(table[on_way])),
+                "chosen": chosen,
+            }
+        )
+    masks = np.stack([mask_of(model, table[kept]) for kept in sets])
+    stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "cut")
+    for split, examples in (("train", train), ("held_out", held_out)):
+        evaluate = evaluator.CircuitEvaluator(model, examples, train, cfg["replacement"], cfg["metric"], tokens)
+        values = run(evaluate, masks)
+        for place, row in enumerate(rows):
+            score = shares.share(values[place], evaluate.full)
+            if split == "train":
+                row["score_train"] = score
+                continue
+            bounds = shares.share_interval(values[place], evaluate.full, cfg["bootstrap"], (*stream, place))
+            row |= dict(zip(("score", "low", "high"), (score, *bounds), strict=True))
+    chosen = next(place for place, row in enumerate(rows) if row["chosen"])
+    if not sets[chosen].any():
+        job.log.warning(
+            "no edge of at least %.3g points lies on a way from the input to the logits: lower sequences.edges",
+            rows[chosen]["cut"],
+        )
+    table["kept"] = sets[chosen]
+    job.write(job.output.edges, schemas.PATHS, table)
+    job.write(job.output.cuts, schemas.CUT, rows)
+
+
+def mask_of(model, table):
+    """Which edges are kept, [writer, reader], for edge_circuits.keep."""
+    writers = {name: n for n, name in enumerate(model.space.names)}
+    readers = {name: n for n, name in enumerate(places.reader_names(model.space))}
+    mask = np.zeros((len(writers), len(readers)), dtype=bool)
+    for writer, reader in zip(table["writer"], table["reader"], strict=True):
+        mask[writers[writer], readers[reader]] = True
+    return mask
+
+
+def run(evaluate, masks):
+    """Metric of each edge circuit, [circuit, example]."""
+    found = np.empty((len(masks), len(evaluate.examples)))
+    for batch, _, instead in evaluate.prepared:
+        for chosen, last in edge_circuits.scan(evaluate.model, batch, instead, masks):
+            found[np.ix_(chosen, batch.rows)] = evaluate.values(last, batch, len(chosen))
+    return found

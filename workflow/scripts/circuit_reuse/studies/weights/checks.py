@@ -1,0 +1,90 @@
+"""Mistakes in the block `weights` of a config, reported before any job; no torch."""
+
+import math
+
+from circuit_reuse.config import checks, errors
+from circuit_reuse.config.errors import ConfigError
+from circuit_reuse.data import fingerprint
+from circuit_reuse.origins import sources
+
+
+def check(config, folders):
+    """Check the block and fill in what it leaves open, in place; after checks.check.
+
+    folders: the project's and the one that the workflow runs in
+    raises:  ConfigError with the first mistake
+    """
+    checks.study_models("weights", config, folders)
+    checks.study_tasks("weights", "tasks", config, folders)
+    checks.check_examples(config, "weights.examples", config["weights"]["examples"])
+    check_sweep(config)
+    check_files(config)
+
+
+def check_sweep(config):
+    """Settings that must fit together."""
+    block = config["weights"]
+    sweep, points = block["sweep"], block["sweep"]["points"]
+    for control in ("non_circuit", "matrix", sweep["matched"]):
+        if control not in sweep["controls"]:
+            raise ConfigError(
+                f"weights.sweep.controls is {', '.join(sweep['controls'])}; the results are read by "
+                f"{control}, which must be among them (weights.sweep.matched is {sweep['matched']})"
+            )
+    every, count = block["random"]["every"], block["random"]["circuits"]
+    if (points - 1) % every:
+        raise ConfigError(
+            f"weights.random.every is {every}; with weights.sweep.points: {points} it must divide "
+            f"{points - 1}, so that the last point is all of a circuit"
+        )
+    if block["random"]["trials"] > sweep["trials"]:
+        raise ConfigError(
+            f"weights.random.trials is {block['random']['trials']}, more than weights.sweep.trials "
+            f"({sweep['trials']}): the circuit is compared by as many of its own"
+        )
+    least, alpha = 1 / (count + 1), config["tests"]["alpha"]
+    if least > alpha:
+        raise ConfigError(
+            f"weights.random.circuits is {count}: p_circuit is never below {least:.3f}, so nothing could "
+            f"be shown at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
+        )
+
+
+def check_files(config):
+    """Masks from files must be of the models that they are for."""
+    block = config["weights"]
+    for model, tasks in block["masks"]["files"].items():
+        key = f"weights.masks.files.{model}"
+        if model not in block["models"]:
+            raise ConfigError(
+                f"{key}: {model!r} is not in weights.models ({', '.join(block['models'])})"
+                + errors.nearest(model, block["models"])
+            )
+        for task, file in tasks.items():
+            if task not in block["tasks"]:
+                raise ConfigError(
+                    f"{key}.{task}: {task!r} is not in weights.tasks ({', '.join(block['tasks'])})"
+                    + errors.nearest(task, block["tasks"])
+                )
+            path = checks.readable(file, f"{key}.{task}")
+            if path.name == "masks.parquet" and path.parts[-3:-2] == ("weights",):
+                raise ConfigError(
+                    f"{key}.{task}: {file} is where this study writes its masks, so it would be "
+                    "deleted before it is read; copy it elsewhere and name the copy"
+                )
+            if not path.is_file():
+                raise ConfigError(f"{key}.{task}: there is no file {file}")
+            folder = sources.folder(model, config["model_sources"][model])
+            if folder:
+                check_file(f"{key}.{task}", path, fingerprint.fingerprint(folder))
+
+
+def check_file(key, path, made_for):
+    """A mask must have been made for the very weights."""
+    # Only where a file is given: the Snakefile is read often, and pyarrow takes a while.
+    from circuit_reuse.studies.weights import mask_files
+
+    try:
+        mask_files.read_table(path, made_for)
+    except mask_files.MaskFileError as problem:
+        raise ConfigError(f"{key}: {problem}") from None

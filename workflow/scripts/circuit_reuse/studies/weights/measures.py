@@ -1,0 +1,217 @@
+"""Areas between curves, their tests, and which interpretation of a circuit they support; no torch.
+
+Two p-values are given.  `p_trials` asks whether two curves differ beyond what the draws of weights
+do.  Between two controls that is a test, for every trial is a new set.  Between the circuit and a
+control it is about this circuit alone: even a random mask holds, by chance, weights that matter more
+or less than others, and joins nodes as a block, so its curve differs too.  `p_circuit` asks whether
+the difference is larger than those of random masks with as many active nodes at each site and of a
+like number of weights, each against a control of its own.  Were the mask drawn so, its difference
+would be one of these, and its rank uniform.  It does not ask whether the nodes are the task's: masks
+of busy channels rank high, too, which is why the most active nodes are swept beside the circuit.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse.stats import circuits, statistics
+
+INTERPRETATIONS = {
+    "weights": "the circuit's weights matter beyond their size, more than those of random masks",
+    "size": "large weights matter, whether the circuit's or not",
+    "nothing": "nothing special about the circuit's weights",
+    "less": "the circuit's weights matter less than others",
+    "unclear": "not decided: differences are neither shown nor shown to be absent",
+}
+
+
+def area(shares, losses):
+    """Mean loss over the shares removed, by trapezoids: from the first to the last share.
+
+    shares: [share] from small to large;  losses: [..., share];  returns [...]
+    """
+    shares = np.asarray(shares, dtype=float)
+    return np.trapezoid(losses, shares, axis=-1) / (shares[-1] - shares[0])
+
+
+def curves(frame, value="loss"):
+    """Of one condition: shares, and its values [trial, example, share].
+
+    frame: rows of the sweep table
+    """
+    table = frame.pivot(index=["trial", "example"], columns="share", values=value)
+    trials = table.index.get_level_values("trial").nunique()
+    return table.columns.to_numpy(), table.to_numpy(float).reshape(trials, -1, table.shape[1])
+
+
+def trials_p(first, second, resamples, seed):
+    """Two-sided permutation p that two lists of areas have one mean, labels exchanged.
+
+    All divisions are tried if there are no more than `resamples`.
+    """
+    if len(first) < 2 or len(second) < 2:
+        return None
+    result = stats.permutation_test(
+        (np.asarray(first), np.asarray(second)),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def random_differences(random, control, shares):
+    """Area of each random circuit less that of its control, [circuit].
+
+    random: rows of the random circuits;  control: a condition, or None for the area alone
+    """
+    rows = random[random["condition"].isin(["circuit", control])]
+    table = rows.pivot_table(index=["number", "trial"], columns=["condition", "share"], values="loss")
+    own = area(shares, table["circuit"][shares].to_numpy(float))
+    if control is not None:
+        own = own - area(shares, table[control][shares].to_numpy(float))
+    return pd.Series(own, table.index).groupby("number").mean().to_numpy()
+
+
+def losses(sweep, condition, shares=None, trials=None):
+    """Loss of a condition, [trial, example, share], and its shares.
+
+    shares, trials: only these shares, and only so many trials
+    """
+    rows = sweep[sweep["condition"] == condition]
+    if trials is not None:
+        rows = rows[(rows["trial"] < trials) & rows["share"].isin(shares)]
+    return curves(rows)
+
+
+def compare(sweep, random, control, cfg, stream):
+    """One row of the tests: the circuit against a control.
+
+    sweep:  rows of the sweep table;  random: those of the random circuits
+    cfg:    permutations, bootstrap
+    """
+    shares, circuit = losses(sweep, "circuit")
+    _, other = losses(sweep, control)
+    seeds = circuits.seeds(2, *stream, control)
+    areas, others = area(shares, circuit.mean(1)), area(shares, other.mean(1))
+    by_example = area(shares, circuit.mean(0)) - area(shares, other.mean(0))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
+    row = {
+        "control": control,
+        "area_circuit": areas.mean(),
+        "area_control": others.mean(),
+        "spread_circuit": areas.std(),
+        "spread_control": others.std(),
+        "difference": by_example.mean(),
+        "low": low,
+        "high": high,
+        "p_trials": trials_p(areas, others, cfg["permutations"], int(seeds[1])),
+        "loss_circuit": circuit[:, :, -1].mean(),
+        "loss_control": other[:, :, -1].mean(),
+    }
+    return row | ranked(sweep, random, control, cfg, stream)
+
+
+def ranked(sweep, random, control, cfg, stream):
+    """Where the circuit's difference lies among those of random circuits.
+
+    Of the circuit as many trials and the same shares are used as of each random one: only then
+    would a random mask in its place be one among them.  `ranked` is that difference, with its
+    interval over examples.
+    """
+    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
+    _, circuit = losses(sweep, "circuit", shares, trials)
+    by_example = area(shares, circuit.mean(0))
+    if control is not None:
+        by_example = by_example - area(shares, losses(sweep, control, shares, trials)[1].mean(0))
+    seed = circuits.seed(*stream, control, "ranked")
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
+    null = random_differences(random, control, shares)
+    return {
+        "ranked": by_example.mean(),
+        "ranked_low": low,
+        "ranked_high": high,
+        "n_random": len(null),
+        "random_difference": float(null.mean()),
+        "p_circuit": statistics.rank_p(by_example.mean(), null),
+    }
+
+
+def against_random(sweep, random, cfg, stream):
+    """The circuit's own curve against those of random circuits: nodes matched, not weights.
+
+    All on the shares and the number of trials of the random circuits, whose mean is taken as given.
+    """
+    row = ranked(sweep, random, None, cfg, stream)
+    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
+    _, circuit = losses(sweep, "circuit", shares, trials)
+    null, own = random_differences(random, None, shares), row["ranked"]
+    last = random[(random["condition"] == "circuit") & (random["share"] == shares[-1])]
+    return row | {
+        "control": "random_circuit",
+        "area_circuit": own,
+        "area_control": null.mean(),
+        "spread_circuit": area(shares, circuit.mean(1)).std(),
+        "spread_control": null.std(),
+        "difference": own - null.mean(),
+        "low": row["ranked_low"] - null.mean(),
+        "high": row["ranked_high"] - null.mean(),
+        "p_trials": None,
+        "loss_circuit": circuit[:, :, -1].mean(),
+        "loss_control": last["loss"].mean(),
+    }
+
+
+def between(sweep, first, second, cfg, stream):
+    """Difference of the areas of two controls, with interval over examples and p over trials."""
+    shares, one = losses(sweep, first)
+    _, other = losses(sweep, second)
+    seeds = circuits.seeds(2, *stream, first, second)
+    by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
+    p = trials_p(area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1]))
+    return {"difference": by_example.mean(), "low": low, "high": high, "p_trials": p}
+
+
+def beyond_active(sweep, matched, cfg, stream):
+    """How much more the circuit exceeds its matched control than the most active nodes do theirs.
+
+    returns: difference of the differences with its interval over examples; None without such a mask
+    """
+    if not (sweep["condition"] == "active").any():
+        return dict.fromkeys(("difference", "low", "high"))
+    found = {}
+    for condition in ("circuit", matched, "active", "active_matched"):
+        shares, values = losses(sweep, condition)
+        found[condition] = area(shares, values.mean(0))
+    by_example = found["circuit"] - found[matched] - (found["active"] - found["active_matched"])
+    seed = circuits.seed(*stream, "active")
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
+    return {"difference": by_example.mean(), "low": low, "high": high}
+
+
+def interpretation(tests, size, alpha, matched, margin):
+    """Which interpretation the tests support: a key of INTERPRETATIONS.
+
+    tests:  {control: row with difference, low, high and q};  size: from `between` matched and matrix
+    margin: nats; a difference whose interval lies within it counts as none
+    More is shown only where q <= alpha and the interval over examples lies above 0; that there is
+    no difference only by an interval within the margin.
+    """
+    any_, equal = tests["non_circuit"], tests[matched]
+
+    def more(row):
+        return row["q"] is not None and row["q"] <= alpha and row["low"] > 0
+
+    def none(row):
+        return row["low"] >= -margin and row["high"] <= margin
+
+    if more(any_) and more(equal):
+        return "weights"
+    if any_["high"] < 0 and equal["high"] < 0:
+        return "less"
+    by_size = size["low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
+    if more(any_) and none(equal) and by_size:
+        return "size"
+    return "nothing" if none(any_) and none(equal) else "unclear"

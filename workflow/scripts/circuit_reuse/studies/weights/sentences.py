@@ -1,0 +1,20 @@
+"""What the weight study found in a few sentences, for the first page and the end of a run."""
+
+from circuit_reuse.report.numbers import MOST, more, number, p_text
+
+# Columns that the sentences use, by table; a table without rows may lack some.
+COLUMNS = {"interpretations": "model task in_words", "tests": "model task control difference low high q_circuit"}
+
+
+def sentences(found, cfg):
+    """The interpretation of each circuit, with the difference that it rests on."""
+    tests = found["tests"]
+    for row in found["interpretations"].head(MOST).to_dict("records"):
+        mine = tests[(tests["model"] == row["model"]) & (tests["task"] == row["task"])]
+        size = mine[mine["control"] == cfg["matched"]].iloc[0]
+        yield (
+            f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
+            f"{number(size['difference'])} [{number(size['low'])}, {number(size['high'])}] nats more than the matched control "
+            f"(95 % over prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_circuit'])}."
+        )
+    yield more(found["interpretations"])

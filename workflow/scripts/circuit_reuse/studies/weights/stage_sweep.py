@@ -1,0 +1,187 @@
+"""The stage that removes weights of one circuit and of its controls."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse.data.left_out import LeftOut
+from circuit_reuse.engine import batching, models
+from circuit_reuse.stats import circuits
+from circuit_reuse.studies.weights import matrices, nodes, schemas, stage_masks, sweep, weight_sets
+
+BINS = 40
+
+
+def run(job):
+    """The sweep, its random circuits, the circuit's edges and sizes."""
+    cfg = job.cfg
+    model = models.of_job(job)
+    prepared = stage_masks.MaskedTask(model, job)
+    active, mask = stage_masks.read_chosen(job, model)
+    found, values = matrices.matrices(model), matrices.flat(model)
+    weights = sweep.circuit(values, found, active)
+    check(weights, job.wildcards)
+
+    def draws(*names):
+        return circuits.generator(cfg["seed"], job.wildcards.model, job.wildcards.task, mask, *names)
+
+    sweeper = sweep.Sweeper(model, prepared.testing, prepared.asked, job.compute["batch_tokens"])
+    # First-order gains from the train split: the orders must not know the held-out examples.
+    gains = matrices.gradients(model, prepared.fitting, prepared.asked.loss)
+    gains *= values
+    np.negative(gains, out=gains)
+    plan, levels, orders = sweep.planned(
+        weights,
+        cfg["controls"],
+        weight_sets.shares(cfg["points"]),
+        cfg["trials"],
+        draws,
+        cfg["quantiles"],
+        cfg["pool_too_small"] == "widen",
+    )
+    plan += sweep.by_importance(weights, gains, weight_sets.shares(cfg["points"]))
+    job.write(job.output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask))
+    del gains
+    batching.Freed.give_back()
+    plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
+    plan.append(("all_weights", 0, 1.0, values != 0))
+    sites = [site.part for site in nodes.sites(model)]
+    busiest = weight_sets.most_active(active, sites, prepared.activity.cpu().numpy())
+    plan += of_busiest(sweep.circuit(values, found, busiest), cfg, draws)
+    result = sweeper([numbers for *_, numbers in plan])
+    rows = rows_of(plan, result, mask, prepared.held_out["example"].to_numpy())
+    job.write(job.output.sweep, schemas.SWEEP, rows)
+
+    others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
+    shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
+    random = sweep.sweep_random(sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"])
+    job.write(job.output.random, schemas.RANDOM_SWEEP, random)
+    job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
+    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found))
+    job.log.info(
+        "%d weights of %d; %d sets of the sweep, %d of random circuits",
+        len(weights.inside()),
+        int((values != 0).sum()),
+        len(plan),
+        len(random),
+    )
+
+
+def of_busiest(weights, cfg, draws):
+    """The sweep of the mask of the most active nodes, under names of its own."""
+    if not len(weights.inside()):
+        return []
+    rows, _, _ = sweep.planned(
+        weights,
+        [cfg["matched"]],
+        weight_sets.shares(cfg["points"]),
+        cfg["trials"],
+        lambda *names: draws("active", *names),
+        cfg["quantiles"],
+        True,
+    )
+    named = {"circuit": "active", cfg["matched"]: "active_matched"}
+    return [(named[condition], *more) for condition, *more in rows]
+
+
+def check(weights, wildcards):
+    """A circuit without weights has nothing to remove.
+
+    raises: ValueError
+    """
+    if not len(weights.inside()):
+        raise LeftOut(
+            f"the circuit of {wildcards.task} in {wildcards.model} joins no two active nodes, so it "
+            "has no weights; lower weights.masks.target or weights.masks.coefficients"
+        )
+
+
+def rows_of(plan, result, mask, examples):
+    """Rows of the sweep table as a frame."""
+    condition, trial, share, numbers = zip(*plan, strict=True)
+    counts = [weight_sets.count(each) for each in numbers]
+    return result.frame(examples, mask=mask, condition=condition, trial=trial, share=share, count=counts)
+
+
+def matches(orders, levels, weights):
+    """Rows of the matches table: how like the circuit's weights each control's are."""
+    rows, values = [], weights.values
+    for control in levels:
+        distances, worst, powers = [], [], []
+        for own, other in zip(orders["circuit"], orders[control], strict=True):
+            first, second = np.abs(values[own].astype(float)), np.abs(values[other].astype(float))
+            distances.append(stats.ks_2samp(first, second).statistic)
+            powers.append(np.square(second).sum() / np.square(first).sum())
+            mine, theirs = (weights.groups(numbers, "matrix") for numbers in (own, other))
+            worst.append(
+                max(
+                    (
+                        stats.ks_2samp(first[mine == m], second[theirs == m]).statistic
+                        for m in np.intersect1d(mine, theirs)
+                    ),
+                    default=1.0,
+                )
+            )
+        total = sum(levels[control].values())
+        shares = {f"from_{step}": levels[control].get(step, 0) / total for step in (*weight_sets.WIDEN, "nearest")}
+        means = {"distance": distances, "worst_distance": worst, "power": powers}
+        rows.append({"control": control, **{k: float(np.mean(v)) for k, v in means.items()}, **shares})
+    return rows
+
+
+def sizes(orders, weights, found):
+    """Rows of the sizes table: histograms of |w| in the first trial, with common bins."""
+    values = weights.values
+    every = values[values != 0]
+    np.abs(every, out=every)
+    most = every.max()
+    least = np.quantile(every, 0.001, overwrite_input=True)
+    edges = np.geomspace(max(least, 1e-9), most, BINS + 1)
+    edges[0] = 0.0
+    rows = []
+    for condition, drawn in orders.items():
+        numbers = drawn[0]
+        groups = weights.groups(numbers, "matrix")
+        for place, each in enumerate(found):
+            mine = np.abs(values[numbers[groups == place]])
+            for bin_, count in enumerate(np.histogram(mine, edges)[0]):
+                if count:
+                    rows.append(
+                        {
+                            "condition": condition,
+                            "matrix": f"{each.layer}.{each.name}",
+                            "low": float(edges[bin_]),
+                            "high": float(edges[bin_ + 1]),
+                            "count": int(count),
+                        }
+                    )
+    return rows
+
+
+def edges(weights, found, gains, names, mask):
+    """The circuit's weights one by one, as a frame in the order of the table."""
+    numbers = weights.inside()
+    place = weights.groups(numbers, "matrix")
+    source, target, at = (np.empty(len(numbers), dtype=np.int32) for _ in range(3))
+    rows = np.empty(len(numbers), dtype=np.int32)
+    for matrix, each in enumerate(found):
+        mine = slice(*np.searchsorted(place, [matrix, matrix + 1]))
+        rows[mine], at[mine] = np.divmod(numbers[mine] - each.start, each.shape[1])
+        source[mine], target[mine] = each.inputs[at[mine]], each.outputs[rows[mine]]
+    # Names as categories: there are millions of weights, and each name stands many times.
+    kinds = [each.name for each in found]
+    known = list(dict.fromkeys(kinds))
+    nodes_of = pd.CategoricalDtype(names)
+    return pd.DataFrame(
+        {
+            "mask": pd.Categorical.from_codes(np.zeros(len(numbers), dtype=np.int8), [mask]),
+            "layer": np.array([each.layer for each in found])[place],
+            "matrix": pd.Categorical.from_codes(np.array([known.index(name) for name in kinds])[place], known),
+            "row": rows,
+            "column": at,
+            "source": pd.Categorical.from_codes(source, dtype=nodes_of),
+            "target": pd.Categorical.from_codes(target, dtype=nodes_of),
+            "weight": weights.values[numbers],
+            "importance": gains[numbers].astype(np.float32),
+        }
+    )

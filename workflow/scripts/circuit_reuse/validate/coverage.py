@@ -1,0 +1,120 @@
+"""How often each interval holds the truth."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from circuit_reuse.stats import statistics, testing
+from circuit_reuse.validate.worlds import clopper_pearson, stream
+
+# Coverage may lie this far from what the interval says.
+SLACK = 0.02
+
+
+def skewed(rng, n):
+    """Exponential with mean 0 and standard deviation 1; skewness 2."""
+    return rng.exponential(size=n) - 1
+
+
+def lift_columns(rng, n):
+    """Right with the circuit removed, share right with controls removed, right intact."""
+    ease = rng.normal(size=n)
+    right = ease + 0.7 * rng.normal(size=(3, n)) > np.array([[0.3], [0], [-2]])
+    control = rng.binomial(50, stats.norm.cdf((ease + 1) / 0.7)) / 50
+    return right[0] & right[2], control * right[2], right[2]
+
+
+def faithfulness_columns(noise):
+    """A function that draws metrics: of the circuit alone, with all removed, intact."""
+
+    def draw(rng, n):
+        full, floor = 4 + 1.5 * noise(rng, n), noise(rng, n)
+        return floor + 0.6 * (full - floor) + 0.8 * noise(rng, n), floor, full
+
+    return draw
+
+
+def mean_of(column, axis):
+    """The statistic of statistics.mean_interval."""
+    return column.mean(axis=axis)
+
+
+def columns_of(noise):
+    """A function that draws one column."""
+    return lambda rng, n: (noise(rng, n),)
+
+
+def normal(rng, n):
+    """Normal with mean 0 and standard deviation 1."""
+    return rng.normal(size=n)
+
+
+def lost(rng, n):
+    """Drop in accuracy of each example, in points: three in ten are lost."""
+    return 100.0 * (rng.random(n) < 0.3)
+
+
+SKEWED = "skewed (exponential)"
+
+
+# Name of the interval, the data, function of a stream and n that draws columns, statistic.
+INTERVALS = (
+    ("mean effect", "normal", columns_of(normal), mean_of),
+    ("mean effect", SKEWED, columns_of(skewed), mean_of),
+    ("accuracy drop", "three in ten lost", columns_of(lost), mean_of),
+    ("lift", "paired outcomes", lift_columns, testing.lift_of),
+    ("faithfulness", "normal", faithfulness_columns(normal), testing.faithfulness_of),
+    ("faithfulness", SKEWED, faithfulness_columns(skewed), testing.faithfulness_of),
+)
+
+
+def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVALS, level=0.95, draws=600):
+    """How often the intervals hold the truth.
+
+    returns: rows of interval, data, n, datasets, level, share (that hold it), low, high (of
+             the share), width (median), and a verdict
+    """
+    rows = []
+    for interval, data, draw, statistic in intervals:
+        truth = true_value(interval, data)
+        for n in counts:
+            rng = stream(seed, "coverage", interval, data, n)
+            ends = np.array([ends_of(draw(rng, n), statistic, draws, number, level) for number in range(datasets)])
+            held = np.sum((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
+            low, high = clopper_pearson(held, datasets)
+            common = {"interval": interval, "data": data, "n": n, "datasets": datasets}
+            found = {"level": level, "share": float(held / datasets), "low": low, "high": high}
+            width = float(np.nanmedian(ends[:, 1] - ends[:, 0]))
+            rows.append(common | found | {"width": width, "verdict": coverage_verdict(found)})
+    return pd.DataFrame(rows)
+
+
+def ends_of(columns, statistic, draws, number, level):
+    """The interval of one data set, by the function that the workflow calls for it."""
+    if statistic is mean_of:
+        return statistics.mean_interval(columns[0], draws, number, level)
+    return statistics.bootstrap(columns, statistic, draws, number, level)
+
+
+@cache
+def true_value(interval, data):
+    """The value that an interval should hold: by the statistic of very many examples."""
+    if interval == "mean effect":
+        return 0.0
+    if interval == "accuracy drop":
+        return 30.0
+    for name, kind, draw, statistic in INTERVALS:
+        if (name, kind) == (interval, data):
+            return float(statistic(*draw(stream("truth", name, kind), 2_000_000), axis=0))
+    raise KeyError((interval, data))
+
+
+def coverage_verdict(row):
+    """Whether an interval covers what it says, in words."""
+    if row["share"] < row["level"] - SLACK and row["high"] < row["level"]:
+        return "covers too little"
+    if row["share"] > row["level"] + SLACK and row["low"] > row["level"]:
+        return "covers more than it says"
+    return "within 2 points"
