@@ -58,7 +58,7 @@ use rule reads_tables as describe_model with:
         **runs("data.fingerprint.run"),
 
 
-use rule runs_model as train_tokenizer with:
+use rule makes_model as train_tokenizer with:
     output:
         tokenizer="<results>/trained/tokenizer/tokenizer.json",
     log:

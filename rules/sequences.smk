@@ -257,7 +257,7 @@ use rule reads_tables as draw_circuits with:
         "<logs>/draw_circuits/{model}.log",
     params:
         **runs("studies.sequences.circuit_page.draw"),
-        # No input: its path leads out of a run's folder, and a project that is moved would be stale.
+        # No input: its path is outside a run's folder, and a project that is moved would be stale.
         template=text_hash("report/circuits.html"),
         cfg=stage_cfg(
             of=EDGE_TASKS,

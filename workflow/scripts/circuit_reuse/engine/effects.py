@@ -1,6 +1,6 @@
 """What removing or keeping circuits does, example by example, with reuse of earlier rows.
 
-Interventions are grouped in interventions: a circuit with its controls, in one direction.  An intervention is
+An intervention is a circuit with its controls, removed or kept.  It is
 computed in batches of its own, so its numbers do not depend on which other interventions there are,
 and a file that was extended equals one that was made at once, byte for byte.
 """

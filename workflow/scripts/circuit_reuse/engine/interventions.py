@@ -116,7 +116,7 @@ class Base:
 
 @torch.no_grad()
 def base(model, tokens, prefix=None):
-    """Run intact: a Base, and the activations after the prefix."""
+    """Run the intact model: a Base, and the activations after the prefix."""
     names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.space.layers)]
     streams = {}
     keep = keepers(streams, *names) if shortcuts.able(model, "skip") else []

@@ -58,7 +58,7 @@ def hook_of(part, layer):
 
 @torch.no_grad()
 def capture(model, tokens, parts, prefix=None):
-    """Run intact, keeping parts of all layers.
+    """Run the intact model, keeping parts of all layers.
 
     tokens:  [example, position], those after the prefix (shortcuts.Prefix) if there is one
     returns: interventions.Base, and {hook name: tensor}

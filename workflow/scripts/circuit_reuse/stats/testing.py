@@ -98,7 +98,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
 
 
 def lift_of(circuit, control, baseline, axis):
-    """(accuracy with the circuit removed - with a control removed) / accuracy intact."""
+    """(accuracy with the circuit removed - with a control removed) / accuracy of the intact model."""
     difference = circuit.mean(axis=axis) - control.mean(axis=axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(difference, baseline.mean(axis=axis))

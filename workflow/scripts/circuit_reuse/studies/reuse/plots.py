@@ -125,7 +125,7 @@ def p_vs_threshold(tests, models, tasks, titles, alpha):
 
 
 def accuracy_bars(tests, models, tasks, titles):
-    """Held-out accuracy intact, with the shared circuit removed, with a control removed."""
+    """Held-out accuracy of the intact model, with the shared circuit removed, with a control removed."""
     figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
     bars = [
         ("accuracy", style.BASELINE, "intact", None),

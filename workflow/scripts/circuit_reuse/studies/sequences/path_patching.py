@@ -143,7 +143,7 @@ def reads(model, target, stream):
 def effects(evaluate, circuit, log):
     """Change of the metric when an edge is replaced, for all edges of a circuit.
 
-    evaluate:  keeping.CircuitEvaluator with the examples and what replaces them;  circuit: component names
+    evaluate:  evaluator.CircuitEvaluator with the examples and what replaces them;  circuit: component names
     returns: [(writer, reader)], [edge, example], [example] metric of the circuit's own run
     source:  Wang et al. 2023 (path patching); Goldowsky-Dill et al. 2023
     """
