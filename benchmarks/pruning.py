@@ -26,7 +26,7 @@ from circuit_reuse.studies.sequences import evaluator, pruning
 
 MODEL, METRIC, COUNT = "tiny-gpt2-large", "logit_difference", 64
 CFG = {
-    "thresholds": [20],
+    "thresholds": [0.2],
     "two_sided": True,
     "strategies": ["backward_first"],
     "strategy": "backward_first",
@@ -147,7 +147,7 @@ def pruning_orders():
         for name, more in (("", "false"), ("_with_add_back", "true")):
             overlay = Path(folder) / "config" / f"orders{name}.yaml"
             overlay.write_text(
-                f"sequences:\n  models: [{MODEL}]\n  examples: {COUNT}\n  pruning: {{thresholds: [20], threshold: 20, "
+                f"sequences:\n  models: [{MODEL}]\n  examples: {COUNT}\n  pruning: {{thresholds: [0.2], threshold: 0.2, "
                 f"strategies: [backward_first], random_orders: 50, draws: 0, add_back: {more}}}\n"
             )
             ready = [

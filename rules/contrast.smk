@@ -9,7 +9,7 @@ BEHAVIOUR_TASKS = sorted(set(BEHAVIOURS.values()))
 REPLICATED = ("replicate", "replicate_components")
 REPLICATE_FIGURES = ("replicate", "ranked_lists")
 CONTRAST_SHOWN = {
-    # In an order that does not hang on that of the config.
+    # In an order that does not depend on that of the config.
     "sets": sorted(CONTRAST["sets"]),
     "scoring_names": sorted(CONTRAST["scorings"], key=lambda name: (name != CONTRAST["reference"], name)),
     **some(CONTRAST, "models", "scorings", "budget", "attribution"),
@@ -143,7 +143,7 @@ use rule reads_tables as replicate_circuits with:
     output:
         **findings_page("contrast", "replicate", "contrast_replicate_findings", "Comparisons of circuits, in words"),
         replicate=table("contrast", "replicate"),
-        components=table("contrast", "replicate_components"),
+        replicate_components=table("contrast", "replicate_components"),
     log:
         "<logs>/replicate_circuits.log",
     params:

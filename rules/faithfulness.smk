@@ -27,7 +27,7 @@ use rule runs_model as run_curves with:
         ),
 
 
-use rule draws_figures as draw_faithfulness with:
+use rule reads_tables as summarise_faithfulness with:
     input:
         curves=by_task(f"{CURVES}.parquet", config["methods"]),
         completeness=by_task(f"{CURVES}.completeness.parquet", config["methods"]),
@@ -37,6 +37,16 @@ use rule draws_figures as draw_faithfulness with:
             "<results>/tables/faithfulness/areas.csv", "areas", "Faithfulness", shows="CPR and CMD", method="all"
         ),
         completeness="<results>/tables/faithfulness/completeness.csv",
+    log:
+        "<logs>/summarise_faithfulness.log",
+    params:
+        **runs("studies.reuse.summary_faithfulness.summarise"),
+
+
+use rule draws_figures as draw_faithfulness with:
+    input:
+        curves=by_task(f"{CURVES}.parquet", config["methods"]),
+    output:
         figures=[
             shown(
                 f"<results>/figures/faithfulness/{method}/{level}.{kind}",
@@ -58,4 +68,5 @@ use rule draws_figures as draw_faithfulness with:
 
 rule faithfulness:
     input:
+        rules.summarise_faithfulness.output,
         rules.draw_faithfulness.output,

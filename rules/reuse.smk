@@ -5,6 +5,7 @@ OWN_EXAMPLES = expand("<results>/{{model}}/{{task}}/examples/{shard}.parquet", s
 OWN_SCORES = expand("<results>/{{model}}/{{task}}/scores/{{method}}/{shard}.parquet", shard=shards())
 TASKS = {"task": config["tasks"], "shard": shards()}
 CIRCUITS = "<results>/{model}/{task}/circuits/{method}"
+ALL_CIRCUITS = expand("<results>/{{model}}/{task}/circuits/{{method}}.parquet", task=config["tasks"])
 CHOSEN = some(config["cross_task"], "top_k", "threshold")
 
 
@@ -102,30 +103,41 @@ use rule reads_tables as test_circuits with:
         cfg=stage_cfg("seed", **some(config["tests"], "permutations", "bootstrap")),
 
 
-# The shared circuit of every task removed on every task, one job a model.
+# The shared circuit of every task removed on one task's examples.
 use rule runs_model as cross_tasks with:
     input:
         **MODEL,
-        examples=expand(EXAMPLES, **TASKS),
-        circuits=expand("<results>/{{model}}/{task}/circuits/{{method}}.parquet", task=config["tasks"]),
+        examples=OWN_EXAMPLES,
+        own=f"{CIRCUITS}.parquet",
+        circuits=ALL_CIRCUITS,
     output:
-        effects=update("<results>/{model}/cross_task/{method}.effects.parquet"),
-        table="<results>/{model}/cross_task/{method}.parquet",
+        effects=update("<results>/{model}/{task}/cross_task/{method}.parquet"),
     log:
-        "<logs>/cross_tasks/{model}/{method}.log",
+        "<logs>/cross_tasks/{model}/{task}/{method}.log",
     params:
-        **runs("studies.reuse.stage_cross.cross_effects"),
+        **runs("studies.reuse.stage_cross.run"),
         rows_code=code_of("engine.effects"),
-        cfg=stage_cfg(
+        cfg=lambda wildcards: stage_cfg(
             "seed",
             "cross_task",
-            "tasks",
             replacement=config["ablation"]["replacement"],
             kinds=config["circuits"]["kinds"],
-            accuracy={task: task_cfg(task)["accuracy"] for task in config["tasks"]},
             **RUN,
-            **BOOTSTRAP,
+            **task_cfg(wildcards.task, "accuracy"),
         ),
+
+
+use rule reads_tables as test_cross_tasks with:
+    input:
+        effects=expand("<results>/{{model}}/{task}/cross_task/{{method}}.parquet", task=config["tasks"]),
+        circuits=ALL_CIRCUITS,
+    output:
+        table="<results>/{model}/cross_task/{method}.parquet",
+    log:
+        "<logs>/test_cross_tasks/{model}/{method}.log",
+    params:
+        **runs("studies.reuse.stage_cross_tests.test"),
+        cfg=stage_cfg("seed", "cross_task", "tasks", **BOOTSTRAP),
 
 
 use rule reads_tables as summarise_reuse with:

@@ -85,7 +85,7 @@ CONFIGS = {
     "an infinite number": ({"scaling__classes__tau": math.inf}, ["scaling.classes.tau", "inf"]),
     "a negative number of examples": ({"examples__count": -3}, ["examples.count", "-3"]),
     "a share above one": ({"examples__held_out_share": 1.5}, ["held_out_share", "1.5"]),
-    "a threshold above 100": ({"circuits__thresholds": [50, 101]}, ["circuits.thresholds", "101"]),
+    "a threshold in per cent": ({"circuits__thresholds": [0.5, 75]}, ["circuits.thresholds", "75"]),
     "K larger than the model": ({"circuits__top_k": [500]}, ["circuits.top_k", "500"]),
     "a K of the matrix that is not built": ({"cross_task__top_k": 7}, ["cross_task.top_k", "7", "one of"]),
     "more controls than there are": ({"cross_task__controls": 10**6}, ["cross_task.controls"]),
@@ -120,7 +120,7 @@ CONFIGS = {
     "a list for a map": ({"circuits": [1]}, ["circuits"]),
     "a scaling study of one task": ({"scaling__tasks": ["ioi"]}, ["scaling.tasks"]),
     "pruning to a threshold that is not among them": (
-        {"sequences__pruning__threshold": 3},
+        {"sequences__pruning__threshold": 0.3},
         ["sequences.pruning.threshold"],
     ),
     "a weight study of an unknown control": ({"weights__sweep__matched": "size"}, ["weights.sweep.matched", "size"]),

@@ -17,9 +17,9 @@ CONFIG = {
     "model_sources": {"smollm2-135m": {"path": str(MODEL)}},
     "examples": {"count": 24, "shard_size": 24, "min_valid": 10},
     "agreement": {"examples": 1},
-    "circuits": {"top_k": [8], "thresholds": [100], "controls": {"count": 10, "random_sets": 12}},
+    "circuits": {"top_k": [8], "thresholds": [1], "controls": {"count": 10, "random_sets": 12}},
     "ablation": {"keep_controls": 2},
-    "cross_task": {"top_k": 8, "threshold": 100, "controls": 2},
+    "cross_task": {"top_k": 8, "threshold": 1, "controls": 2},
     **{study: {"models": ["smollm2-135m"]} for study in ("scaling", "sequences", "weights", "contrast")},
     "compute": {"device": "cpu", "batch_tokens": 1024},
 }
@@ -62,7 +62,7 @@ def test_without_a_handful_of_heads_the_model_answers_no_prompt(run):
     folder, _ = run
     table = pd.read_csv(folder / "results/tables/reuse/summary.csv")
     row = table[table["task"] == "ioi"].iloc[0]
-    assert 2 <= row["circuit_size"] <= 8
+    assert 2 <= row["n_components"] <= 8
     assert row["accuracy"] == 1 and row["accuracy_circuit"] == 0
     assert row["accuracy_control"] > 0.95
 

@@ -26,7 +26,7 @@ def test_no_test_rejects_true_nulls_too_often(nulls):
     own = rows[~rows["setting"].str.startswith(null.WARNING)]
     # A verdict goes by 95 per cent intervals, one in 40 of which is too high: with so many rows
     # of few data sets, what counts is that so many rejections have a chance of 1 in 1000.
-    chance = stats.binom.sf(np.round(own["share"] * own["datasets"]) - 1, own["datasets"], 0.05)
+    chance = stats.binom.sf(np.round(own["share"] * own["n_datasets"]) - 1, own["n_datasets"], 0.05)
     fine = own["verdict"].isin(["calibrated"]) | own["verdict"].str.startswith("conservative: ")
     assert (fine | (chance > 1e-3)).all() and fine.sum() >= len(own) - 2, own[~fine]
     assert {
@@ -51,8 +51,8 @@ def test_the_rank_among_disjoint_controls_is_told_apart(nulls):
 
 
 def test_the_shares_lie_in_their_intervals_and_rise_with_the_level(nulls):
-    assert ((nulls["low"] <= nulls["share"]) & (nulls["share"] <= nulls["high"])).all()
-    for _, rows in nulls.groupby(["test", "setting", "n"]):
+    assert ((nulls["share_low"] <= nulls["share"]) & (nulls["share"] <= nulls["share_high"])).all()
+    for _, rows in nulls.groupby(["test", "setting", "n_examples"]):
         assert rows["verdict"].nunique() == 1
         # False discoveries among many found may be fewer than among few.
         assert rows["share"].is_monotonic_increasing or "quarter real" in rows["setting"].iloc[0]

@@ -25,21 +25,21 @@ def test_top_k_takes_the_largest_absolute_scores_whatever_their_sign():
 
 @pytest.mark.parametrize(
     ("threshold", "examples", "needed"),
-    [(7, 100, 7), (50, 3, 2), (100, 40, 40), (97, 40, 39), (0.5, 10, 1), (29, 100, 29), (58, 50, 29)],
+    [(0.07, 100, 7), (0.5, 3, 2), (1, 40, 40), (0.97, 40, 39), (0.005, 10, 1), (0.29, 100, 29), (0.58, 50, 29)],
 )
 def test_the_number_needed_is_not_rounded_up_by_floating_point(threshold, examples, needed):
     assert circuits.needed(threshold, examples) == needed
 
 
-def test_reuse_is_in_per_cent_of_k_for_counts_and_for_shares():
+def test_reuse_is_a_share_of_k_for_counts_and_for_shares():
     member = np.zeros((4, 15), dtype=bool)
     member[:, 0] = True
     for row in range(4):
         member[row, 1 + row : 7 + row] = True
     # The reference study reported 2.0 here, because it divided by the per cent.
     assert circuits.resolve_k(0.5, 15) == 8 and circuits.resolve_k(7, 15) == 7
-    assert circuits.reuse(member, 100, 7) == pytest.approx(100 * 4 / 7)
-    assert circuits.reuse(member, 1, 7) == 100.0
+    assert circuits.reuse(member, 1.0, 7) == pytest.approx(4 / 7)
+    assert circuits.reuse(member, 0.01, 7) == 1
     with pytest.raises(ValueError, match="only 15"):
         circuits.resolve_k(16, 15)
 
@@ -47,9 +47,9 @@ def test_reuse_is_in_per_cent_of_k_for_counts_and_for_shares():
 def test_identical_examples_share_all_and_disjoint_ones_nothing():
     same = np.tile(np.arange(8.0), (5, 1))
     member = circuits.top_k(same, 3)
-    assert circuits.reuse(member, 100, 3) == 100 and circuits.identifiability(member, same, 3) == 1
+    assert circuits.reuse(member, 1, 3) == 1 and circuits.identifiability(member, same, 3) == 1
     apart = np.eye(6)
-    assert circuits.reuse(circuits.top_k(apart, 1), 50, 1) == 0
+    assert circuits.reuse(circuits.top_k(apart, 1), 0.5, 1) == 0
 
 
 def test_random_circuits_have_the_make_of_the_real_ones():
@@ -98,7 +98,7 @@ def test_a_planted_circuit_is_found_and_shared():
     scores[:, planted] += 6 * rng.choice([-1, 1], size=3)
     cfg = {
         "top_k": [3],
-        "thresholds": [90],
+        "thresholds": [0.9],
         "draws": 99,
         "rarefaction": 20,
         "controls": {"count": 20, "random_sets": 9, "same_layers": False, "pool_too_small": "error"},
@@ -112,7 +112,7 @@ def test_a_planted_circuit_is_found_and_shared():
 
 
 def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
-    cfg = {"top_k": [4], "thresholds": [50], "draws": 199, "rarefaction": 10}
+    cfg = {"top_k": [4], "thresholds": [0.5], "draws": 199, "rarefaction": 10}
     examples = pd.DataFrame({"variant": ["a", "b"] * 15, "template": ["t"] * 30})
     p_values = []
     for seed in range(60):
@@ -131,7 +131,7 @@ def test_reuse_beyond_what_every_task_shares():
     own = rng.normal(size=(30, 12))
     own[:, :2] += 8
     own[:, 8:10] += 8
-    cfg = {"top_k": [4], "thresholds": [90], "draws": 199, "rarefaction": 10}
+    cfg = {"top_k": [4], "thresholds": [0.9], "draws": 199, "rarefaction": 10}
     examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30})
 
     def p_other(scores, other):
@@ -143,7 +143,7 @@ def test_reuse_beyond_what_every_task_shares():
 
 def test_the_null_of_another_task_is_calibrated():
     """Where both tasks use the same circuits, as many p-values are small as should be."""
-    cfg = {"top_k": [4], "thresholds": [75], "draws": 99, "rarefaction": 10}
+    cfg = {"top_k": [4], "thresholds": [0.75], "draws": 99, "rarefaction": 10}
     examples = pd.DataFrame({"variant": ["a"] * 20, "template": ["t"] * 20})
     small = 0
     for seed in range(100):
@@ -155,9 +155,9 @@ def test_the_null_of_another_task_is_calibrated():
 
 
 def test_the_interval_holds_the_observed_value():
-    assert reuse.basic_interval(0.0, np.array([20.0, 55.0])) == (0.0, 0.0)
-    low, high = reuse.basic_interval(50.0, np.array([40.0, 70.0]))
-    assert low <= 50 <= high
+    assert reuse.basic_interval(0.0, np.array([0.2, 0.55])) == (0.0, 0.0)
+    low, high = reuse.basic_interval(0.5, np.array([0.4, 0.7]))
+    assert low <= 0.5 <= high
 
 
 def test_one_example_without_a_ranking_spoils_only_itself():
@@ -172,7 +172,7 @@ def test_rarefaction_makes_different_n_comparable():
         scores = rng.normal(size=(n, 12))
         scores[:, :2] += 2.5
         counts, size = circuits_counts(scores, rng)
-        values.append(np.mean((counts >= circuits.needed(90, size)).sum(1)))
+        values.append(np.mean((counts >= circuits.needed(0.9, size)).sum(1)))
     assert abs(values[0] - values[1]) < 0.7
 
 

@@ -22,26 +22,26 @@ def published(first, second):
 def test_the_published_replication():
     """51 of 54 components, Jaccard .895; heads 40 of 43, .870, where chance shares 12.8."""
     values, bounds = published("original", "replication_54")
-    assert (values["shared"], values["components_first"], values["components_second"]) == (51, 54, 54)
+    assert (values["n_shared"], values["n_components_first"], values["n_components_second"]) == (51, 54, 54)
     assert values["jaccard"] == pytest.approx(0.895, abs=5e-4)
-    assert (values["shared_heads"], values["shared_mlps"]) == (40, 10)
+    assert (values["n_shared_heads"], values["n_shared_mlps"]) == (40, 10)
     assert values["jaccard_heads"] == pytest.approx(0.870, abs=5e-4)
-    assert values["shared_heads_chance"] == pytest.approx(12.8, abs=0.05)
+    assert values["n_shared_heads_null"] == pytest.approx(12.8, abs=0.05)
     assert values["cost_first"] == values["cost_second"] == 11_200
     assert values["same_mlps"] == 1 and values["p_overlap"] < 1e-12
     # The three named scores: m2 97 %, m11 99.9 %; 13 that both files have.
-    assert values["scored_in_both"] == 13 and values["score_difference_largest"] == pytest.approx(0.0991, abs=1e-4)
+    assert values["n_scored_in_both"] == 13 and values["score_difference_largest"] == pytest.approx(0.0991, abs=1e-4)
     # The file does not say in which order its components were chosen.
-    assert np.isnan(values["rank_biased_overlap"]) and np.isnan(values["top_5_heads"])
-    low, high = bounds["jaccard_chance"]
-    assert low < values["jaccard_chance"] < high < 0.4
+    assert np.isnan(values["rank_biased_overlap"]) and np.isnan(values["n_shared_top_5_heads"])
+    low, high = bounds["jaccard_null"]
+    assert low < values["jaccard_null"] < high < 0.4
 
 
 def test_the_published_reproduction_of_43_components():
     values, _ = published("original", "replication_43")
-    assert (values["shared"], values["components_second"], values["shared_heads"]) == (40, 43, 29)
+    assert (values["n_shared"], values["n_components_second"], values["n_shared_heads"]) == (40, 43, 29)
     assert values["jaccard"] == pytest.approx(0.702, abs=5e-4)
-    assert values["same_mlps"] == 0 and values["mlps_second"] == 11 and values["top_5_heads"] == 4
+    assert values["same_mlps"] == 0 and values["n_mlps_second"] == 11 and values["n_shared_top_5_heads"] == 4
 
 
 def test_margins_at_the_boundary():

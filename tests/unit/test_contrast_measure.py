@@ -258,7 +258,7 @@ def test_intervals_hold_what_they_say():
         first, second = rng.normal(size=(40, 6)) + 0.5, rng.normal(size=(40, 6))
         sums = filled(owner, 1, first, second, flips=19, draws=300, seed=seed)
         row = stage_differences.scored(sums, scoring, Flat)[0].iloc[0]
-        inside += row["low"] <= 0.5 <= row["high"]
+        inside += row["score_low"] <= 0.5 <= row["score_high"]
     assert 0.9 <= inside / 150 <= 1
 
 
@@ -430,10 +430,10 @@ def test_the_report_says_which_components_are_busy_and_do_nothing():
 )
 def test_readings(low, high, size, q_effect, q_value, expected):
     row = {
-        "share": (low + high) / 2,
-        "share_low": low,
-        "share_high": high,
-        "size_high": size,
+        "effect_share": (low + high) / 2,
+        "effect_share_low": low,
+        "effect_share_high": high,
+        "effect_share_absolute_high": size,
         "q_effect": q_effect,
         "q_value": q_value,
     }
@@ -447,12 +447,12 @@ def test_effects_that_cancel_are_seen_in_their_size():
     )
     scores = pd.DataFrame({"example": range(24), "component": pd.Categorical(["m0"] * 24), "score": effects})
     row = measures.singles(scores, frame, CFG, STREAM)[0]
-    assert row["share"] == pytest.approx(0) and row["size"] == pytest.approx(0.1)
+    assert row["effect_share"] == pytest.approx(0) and row["effect_share_absolute"] == pytest.approx(0.1)
     assert row["p_effect"] > 0.5
 
 
 def test_a_component_without_a_measured_effect_has_no_reading():
-    assert measures.interpretation({"share": float("nan")}, CFG) is None
+    assert measures.interpretation({"effect_share": float("nan")}, CFG) is None
 
 
 def test_texts_that_do_not_fit_are_named():

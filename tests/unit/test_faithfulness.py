@@ -33,8 +33,8 @@ def test_areas_equal_the_trapezoid_by_hand():
                     {
                         "ranking": ranking,
                         "draw": None,
-                        "size": size,
-                        "k": 1,
+                        "share_kept": size,
+                        "n_kept": 1,
                         "example": [0, 1],
                         "metric": [4 * share, 2 * share],
                     }
@@ -93,9 +93,9 @@ def stage(tmp_path_factory):
 def test_nothing_kept_is_0_and_everything_is_1(stage):
     table = stage["curves"]
     assert set(table["level"]) == {"node", "edge"}
-    whole = table[table["size"] == 1]
+    whole = table[table["share_kept"] == 1]
     assert whole["faithfulness"].to_numpy() == pytest.approx(1, abs=1e-3)
-    nothing = table[table["k"] == 0]
+    nothing = table[table["n_kept"] == 0]
     assert len(nothing) and nothing["faithfulness"].to_numpy() == pytest.approx(0, abs=1e-3)
 
 
@@ -111,11 +111,11 @@ def test_completeness_and_minimality_have_the_members_of_the_circuit(stage):
     members = {names[0] for names in single["left_out"]}
     halves = table[table["kind"] == "completeness"]["left_out"]
     assert all(set(half) <= members for half in halves)
-    loss = table["circuit"] - table["circuit_without"]
+    loss = table["faithfulness"] - table["faithfulness_without"]
     assert single["difference"].to_numpy() == pytest.approx(loss[single.index].to_numpy())
 
 
 def test_the_edges_table_holds_every_edge_once(stage):
     edges = stage["edges"]
     assert not edges.duplicated(["writer", "reader"]).any()
-    assert len(edges) == stage["curves"].query("level == 'edge'")["total"].iloc[0]
+    assert len(edges) == stage["curves"].query("level == 'edge'")["n_total"].iloc[0]

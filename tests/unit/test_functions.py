@@ -77,15 +77,15 @@ def test_a_score_through_the_ov_circuit_by_hand(model):
     shown = schemas.seen(pd.DataFrame(rows))
     assert set(shown[shown["component"] == "a0.h4"]["stream"]) == {"own"}
     assert set(shown[shown["component"] == "a1.h4"]["stream"]) == {"published"}
-    chosen = {(r["component"], r["score"], r["sign"], r["position"]): r for r in rows if r["stream"] == "published"}
+    chosen = {(r["component"], r["kind"], r["sign"], r["position"]): r for r in rows if r["stream"] == "published"}
     # The last element of the last prompt has no next one, the first of the first none before.
-    assert chosen["a0.h4", "next", 1, 3]["n"] == 9 and chosen["a0.h4", "copy", 1, 3]["n"] == 10
-    assert chosen["a0.h4", "previous", 1, 1]["n"] == 9
+    assert chosen["a0.h4", "next", 1, 3]["n_tokens"] == 9 and chosen["a0.h4", "copy", 1, 3]["n_tokens"] == 10
+    assert chosen["a0.h4", "previous", 1, 1]["n_tokens"] == 9
     every = chosen["a0.h4", "next", 1, None]
-    assert every["n"] == sum(chosen["a0.h4", "next", 1, p]["n"] for p in (1, 2, 3))
-    assert every["hits"] == sum(chosen["a0.h4", "next", 1, p]["hits"] for p in (1, 2, 3))
+    assert every["n_tokens"] == sum(chosen["a0.h4", "next", 1, p]["n_tokens"] for p in (1, 2, 3))
+    assert every["n_hits"] == sum(chosen["a0.h4", "next", 1, p]["n_hits"] for p in (1, 2, 3))
     hit = [set(targets["next"][n][1]) & set(found["published", 1][0][n, 2, 4].tolist()) for n in range(10)]
-    assert chosen["a0.h4", "next", 1, 2]["hits"] == sum(map(bool, hit))
+    assert chosen["a0.h4", "next", 1, 2]["n_hits"] == sum(map(bool, hit))
 
 
 def test_singular_vectors_are_those_of_the_ov_matrix_and_point_one_way(model):

@@ -119,13 +119,13 @@ def one_column(deltas):
     whole = np.ones(deltas.shape[1])
     m = classes.means(deltas)
     return {
-        "n": 48 * whole,
+        "n_examples": 48 * whole,
         "base": whole,
-        "base_se": whole,
+        "base_standard_error": whole,
         "base_low": whole,
         "base_high": whole,
         "delta": m["mean"],
-        "delta_se": m["se"],
+        "delta_standard_error": m["se"],
         "delta_low": m["low"],
         "delta_high": m["high"],
         "effect": m["mean"],
@@ -142,7 +142,7 @@ def test_the_sweep_at_tau_counts_the_classes_of_the_table(planted, unit):
     heads = classes.heads_table(planted[1], planted[0].space, ["mean"], rules)
     mine = heads[heads["split"] == "held_out"]
     found = {r["category"]: r for r in classes.sweep(mine, [rules["tau"]], 0.05)}
-    for column, name in (("category", "heads"), ("category_effect", "heads_effect")):
+    for column, name in (("category", "n_heads"), ("category_effect", "n_heads_effect")):
         counts = mine[column].value_counts()
         assert all(found[c][name] == counts.get(c, 0) for c in classes.CATEGORIES)
 

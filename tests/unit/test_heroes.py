@@ -37,7 +37,7 @@ def sets():
 def test_the_heroes_are_the_strongest_that_help(sets):
     frame = table()
     frame = frame[frame["suppressing"] == "none"].sort_values("strength", ascending=False)
-    hero = sets[(sets["ranking"] == "all") & (sets["size"] == 3) & sets["matching"].isna()].iloc[0]
+    hero = sets[(sets["ranking"] == "all") & (sets["n_heads"] == 3) & sets["matching"].isna()].iloc[0]
     assert set(hero["components"]) == set(frame["component"][:3])
 
 
@@ -48,7 +48,7 @@ def test_random_sets_are_matched_different_and_never_the_heroes(sets):
     strata = norms.rank().sub(1).mul(4).floordiv(31).astype(int)
     stratum = dict(zip(frame["component"], strata, strict=True))
     keys = {"plain": lambda n: 0, "layer": lambda n: components.place(n)[0], "norm": stratum.get}
-    for (_, _size), part in sets.groupby(["ranking", "size"]):
+    for (_, _size), part in sets.groupby(["ranking", "n_heads"]):
         hero = part[part["matching"].isna()].iloc[0]
         for matching, drawn in part[part["matching"].notna()].groupby("matching"):
             assert 1 <= len(drawn) <= 30
@@ -60,7 +60,7 @@ def test_random_sets_are_matched_different_and_never_the_heroes(sets):
 
 
 def test_what_cannot_be_compared_says_why(sets):
-    problems = sets.dropna(subset=["problem"]).set_index(["ranking", "size"])["problem"]
+    problems = sets.dropna(subset=["problem"]).set_index(["ranking", "n_heads"])["problem"]
     assert "31 heads" in problems["all", 32] and "only 4 such heads" in problems["shared", 8]
     frame = table().iloc[:8].assign(suppressing="none")
     frame["category"] = "weak"
@@ -107,14 +107,14 @@ def test_the_rank_of_heads_that_matter_and_the_effects_by_hand(sets):
     frame = table()
     strength = dict(zip(NAMES, frame["strength"], strict=True))
     rows = heroes.hero_tests(effects(strength, sets), sets, {"bootstrap": 200}, ("t",))
-    row = next(r for r in rows if (r["ranking"], r["size"], r["matching"]) == ("all", 3, "plain"))
+    row = next(r for r in rows if (r["ranking"], r["n_heads"], r["matching"]) == ("all", 3, "plain"))
     top = frame[frame["suppressing"] == "none"]["strength"].nlargest(3).sum()
     assert row["effect"] == pytest.approx(-top, abs=1e-6)
-    assert row["p_rank"] == pytest.approx(1 / 31) and row["n_sets"] == 30
-    assert row["random_low"] <= row["random_effect"] <= row["random_high"]
+    assert row["p_value"] == pytest.approx(1 / 31) and row["n_random"] == 30
+    assert row["effect_random_low"] <= row["effect_random"] <= row["effect_random_high"]
     assert row["effect_low"] <= row["effect"] <= row["effect_high"]
-    refused = next(r for r in rows if r["size"] == 32)
-    assert refused["n_sets"] == 0 and "31 heads" in refused["problem"]
+    refused = next(r for r in rows if r["n_heads"] == 32)
+    assert refused["n_random"] == 0 and "31 heads" in refused["problem"]
 
 
 @pytest.mark.parametrize("matching", ["plain", "layer", "norm"])
@@ -131,7 +131,7 @@ def test_heroes_chosen_by_chance_have_a_uniform_rank(matching):
         rng = np.random.default_rng(seed + 1000)
         values = dict(zip(NAMES, rng.permutation([8.0, 6.0, *rng.exponential(0.1, 30)]), strict=True))
         rows = heroes.hero_tests(effects(values, drawn), drawn, {"bootstrap": 100}, (seed,))
-        found.append(next(row["p_rank"] for row in rows if row["matching"] == matching))
+        found.append(next(row["p_value"] for row in rows if row["matching"] == matching))
     # 20 equally likely values, ties upwards.
     hits = int((np.array(found) <= 0.05 + 1e-9).sum())
     assert stats.binom.sf(hits - 1, 100, 0.05) > 1e-3

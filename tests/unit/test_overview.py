@@ -12,7 +12,7 @@ CFG = {
     "method": "eap-ig",
     "metric": "logit_difference",
     "top_k": 4.0,
-    "threshold": 50.0,
+    "threshold": 0.5,
     "replacement": "corrupt",
     "tasks": ["ioi", "digits"],
     "matched": "quantile",
@@ -28,14 +28,14 @@ def summary(**columns):
             "task": ["ioi", "digits", "ioi"],
             "method": "eap-ig",
             "top_k": [4, 4, 8],
-            "threshold": 50,
-            "circuit_size": 3,
-            "reuse": [75.0, 50.0, 10.0],
-            "reuse_null": 1.0,
+            "threshold": 0.5,
+            "n_components": 3,
+            "reuse": [0.75, 0.5, 0.1],
+            "reuse_null": 0.01,
             "effect": [-5.0, -1.0, -9.0],
             "effect_low": [-6.0, -2.0, -9.5],
             "effect_high": [-4.0, 0.5, -8.0],
-            "control_effect": -0.5,
+            "effect_control": -0.5,
             "difference": [-4.5, -0.5, -8.5],
             "difference_high": [-3.0, 0.9, -8.0],
             "q_value": [0.01, 0.2, 0.001],
@@ -91,7 +91,7 @@ def scaling(**columns):
     found = {
         "models": pd.DataFrame(models),
         "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
-        "hero_vs_random": pd.DataFrame({"q_rank": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}),
+        "hero_vs_random": pd.DataFrame({"q_value": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}),
         "fits": fits.assign(**columns),
     }
     return " ".join(sentences("scaling", **found))
@@ -112,26 +112,26 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
             "model": "m",
             "task": "ioi",
             "strategy": ["s", "s", "t", "s"],
-            "threshold": [3.0, 20.0, 20.0, 20.0],
+            "threshold": [0.03, 0.2, 0.2, 0.2],
             "order": [None, None, None, 1],
             "draw": None,
-            "heads": [60, 7, 8, 9],
-            "mlps": 1,
-            "score": [98.0, 81.0, 82.0, 83.0],
-            "low": 1.0,
-            "high": 2.0,
+            "n_heads": [60, 7, 8, 9],
+            "n_mlps": 1,
+            "score": [0.98, 0.81, 0.82, 0.83],
+            "score_low": 0.01,
+            "score_high": 0.02,
         }
     )
     crossed = pd.DataFrame(
         {
             "circuit": ["ioi", "ioi", "ioi"],
             "kind": "task",
-            "data": ["digits", "ioi_variant", "other"],
-            "q_rank": [0.01, 0.01, 0.5],
+            "target": ["digits", "ioi_variant", "other"],
+            "q_value": [0.01, 0.01, 0.5],
         }
     )
     nothing = pd.DataFrame(columns=STUDIES["sequences"].module("sentences").COLUMNS["overlap"].split())
-    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 20.0, "control_tasks": ["other"]}
+    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 0.2, "control_tasks": ["other"]}
     told = " ".join(stage_findings.sentences_of({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
     assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
     # A task's variants are not another task.
@@ -163,7 +163,7 @@ def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
             "first": "ioi",
             "second": "digits",
             "circuit": "ioi",
-            "data": "digits",
+            "target": "digits",
             "in_words": "nothing is shown",
             "scoring": "r",
             "set": "s",
@@ -172,7 +172,7 @@ def test_tables_of_missing_values_are_no_crash_and_show_nothing(study):
             "given": False,
             "method": "eap-ig",
             "top_k": 4.0,
-            "threshold": 50.0,
+            "threshold": 0.5,
         }
         found[name] = pd.DataFrame([{column: text.get(column, np.nan) for column in columns}])
     told = " ".join(sentences(study, **found))

@@ -161,8 +161,8 @@ def test_the_edges_that_are_cut_are_those_that_were_not_planted(name, architectu
     evaluate = keeper_of(model, planted_tasks.examples(name, 24, 5))
     pairs, found, alone = path_patching.effects(evaluate, sorted(truth), LOG)
     table = pd.DataFrame(pairs, columns=["writer", "reader"])
-    table["effect"] = 100 * found.mean(axis=1) / evaluate.full.mean()
-    _, kept = graphs.cut_at(table["effect"].to_numpy(), "points", 1.0)
+    table["score_change"] = found.mean(axis=1) / evaluate.full.mean()
+    _, kept = graphs.cut_at(table["score_change"].to_numpy(), "change", 0.01)
     on_way = graphs.connected(table, kept)
     assert {(w, r) for w, r in zip(table["writer"][on_way], table["reader"][on_way], strict=True)} == expected
     values = stage_edges.run(evaluate, stage_edges.mask_of(model, table[on_way])[None])
@@ -173,9 +173,9 @@ def test_a_quantile_is_of_the_sizes_of_all_measured_edges_and_not_of_the_signed_
     effects = np.array([-9.0, -5.0, 0.0, 0.1, 1.0, 2.0])
     cut, kept = graphs.cut_at(effects, "quantile", 0.5)
     assert cut == pytest.approx(1.5) and list(kept) == [True, True, False, False, False, True]
-    assert graphs.cut_at(effects, "points", 5.0)[1].sum() == 2
+    assert graphs.cut_at(effects, "change", 5.0)[1].sum() == 2
     assert graphs.cut_at(effects, "all", None)[1].all()
-    listed = graphs.cuts({"rule": "points", "value": 2, "quantiles": [0.5]})
+    listed = graphs.cuts({"rule": "change", "value": 2, "quantiles": [0.5]})
     assert [entry[2] for entry in listed] == [False, False, True]
     assert sum(e[2] for e in graphs.cuts({"rule": "quantile", "value": 0, "quantiles": [0.5]})) == 1
 

@@ -22,7 +22,7 @@ from two_tasks import load as load_two
 LOG = logging.getLogger("test")
 METRIC = "logit_difference"
 CFG = {
-    "thresholds": [20],
+    "thresholds": [0.2],
     "two_sided": True,
     "strategies": list(pruning.STRATEGIES[:5]),
     "strategy": "backward_first",
@@ -76,7 +76,7 @@ def plain_loop(model, examples, orders, limit, weights):
             for sets, found in (([sorted(out)], values), ([[]], full)):
                 last = interventions.replace(model, base, sets, instead)
                 found[batch.rows] = models.metric_values(last, batch.answer, batch.distractor, METRIC)
-        return 100 * (values @ weights) / (full @ weights)
+        return (values @ weights) / (full @ weights)
 
     for order in orders:
         before = set(removed)
@@ -115,11 +115,11 @@ def test_neither_batches_nor_where_a_run_begins_change_a_bit(folder, digits):
 
 def test_what_is_known_is_not_run_again_and_the_rest_is_the_same(small, digits):
     first = keeper_of(small, digits)
-    prune(first, CFG | {"thresholds": [10]})
+    prune(first, CFG | {"thresholds": [0.1]})
     clean = keeper_of(small, digits)
-    prune(clean, CFG | {"thresholds": [10, 20]})
+    prune(clean, CFG | {"thresholds": [0.1, 0.2]})
     again = keeper_of(small, digits, known=first.used)
-    prune(again, CFG | {"thresholds": [10, 20]})
+    prune(again, CFG | {"thresholds": [0.1, 0.2]})
     assert again.runs < clean.runs
     assert set(again.used) == set(clean.used)
     assert all(np.array_equal(again.used[key], clean.used[key]) for key in clean.used)
@@ -158,14 +158,14 @@ def test_of_two_heads_that_stand_in_for_each_other_any_order_leaves_one():
     assert 0 < rows[heads[0]] < 1 and rows[heads[0]] + rows[heads[1]] == 1
 
 
-def test_scores_over_100_do_not_hide_a_head_that_works_against_the_task():
+def test_scores_over_1_do_not_hide_a_head_that_works_against_the_task():
     model, examples = load_two("gpt2"), two_examples("first", 24)
     left = {}
     for two_sided in (True, False):
         cfg = CFG | {
             "two_sided": two_sided,
             "strategies": ["backward_first"],
-            "thresholds": [10],
+            "thresholds": [0.1],
             "random_orders": 0,
             "draws": 0,
         }
@@ -235,22 +235,22 @@ def test_a_pruned_circuit_is_within_the_limit_and_nothing_more_can_go(seed, stra
     rng = np.random.default_rng(seed)
     names = [f"a{layer}.h{head}" for layer in range(3) for head in range(3)] + ["m0", "m1", "m2"]
     made = Made(names, rng.normal(0.05, 0.08, 12), np.triu(rng.normal(0, 0.02, (12, 12)), 1))
-    limit = pruning.Limit(20, two_sided)
+    limit = pruning.Limit(0.2, two_sided)
     plain, better = (pruning.PruningRun(strategy, limit, np.ones(1)) for _ in range(2))
     made.prune(plain, strategy, False, seed)
     made.prune(better, strategy, True, seed)
     for pruning_run in (plain, better):
-        score = 100 * made.score(pruning_run.removed)
-        assert score == pytest.approx(pruning_run.score, abs=1e-6) and limit.holds(score)
+        score = made.score(pruning_run.removed)
+        assert score == pytest.approx(pruning_run.score, abs=1e-8) and limit.holds(score)
     assert plain.removed == better.pruned
     for name in set(names) - plain.removed:
-        assert not limit.holds(100 * made.score(plain.removed | {name}))
+        assert not limit.holds(made.score(plain.removed | {name}))
     size = len(better.removed) - len(plain.removed)
     assert size > 0 or (size == 0 and limit.distance(better.score) <= limit.distance(plain.score))
     steps = stage_prune.steps_of([better], names)
     if steps:
-        assert steps[-1]["size"] == 12 - len(better.removed)
-        assert steps[-1]["score"] == pytest.approx(better.score)
+        assert steps[-1]["n_components"] == 12 - len(better.removed)
+        assert steps[-1]["score_train"] == pytest.approx(better.score)
 
 
 def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_heads_first():
@@ -266,24 +266,24 @@ def test_layers_go_from_the_last_with_the_mlp_first_or_from_the_first_with_the_h
 
 
 def test_frequencies_frontier_and_stability_by_hand():
-    names, limit = ["a0.h0", "a0.h1", "m0"], pruning.Limit(20)
+    names, limit = ["a0.h0", "a0.h1", "m0"], pruning.Limit(0.2)
     pruning_runs = [
         pruning.PruningRun("random", limit, np.ones(1), order=n, removed=frozenset(out))
         for n, out in enumerate([{"m0"}, {"m0", "a0.h1"}])
     ]
     rows = {row["component"]: row for row in pruning.inclusion(pruning_runs, names)}
     assert [rows[name]["frequency"] for name in names] == [1, 0.5, 0]
-    assert rows["m0"]["low"] == 0 and rows["m0"]["high"] > 0.5
-    assert pruning.frequent(list(rows.values()), 20, 0.5) == ["a0.h0", "a0.h1"]
+    assert rows["m0"]["frequency_low"] == 0 and rows["m0"]["frequency_high"] > 0.5
+    assert pruning.frequent(list(rows.values()), 0.2, 0.5) == ["a0.h0", "a0.h1"]
     assert pruning.stability([{1, 2}, {2}, {1, 2}]) == pytest.approx((0.5 + 1 + 0.5) / 3)
     assert pruning.pareto_front([(3, 5), (1, 9), (2, 9), (4, 1), (3, 4)]) == [(1, 9), (3, 4), (4, 1)]
 
 
 def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score():
-    cfg = CFG | {"thresholds": [3, 20, 25]}
-    with pytest.raises(ValueError, match=r"still 81\.0 per cent.*thresholds: 20, 25"):
-        stage_prune.check_empty(81.0, cfg, "digits")
-    stage_prune.check_empty(50.0, cfg, "digits")
+    cfg = CFG | {"thresholds": [0.03, 0.2, 0.25]}
+    with pytest.raises(ValueError, match=r"still 81\.0 per cent.*thresholds: 0\.2, 0\.25"):
+        stage_prune.check_empty(0.81, cfg, "digits")
+    stage_prune.check_empty(0.5, cfg, "digits")
     with pytest.raises(ValueError, match="does not do digits"):
         shares.check_task(np.array([-1.0, 0.5]), "digits", "a model")
 
@@ -302,18 +302,18 @@ def test_a_first_cut_keeps_the_limit_and_is_the_largest_of_its_order(seed):
     names = [f"a{layer}.h{head}" for layer in range(6) for head in range(8)]
     made = Made(names, rng.exponential(0.02, len(names)), np.zeros((len(names), len(names))))
     order = [names[n] for n in np.argsort(made.single)]
-    pruning_run = pruning.PruningRun("attribution", pruning.Limit(20), np.ones(1))
+    pruning_run = pruning.PruningRun("attribution", pruning.Limit(0.2), np.ones(1))
     generator = pruning.first_cut(pruning_run, order, made.full)
     wanted, asked = next(generator), 0
     with contextlib.suppress(StopIteration):
         while True:
             asked += 1
             wanted = generator.send(np.array([[made.score(target)] for target in wanted]))
-    largest = max(k for k in range(len(names)) if pruning_run.limit.holds(100 * made.score(set(order[:k]))))
+    largest = max(k for k in range(len(names)) if pruning_run.limit.holds(made.score(set(order[:k]))))
     said = pruning.cost("some-model", len(names), 1, 1, "always")
     assert asked <= int(re.search(r"at most (\d+) circuits a pruning run", said)[1]) == 6
     assert pruning_run.removed == frozenset(order[:largest])
-    assert pruning_run.score == pytest.approx(100 * made.score(pruning_run.removed))
+    assert pruning_run.score == pytest.approx(made.score(pruning_run.removed))
     assert [name for _, action, name, _ in pruning_run.trace if action == "cut"] == order[:largest]
 
 
@@ -326,12 +326,12 @@ def test_with_a_first_cut_a_circuit_is_within_the_limit_and_hardly_larger(small,
     scores = dict(zip(small.space.names, values.tolist(), strict=True))
     for first in (False, True):
         evaluate = keeper_of(small, digits)
-        pruning_run = pruning.PruningRun(strategy, pruning.Limit(20), np.ones(len(digits)))
+        pruning_run = pruning.PruningRun(strategy, pruning.Limit(0.2), np.ones(len(digits)))
         order = pruning.passes(strategy, names, scores, (0,))
         cut = next(pruning.passes("attribution", names, scores, ())) if first else ()
         generator = pruning.steps(pruning_run, order, evaluate.full, False, cut)
         evaluator.run([pruning_run], [generator], evaluate, LOG)
-        score = 100 * evaluate([pruning_run.removed])[0].mean() / evaluate.full.mean()
+        score = evaluate([pruning_run.removed])[0].mean() / evaluate.full.mean()
         assert pruning_run.limit.holds(score)
         found[first] = (len(names) - len(pruning_run.removed), pruning_run.candidates)
     assert found[True][0] <= found[False][0] + 2

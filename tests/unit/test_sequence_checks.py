@@ -45,7 +45,7 @@ def test_the_default_block_is_filled_in():
         (block(tasks=["digits", "boolean"]), r"'boolean' continues no sequence; put it into sequences\.control_tasks"),
         (block(control_tasks=["digits"]), r"sequences\.control_tasks: 'digits' is in sequences\.tasks already"),
         (block(examples=6), r"sequences\.examples: 6 examples give 3"),
-        (block(pruning={"thresholds": [10], "threshold": 20}), r"threshold is 20; it must be one of .*: 10"),
+        (block(pruning={"thresholds": [0.1], "threshold": 0.2}), r"threshold is 0\.2; it must be one of .*: 0\.1"),
         (block(pruning={"strategies": ["forward"]}), r"strategy is backward_first; it must be one of"),
         (block(pruning={"thresholds": [0]}), r"thresholds\.0 is 0; it must be more than 0"),
         (block(pruning={"means": "published"}, replacement="corrupt"), r"means is published, which needs"),

@@ -34,8 +34,8 @@ def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
     draws = [set(draw) for draw in itertools.combinations(names, 4)]
     counts = [len(set(first) & draw) for draw in draws]
     assert found["p_value"] == pytest.approx(np.mean([n >= 2 for n in counts]))
-    assert found["jaccard"] == 2 / 5 and found["shared"] == 2 and found["common"] == ["a0.h1", "m0"]
-    assert found["expected"] == pytest.approx(np.mean(counts))
+    assert found["jaccard"] == 2 / 5 and found["n_shared"] == 2 and found["components"] == ["a0.h1", "m0"]
+    assert found["n_shared_null"] == pytest.approx(np.mean(counts))
     # Within layers and kinds: one head of layer 0, one of layer 1, and both MLPs.
     alike = [
         n
@@ -43,7 +43,7 @@ def test_overlap_is_tested_against_all_ways_to_draw_the_sets():
         if {"m0", "m1"} <= draw and sum(name.startswith("a0") for name in draw) == 1
     ]
     assert found["p_layers"] == pytest.approx(np.mean([n >= 2 for n in alike]))
-    assert found["expected_layers"] == pytest.approx(np.mean(alike))
+    assert found["n_shared_null_layers"] == pytest.approx(np.mean(alike))
     assert similarity.overlap([], second, names)["p_value"] == 1
 
 
@@ -67,17 +67,17 @@ def test_circuits_that_share_no_more_than_their_layers_are_not_called_alike():
 def pruned(circuits):
     rows = []
     for strategy, names in circuits.items():
-        rows.append({"strategy": strategy, "threshold": 20.0, "order": None, "draw": None, "components": names})
+        rows.append({"strategy": strategy, "threshold": 0.2, "order": None, "draw": None, "components": names})
     return pd.DataFrame(rows)
 
 
 def test_circuits_are_named_joined_and_get_random_ones_of_their_make():
-    cfg = {"threshold": 20, "strategy": "backward_first"}
+    cfg = {"threshold": 0.2, "strategy": "backward_first"}
     rows = []
     for task, names in (("x", ["a0.h0", "m0"]), ("y", ["a0.h0", "a1.h1", "m1"]), ("z", ["a0.h0"])):
         rows += stage_names.of_task(pruned({"backward_first": names, "frequent": names[:1]}), task, cfg)
     rows += stage_names.combined({row["task"]: row["components"] for row in rows if row["kind"] == "task"})
-    by_name = {row["name"]: row["components"] for row in rows}
+    by_name = {row["circuit"]: row["components"] for row in rows}
     assert by_name["x | y"] == ["a0.h0", "m0", "a1.h1", "m1"]
     assert by_name["x & y & z"] == ["a0.h0"] and by_name["x | y | z"] == ["a0.h0", "m0", "a1.h1", "m1"]
     random = stage_names.random_rows(rows, SPACE, 5, (0, "m"))
@@ -135,19 +135,19 @@ def test_scores_ranks_and_drops_by_hand():
     frame = effects_frame(values)
     cfg = {"bootstrap": 200, "two_sided": False}
     (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
-    assert row["percent"] == pytest.approx(90) and row["empty"] == pytest.approx(10)
-    assert row["low"] == pytest.approx(90) and row["high"] == pytest.approx(90)
-    # Two-sided, the one that scores 95 is nearer to 100 and the one that scores 10 is not.
+    assert row["score"] == pytest.approx(0.9) and row["score_empty"] == pytest.approx(0.1)
+    assert row["score_low"] == pytest.approx(0.9) and row["score_high"] == pytest.approx(0.9)
+    # Two-sided, the one that scores 0.95 is nearer to 1 and the one that scores 0.1 is not.
     (both,) = measures.cross_rows(frame, table, "x", cfg | {"two_sided": True}, ("t",))
-    assert both["p_rank"] == pytest.approx(2 / 3)
+    assert both["p_value"] == pytest.approx(2 / 3)
     # The circuit itself is among the random ones and is left out: of two others one does better.
-    assert row["n_random"] == 2 and row["p_rank"] == pytest.approx(2 / 3)
-    assert row["random_mean"] == pytest.approx(52.5) and row["removed_percent"] == pytest.approx(20)
+    assert row["n_random"] == 2 and row["p_value"] == pytest.approx(2 / 3)
+    assert row["score_random"] == pytest.approx(0.525) and row["score_removed"] == pytest.approx(0.2)
     found = {r["component"]: r for r in measures.importance_rows(frame, table, ["a0.h0", "m0"], "x", cfg, ("t",))}
-    assert found["a0.h0"]["from_full"] == pytest.approx(-20) and found["m0"]["from_full"] == pytest.approx(10)
-    assert found["a0.h0"]["in_circuit_drop"] == pytest.approx(-50)
-    assert found["m0"]["in_circuit_drop"] == pytest.approx(20)
-    assert found["a0.h0"]["in_circuit_drop_p"] == pytest.approx(0.25)
+    assert found["a0.h0"]["from_full"] == pytest.approx(-0.2) and found["m0"]["from_full"] == pytest.approx(0.1)
+    assert found["a0.h0"]["in_circuit_drop"] == pytest.approx(-0.5)
+    assert found["m0"]["in_circuit_drop"] == pytest.approx(0.2)
+    assert found["a0.h0"]["p_in_circuit_drop"] == pytest.approx(0.25)
 
 
 def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_task_alone():
@@ -186,8 +186,8 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
     numbers = json.loads((PUBLISHED / "numbers.json").read_text())
     cross = pd.DataFrame(
         [
-            {"model": "gpt2", "circuit": "published: digits", "data": "digits", "percent": 79.0},
-            {"model": "gpt2", "circuit": "published: digits", "data": "months", "percent": 60.0},
+            {"model": "gpt2", "circuit": "published: digits", "target": "digits", "score": 0.79},
+            {"model": "gpt2", "circuit": "published: digits", "target": "months", "score": 0.6},
         ]
     )
     importance = pd.DataFrame(
@@ -197,7 +197,7 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
                 "task": "digits",
                 "circuit": "published: digits",
                 "component": "a0.h1",
-                "in_circuit_drop": -46.0,
+                "in_circuit_drop": -0.46,
                 "from_full": None,
             },
             {
@@ -206,7 +206,7 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
                 "circuit": None,
                 "component": "m9",
                 "in_circuit_drop": None,
-                "from_full": -70.0,
+                "from_full": -0.7,
             },
         ]
     )
@@ -216,7 +216,7 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
                 "model": "gpt2",
                 "task": "digits",
                 "component": "a9.h1",
-                "score": "next",
+                "kind": "next",
                 "stream": "published",
                 "sign": 1,
                 "position": None,
@@ -262,7 +262,7 @@ EDGES = pd.DataFrame(
         ("m1", "logits", -20.0),
         ("a0.h0", "logits", -0.1),
     ],
-    columns=["writer", "reader", "effect"],
+    columns=["writer", "reader", "score_change"],
 ).assign(kept=[True, True, True, True, False])
 
 
@@ -285,7 +285,7 @@ def test_a_diagram_is_made_from_the_tables_alone():
 def test_a_diagram_fits_the_width_of_a_page(tmp_path):
     colours = {"x": "#E69F00"}
     rows = [("input", f"a0.h{n}.v", -1.0) for n in range(40)] + [(f"a0.h{n}", "logits", -2.0) for n in range(40)]
-    edges = pd.DataFrame(rows, columns=["writer", "reader", "effect"]).assign(kept=True)
+    edges = pd.DataFrame(rows, columns=["writer", "reader", "score_change"]).assign(kept=True)
     graph = diagrams.draw("wide", {"x": edges}, {}, colours, {"x": "X"}, 100)
     for kind in ("svg", "pdf"):
         diagrams.render(graph, tmp_path / f"d.{kind}")

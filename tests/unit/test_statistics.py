@@ -160,10 +160,10 @@ CFG = {"permutations": 199, "bootstrap": 200}
 
 def test_a_circuit_that_matters_is_told_from_one_that_does_not():
     strong = testing.test_one(testing.Outcomes(effects_table(-4)), "c", "1 head", CFG, ("x",))
-    assert strong["p_rank"] == 1 / 100 and strong["p_permutation"] < 0.02
-    assert strong["effect_high"] < strong["control_low"] and strong["lift"] < 0
+    assert strong["p_value"] == 1 / 100 and strong["p_permutation"] < 0.02
+    assert strong["effect_high"] < strong["effect_control_low"] and strong["lift"] < 0
     ranks = [
-        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))["p_rank"]
+        testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))["p_value"]
         for seed in range(60)
     ]
     assert stats.kstest(ranks, "uniform").pvalue > 0.001
@@ -203,13 +203,13 @@ def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():
     shared = {"kind": "shared", "top_k": 2.0, "k": 2, "control": None}
     table = pd.DataFrame(
         [
-            shared | {"threshold": 100.0, "circuit": "empty", "components": [], "problem": None},
-            shared | {"threshold": 90.0, "circuit": "d", "components": ["m0"], "problem": "pool"},
-            shared | {"threshold": 50.0, "circuit": "c", "components": ["a0.h0"], "problem": None},
+            shared | {"threshold": 1, "circuit": "empty", "components": [], "problem": None},
+            shared | {"threshold": 0.9, "circuit": "d", "components": ["m0"], "problem": "pool"},
+            shared | {"threshold": 0.5, "circuit": "c", "components": ["a0.h0"], "problem": None},
         ]
     )
     rows = testing.tests_table(effects_table(-4), table, CFG, ("x",))
-    assert rows[0]["p_rank"] is None and rows[0]["effect"] is None and rows[2]["p_rank"] == 0.01
+    assert rows[0]["p_value"] is None and rows[0]["effect"] is None and rows[2]["p_value"] == 0.01
     assert "no component is shared" in rows[0]["problem"] and rows[1]["problem"] == "pool"
     # What needs no control is there all the same.
     assert rows[1]["effect"] < -4 and rows[1]["lift"] is None and rows[1]["n_controls"] == 0
@@ -224,11 +224,11 @@ def test_a_circuit_is_not_ranked_against_itself():
     circuit = (effects["circuit"] == "c") & effects["control"].isna()
     effects.loc[mine, "metric"] -= 50
     effects.loc[circuit, "metric"] = effects.loc[mine, "metric"].to_numpy()
-    row = {"top_k": 1.0, "k": 1, "threshold": 50.0, "problem": None}
+    row = {"top_k": 1.0, "k": 1, "threshold": 0.5, "problem": None}
     shared = row | {"kind": "shared", "circuit": "c", "control": None, "components": ["a0.h4"]}
     sets = [row | {"kind": "random", "circuit": "1 head", "control": n, "components": [f"a0.h{n}"]} for n in range(9)]
     found = testing.tests_table(effects, pd.DataFrame([shared, *sets]), CFG, ("x",))[0]
-    assert found["n_random"] == 8 and found["p_rank"] == pytest.approx(1 / 9)
+    assert found["n_random"] == 8 and found["p_value"] == pytest.approx(1 / 9)
 
 
 def test_faithfulness_is_zero_with_nothing_and_one_with_everything():

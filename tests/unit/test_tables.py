@@ -4,7 +4,7 @@ import random
 import pandas as pd
 import pytest
 from circuit_reuse.data import tables
-from circuit_reuse.studies.reuse import schemas, summary
+from circuit_reuse.studies.reuse import published_tables, schemas, summary
 
 
 def row(**changes):
@@ -34,8 +34,8 @@ def test_another_table_is_not_read_by_mistake(tmp_path):
 
 
 def test_json_has_null_and_never_nan(tmp_path):
-    value = summary.finite({"a": float("nan"), "b": [pd.NA, 1.5], "c": {"d": float("inf")}})
-    summary.write_json(tmp_path / "x.json", value)
+    value = published_tables.finite({"a": float("nan"), "b": [pd.NA, 1.5], "c": {"d": float("inf")}})
+    published_tables.write_json(tmp_path / "x.json", value)
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
 
 
@@ -45,11 +45,11 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
         "task": "t",
         "method": "x",
         "top_k": 4.0,
-        "circuit_size": 1,
+        "n_components": 1,
         "effect": -1.0,
         "effect_low": -2.0,
         "effect_high": 0.0,
-        "control_effect": 0.0,
+        "effect_control": 0.0,
         "lift": 0.0,
         "n_examples": 9,
         "split": "held_out",
@@ -58,10 +58,10 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
     }
     tests = pd.DataFrame(
         [
-            base | {"threshold": 50.0, "circuit": "a", "p_rank": 0.01},
-            base | {"threshold": 75.0, "circuit": "a", "p_rank": 0.01},
-            base | {"threshold": 100.0, "circuit": "b", "p_rank": 0.03},
-            base | {"threshold": 99.0, "circuit": "empty", "p_rank": None},
+            base | {"threshold": 0.5, "circuit": "a", "p_value": 0.01},
+            base | {"threshold": 0.75, "circuit": "a", "p_value": 0.01},
+            base | {"threshold": 1, "circuit": "b", "p_value": 0.03},
+            base | {"threshold": 0.99, "circuit": "empty", "p_value": None},
         ]
     )
     reuse = tests[["model", "task", "method", "top_k", "threshold"]].assign(
@@ -70,8 +70,8 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
     table = summary.summary(tests, reuse)
     assert list(table.columns[:19]) == summary.FIRST
     q = table.set_index("threshold")["q_value"]
-    assert q[50.0] == q[75.0] == pytest.approx(0.02) and q[100.0] == pytest.approx(0.03)
-    assert pd.isna(q[99.0])
+    assert q[0.5] == q[0.75] == pytest.approx(0.02) and q[1.0] == pytest.approx(0.03)
+    assert pd.isna(q[0.99])
 
 
 def test_latex_escapes_what_names_may_hold():

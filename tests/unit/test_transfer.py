@@ -45,7 +45,7 @@ def by_rule(rows, task="ioi"):
 def test_shuffled_heads_are_found_by_function_and_not_by_index():
     first = model(0, shared=0.5)
     rows = by_rule(transfer.transfer(first, shuffled(first, 1), TASKS, CFG, ("t",)))
-    assert rows["function"]["correlation"] > 0.95 and rows["function"]["missing"] == 0
+    assert rows["function"]["correlation"] > 0.95 and rows["function"]["n_missing"] == 0
     assert rows["function"]["mean_fractional_rank"] < 0.2
     assert rows["function"]["p_distance"] == pytest.approx(1 / 40)
     assert rows["other_task"]["p_rank"] < 0.05 and rows["other_task"]["correlation"] > 0.4
@@ -102,9 +102,9 @@ def test_heads_that_the_target_does_not_have_are_missing_and_counted():
     pairs = transfer.by_index(NAMES, small)
     assert len(pairs) == 8 and all(NAMES[a] == small[b] for a, b in pairs.items())
     top = np.argsort(-first["effects"]["ioi"])[:6]
-    assert rows["index"]["missing"] == sum(NAMES[n] not in small for n in top)
+    assert rows["index"]["n_missing"] == sum(NAMES[n] not in small for n in top)
     # The small model has a counterpart for eight heads at the most.
-    assert 0 <= rows["function"]["missing"] <= 6
+    assert 0 <= rows["function"]["n_missing"] <= 6
 
 
 def test_features_that_do_not_vary_are_left_out():

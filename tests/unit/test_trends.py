@@ -106,12 +106,12 @@ def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
             "able": [True, True, True, False],
             "correlation": [0.1, 0.2, 0.35, 9.0],
             "spearman": [0.1, 0.2, 0.3, 9.0],
-            "strong": [1, 2, 3, 4],
+            "n_strong": [1, 2, 3, 4],
             "strong_share": [0.1, 0.2, 0.3, 0.4],
         }
     )
     rows = {row["measure"]: row for row in fits.fits(models)}
-    assert rows["correlation"]["left_out"] == "d" and rows["correlation"]["sizes"] == 3
+    assert rows["correlation"]["left_out"] == "d" and rows["correlation"]["n_sizes"] == 3
     assert rows["correlation"]["slope"] < 1 and rows["correlation"]["p_value"] is not None
     refused = fits.fits(models.iloc[:2])
     assert all(row["problem"] and "slope" not in row for row in refused)

@@ -56,7 +56,7 @@ def test_a_mistake_is_told(monkeypatch, changes, words):
 
 
 def test_a_mask_of_other_weights_is_told(monkeypatch, tmp_path):
-    file = PROJECT / "config" / "of_another_model.parquet"
+    file = tmp_path / "of_another_model.parquet"
     row = {
         "coefficient": None,
         "layer": 0,
@@ -69,10 +69,5 @@ def test_a_mask_of_other_weights_is_told(monkeypatch, tmp_path):
         "mask": weight_sets.mask_hash("other", ["0.q.0"]),
     }
     tables.write(file, schemas.MASKS, [row], model="other")
-    try:
-        with pytest.raises(
-            errors.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"
-        ):
-            check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": "config/of_another_model.parquet"}})
-    finally:
-        file.unlink()
+    with pytest.raises(errors.ConfigError, match=r"weights.masks.files.tiny-gpt2-medium.digits: .*fingerprint other"):
+        check(monkeypatch, masks__files={"tiny-gpt2-medium": {"digits": str(file)}})

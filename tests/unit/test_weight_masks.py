@@ -148,7 +148,7 @@ def test_a_mask_is_the_smallest_on_its_curve_that_reaches_the_target():
     mask, curve = masks.discretise(tau, loss_of, 0.25)
     assert loss[int(mask.sum())] <= 0.25 and 76 <= mask.sum() <= 80
     assert mask[: int(mask.sum())].all()
-    assert all(row["loss"] > 0.25 for row in curve if row["nodes"] < mask.sum())
+    assert all(row["loss"] > 0.25 for row in curve if row["n_nodes"] < mask.sum())
     with pytest.raises(ValueError, match=r"no mask reaches the target loss of 0.000.*weights.masks.target"):
         masks.discretise(tau, loss_of, 0.0001)
 
@@ -261,7 +261,7 @@ def test_unexplained_variance(planted):
     sites = {site.location: site for site in nodes.sites(job.model)}
     active[sites["mlp_in"].part] = False
     rows = {row["location"]: row for row in stage_nodes.unexplained(job, active) if row["layer"] == 0}
-    assert rows["mlp_in"]["fvu"] is None and rows["mlp_in"]["nodes"] == 0
+    assert rows["mlp_in"]["fvu"] is None and rows["mlp_in"]["n_nodes"] == 0
     full = torch.cat(nodes.values(job.model, job.testing[0].clean, whole=True), -1)
     states = torch.tensor(stage_nodes.state(active))
     pruned = torch.cat(nodes.values(job.model, job.testing[0].clean, states, job.replacement, True), -1)

@@ -145,7 +145,7 @@ def rows(condition, losses):
                 "condition": condition,
                 "trial": trial,
                 "share": share / max(1, len(curve) - 1),
-                "count": 10 * share,
+                "n_removed": 10 * share,
                 "example": example,
                 "loss": loss + 0.01 * example,
                 "metric": 0.0,
@@ -170,16 +170,16 @@ def test_areas_are_compared_by_exchanging_trials():
 
 
 SHOWN, ABSENT, OPEN, LESS = (
-    {"q": 0.01, "low": 0.4, "high": 0.9},
-    {"q": 0.5, "low": -0.05, "high": 0.05},
-    {"q": 0.5, "low": -0.5, "high": 2},
-    {"q": 1.0, "low": -2, "high": -1},
+    {"q_value": 0.01, "difference_low": 0.4, "difference_high": 0.9},
+    {"q_value": 0.5, "difference_low": -0.05, "difference_high": 0.05},
+    {"q_value": 0.5, "difference_low": -0.5, "difference_high": 2},
+    {"q_value": 1.0, "difference_low": -2, "difference_high": -1},
 )
 
 
 def reads(any_, matched, size):
     """The interpretation of these rows."""
-    told = {"low": 0.1 if size else -0.1, "p_trials": 0.001 if size else 0.5}
+    told = {"difference_low": 0.1 if size else -0.1, "p_trials": 0.001 if size else 0.5}
     return measures.interpretation({"non_circuit": any_, "quantile": matched}, told, 0.05, "quantile", 0.1)
 
 
@@ -192,7 +192,7 @@ def test_a_reading_follows_from_the_tests():
 
 def test_what_was_not_shown_is_not_shown_to_be_absent():
     # A large difference whose q missed the level, a test that could not be made, a wide interval.
-    for missed in (SHOWN | {"q": 0.051}, SHOWN | {"q": None}, SHOWN | {"q": float("nan")}, OPEN):
+    for missed in (SHOWN | {"q_value": 0.051}, SHOWN | {"q_value": None}, SHOWN | {"q_value": float("nan")}, OPEN):
         assert reads(SHOWN, missed, True) == reads(missed, missed, True) == "unclear"
         assert reads(missed, ABSENT, True) == "unclear"
     assert reads(SHOWN, ABSENT, False) == reads(ABSENT, SHOWN, False) == "unclear"
@@ -207,7 +207,7 @@ def test_the_results_have_the_keys_of_the_study_and_its_numbers():
             rows("all_non_circuit", [[0.9]]).assign(share=1.0),
         ]
     )
-    circuit = {"weights": 20, "weights_total": 100, "size_mean": 0.5, "size_std": 0.1, "mask": "abc"}
+    circuit = {"n_weights": 20, "n_weights_total": 100, "size_mean": 0.5, "size_std": 0.1, "mask": "abc"}
     found = json.loads(json.dumps(mask_files.results(sweep, circuit, "quantile")))
     assert set(found["baselines"]) == {"clean_loss", "non_circuit_weights_ablated_loss", "circuit_weights_ablated_loss"}
     assert found["baselines"]["clean_loss"] == pytest.approx(0.11)

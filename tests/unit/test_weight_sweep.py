@@ -178,16 +178,16 @@ def test_a_planted_circuit_is_told_from_weights_of_equal_size(planted, null):
     rows = swept(model, sweeper, planted_weights.truth(model), weight_sets.shares(6), 10, "planted")
     for control in ("non_circuit", "quantile"):
         test = measures.compare(rows, null, control, CFG, ("planted",))
-        assert test["p_circuit"] < 0.01 and test["p_trials"] < 0.01 and test["low"] > 0
+        assert test["p_value"] < 0.01 and test["p_trials"] < 0.01 and test["difference_low"] > 0
         assert test["loss_circuit"] > 3 and test["loss_control"] < test["loss_circuit"] / 2
-    assert measures.against_random(rows, null, CFG, ("planted",))["p_circuit"] < 0.01
+    assert measures.against_random(rows, null, CFG, ("planted",))["p_value"] < 0.01
 
 
 def test_random_masks_are_not(planted, null):
     """p_circuit is uniform for random masks; p_trials, which is about one circuit, is not."""
     model, sweeper = planted
     parts = [site.part for site in nodes.sites(model)]
-    truth, found = planted_weights.truth(model), {"p_circuit": [], "p_trials": []}
+    truth, found = planted_weights.truth(model), {"p_value": [], "p_trials": []}
     degrees = matrices.degrees(matrices.matrices(model), matrices.flat(model), len(truth))
     stratum = weight_sets.strata(parts, degrees)
     for number in range(60):
@@ -196,7 +196,7 @@ def test_random_masks_are_not(planted, null):
         test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))
         for name in found:
             found[name].append(test[name])
-    p = np.array(found["p_circuit"])
+    p = np.array(found["p_value"])
     assert stats.kstest(p, "uniform").pvalue > 0.01
     assert (p <= 0.05).mean() <= 0.15 and (p >= 0.95).mean() <= 0.15
     # Three trials against three: the least p is 0.1, and a random mask reaches it far too often.

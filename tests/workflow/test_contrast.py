@@ -29,11 +29,11 @@ def test_every_component_has_a_row_for_each_recipe_and_comparison(found, space):
         assert list(mine["component"]) == space.names
     assert set(rows["condition"]) == conditions and set(rows["scoring"]) == {"published", "aligned"}
     known = rows.dropna(subset=["score"])
-    assert (known["low"] <= known["score"]).all() and (known["score"] <= known["high"]).all()
+    assert (known["score_low"] <= known["score"]).all() and (known["score"] <= known["score_high"]).all()
     assert (rows["cost"] == [space.write_cost(name) for name in rows["component"]]).all()
     own = rows[(rows["set"] == "own") & (rows["condition"] == "real")]
     # Half of the texts are for training; nothing else is left out of two sets of one size.
-    assert set(own["pairs"]) == {len(TEXTS.splitlines()) // 4}
+    assert set(own["n_pairs"]) == {len(TEXTS.splitlines()) // 4}
 
 
 def test_a_text_and_itself_shortened_differ_by_length_only(found):
@@ -60,11 +60,14 @@ def test_padding_changes_the_published_score_only(found):
 def test_what_is_settled_by_construction_is_said_and_is_so(found):
     """Texts of IOI are equally long; of the file's pairs the second is shorter, and padding it shows more."""
     rows = found["lengths"].query("scoring == 'aligned'").set_index(["set", "condition"])
-    assert rows.loc[("names", "padded"), "given"] and not rows.loc[("own", "padded"), "given"]
+    assert rows.loc[("names", "padded"), "by_construction"] and not rows.loc[("own", "padded"), "by_construction"]
     assert rows.loc[("names", "padded"), "ratio"] == pytest.approx(1, abs=1e-3)
     for name in ("names", "own"):
-        assert rows.loc[(name, "right_truncated"), "given"] and rows.loc[(name, "right_truncated"), "mean_score"] == 0
-        assert not rows.loc[(name, "left_truncated"), "given"]
+        assert (
+            rows.loc[(name, "right_truncated"), "by_construction"]
+            and rows.loc[(name, "right_truncated"), "mean_score"] == 0
+        )
+        assert not rows.loc[(name, "left_truncated"), "by_construction"]
 
 
 def test_circuits_cost_what_they_may(found, space):
@@ -73,25 +76,25 @@ def test_circuits_cost_what_they_may(found, space):
         names = row["components"].split()
         assert names[0] == "input" and components.cost(names, space) == row["cost"]
         assert row["cost"] <= row["dimensions"]
-    real = rows[(rows["condition"] == "real") & (rows["source"] != "file")]
+    real = rows[(rows["condition"] == "real") & (rows["scored_by"] != "file")]
     assert set(real["budget"]) == {0.3, 0.5, 0.9} and (real["main"] == (real["budget"] == 0.5)).all()
-    mine = rows[rows["source"] == "file"]
+    mine = rows[rows["scored_by"] == "file"]
     assert set(mine["set"]) == {"names", "own"} and set(mine["cost"]) == {160}
 
 
 def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
     tests = found["tests"]
-    assert set(tests["set"]) == {"names", "own"} and set(tests["source"]) == {"published", "aligned", "atp", "file"}
+    assert set(tests["set"]) == {"names", "own"} and set(tests["scored_by"]) == {"published", "aligned", "atp", "file"}
     assert (tests["n_examples"] <= CONFIG["contrast"]["held_out"]).all()
-    known = tests.dropna(subset=["p_keep"])
-    assert known["p_keep"].between(1 / 100, 1).all() and known["p_remove"].between(1 / 100, 1).all()
+    known = tests.dropna(subset=["p_faithfulness"])
+    assert known["p_faithfulness"].between(1 / 100, 1).all() and known["p_effect_share"].between(1 / 100, 1).all()
     # What is kept at each budget grows from nothing to everything.
-    budget_sweep = found["budget_sweep"].query("source == 'atp' and rule == 'knapsack'")
+    budget_sweep = found["budget_sweep"].query("scored_by == 'atp' and rule == 'knapsack'")
     for _, mine in budget_sweep.groupby("set"):
         mine = mine.sort_values("dimensions")
-        assert mine["keep"].iloc[-1] > mine["keep"].iloc[0] - 0.05
+        assert mine["faithfulness"].iloc[-1] > mine["faithfulness"].iloc[0] - 0.05
     effects = tables.read(project.folder / f"results/{MODEL}/contrast/own/effects.parquet")
-    band = found["budget_sweep"].query("set == 'own' and source == 'random'").set_index("dimensions")
+    band = found["budget_sweep"].query("set == 'own' and scored_by == 'random'").set_index("dimensions")
     metric = (
         effects.assign(metric=effects["metric"].astype(float))
         .groupby(["circuit", "direction", "control"], dropna=False)["metric"]
@@ -100,7 +103,7 @@ def test_circuits_are_tested_on_the_task_with_an_answer(project, found):
     floor, full = (metric["empty", "keep"].iloc[0], effects[effects["direction"] == "none"]["metric"].mean())
     for dimensions, row in band.iterrows():
         kept = (metric[f"random at {dimensions}", "keep"] - floor) / (full - floor)
-        assert (row["keep_low"], row["keep"], row["keep_high"]) == pytest.approx(
+        assert (row["faithfulness_low"], row["faithfulness"], row["faithfulness_high"]) == pytest.approx(
             (kept.min(), kept.mean(), kept.max()), rel=1e-3, abs=1e-6
         )
     digits = tables.read(project.folder / f"results/{MODEL}/digits/examples/contrast0000.parquet")
@@ -115,14 +118,14 @@ def test_single_effects_are_those_of_exact_patching(project, found):
     mean = scores[scores["example"].isin(held_out)].groupby("component", observed=True)["score"].mean()
     rows = found["components"].query("set == 'names' and scoring == 'aligned'").set_index("component")
     assert rows["effect"].to_numpy() == pytest.approx(mean[rows.index].to_numpy(float), rel=1e-5)
-    assert rows.loc["input", "share"] == pytest.approx(1, abs=1e-3)
+    assert rows.loc["input", "effect_share"] == pytest.approx(1, abs=1e-3)
 
 
 def test_exported_circuits_come_back_the_same_in_every_format(project, found, space):
     folder = project.folder / TABLES / "circuits"
     row = (
         found["circuits"]
-        .query("set == 'own' and source == 'aligned' and rule == 'ratio' and main and condition == 'real'")
+        .query("set == 'own' and scored_by == 'aligned' and rule == 'ratio' and main and condition == 'real'")
         .iloc[0]
     )
     stem, read = folder / f"{MODEL}.own.aligned.ratio", {}
@@ -142,7 +145,7 @@ def test_the_comparison_of_a_file_with_a_run(project, found):
     run = found["circuits"].query("set == 'names' and source == 'published' and main and condition == 'real'")
     a, b = set(CIRCUIT["nodes"]), set(run["components"].iloc[0].split())
     assert rows["jaccard"] == pytest.approx(len(a & b) / len(a | b)) and rows["shared"] == len(a & b)
-    kept = found["tests"].query("set == 'names' and source == 'file'")["keep"].iloc[0]
+    kept = found["tests"].query("set == 'names' and scored_by == 'file'")["faithfulness"].iloc[0]
     assert rows["faithfulness_first"] == pytest.approx(kept)
     beside = found["replicate_components"].query("pair == 'mine_and_published'")
     assert set(beside[beside["in_first"]]["component"]) == a

@@ -22,7 +22,7 @@ def test_nothing_to_do_is_said(project):
 
 
 def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
-    project.config(circuits=CONFIG["circuits"] | {"thresholds": [50, 75, 100]})
+    project.config(circuits=CONFIG["circuits"] | {"thresholds": [0.5, 0.75, 1]})
     text, planned = told(project), project.planned()
     project.config()
     line = next(line for line in text.splitlines() if line.lstrip().startswith("share_circuits"))

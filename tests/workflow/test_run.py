@@ -27,14 +27,14 @@ def hashes(folder):
 
 def test_the_summary_has_the_columns_and_rows_that_are_promised(project):
     table = pd.read_csv(project.folder / TABLES / "summary.csv")
-    promised = """model task method top_k threshold circuit_size reuse reuse_null effect effect_low
-    effect_high control_effect lift p_mcnemar p_permutation p_rank q_value n_examples split"""
+    promised = """model task method top_k threshold n_components reuse reuse_null effect effect_low
+    effect_high effect_control lift p_mcnemar p_permutation p_value q_value n_examples split"""
     assert list(table.columns)[:19] == promised.split()
     assert len(table) == 2 * 2 * 2 * 2 and set(table["split"]) == {"held_out"}
-    tested = table[table["circuit_size"] > 0].dropna(subset=["p_rank"])
-    assert len(tested) and tested["p_rank"].between(0, 1, inclusive="right").all()
+    tested = table[table["n_components"] > 0].dropna(subset=["p_value"])
+    assert len(tested) and tested["p_value"].between(0, 1, inclusive="right").all()
     assert (tested["effect_low"] <= tested["effect"]).all() and (tested["effect"] <= tested["effect_high"]).all()
-    assert (tested["q_value"] >= tested["p_rank"] - 1e-9).all()
+    assert (tested["q_value"] >= tested["p_value"] - 1e-9).all()
 
 
 def test_the_whole_run_was_made_without_a_network(project):
@@ -54,7 +54,7 @@ def test_known_outputs_are_there_under_their_known_names(project):
     for name in ("reuse_vs_threshold", "lift_vs_threshold", "perm_neglog10p_vs_threshold"):
         assert (figures / f"multiplot_{name}.png").stat().st_size > 1000
     metrics = json.loads((tables / "tiny-gpt2-small" / "ioi" / "metrics.json").read_text())
-    assert metrics["by_k"]["3"]["thresholds"]["50"]["val"].keys() >= {"p_rank", "q_value"}
+    assert metrics["by_k"]["3"]["thresholds"]["50"]["val"].keys() >= {"p_value", "q_value"}
 
 
 def test_the_table_of_p_values_compiles(project, tmp_path):
@@ -74,9 +74,9 @@ def test_a_new_threshold_reuses_what_was_run_and_equals_a_clean_run_byte_for_byt
     run = copy_project(tmp_path / "grown")
     studies = ["reuse", "scaling", "sequences"]
     stricter = CONFIG["scaling"] | {"classes": {"tau": 0.2, "unit": "base"}}
-    pruning = CONFIG["sequences"]["pruning"] | {"thresholds": [20]}
+    pruning = CONFIG["sequences"]["pruning"] | {"thresholds": [0.2]}
     run.config(
-        circuits=CONFIG["circuits"] | {"thresholds": [50]},
+        circuits=CONFIG["circuits"] | {"thresholds": [0.5]},
         scaling=stricter,
         sequences=CONFIG["sequences"] | {"pruning": pruning},
     )

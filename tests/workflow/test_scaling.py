@@ -19,8 +19,8 @@ def test_every_head_of_every_model_under_every_replacement_is_in_the_table(heads
     assert len(heads) == 2 * 3 * 12
     keys = ["model", "replacement", "layer", "head"]
     assert not heads.duplicated(keys).any() and heads["depth"].between(0, 1).all()
-    promised = """family model parameters layer head depth base_ioi base_se_ioi base_low_ioi base_digits
-    delta_ioi delta_se_ioi delta_low_ioi delta_high_ioi delta_digits q_value_ioi q_value_digits
+    promised = """family model parameters layer head depth base_ioi base_ioi_standard_error base_ioi_low base_digits
+    delta_ioi delta_ioi_standard_error delta_ioi_low delta_ioi_high delta_digits q_value_ioi q_value_digits
     strength category category_effect suppressing"""
     assert set(promised.split()) <= set(heads)
     assert set(heads["category"]) <= {"ioi_only", "digits_only", "shared", "weak", "uncertain"}
@@ -43,9 +43,9 @@ def test_the_other_tables_are_there_and_agree(project, heads):
         for name in ("ioi_only", "digits_only", "shared", "weak", "uncertain"):
             assert summary.loc[model, f"n_{name}"] == (part["category"] == name).sum()
     tests = pd.read_csv(folder / "hero_vs_random.csv")
-    assert set(tests["size"]) == {1, 2} and set(tests["matching"].dropna()) <= {"plain", "layer", "norm"}
-    known = tests.dropna(subset=["p_rank"])
-    assert (known["p_rank"] >= 1 / (known["n_sets"] + 1) - 1e-9).all() and len(known)
+    assert set(tests["n_heads"]) == {1, 2} and set(tests["matching"].dropna()) <= {"plain", "layer", "norm"}
+    known = tests.dropna(subset=["p_value"])
+    assert (known["p_value"] >= 1 / (known["n_random"] + 1) - 1e-9).all() and len(known)
     ablation = pd.read_csv(folder / "hero_vs_random_ablation_summary.csv")
     assert {"baseline", "hero", "random"} <= set(ablation["set_type"])
     assert {"acc_ioi", "mean_diff_ioi", "acc_digits", "mean_diff_digits"} <= set(ablation)

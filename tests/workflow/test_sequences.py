@@ -23,12 +23,12 @@ def test_circuits_keep_to_their_limit_on_the_examples_that_they_were_pruned_on(t
     pruning_runs = tables["circuits"]
     pruning_runs = pruning_runs[~pruning_runs["strategy"].isin(["frequent", "file"])]
     assert set(pruning_runs["strategy"]) == {"backward_first", "forward_first", "attribution", "random"}
-    assert ((pruning_runs["score_train"] - 100).abs() < pruning_runs["threshold"]).all()
+    assert ((pruning_runs["score_train"] - 1).abs() < pruning_runs["threshold"]).all()
     assert (
-        pruning_runs["heads"] + pruning_runs["mlps"] == pruning_runs["components"].fillna("").str.split().map(len)
+        pruning_runs["n_heads"] + pruning_runs["n_mlps"] == pruning_runs["components"].fillna("").str.split().map(len)
     ).all()
-    assert (pruning_runs["low"] <= pruning_runs["score"]).all() and (
-        pruning_runs["score"] <= pruning_runs["high"]
+    assert (pruning_runs["score_low"] <= pruning_runs["score"]).all() and (
+        pruning_runs["score"] <= pruning_runs["score_high"]
     ).all()
     assert pruning_runs[pruning_runs["draw"].notna()]["strategy"].eq("backward_first").all()
     assert pruning_runs[(pruning_runs["task"] == "ioi")]["order"].isna().all()
@@ -37,23 +37,23 @@ def test_circuits_keep_to_their_limit_on_the_examples_that_they_were_pruned_on(t
 
 def test_tables_agree_with_each_other(project, tables):
     cross, importance = tables["cross_task"], tables["importance"]
-    own = cross[(cross["circuit"] == "digits") & (cross["data"] == "digits")].iloc[0]
+    own = cross[(cross["circuit"] == "digits") & (cross["target"] == "digits")].iloc[0]
     chosen = tables["circuits"]
     chosen = chosen[
         (chosen["task"] == "digits") & (chosen["strategy"] == "backward_first") & chosen["draw"].isna()
     ].iloc[0]
     # Two engines, the same held-out examples: one keeps circuits by pruning runs, one by units.
-    assert own["percent"] == pytest.approx(chosen["score"], abs=1e-3)
-    ranked = cross.dropna(subset=["p_rank"])
-    assert (ranked["p_rank"] >= 1 / (ranked["n_random"] + 1) - 1e-9).all() and len(ranked)
-    assert (ranked["q_rank"] >= ranked["p_rank"] - 1e-9).all()
+    assert own["score"] == pytest.approx(chosen["score"], abs=1e-5)
+    ranked = cross.dropna(subset=["p_value"])
+    assert (ranked["p_value"] >= 1 / (ranked["n_random"] + 1) - 1e-9).all() and len(ranked)
+    assert (ranked["q_value"] >= ranked["p_value"] - 1e-9).all()
     members = set(importance[importance["in_circuit"] & (importance["task"] == "digits")]["component"])
     assert members == set(chosen["components"].split())
     edges = tables["edges"]
     ends = {*edges["writer"], *edges["reader"].str.replace(r"\.[qkv]$", "", regex=True)}
     assert ends - {"input", "logits"} <= members
     whole = tables["edge_cuts"].query("rule == 'all'").iloc[0]
-    assert whole["score"] == pytest.approx(chosen["score"], abs=1e-2) and tables["edge_cuts"]["chosen"].sum() == 1
+    assert whole["score"] == pytest.approx(chosen["score"], abs=1e-4) and tables["edge_cuts"]["chosen"].sum() == 1
     functions = tables["head_functions"]
     assert len(functions) == 12 and {
         "next_digits",
@@ -66,9 +66,7 @@ def test_tables_agree_with_each_other(project, tables):
         "spectrum_members",
     } <= set(functions)
     direct = tables["direct"]
-    assert direct["attribution"].sum() == pytest.approx(
-        cross[cross["data"] == "digits"]["metric_full"].iloc[0], rel=1e-3
-    )
+    assert direct["attribution"].sum() == pytest.approx(cross[cross["target"] == "digits"]["metric"].iloc[0], rel=1e-3)
     assert set(tables["lengths"]["length"]) == {2, 4}
     text = (project.folder / TABLES / "findings.md").read_text()
     assert MODEL in text and "What this page cannot say" in text and "nan" not in text
@@ -123,7 +121,7 @@ def test_a_sequence_of_ones_own_and_a_circuit_file_run_beside_the_built_in_ones(
     assert ("prune_nodes", {"model": MODEL, "task": "mine"}) not in jobs
     project.snakemake(f"results/{MODEL}/sequences/circuits.parquet", "results/prompts/mine/sequences0000.parquet")
     named = pd.read_parquet(project.folder / f"results/{MODEL}/sequences/circuits.parquet")
-    assert "own: digits" in set(named["name"])
+    assert "own: digits" in set(named["circuit"])
     prompts = pd.read_parquet(project.folder / "results/prompts/mine/sequences0000.parquet")
     first = prompts.iloc[0]
     shown = [word.strip(".") for word in first["clean"].split()[2::3]]

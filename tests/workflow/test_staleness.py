@@ -33,7 +33,8 @@ CONTRASTED = {"summarise_contrast": 1, "draw_contrast": 1}
 CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2, "export_circuits": 1}
 MEASURED = CHOSEN | {"measure_differences": 2}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
-RUN = TESTED | {"run_effects": PAIRS, "cross_tasks": MODELS}
+CROSSED = {"test_cross_tasks": MODELS}
+RUN = TESTED | CROSSED | {"run_effects": PAIRS, "cross_tasks": PAIRS}
 SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
 SCORED = (
     SHARED
@@ -63,7 +64,7 @@ def code(module, old, new):
 
 
 CONFIG_EDITS = {
-    "a threshold added": ({"circuits": {"thresholds": [50, 75, 100]}}, SHARED),
+    "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED),
     "controls": (
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
         RUN | {"share_circuits": PAIRS},
@@ -71,7 +72,7 @@ CONFIG_EDITS = {
     "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED | CONTRASTED),
     "two values swapped": (
         {"tests": {"permutations": 100, "bootstrap": 200}},
-        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | {"cross_tasks": MODELS},
+        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED,
     ),
     "draws of the null": (
         {"reuse": {"draws": 120}},
@@ -103,7 +104,7 @@ CONFIG_EDITS = {
     "threshold of pruning": (
         {
             "sequences": {
-                "pruning": {"thresholds": [10], "threshold": 10, "random_orders": 2, "draws": 1, "add_back": False}
+                "pruning": {"thresholds": [0.1], "threshold": 0.1, "random_orders": 2, "draws": 1, "add_back": False}
             }
         },
         PRUNED,
@@ -148,7 +149,7 @@ CODE_EDITS = {
     ),
     "tests": (
         code("stats/testing", "[2.5, 97.5]", "[2.5, 97.4]"),
-        TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | {"compare_methods": MODELS, "cross_tasks": MODELS},
+        TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | CROSSED | {"compare_methods": MODELS},
     ),
     "attribution": (code("engine/attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
     "figures": (

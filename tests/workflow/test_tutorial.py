@@ -51,7 +51,7 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
         assert "Traceback" not in text
         said.append(text)
     first, table, explained, _, own, crossed, wrong, mine = said
-    assert {"effect", "control_effect", "q_value"} <= {*table.splitlines()[0].split(",")}
+    assert {"effect", "effect_control", "q_value"} <= {*table.splitlines()[0].split(",")}
     assert "in 1 of 1 tested pairs" in first  # the sentence and the table agree
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
     assert (
@@ -69,4 +69,4 @@ def test_every_example_of_the_library_runs(clone):
     assert all(f"api.{name}(" in code for name in ("score", "circuit", "ablate", "prune", "compare"))
     done = subprocess.run([clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "p_rank" in done.stdout and "jaccard_chance" in done.stdout
+    assert "p_value" in done.stdout and "jaccard_null" in done.stdout

@@ -30,11 +30,11 @@ def test_one_mask_is_learned_evaluated_and_saved(project, found):
         assert set(tables.read(folder / f"{name}.parquet", schema)["mask"]) == hashes
     circuits = found["circuits"]
     chosen = circuits[circuits["chosen"]].iloc[0]
-    assert chosen["mask"] in hashes and chosen["nodes"] == circuits["nodes"].min()
-    assert (circuits["loss"] <= circuits["target"]).all()
-    assert chosen["nodes"] == masks[masks["chosen"]]["active"].sum()
+    assert chosen["mask"] in hashes and chosen["n_nodes"] == circuits["n_nodes"].min()
+    assert (circuits["loss"] <= circuits["loss_target"]).all()
+    assert chosen["n_nodes"] == masks[masks["chosen"]]["active"].sum()
     curve = found["pareto_front"]
-    curve = curve[(curve["coefficient"] == chosen["coefficient"]) & (curve["nodes"] == chosen["nodes"])]
+    curve = curve[(curve["coefficient"] == chosen["coefficient"]) & (curve["n_nodes"] == chosen["n_nodes"])]
     assert curve["loss"].iloc[0] == pytest.approx(chosen["loss"], abs=1e-5)
     # What the node stage measures again is what was saved with the mask.
     kept = found["node_tests"].set_index("direction").loc["sufficiency", "loss"]
@@ -45,8 +45,8 @@ def test_edges_are_the_circuits_weights(project, found):
     edges, chosen = found["edges"], found["circuits"].query("chosen").iloc[0]
     masks = tables.read(project.folder / FOLDER / "masks.parquet", schemas.MASKS)
     active = set(masks[masks["chosen"] & masks["active"]]["node"])
-    assert len(edges) == chosen["weights"] and (edges["weight"] != 0).all()
-    assert {*edges["source"], *edges["target"]} <= active
+    assert len(edges) == chosen["n_weights"] and (edges["weight"] != 0).all()
+    assert {*edges["writer"], *edges["reader"]} <= active
     ends = {
         "q": ("attn_in", "q"),
         "k": ("attn_in", "k"),
@@ -56,18 +56,18 @@ def test_edges_are_the_circuits_weights(project, found):
         "out": ("mlp_neuron", "mlp_out"),
     }
     for matrix, rows in edges.groupby("matrix"):
-        for column, location in zip(("source", "target"), ends[matrix], strict=True):
+        for column, location in zip(("writer", "reader"), ends[matrix], strict=True):
             parts = rows[column].str.split(".", expand=True)
             assert set(parts[1]) == {location} and (parts[0].astype(int) == rows["layer"]).all()
     assert np.abs(edges["weight"]).mean() == pytest.approx(chosen["size_mean"], rel=1e-4)
     told = json.loads((project.folder / TABLES / "edges.json").read_text())
-    assert len(told) == len(edges) and told[0]["source"] == edges["source"].iloc[0]
+    assert len(told) == len(edges) and told[0]["writer"] == edges["writer"].iloc[0]
 
 
 def test_the_sweep_and_its_results_agree(project, found):
     sweep, chosen = found["sweep"], found["circuits"].query("chosen").iloc[0]
     circuit = sweep[sweep["condition"] == "circuit"]
-    assert list(circuit["count"]) == [round(share * chosen["weights"]) for share in (0, 0.25, 0.5, 0.75, 1)]
+    assert list(circuit["n_removed"]) == [round(share * chosen["n_weights"]) for share in (0, 0.25, 0.5, 0.75, 1)]
     # All of the circuit is one set, and nothing is another, in every order.
     assert circuit["loss_std"].iloc[[0, -1]].max() == pytest.approx(0, abs=1e-6)
     ends = sweep[sweep["share"] == 1].set_index("condition")["loss"]
@@ -76,10 +76,10 @@ def test_the_sweep_and_its_results_agree(project, found):
     assert clean.max() - clean.min() < 1e-4
     results = json.loads((project.folder / TABLES / "weight_ablation_sweep_results.json").read_text())
     results = results[MODEL]["digits"]
-    assert results["metadata"]["circuit_weight_count"] == chosen["weights"]
+    assert results["metadata"]["circuit_weight_count"] == chosen["n_weights"]
     assert results["metadata"]["num_trials"] == 2 and results["metadata"]["num_examples"] == 8
     for _, row in circuit.iterrows():
-        told = results["random_circuit_results"][str(int(row["count"]))]
+        told = results["random_circuit_results"][str(int(row["n_removed"]))]
         assert told == pytest.approx({"mean": row["loss"], "std": row["loss_std"]}, abs=1e-5)
     assert (sweep["loss_low"] <= sweep["loss"] + 1e-6).all() and (sweep["loss"] <= sweep["loss_high"] + 1e-6).all()
     matches = found["matches"].set_index("control")
@@ -99,13 +99,15 @@ def test_tests_and_findings(project, found):
         "layer",
         "random_circuit",
     }
-    ranked = tests.dropna(subset=["p_circuit"])
+    ranked = tests.dropna(subset=["p_value"])
     assert (
         len(ranked) == 7
-        and (ranked["p_circuit"] >= 1 / 20 - 1e-9).all()
-        and (ranked["q_circuit"] >= ranked["p_circuit"] - 1e-9).all()
+        and (ranked["p_value"] >= 1 / 20 - 1e-9).all()
+        and (ranked["q_value"] >= ranked["p_value"] - 1e-9).all()
     )
-    assert (tests["low"] <= tests["difference"]).all() and (tests["difference"] <= tests["high"]).all()
+    assert (tests["difference_low"] <= tests["difference"]).all() and (
+        tests["difference"] <= tests["difference_high"]
+    ).all()
     same = tests[tests["control"] != "random_circuit"]
     np.testing.assert_allclose(same["area_circuit"] - same["area_control"], same["difference"], rtol=1e-5)
     text = (project.folder / TABLES / "findings.md").read_text()

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from circuit_reuse.config import schema
 from circuit_reuse.data import tables
+from circuit_reuse.data.csv_tables import LABELS
 from circuit_reuse.engine import architectures
+from circuit_reuse.studies.common.stage_findings import SKIPPED
 from circuit_reuse.studies.registry import STUDIES
 from circuit_reuse.validate import schemas as validate
 
@@ -14,18 +16,36 @@ SHARED = {
     "prompts": "prompts/<task>/<shard>",
     "examples": "<model>/<task>/examples/<shard>",
     "scores": "<model>/<task>/scores/<method>/<shard>",
-    "effects": "<model>/<task>/effects/<method>, <model>/cross_task/<method>.effects, <model>/heads/<task>/heroes, "
+    "effects": "<model>/<task>/effects/<method>, <model>/<task>/cross_task/<method>, <model>/heads/<task>/heroes, "
     "<model>/sequences/<task>/effects, <model>/contrast/<set>/effects",
+}
+# CSV files of a study that rules of their own write.
+OTHER_CSVS = {
+    "scaling": {"published_check": "published_check.csv", "validation": "validation/<table>.csv"},
+    "sequences": {"published_check": "published_check.csv"},
 }
 TABLES = """# Tables
 
-All tables are Parquet (zstd). Missing is null, never zero. The metadata key `circuit_reuse` of a
-file says which settings, model fingerprint and library versions it was made with. A shard holds
-`examples.shard_size` examples.
+The same quantity has the same column, unit and scale in every table.
 
-`results/tables/reuse/summary.csv` joins `tests` and `reuse` of all models and tasks and adds
-`q_value`, `q_permutation` and `q_mcnemar`: Benjamini-Hochberg over all different circuits of the
-study, for `p_rank`, `p_permutation` and `p_mcnemar`.
+| column | what |
+|---|---|
+{labels}
+| `n_<things>` | a count: examples, components, heads, runs |
+| `<value>_low`, `<value>_high` | the ends of its 95 per cent interval; of a mean over controls or random circuits, the 2.5 and 97.5 per cent quantiles over these |
+| `<value>_standard_error`, `<value>_std` | its standard error, its standard deviation |
+| `<value>_control`, `<value>_random`, `<value>_null` | the same of matched controls, of size-matched random circuits, by chance |
+| `p_value`, `q_value` | p of the table's main test, and its false discovery rate (Benjamini-Hochberg) |
+| `p_<test>`, `q_<test>` | the same of other tests |
+| `source`, `target` | the task that a circuit is of, the task on whose examples it is run |
+| `writer`, `reader` | the two ends of an edge |
+
+Shares, thresholds and scores that are a share of the metric are fractions, never per cent; such a score may lie outside 0 and 1.
+Metrics are in logits or nats, as `attribution.metric` says. What is missing is null (in CSV files empty), never zero. Files that a published study has are in its own columns and units, and say so.
+
+The **Parquet** tables (zstd) come from the stages. The metadata key `circuit_reuse` of a file says which settings, model
+fingerprint and library versions it was made with. A shard holds `examples.shard_size` examples. The **CSV** tables are made
+from them for people; numbers have six digits.
 """
 CONFIG = """# Configuration
 
@@ -114,20 +134,56 @@ def keys(part, name=""):
             yield from keys(nested, f"{full}.<name>")
 
 
+def rows_of(columns):
+    """A Markdown table of columns."""
+    text = "| column | type | what |\n|---|---|---|\n"
+    for field in columns:
+        about = field.metadata[b"description"].decode().replace("|", "\\|")
+        kind = str(field.type).replace("dictionary<values=string, indices=int32, ordered=0>", "category")
+        text += f"| `{field.name}` | {kind}{', or null' if field.nullable else ''} | {about} |\n"
+    return text
+
+
+def csv_text(path, title, declared):
+    """The section of a CSV file."""
+    rows = "".join(f"| `{name}` | {about} |\n" for name, about in escaped(declared))
+    return f"\n### {path}\n\n{title + chr(10) * 2 if title else ''}| column | what |\n|---|---|\n{rows}"
+
+
+def escaped(declared):
+    """Columns and descriptions as a Markdown table can hold them."""
+    return [(name.replace("|", "\\|"), text.replace("|", "\\|")) for name, text in declared.items()]
+
+
+def csv_sections():
+    """The CSV files of every study, and those of no study."""
+    text = ""
+    for name, study in STUDIES.items():
+        schemas = study.module("schemas")
+        text += f"\n## CSV files of {name}\n\n`results/tables/{name}/`; {study.question}\n"
+        for output, (file, title) in study.tables.items():
+            text += csv_text(file.replace("{tasks}", "<tasks>"), title and f"{title}.", schemas.CSVS[output])
+        for output, file in OTHER_CSVS.get(name, {}).items():
+            text += csv_text(file, "", schemas.CSVS[output])
+    text += "\n## Other CSV files\n"
+    text += csv_text("skipped.csv", "What was left out of a study, for all studies and in the folder of each.", SKIPPED)
+    for name, declared in STUDIES["reuse"].module("schemas").FAITHFULNESS_CSVS.items():
+        text += csv_text(f"faithfulness/{name}.csv", "", declared)
+    for name, declared in validate.CSVS.items():
+        text += csv_text(f"validate/{name}.csv", "", declared)
+    return text
+
+
 def tables_text():
     """docs/tables.md."""
-    text = TABLES
+    text = TABLES.format(labels="\n".join(f"| `{name}` | {about} |" for name, about in LABELS.items()))
     parts = [(tables.SCHEMAS, SHARED), (validate.SCHEMAS, {"planted": "validate/<planted>"})]
     parts[1:1] = [(study.module("schemas").SCHEMAS, study.schemas) for study in STUDIES.values()]
+    text += "\n## Parquet files\n"
     for name, fields, places in ((name, schemas[name], places[name]) for schemas, places in parts for name in schemas):
         where = ", ".join(f"`results/{place}.parquet`" for place in places.split(", "))
-        text += f"\n## {name}\n\n{where}\n\n| column | type | what |\n|---|---|---|\n"
-        for field in fields:
-            about = field.metadata[b"description"].decode().replace("|", "\\|")
-            kind = str(field.type).replace("dictionary<values=string, indices=int32, ordered=0>", "category")
-            null = ", or null" if field.nullable else ""
-            text += f"| `{field.name}` | {kind}{null} | {about} |\n"
-    return text
+        text += f"\n### {name}\n\n{where}\n\n{rows_of(fields)}"
+    return text + csv_sections()
 
 
 def config_text():

@@ -44,7 +44,7 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     """Prompt pairs of a task, tokenised, with the intact model's metric: a row an example.
 
     folder:  of the model, for its tokenizer
-    task:    a built-in task (prompts.registry.TASKS), or any name with a file of one's own
+    task:    a built-in task (prompts.tasks.TASKS), or any name with a file of one's own
     file:    a CSV with the columns clean, corrupt, answer, distractor
     options: of the task's family, such as length=5 for a sequence; or shots, chat, bos, accuracy of any task
     returns: a DataFrame; `used` says which rows are valid, `split` whether train or held_out
@@ -85,21 +85,19 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
 
 
-def circuit(scores, examples, top_k=8, threshold=75, kinds=("head",)):
+def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     """The components that many example circuits of the train split share.
 
     top_k:     components of an example's circuit: a number, or a share below 1
-    threshold: per cent of the train examples whose circuit must hold a component
-    returns:   (names, reuse): reuse is their number as a percentage of an example circuit's size
+    threshold: share of the train examples whose circuit must hold a component
+    returns:   (names, reuse): reuse is their number as a share of an example circuit's size, at most 1
     """
     train = examples[examples["used"] & (examples["split"] == "train")]["example"]
     rows = scores.loc[scores.index.isin(train)]
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds)
     k = circuits.resolve_k(top_k, len(names))
     member = circuits.top_k(values, k)
-    is_in = circuits.shared(member, threshold)
-    chosen = [name for name, there in zip(names, is_in, strict=True) if there]
-    return chosen, circuits.reuse(member, threshold, k)
+    return circuits.shared_names(member, names, threshold), circuits.reuse(member, threshold, k)
 
 
 def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):
@@ -107,13 +105,13 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
 
     controls:    how many random sets for the rank, and disjoint ones of the same composition for the difference
     replacement: what removed components become: corrupt, mean, zero or resample
-    kinds:       what counts as removable (head, mlp): those in the circuit without it.  `kept_alone` leaves all else
+    kinds:       what counts as removable (head, mlp): those in the circuit without it.  `faithfulness` leaves all else
                  as it is: of a circuit of heads, every MLP
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
     returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls (NaN
-                 where the model has too few other components), p_rank (one-sided: does it hurt more than size-matched random
-                 sets, which may overlap with it?), accuracy before and after, what the circuit alone keeps of the
-                 metric, and the number of examples
+                 where the model has too few other components), p_value (one-sided rank: does it hurt more than size-matched random
+                 sets, which may overlap with it?), accuracy before and after, the faithfulness of the circuit
+                 alone (0 all removed, 1 the intact model), and n_examples
     raises:      ValueError for an empty circuit or unknown components
     """
     kinds = kinds or sorted({components.kind(name) for name in circuit})
@@ -154,27 +152,27 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             "effect": change[0].mean(),
             "effect_low": low,
             "effect_high": high,
-            "effect_controls": change[1 : 1 + len(alone)].mean() if alone else np.nan,
-            "p_rank": rank_p(change[0].mean(), among, larger=False),
+            "effect_control": change[1 : 1 + len(alone)].mean() if alone else np.nan,
+            "p_value": rank_p(change[0].mean(), among, larger=False),
             "accuracy": right.mean(),
-            "accuracy_without": wrong[0].mean(),
-            "kept_alone": (kept[0].mean() - floor) / (intact.mean() - floor),
-            "examples": len(test),
+            "accuracy_circuit": wrong[0].mean(),
+            "faithfulness": (kept[0].mean() - floor) / (intact.mean() - floor),
+            "n_examples": len(test),
         }
     )
 
 
-def prune(model, examples, points=20, strategy="backward_first", replacement="mean", seed=0):
+def prune(model, examples, threshold=0.2, strategy="backward_first", replacement="mean", seed=0):
     """Take components out one by one while the metric stays near the full model's, on the train split.
 
-    points:   how far from 100 % of the full model's metric a circuit may be
-    strategy: backward_first, forward_first, ... (sequences.pruning.STRATEGIES that need no scores), or random
-    returns:  (names, trace): the circuit, and a DataFrame of what was tried and what it scored (per cent)
+    threshold: how far from the full model's metric a circuit may be, as a share of it
+    strategy:  backward_first, forward_first, ... (sequences.pruning.STRATEGIES that need no scores), or random
+    returns:   (names, trace): the circuit, and a DataFrame of what was tried and what it scored (1: the full model)
     """
     train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
     names = model.space.of_kinds(("head", "mlp"))
     evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, METRIC, TOKENS)
-    pruning_run = pruning.PruningRun(strategy, pruning.Limit(points), np.ones(len(train)), order=0)
+    pruning_run = pruning.PruningRun(strategy, pruning.Limit(threshold), np.ones(len(train)), order=0)
     order, first = pruning.passes(strategy, names, {}, ("api", seed)), ()
     if pruning.wanted_cut("auto", names):
         means = score(model, examples, "atp").loc[train["example"]].mean()
@@ -188,7 +186,7 @@ def compare(model, first, second):
     """How alike two circuits of a model are, and how alike they would be by chance.
 
     first, second: lists of names, or {name: score}, best first
-    returns:       a Series: shared, jaccard, jaccard_chance, beyond_chance, p_overlap, and more (comparison.compare)
+    returns:       a Series: n_shared, jaccard, jaccard_null, beyond_chance, p_overlap, and more (similarity.compare)
     """
     both = [
         Circuit(dict(each) if isinstance(each, dict) else dict.fromkeys(each), ranked=isinstance(each, dict))

@@ -82,7 +82,7 @@ def check_names(config):
         check_settings(options, f"task_options.{name}")
 
 
-# What the settings of any task may be (prompts.registry.SETTINGS).
+# What the settings of any task may be (prompts.tasks.SETTINGS).
 SETTINGS = {
     "bos": ("auto", "always", "never", True, False),
     "accuracy": ("top1", "preferred", "choice"),

@@ -3,9 +3,7 @@
 from functools import cached_property
 from types import SimpleNamespace
 
-import numpy as np
-
-from circuit_reuse.data import examples, fingerprint, tables
+from circuit_reuse.data import csv_tables, examples, fingerprint, tables
 
 
 class Job:
@@ -47,16 +45,10 @@ class Job:
         about = {"cfg": self.cfg, "of": vars(self.wildcards)} | ({"model": self.model} if self.model else {}) | settings
         tables.write(path, schema, rows, left_out=left_out, **about)
 
-    def write_csvs(self, frames):
-        """Tables for people, by the names of the outputs: numbers to nine digits, lists of names as text."""
+    def write_csvs(self, frames, declared):
+        """Tables for people, by the names of the outputs; declared: {name: {column: what it holds}}."""
         for name, frame in frames.items():
-            lists_as_text(frame).to_csv(getattr(self.output, name), index=False, float_format="%.9g")
-
-
-def lists_as_text(frame):
-    """A table for people: lists of names as text."""
-    lists = [name for name in frame if len(frame) and isinstance(frame[name].iloc[0], (list, np.ndarray))]
-    return frame.assign(**{name: [" ".join(map(str, names)) for names in frame[name]] for name in lists})
+            csv_tables.write(getattr(self.output, name), frame, declared[name])
 
 
 def splits(path, cfg, task):

@@ -1,6 +1,6 @@
 """What a model cannot do is a result: a task that is left out of a study, with its reason.
 
-A stage that finds too little to work with raises `LeftOut`.  Its job then ends well: each of its
+A stage that finds too little to work with raises `LeftOut`.  The job still succeeds: each of its
 tables has no rows and says why in its metadata, each of its figures says it in words.  A job that
 reads such a table alone is left out for the same reason; a job that gathers many leaves it aside.
 Standard library but for the Parquet files themselves.
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 KEY, HEADER = b"left_out", "left_out\n"
-# Inputs whose name begins so are given with what was left out.
+# Inputs whose name starts with this are given with what was left out.
 ALL = "all_"
 FIGURES = (".svg", ".png", ".pdf")
 

@@ -27,7 +27,7 @@ def mean_edges(model, examples, metric, steps, tokens):
             "writer": [names[n] for n in writers],
             "reader": [read[n] for n in readers],
             "score": scores.mean(0),
-            "standard_error": scores.std(0, ddof=1) / np.sqrt(len(scores)),
-            "size": np.abs(scores).mean(0),
+            "score_standard_error": scores.std(0, ddof=1) / np.sqrt(len(scores)),
+            "score_absolute": np.abs(scores).mean(0),
         }
     )

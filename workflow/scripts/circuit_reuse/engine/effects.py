@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circuit_reuse.engine import batching, interventions, models, progress
+from circuit_reuse.engine import interventions, models, progress
+from circuit_reuse.engine.prepared import prepared
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """Interventions that are computed together.
+    """A group of interventions that are computed together.
 
     circuit:   id of the circuit, the composition of random sets, or None for the intact run
     direction: none, remove (necessity) or keep (sufficiency: all else is removed)
@@ -103,30 +104,15 @@ class Evaluator:
     """
 
     def __init__(self, model, examples, reference, replacement, metric, universe, accuracy, tokens, seed):
-        models.check_ready(model)
         self.model, self.examples, self.metric = model, examples.reset_index(drop=True), metric
         self.replacement, self.universe = replacement, universe
         self.accuracy, self.tokens = accuracy, tokens
-        self.prepared = []
-        means = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
-        donor = interventions.donors(self.examples, seed) if replacement == "resample" else None
-        for batch in batching.batches(self.examples, tokens, model.device):
-            if replacement == "corrupt":
-                batch = batch.shortened(model)
-            base, clean = interventions.base(model, batch.clean, batch.prefix)
-            self.prepared.append((batch, base, self.instead(batch, clean, means, donor)))
-
-    def instead(self, batch, clean, means, donor):
-        """Activations that are put in for removed components, with the rows of the batch."""
-        if self.replacement == "resample":
-            other = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
-            return interventions.run(self.model, other.clean)[1]
-        return interventions.put_in(self.model, batch, clean, self.replacement, means)
+        self.prepared = list(prepared(model, self.examples, reference, replacement, tokens, seed))
 
     def __call__(self, intervention):
         """Rows of one intervention: a DataFrame, interventions in order and examples in theirs."""
         sets = [(control, self.removed(intervention, names)) for control, names in intervention.sets]
-        pieces = [piece for prepared in self.prepared for piece in self.evaluate(sets, *prepared)]
+        pieces = [piece for ready in self.prepared for piece in self.evaluate(sets, *ready)]
         frame = pd.concat(pieces, ignore_index=True)
         frame = frame.sort_values(["place", "row"], kind="stable", ignore_index=True)
         numbers = self.examples["example"].to_numpy()
@@ -161,7 +147,7 @@ def outcomes(last, clean, targets, metric, accuracy):
 
     last:     [row, vocabulary] logits;  clean: [row, vocabulary] log-probabilities
     targets:  answer, distractor and choices of each row, see batching.Batch.targets
-    accuracy: top1, preferred or choice, see prompts.registry.Task
+    accuracy: top1, preferred or choice, see prompts.tasks.Task
     """
     values = models.metric_values(last, *targets[:2], metric)
     correct, rank = answered(last, *targets, accuracy)

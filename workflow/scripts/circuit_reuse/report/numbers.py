@@ -1,4 +1,4 @@
-"""How numbers, intervals, p-values and lists of names are printed, in every study the same."""
+"""Numbers, intervals, p-values and lists of names, formatted the same in every study."""
 
 import numpy as np
 
@@ -20,9 +20,14 @@ def percent(share):
     return "-" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
 
 
-def interval(row, name):
-    """A value with its 95 % interval."""
-    return f"{number(row[name])} [{number(row[f'{name}_low'])}, {number(row[f'{name}_high'])}]"
+def hundred(share):
+    """A share as per cent, three digits and no sign."""
+    return "-" if share is None else number(100 * share)
+
+
+def interval(row, name, written=number):
+    """A value with its 95 % interval; written: how each number is printed."""
+    return f"{written(row[name])} [{written(row[f'{name}_low'])}, {written(row[f'{name}_high'])}]"
 
 
 def small(value):

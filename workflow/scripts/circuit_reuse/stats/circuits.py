@@ -47,21 +47,26 @@ def top_k(scores, k):
 
 
 def needed(threshold, examples):
-    """Examples that must hold a component for reuse at `threshold` per cent.
+    """Examples that must hold a component for reuse at `threshold`, a share.
 
     Rounded before the ceiling, so that 7 per cent of 100 is 7 and not 8.
     """
-    return max(1, math.ceil(round(threshold * examples / 100, 9)))
+    return max(1, math.ceil(round(threshold * examples, 9)))
 
 
 def shared(member, threshold):
-    """Which components at least `threshold` per cent of the example circuits hold."""
+    """Which components at least a share `threshold` of the example circuits hold."""
     return member.sum(axis=0) >= needed(threshold, len(member))
 
 
+def shared_names(member, names, threshold):
+    """The names of these components: the shared circuit."""
+    return [name for name, there in zip(names, shared(member, threshold), strict=True) if there]
+
+
 def reuse(member, threshold, k):
-    """Reuse at p: min(size of the shared circuit, K) / K, per cent."""
-    return 100.0 * min(int(shared(member, threshold).sum()), k) / k
+    """Reuse at p: min(size of the shared circuit, K) / K."""
+    return min(int(shared(member, threshold).sum()), k) / k
 
 
 def identifiability(member, scores, k):

@@ -46,8 +46,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
             here = base | {"threshold": None}
             rows.append(here | row_of("example", chosen, example=int(number)))
         for threshold in cfg["thresholds"]:
-            is_in = circuits.shared(member, threshold)
-            chosen = [name for name, there in zip(names, is_in, strict=True) if there]
+            chosen = circuits.shared_names(member, names, threshold)
             here = base | {"threshold": float(threshold)}
             key = circuits.circuit_id(chosen)
             if key not in drawn:
@@ -127,7 +126,7 @@ def inclusion(scores, names, cfg):
                     "top_k": float(top_k),
                     "k": k,
                     "component": name,
-                    "count": int(member[:, place].sum()),
+                    "n_containing": int(member[:, place].sum()),
                     "frequency": float(member[:, place].mean()),
                     "mean_score": float(scores[:, place].mean()),
                 }
@@ -170,7 +169,7 @@ def clusters(scores, examples, cfg):
                 {
                     "top_k": float(top_k),
                     "example": int(example.example),
-                    "family": int(labels[row]),
+                    "cluster": int(labels[row]),
                     "place": int(place[row]),
                     "variant": example.variant,
                     "template": example.template,

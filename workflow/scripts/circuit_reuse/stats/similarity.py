@@ -41,14 +41,14 @@ def overlap(first, second, names):
     return {
         "n_first": len(first),
         "n_second": len(second),
-        "total": len(names),
-        "shared": len(common),
-        "expected": float(whole @ np.arange(len(whole))),
-        "expected_layers": float(layers @ np.arange(len(layers))),
+        "n_total": len(names),
+        "n_shared": len(common),
+        "n_shared_null": float(whole @ np.arange(len(whole))),
+        "n_shared_null_layers": float(layers @ np.arange(len(layers))),
         "jaccard": circuits.jaccard(first, second),
         "p_value": min(1.0, float(whole[len(common) :].sum())),
         "p_layers": min(1.0, float(layers[len(common) :].sum())),
-        "common": circuits.sorted_names(common),
+        "components": circuits.sorted_names(common),
     }
 
 
@@ -147,14 +147,14 @@ def compare(first, second, space, persistence=0.95):
     returns:       (values, bounds)
     """
     a, b = list(first.nodes), list(second.nodes)
-    values = {"components_first": len(a), "components_second": len(b)}
+    values = {"n_components_first": len(a), "n_components_second": len(b)}
     for kind in KINDS:
         mine, other = ({name for name in each if kind in ("all", components.kind(name))} for each in (a, b))
         ending = "" if kind == "all" else f"_{kind}s"
         if kind != "all":
-            values |= {f"{kind}s_first": len(mine), f"{kind}s_second": len(other)}
+            values |= {f"n_{kind}s_first": len(mine), f"n_{kind}s_second": len(other)}
         values |= {
-            f"shared{ending}": len(mine & other),
+            f"n_shared{ending}": len(mine & other),
             f"overlap{ending}": len(mine & other) / len(mine) if mine else float("nan"),
             f"jaccard{ending}": circuits.jaccard(mine, other),
         }
@@ -166,9 +166,9 @@ def compare(first, second, space, persistence=0.95):
     )
     inside = [[name for name in each if name != "input"] for each in (a, b)]
     values |= {
-        "shared_chance": by_chance["shared"],
-        "shared_heads_chance": float(heads @ np.arange(len(heads))),
-        "jaccard_chance": by_chance["jaccard"],
+        "n_shared_null": by_chance["shared"],
+        "n_shared_heads_null": float(heads @ np.arange(len(heads))),
+        "jaccard_null": by_chance["jaccard"],
         "beyond_chance": beyond_chance(a, b, space),
         "p_overlap": by_chance["p_value"],
         "p_overlap_layers": overlap(*inside, space.of_kinds())["p_layers"],
@@ -177,12 +177,12 @@ def compare(first, second, space, persistence=0.95):
     values |= ranks(first, second, persistence)
     if first.edges is not None and second.edges is not None:
         values |= {
-            "edges_first": len(first.edges),
-            "edges_second": len(second.edges),
-            "shared_edges": len(set(first.edges) & set(second.edges)),
+            "n_edges_first": len(first.edges),
+            "n_edges_second": len(second.edges),
+            "n_shared_edges": len(set(first.edges) & set(second.edges)),
             "jaccard_edges": circuits.jaccard(first.edges, second.edges),
         }
-    return values, {"jaccard_chance": (by_chance["jaccard_low"], by_chance["jaccard_high"])}
+    return values, {"jaccard_null": (by_chance["jaccard_low"], by_chance["jaccard_high"])}
 
 
 def ranks(first, second, persistence):
@@ -192,7 +192,7 @@ def ranks(first, second, persistence):
         a, b = ([n for n in each.nodes if components.kind(n) == kind] for each in (first, second))
         if kind == "head":
             top = len(set(a[:5]) & set(b[:5]))
-            found["top_5_heads"] = top if ordered else float("nan")
+            found["n_shared_top_5_heads"] = top if ordered else float("nan")
         else:
             found["same_mlp_order"] = float(a == b) if ordered else float("nan")
             found["same_mlps"] = float(set(a) == set(b))
@@ -200,7 +200,7 @@ def ranks(first, second, persistence):
             found[f"margin_{kind}s_{side}"] = margin(circuit, kind)
     a, b = ([name for name in each.nodes if name != "input"] for each in (first, second))
     found["rank_biased_overlap"] = rank_biased_overlap(a, b, persistence) if ordered else float("nan")
-    found["rank_correlation"], found["scored_in_both"] = rank_correlation(first.scores, second.scores)
+    found["rank_correlation"], found["n_scored_in_both"] = rank_correlation(first.scores, second.scores)
     differences = relative(first.scores, second.scores)
     found["score_difference"] = float(np.median(list(differences.values()))) if differences else float("nan")
     found["score_difference_largest"] = max(differences.values(), default=float("nan"))

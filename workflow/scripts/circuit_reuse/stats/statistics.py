@@ -172,10 +172,9 @@ def label_permutation(similarity, labels, resamples, seed):
     return rank_p(difference(labels), null)
 
 
-def with_q(table, p_value, q_value=None, within=(), where=None, once=()):
-    """The table with Benjamini-Hochberg q-values of a column of p-values.
+def with_q(table, p_value, within=(), where=None, once=()):
+    """The table with Benjamini-Hochberg q-values of a column of p-values: q_x for p_x.
 
-    q_value: name of the new column; q_x for p_x, x_q for x_p
     within:  columns; each of their values is a family of its own, and all rows are one family without them
     where:   bool [row], the rows that belong to a family; the others get none
     once:    columns that name a hypothesis: its rows count once, and share their q
@@ -193,5 +192,4 @@ def with_q(table, p_value, q_value=None, within=(), where=None, once=()):
         found[rows] = false_discovery(values[rows].to_numpy())
     if once:
         found = found.groupby([table[name] for name in once], dropna=False).transform("first")
-    named = f"q_{p_value[2:]}" if p_value.startswith("p_") else f"{p_value[:-1]}q"
-    return table.assign(**{q_value or named: found})
+    return table.assign(**{f"q_{p_value.removeprefix('p_')}": found})

@@ -70,7 +70,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         random = (outcomes.controls(composition, "remove", "metric") - metric).mean(axis=1)
         random = random if own is None else np.delete(random, own)
         found["n_random"] = len(random)
-        found["p_rank"] = statistics.rank_p(removed.mean(), random, larger=False)
+        found["p_value"] = statistics.rank_p(removed.mean(), random, larger=False)
     controls = outcomes.controls(circuit, "remove", "metric") - metric
     if not len(controls):
         return found
@@ -81,9 +81,9 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
     return found | {
         "n_controls": len(controls),
-        "control_effect": controls.mean(),
-        "control_low": low,
-        "control_high": high,
+        "effect_control": controls.mean(),
+        "effect_control_low": low,
+        "effect_control_high": high,
         "difference": (removed - mean_control).mean(),
         "difference_low": difference[0],
         "difference_high": difference[1],
@@ -131,16 +131,16 @@ def faithfulness_of(kept, floor, full, axis):
         return np.divide(kept.mean(axis=axis) - floor.mean(axis=axis), gap)
 
 
-def tests_table(effects, circuits, cfg, stream):
+def tests_table(effects, table, cfg, stream):
     """Rows of the tests table: one per (K, p) of the shared circuits.
 
-    effects, circuits: DataFrames of one task;  stream: names the random streams
+    effects, table: the effects and the circuits table of one task;  stream: names the random streams
     A circuit shared at several p is tested once, so its rows are equal.
     """
     outcomes = Outcomes(effects)
     replacement = effects.loc[effects["direction"] != "none", "replacement"]
-    shared = circuits[circuits["kind"] == "shared"]
-    drawn = random_sets(circuits)
+    shared = table[table["kind"] == "shared"]
+    drawn = random_sets(table)
     done, rows = {}, []
     for row in shared.itertuples():
         problem = row.problem if isinstance(row.problem, str) else None
@@ -160,7 +160,8 @@ def tests_table(effects, circuits, cfg, stream):
                 "k": row.k,
                 "threshold": row.threshold,
                 "circuit": row.circuit,
-                "circuit_size": len(row.components),
+                "n_components": len(row.components),
+                "components": list(row.components),
                 "n_examples": len(outcomes.examples),
                 "n_controls": 0,
                 "n_random": 0,
@@ -182,9 +183,9 @@ def plain(value):
 
 
 OPTIONAL = (
-    "effect effect_low effect_high control_effect control_low control_high difference difference_low "
-    "difference_high accuracy_circuit accuracy_control accuracy_control_0 accuracy_control_0 lift lift_low "
-    "lift_high p_mcnemar p_permutation p_rank faithfulness faithfulness_low faithfulness_high faithfulness_control "
+    "effect effect_low effect_high effect_control effect_control_low effect_control_high difference difference_low "
+    "difference_high accuracy_circuit accuracy_control accuracy_control_0 lift lift_low "
+    "lift_high p_mcnemar p_permutation p_value faithfulness faithfulness_low faithfulness_high faithfulness_control "
     "kl problem"
 ).split()
 
@@ -194,8 +195,8 @@ def cross_row(outcomes, circuit, cfg, stream):
     metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
     removed = outcomes.circuit(circuit, "remove", "metric") - metric
     controls = outcomes.controls(circuit, "remove", "metric") - metric
-    drop = 100 * (correct - outcomes.circuit(circuit, "remove", "correct"))
-    control_drop = 100 * (correct - outcomes.controls(circuit, "remove", "correct"))
+    drop = correct - outcomes.circuit(circuit, "remove", "correct")
+    control_drop = correct - outcomes.controls(circuit, "remove", "correct")
     first, second = circuits.seeds(2, *stream, circuit)
     effect = statistics.mean_interval(removed, cfg["bootstrap"], first)
     drops = statistics.mean_interval(drop, cfg["bootstrap"], second)
@@ -204,11 +205,11 @@ def cross_row(outcomes, circuit, cfg, stream):
         "accuracy_drop": drop.mean(),
         "accuracy_drop_low": drops[0],
         "accuracy_drop_high": drops[1],
-        "control_drop": control_drop.mean() if len(controls) else None,
+        "accuracy_drop_control": control_drop.mean() if len(controls) else None,
         "effect": removed.mean(),
         "effect_low": effect[0],
         "effect_high": effect[1],
-        "control_effect": controls.mean() if len(controls) else None,
+        "effect_control": controls.mean() if len(controls) else None,
     }
     return {name: plain(value) for name, value in found.items()}
 

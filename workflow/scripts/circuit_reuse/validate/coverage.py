@@ -84,8 +84,8 @@ def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVAL
             ends = np.array([ends_of(draw(rng, n), statistic, draws, number, level) for number in range(datasets)])
             held = np.sum((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
             low, high = clopper_pearson(held, datasets)
-            common = {"interval": interval, "data": data, "n": n, "datasets": datasets}
-            found = {"level": level, "share": float(held / datasets), "low": low, "high": high}
+            common = {"interval": interval, "setting": data, "n_examples": n, "n_datasets": datasets}
+            found = {"level": level, "share": float(held / datasets), "share_low": low, "share_high": high}
             width = float(np.nanmedian(ends[:, 1] - ends[:, 0]))
             rows.append(common | found | {"width": width, "verdict": coverage_verdict(found)})
     return pd.DataFrame(rows)
@@ -113,8 +113,8 @@ def true_value(interval, data):
 
 def coverage_verdict(row):
     """Whether an interval covers what it says, in words."""
-    if row["share"] < row["level"] - SLACK and row["high"] < row["level"]:
+    if row["share"] < row["level"] - SLACK and row["share_high"] < row["level"]:
         return "covers too little"
-    if row["share"] > row["level"] + SLACK and row["low"] > row["level"]:
+    if row["share"] > row["level"] + SLACK and row["share_low"] > row["level"]:
         return "covers more than it says"
     return "within 2 points"

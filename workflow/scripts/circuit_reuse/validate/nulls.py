@@ -70,10 +70,10 @@ def share_rows(test, setting, n, found, levels=None):
     shares = found.mean(axis=0)
     bounds = [clopper_pearson(share * count, count) for share in shares]
     at = LEVELS.index(0.05)
-    common = {"test": test, "setting": setting, "n": n, "datasets": count}
+    common = {"test": test, "setting": setting, "n_examples": n, "n_datasets": count}
     ending = {"verdict": verdict(test, shares[at], bounds[at])}
     return [
-        common | {"level": level, "share": float(share), "low": low, "high": high} | ending
+        common | {"level": level, "share": float(share), "share_low": low, "share_high": high} | ending
         for level, share, (low, high) in zip(LEVELS, shares, bounds, strict=True)
     ]
 
@@ -134,7 +134,7 @@ def rank_nulls(datasets, seed, n=16):
     for size, setting in ((8, "8 of 24 heads, two matter"), (1, "1 of 24 heads, two matter")):
         rng = stream(seed, "rank", size)
         tests = [planted_test(rng, n, size, f"{seed} {number}") for number in range(datasets)]
-        found["p_rank", setting, n] = [row["p_rank"] for row in tests]
+        found["p_rank", setting, n] = [row["p_value"] for row in tests]
     rng = stream(seed, "disjoint")
     tests = [disjoint_test(rng, n, 8, f"{seed} {number}") for number in range(datasets)]
     setting = f"{WARNING}what the workflow does: 8 of 24 heads among disjoint controls"

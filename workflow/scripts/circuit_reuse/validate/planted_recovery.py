@@ -103,7 +103,7 @@ def recover(name, architecture, seed, count, steps):
             "seed": seed,
             "auroc": auroc(mine, truth),
             "precision": precision(mine, truth),
-            "components": len(names),
+            "n_components": len(names),
             "circuit": " ".join(sorted(circuit, key=components.order)),
             "why": None,
             **checks,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from circuit_reuse.data import tables
+from circuit_reuse.data import csv_tables, tables
 from circuit_reuse.report import style
 from circuit_reuse.validate import plots_planted, schemas
 
@@ -12,9 +12,9 @@ from circuit_reuse.validate import plots_planted, schemas
 def run(job):
     """CSV of all rows, means with intervals, and a figure of the areas."""
     rows = tables.read_all(job.input.planted, schemas.PLANTED)
-    rows.to_csv(job.output.planted, index=False)
+    csv_tables.write(job.output.planted, rows, schemas.CSVS["planted"])
     found = over_seeds(rows)
-    found.to_csv(job.output.summary, index=False)
+    csv_tables.write(job.output.summary, found, schemas.CSVS["planted_summary"])
     figures = job.cfg["figures"]
     style.save(plots_planted.planted(found), job.output.figures[0], figures["formats"], figures["dpi"])
     for line in found[found["auroc"] < 1].itertuples():
@@ -28,7 +28,7 @@ def over_seeds(rows):
     """
     found = []
     for (model, method), part in rows.groupby(["model", "method"], sort=False):
-        line = {"model": model, "method": method, "seeds": len(part)}
+        line = {"model": model, "method": method, "n_seeds": len(part)}
         for column in ("auroc", "precision"):
             values = part[column].to_numpy(float)
             low, high = seed_interval(values)

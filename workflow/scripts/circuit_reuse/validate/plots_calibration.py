@@ -40,7 +40,7 @@ def false_positives(nulls, level=0.05):
     rows = rows.assign(warning=rows["setting"].str.startswith(tests.WARNING))
     rows = rows.sort_values(["warning", "test"], kind="stable").reset_index(drop=True)
     fine = rows[~rows["warning"]]
-    end = max(0.1, 1.05 * fine["high"].max())
+    end = max(0.1, 1.05 * fine["share_high"].max())
     figure, axes = pyplot.subplots(figsize=(6.9, 0.9 + 0.155 * len(rows)))
     axes.axvspan(*tests.BAND, color=BAND, linewidth=0)
     axes.axvline(level, color="black", linewidth=0.6, linestyle=":")
@@ -50,9 +50,9 @@ def false_positives(nulls, level=0.05):
             axes.plot(0.985 * end, place, marker=">", color=color)
             axes.text(0.965 * end, place, f"{row.share:.2f}", ha="right", va="center", fontsize=6.5)
             continue
-        error = [[max(row.share - row.low, 0)], [max(row.high - row.share, 0)]]
+        error = [[max(row.share - row.share_low, 0)], [max(row.share_high - row.share, 0)]]
         axes.errorbar(row.share, place, xerr=error, fmt=marker, color=color, elinewidth=0.9)
-    labels = [f"{row.test}:  {row.setting}, n = {row.n}" for row in rows.itertuples()]
+    labels = [f"{row.test}:  {row.setting}, n = {row.n_examples}" for row in rows.itertuples()]
     axes.set_yticks(range(len(rows)), labels, fontsize=6.5)
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(-0.003, end))
     axes.set_xlabel(f"true nulls rejected at {level:g} (share)")
@@ -74,10 +74,10 @@ def look(verdict):
 
 def power(table, level=0.05):
     """Share rejected against the size of the effect, a panel per number of examples."""
-    counts = sorted(table["n"].unique())
+    counts = sorted(table["n_examples"].unique())
     figure, axes = style.grid(1, len(counts), width=2.9, height=1.8, sharex=True, sharey=True)
     for ax, n in zip(axes[0], counts, strict=True):
-        for number, (test, rows) in enumerate(table[table["n"] == n].groupby("test", sort=False)):
+        for number, (test, rows) in enumerate(table[table["n_examples"] == n].groupby("test", sort=False)):
             line(ax, rows, "size", number, test)
         ax.axhline(level, color="black", linewidth=0.6, linestyle=":")
         ax.set(title=f"n = {n} examples", ylim=(-0.03, 1.03))
@@ -96,14 +96,14 @@ def coverage(table):
         ax.axhspan(level - SLACK, level + SLACK, color=BAND, linewidth=0)
         ax.axhline(level, color="black", linewidth=0.6, linestyle=":")
         rows = table[table["interval"] == interval]
-        for number, (_, part) in enumerate(rows.groupby("data", sort=False)):
-            line(ax, part, "n", number + interval_offset(interval), part["data"].iloc[0])
-        counts = sorted(rows["n"].unique())
+        for number, (_, part) in enumerate(rows.groupby("setting", sort=False)):
+            line(ax, part, "n_examples", number + interval_offset(interval), part["setting"].iloc[0])
+        counts = sorted(rows["n_examples"].unique())
         ax.set_xscale("log", base=2)
         ax.set_xticks(counts, counts)
         ax.minorticks_off()
         ax.set(title=interval, xlabel="n (examples)")
-    lowest = min(0.9, table["low"].min() - 0.005)
+    lowest = min(0.9, table["share_low"].min() - 0.005)
     axes[0, 0].set(ylabel=f"hold the truth (share),\nnominal {level:g}", ylim=(lowest, 1.003))
     seen = {}
     for ax in axes[0]:
@@ -122,7 +122,7 @@ def line(axes, rows, column, number, label):
     """A line with its interval as error bars."""
     rows = rows.sort_values(column)
     share = rows["share"].to_numpy(float)
-    error = [share - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - share]
+    error = [share - rows["share_low"].to_numpy(float), rows["share_high"].to_numpy(float) - share]
     axes.errorbar(
         rows[column],
         share,

@@ -21,7 +21,7 @@ SIZES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 def power(datasets=120, seed=0, counts=(16, 64), sizes=SIZES):
     """How often each test rejects at 0.05 when there is an effect.
 
-    returns: rows of test, n, size (standard deviations), datasets, share, low, high
+    returns: rows of test, n_examples, size (standard deviations), n_datasets, share with its interval
     What a standard deviation is of: p_permutation, the differences of examples; p_mcnemar, how
     easy examples are; p_rank, the effects of random sets; the others, the noise of the scores.
     """
@@ -31,8 +31,8 @@ def power(datasets=120, seed=0, counts=(16, 64), sizes=SIZES):
             for test, found in effect_p_values(datasets, seed, n, size).items():
                 share = float(np.mean(np.array(found) <= 0.05 + 1e-12))
                 low, high = clopper_pearson(share * len(found), len(found))
-                common = {"test": test, "n": n, "size": size, "datasets": len(found)}
-                rows.append(common | {"share": share, "low": low, "high": high})
+                common = {"test": test, "n_examples": n, "size": size, "n_datasets": len(found)}
+                rows.append(common | {"share": share, "share_low": low, "share_high": high})
     return pd.DataFrame(rows)
 
 
@@ -48,7 +48,7 @@ def effect_p_values(datasets, seed, n, size):
     found["p_mcnemar"] = [statistics.mcnemar(*paired_outcomes(rng, n, 1.0, size)) for _ in numbers]
     rng = stream(seed, "power of rank", n)
     names = [f"{seed} {number}" for number in numbers]
-    found["p_rank"] = [planted_test(rng, n, 8, name, size)["p_rank"] for name in names]
+    found["p_rank"] = [planted_test(rng, n, 8, name, size)["p_value"] for name in names]
     rng = stream(seed, "power of labels", n)
     values = [label_p(rng, n, number, variant=size) for number in numbers]
     found["p_variant"] = [value for value in values if value is not None]
@@ -56,7 +56,7 @@ def effect_p_values(datasets, seed, n, size):
     mine, theirs = planted_heads(size), planted_heads(size, first=6)
     # The reuse table takes longest, so it gets fewer data sets; two tasks, so that labels of
     # the examples take no time.  At p = 50 a mixture of two tasks may share both circuits.
-    rows = [reuse_row(rng, n, name, mine, [theirs] * 2, threshold=75) for name in names[: datasets // 4]]
+    rows = [reuse_row(rng, n, name, mine, [theirs] * 2, threshold=0.75) for name in names[: datasets // 4]]
     for test in ("p_reuse", "p_reuse_other"):
         found[test] = [row[test] for row in rows]
     return found

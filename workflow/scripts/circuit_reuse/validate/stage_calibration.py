@@ -1,6 +1,7 @@
 """The stage that simulates every test and interval of the workflow where the truth is known."""
 
-from circuit_reuse.validate import coverage, nulls, power
+from circuit_reuse.data import csv_tables
+from circuit_reuse.validate import coverage, nulls, power, schemas
 
 
 def simulate(job):
@@ -12,7 +13,7 @@ def simulate(job):
     job.log.info("power")
     found["coverage"] = coverage.coverage(cfg["intervals"], seed)
     for name, rows in found.items():
-        rows.to_csv(getattr(job.output, name), index=False)
+        csv_tables.write(getattr(job.output, name), rows, schemas.CSVS[name])
     wrong = found["false_positives"].query("verdict == 'anti-conservative'")
     for row in wrong.itertuples():
         job.log.info("anti-conservative: %s, %s: %.3f", row.test, row.setting, row.share)

@@ -127,7 +127,7 @@ def head_scores(rng, n, common, variants=None, variant=0.0):
     return scores
 
 
-def reuse_row(rng, n, number, mine, theirs=(), threshold=50):
+def reuse_row(rng, n, number, mine, theirs=(), threshold=0.5):
     """The row of the reuse table of a made-up task, of labels that the circuits ignore.
 
     mine, theirs: [head], what heads add for the task, and for each of its other tasks

@@ -6,15 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import fingerprint, left_out
+from circuit_reuse.data import csv_tables, fingerprint, left_out
 from circuit_reuse.studies.registry import STUDIES
+
+SKIPPED = csv_tables.columns(
+    "study model task",
+    usable="usable pairs of the split with fewer",
+    needed="pairs that it needs",
+    reason="why it was left out",
+)
 
 
 def write(job):
     """Write the sentences of one study."""
     cfg = job.cfg
     pairs, left = cfg["pairs"], skipped(job.input.all_results, cfg)
-    left.to_csv(job.output.skipped, index=False)
+    csv_tables.write(job.output.skipped, left, SKIPPED)
     columns = STUDIES[cfg["study"]].module("sentences").COLUMNS
     found = {Path(path).stem: read(path, columns[Path(path).stem]) for path in job.input.all_tables}
     sentences = sentences_of(found, cfg)
@@ -41,7 +48,7 @@ def write(job):
 def list_skipped(job):
     """What was left out of all studies, and why, as one table."""
     found = pd.concat([pd.read_csv(path) for path in job.input.skipped], ignore_index=True)
-    found.astype({"usable": "Int64", "needed": "Int64"}).to_csv(job.output.skipped, index=False)
+    csv_tables.write(job.output.skipped, found.astype({"usable": "Int64", "needed": "Int64"}), SKIPPED)
     job.log.info("%d pairs of a model and a task are left out", len(found))
 
 
@@ -64,8 +71,7 @@ def skipped(paths, cfg):
                     "reason": str(problem),
                 }
             )
-    columns = ["study", "model", "task", "usable", "needed", "reason"]
-    return pd.DataFrame(rows, columns=columns).astype({"usable": "Int64", "needed": "Int64"})
+    return pd.DataFrame(rows, columns=list(SKIPPED)).astype({"usable": "Int64", "needed": "Int64"})
 
 
 def left_sentence(row):

@@ -6,9 +6,9 @@ from circuit_reuse.studies.registry import STUDIES
 
 TOP = """# Tables
 
-CSV files for people, made from the Parquet files of the run. docs/tables.md describes the columns of the Parquet files, the page of each
-study in docs/ those of its CSV files. Numbers have nine digits; an empty cell is missing, never zero. `skipped.csv` lists what was left out
-of a study, and why.
+CSV files for people, made from the Parquet files of the run. Shares, thresholds and scores that are a share of the metric are fractions, never per cent; `<value>_low` and `<value>_high`
+are the ends of a 95 per cent interval; `p_value` has its false discovery rate in `q_value`. Numbers have six digits; an empty cell is
+missing, never zero. docs/tables.md describes every column. `skipped.csv` lists what was left out of a study, and why.
 """
 
 

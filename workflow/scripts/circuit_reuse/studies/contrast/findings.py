@@ -49,7 +49,7 @@ def setting(found, cfg):
         f"`{name}`: {scoring['score'].replace('_', ' ')}, positions {scoring['positions']}, scale {scoring['scale']}, circuits by {' and '.join(scoring['rules'])}"
         for name, scoring in ((name, cfg["scorings"][name]) for name in cfg["scoring_names"])
     )
-    pairs = found["differences"].query("condition == 'real'")["pairs"]
+    pairs = found["differences"].query("condition == 'real'")["n_pairs"]
     return (
         "# Findings: contrast\n\n"
         f"Two sets of texts ({', '.join(cfg['titles'][name] for name in cfg['sets'])}) in {', '.join(cfg['models'])}, "
@@ -73,11 +73,11 @@ def lengths(found, cfg):
             row["model"],
             row["set"],
             row["scoring"],
-            row["condition"] + (" (by construction)" if row["given"] else ""),
-            str(row["pairs"]),
-            str(row["clusters"]),
-            f"{row['significant']} of {row['components']}",
-            row["top"] if isinstance(row["top"], str) else "-",
+            row["condition"] + (" (by construction)" if row["by_construction"] else ""),
+            str(row["n_pairs"]),
+            str(row["n_clusters"]),
+            f"{row['n_significant']} of {row['n_components']}",
+            row["top_component"] if isinstance(row["top_component"], str) else "-",
             number(row["mean_score"], 3),
             number(row["ratio"]),
             number(row["jaccard"]),
@@ -87,24 +87,24 @@ def lengths(found, cfg):
     for (model, name, scoring), mine in table.groupby(["model", "set", "scoring"], sort=False):
         row, title = mine.set_index("condition"), f"- `{scoring}` ({name}, {model}): "
         for condition, words in (("right_truncated", "without its end"), ("left_truncated", "without its beginning")):
-            if condition not in row.index or row.loc[condition, "pairs"] == 0:
+            if condition not in row.index or row.loc[condition, "n_pairs"] == 0:
                 continue
             short = row.loc[condition]
-            if short["given"]:
+            if short["by_construction"]:
                 reported.append(f"{title}a text {words} is the same to it, by construction.")
-            elif short["significant"] == 0:
+            elif short["n_significant"] == 0:
                 reported.append(f"{title}no difference is shown between a text and itself {words}.")
             else:
                 reported.append(
-                    f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['significant']} of "
-                    f"{short['components']} components differ, {number(short['ratio'])} times as much as between the two sets "
-                    f"(median); most does {short['top']}. None of it has to do with what is asked."
+                    f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['n_significant']} of "
+                    f"{short['n_components']} components differ, {number(short['ratio'])} times as much as between the two sets "
+                    f"(median), most at {short['top_component']}. This is an effect of length alone."
                 )
-        if "padded" in row.index and row.loc["padded", "pairs"]:
+        if "padded" in row.index and row.loc["padded", "n_pairs"]:
             padded = row.loc["padded"]
             reported.append(
                 f"{title}where the second texts are padded, scores are {number(padded['ratio'])} times the real ones (median), with a "
-                f"rank correlation of {number(padded['correlation'])}{', by construction' if padded['given'] else ''}."
+                f"rank correlation of {number(padded['correlation'])}{', by construction' if padded['by_construction'] else ''}."
             )
     return "\n".join(lines) + "\n\n" + "\n".join(reported)
 
@@ -116,7 +116,8 @@ def differing(found, cfg):
     for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
         reported = ", ".join(
-            f"{row.component} {number(row.score)} ({number(row.low)} to {number(row.high)})" for row in top.itertuples()
+            f"{row.component} {number(row.score)} ({number(row.score_low)} to {number(row.score_high)})"
+            for row in top.itertuples()
         )
         count = int((mine["q_value"] < cfg["tests"]["alpha"]).sum())
         lines.append(f"| {model} | {name} | {scoring} | {count} of {len(mine)} | {reported} |")
@@ -145,7 +146,7 @@ def singles(found, cfg):
         ranked = mine.sort_values("score", ascending=False)
         upper = ranked.head(len(ranked) // 2)
         idle = upper[upper["interpretation"] == "idle"]["component"].head(6)
-        correlation = mine["score"].rank().corr(mine["size"].rank())
+        correlation = mine["score"].rank().corr(mine["effect_share_absolute"].rank())
         sentence = f"- `{scoring}` ({name}, {model}): rank correlation of score and size of the own effect {number(correlation)}."
         if len(idle):
             sentence += (
@@ -166,37 +167,37 @@ def circuits(found, cfg):
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     # Rules of one scoring often choose the same circuit.
-    rules = table.groupby(["model", "set", "source", "circuit"])["rule"].agg(", ".join)
-    table = table.drop_duplicates(["model", "set", "source", "circuit"])
-    table = table.assign(rule=[rules[tuple(row)] for row in table[["model", "set", "source", "circuit"]].to_numpy()])
+    rules = table.groupby(["model", "set", "scored_by", "circuit"])["rule"].agg(", ".join)
+    table = table.drop_duplicates(["model", "set", "scored_by", "circuit"])
+    table = table.assign(rule=[rules[tuple(row)] for row in table[["model", "set", "scored_by", "circuit"]].to_numpy()])
     for row in table.to_dict("records"):
         cells = [
             row["model"],
             row["set"],
-            row["source"],
+            row["scored_by"],
             row["rule"],
-            str(row["heads"]),
-            str(row["mlps"]),
+            str(row["n_heads"]),
+            str(row["n_mlps"]),
             f"{row['cost']} of {row['dimensions']}",
-            between(row, "keep"),
-            percent(row["keep_random"]),
-            small(row["q_keep"]),
-            between(row, "remove"),
-            percent(row["remove_random"]),
-            small(row["q_remove"]),
+            between(row, "faithfulness"),
+            percent(row["faithfulness_random"]),
+            small(row["q_faithfulness"]),
+            between(row, "effect_share"),
+            percent(row["effect_share_random"]),
+            small(row["q_effect_share"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     reported = [
         "Shares are of the effect of corrupting everything: a circuit alone *keeps* so much of the metric, and removing it takes so much away. "
         "Random circuits have as many heads and as many MLPs."
     ]
-    for row in table.dropna(subset=["against"]).to_dict("records"):
-        low, high = row["against_low"], row["against_high"]
+    for row in table.dropna(subset=["faithfulness_lead"]).to_dict("records"):
+        low, high = row["faithfulness_lead_low"], row["faithfulness_lead_high"]
         verdict = "less" if high < 0 else "more" if low > 0 else "not shown to keep more or less"
         verb = f"keeps {verdict}" if verdict in ("less", "more") else f"is {verdict}"
         reported.append(
-            f"- {row['source']}, {row['rule']} ({row['set']}, {row['model']}) {verb} than the circuit of {cfg['attribution']} within the same budget "
-            f"(difference {percent(row['against'])}, {percent(low)} to {percent(high)})."
+            f"- {row['scored_by']}, {row['rule']} ({row['set']}, {row['model']}) {verb} than the circuit of {cfg['attribution']} within the same budget "
+            f"(difference {percent(row['faithfulness_lead'])}, {percent(low)} to {percent(high)})."
         )
     return "\n".join(lines) + "\n\n" + "\n".join([*reported, *at_budgets(found, cfg)])
 
@@ -204,14 +205,14 @@ def circuits(found, cfg):
 def at_budgets(found, cfg):
     """What circuits keep at every budget: the one that is tested is one of many."""
     lines = []
-    table = found["budget_sweep"][found["budget_sweep"]["source"] != "random"]
-    for (model, name, source, rule), mine in table.groupby(["model", "set", "source", "rule"], sort=False):
+    table = found["budget_sweep"][found["budget_sweep"]["scored_by"] != "random"]
+    for (model, name, source, rule), mine in table.groupby(["model", "set", "scored_by", "rule"], sort=False):
         first = cfg["scorings"].get(source, {"rules": ["knapsack"]})["rules"][0]
         if rule == first:
             mine = mine.sort_values("dimensions")
             reported = ", ".join(
                 f"{percent(keep)} at {min(budget, 1):.2g}"
-                for keep, budget in zip(mine["keep"], mine["budget"], strict=True)
+                for keep, budget in zip(mine["faithfulness"], mine["budget"], strict=True)
             )
             lines.append(f"- By budget, {source}, {rule} ({name}, {model}) keeps {reported}.")
     return lines
@@ -224,26 +225,26 @@ def inclusion(found):
         "| model | texts | scored by | chosen by | in the circuit | of these in 95 % of draws | outside, but in 5 % of draws or more | without the difference: in the circuit, of these in 95 % |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "source", "rule"], sort=False):
-        inside, outside = mine[mine["selected"]], mine[~mine["selected"]]
+    for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "scored_by", "rule"], sort=False):
+        inside, outside = mine[mine["in_circuit"]], mine[~mine["in_circuit"]]
         model, name, source, rule = names
         others = table[
             (table["model"] == model)
             & (table["set"] == name)
-            & (table["source"] == source)
+            & (table["scored_by"] == source)
             & (table["rule"] == rule)
             & table["condition"].isin(["unrelated", "shuffled"])
-            & table["selected"]
+            & table["in_circuit"]
         ]
         without = ", ".join(
-            f"{condition} {len(rows)}, {int((rows['probability'] >= 0.95).sum())}"
+            f"{condition} {len(rows)}, {int((rows['frequency'] >= 0.95).sum())}"
             for condition, rows in others.groupby("condition", sort=False)
         )
         cells = [
             *names,
             str(len(inside)),
-            str(int((inside["probability"] >= 0.95).sum())),
-            str(int((outside["probability"] >= 0.05).sum())),
+            str(int((inside["frequency"] >= 0.95).sum())),
+            str(int((outside["frequency"] >= 0.05).sum())),
             without or "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")

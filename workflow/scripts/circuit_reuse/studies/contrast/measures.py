@@ -10,13 +10,20 @@ from circuit_reuse.studies.contrast.pooling import by_construction
 from circuit_reuse.studies.contrast.random_circuits import budget_matched_name, random_sets, removable
 
 TESTED = (
-    "source rule circuit cost dimensions heads mlps n_examples accuracy keep keep_low keep_high keep_random "
-    "keep_random_low keep_random_high p_keep accuracy_keep remove remove_low remove_high remove_random "
-    "remove_random_low remove_random_high p_remove accuracy_remove n_random against against_low against_high"
+    "scored_by rule circuit cost dimensions n_heads n_mlps n_examples accuracy faithfulness faithfulness_low faithfulness_high "
+    "faithfulness_random faithfulness_random_low faithfulness_random_high p_faithfulness accuracy_kept effect_share "
+    "effect_share_low effect_share_high effect_share_random effect_share_random_low effect_share_random_high p_effect_share "
+    "accuracy_circuit n_random faithfulness_lead faithfulness_lead_low faithfulness_lead_high"
 ).split()
-BUDGET_SWEEP = "source rule budget dimensions cost keep keep_low keep_high remove remove_low remove_high draws".split()
-SINGLE = ["component", "n", "effect", "share", "share_low", "share_high", "size", "size_low", "size_high", "p_effect"]
-# How a component is called by its difference and by its own effect.
+BUDGET_SWEEP = (
+    "scored_by rule budget dimensions cost faithfulness faithfulness_low faithfulness_high effect_share effect_share_low "
+    "effect_share_high n_random"
+).split()
+SINGLE = (
+    "component n_examples effect effect_share effect_share_low effect_share_high effect_share_absolute effect_share_absolute_low effect_share_absolute_high "
+    "p_effect"
+).split()
+# Labels of a component, by its difference and by its own effect.
 INTERPRETATIONS = {
     "does": "differs and does something alone",
     "idle": "differs and does nothing alone",
@@ -26,13 +33,15 @@ INTERPRETATIONS = {
 }
 
 
-def removed_share(metric, floor, full, axis):
+def effect_share(metric, floor, full, axis):
     """Share of the whole effect that removing brings: 0 none, 1 as much as removing everything."""
     return 1 - faithfulness_of(metric, floor, full, axis)
 
 
 # What a circuit is asked: what it keeps alone, and what goes with it.
-SIDES = {"keep": faithfulness_of, "remove": removed_share}
+# The columns of each, and of the accuracy.
+NAMES = {"keep": ("faithfulness", "accuracy_kept"), "remove": ("effect_share", "accuracy_circuit")}
+SIDES = {"keep": faithfulness_of, "remove": effect_share}
 
 
 def seed(stream, *names):
@@ -41,14 +50,15 @@ def seed(stream, *names):
 
 
 def both(outcomes, circuit, cfg, stream):
-    """Columns keep and remove with their intervals, of one circuit."""
+    """Columns faithfulness and effect_share with their intervals, of one circuit."""
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
     found = {}
     for side, statistic in SIDES.items():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
         low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))
-        found |= {side: float(statistic(*columns, axis=0)), f"{side}_low": low, f"{side}_high": high}
+        name = NAMES[side][0]
+        found |= {name: float(statistic(*columns, axis=0)), f"{name}_low": low, f"{name}_high": high}
     return found
 
 
@@ -59,7 +69,7 @@ def tested(outcomes, chosen, space, cfg, stream):
     """
     rows, main = [], chosen[(chosen["condition"] == "real") & chosen["main"]]
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
-    beside = main[(main["source"] == cfg["attribution"]) & (main["rule"] == "knapsack")]
+    beside = main[(main["scored_by"] == cfg["attribution"]) & (main["rule"] == "knapsack")]
     beside = beside["circuit"].iloc[0] if len(beside) else None
     for row in main.to_dict("records"):
         names = removable(row["components"])
@@ -70,22 +80,23 @@ def tested(outcomes, chosen, space, cfg, stream):
         # The circuit itself may be among the random ones of its composition; it is no control of itself.
         drawn = random_sets(counts, space, cfg["random_sets"], (*stream[:3], "random"))
         others = np.array([circuits.circuit_id(each) != circuit for each in drawn], dtype=bool)
-        found = {key: row[key] for key in ("source", "rule", "circuit", "cost", "dimensions")}
-        found |= {"heads": counts.get("head", 0), "mlps": counts.get("mlp", 0), "n_examples": len(full)}
+        found = {key: row[key] for key in ("scored_by", "rule", "circuit", "cost", "dimensions")}
+        found |= {"n_heads": counts.get("head", 0), "n_mlps": counts.get("mlp", 0), "n_examples": len(full)}
         found |= {"accuracy": outcomes.baseline("correct").mean()} | both(outcomes, circuit, cfg, stream)
         for side, statistic in SIDES.items():
             metric = outcomes.controls(composition, side, "metric")[others]
             values = np.array([statistic(each, floor, full, axis=0) for each in metric])
-            found |= {"n_random": len(values), f"accuracy_{side}": outcomes.circuit(circuit, side, "correct").mean()}
+            name, accuracy = NAMES[side]
+            found |= {"n_random": len(values), accuracy: outcomes.circuit(circuit, side, "correct").mean()}
             if len(values):
                 low, high = np.percentile(values, [2.5, 97.5])
                 found |= {
-                    f"{side}_random": values.mean(),
-                    f"{side}_random_low": low,
-                    f"{side}_random_high": high,
-                    f"p_{side}": statistics.rank_p(found[side], values),
+                    f"{name}_random": values.mean(),
+                    f"{name}_random_low": low,
+                    f"{name}_random_high": high,
+                    f"p_{name}": statistics.rank_p(found[name], values),
                 }
-        if beside is not None and row["source"] not in (cfg["attribution"], "file"):
+        if beside is not None and row["scored_by"] not in (cfg["attribution"], "file"):
             columns = (
                 outcomes.circuit(circuit, "keep", "metric"),
                 outcomes.circuit(beside, "keep", "metric"),
@@ -93,7 +104,11 @@ def tested(outcomes, chosen, space, cfg, stream):
                 full,
             )
             low, high = statistics.bootstrap(columns, lead, cfg["tests"]["bootstrap"], seed(stream, circuit, "against"))
-            found |= {"against": float(lead(*columns, axis=0)), "against_low": low, "against_high": high}
+            found |= {
+                "faithfulness_lead": float(lead(*columns, axis=0)),
+                "faithfulness_lead_low": low,
+                "faithfulness_lead_high": high,
+            }
         rows.append({key: found.get(key) for key in TESTED})
     return rows
 
@@ -105,14 +120,14 @@ def lead(mine, other, floor, full, axis):
 
 def budget_sweep(outcomes, chosen, cfg, stream):
     """Rows of the budget_sweep table: what circuits of every budget keep, and random ones (mean and range)."""
-    rows, real = [], chosen[(chosen["condition"] == "real") & (chosen["source"] != "file")]
+    rows, real = [], chosen[(chosen["condition"] == "real") & (chosen["scored_by"] != "file")]
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
     for row in real.to_dict("records"):
         found = {key: row.get(key) for key in BUDGET_SWEEP}
         if removable(row["components"]):
             found |= both(outcomes, row["circuit"], cfg, stream)
         else:
-            found |= {"keep": 0.0, "remove": 0.0}
+            found |= {"faithfulness": 0.0, "effect_share": 0.0}
         rows.append(found)
     for dimensions, mine in real.groupby("dimensions"):
         metric = outcomes.controls(budget_matched_name(dimensions), "keep", "metric")
@@ -120,15 +135,15 @@ def budget_sweep(outcomes, chosen, cfg, stream):
         rows.append(
             dict.fromkeys(BUDGET_SWEEP)
             | {
-                "source": "random",
+                "scored_by": "random",
                 "rule": "random",
                 "budget": mine["budget"].iloc[0],
                 "dimensions": dimensions,
                 "cost": dimensions,
-                "keep": values.mean(),
-                "keep_low": values.min(),
-                "keep_high": values.max(),
-                "draws": len(values),
+                "faithfulness": values.mean(),
+                "faithfulness_low": values.min(),
+                "faithfulness_high": values.max(),
+                "n_random": len(values),
             }
         )
     return rows
@@ -138,7 +153,7 @@ def singles(scores, examples, cfg, stream):
     """Rows of what each component does alone, on the held-out examples.
 
     scores: change in the metric when one component is corrupted
-    returns: dicts; share is the mean change as a share of the whole change, size the mean of its absolute
+    returns: dicts; effect_share is the mean change as a share of the whole change, effect_share_absolute the mean of its absolute
              value: a component may help some examples as much as it harms others
     """
     used = examples[examples["used"] & (examples["split"] == "held_out")].set_index("example")
@@ -148,14 +163,19 @@ def singles(scores, examples, cfg, stream):
         values = mine.set_index("example")["score"].astype(float)
         full = whole[values.index].to_numpy()
         found = {}
-        for key, column in (("share", values.to_numpy()), ("size", values.abs().to_numpy())):
-            columns = (column, full if key == "share" else np.abs(full))
-            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, key))
+        # The streams keep the names that the columns had at first.
+        sizes = (
+            ("effect_share", "share", values.to_numpy()),
+            ("effect_share_absolute", "size", values.abs().to_numpy()),
+        )
+        for key, stem, column in sizes:
+            columns = (column, full if key == "effect_share" else np.abs(full))
+            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, stem))
             found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
         rows.append(
             {
                 "component": str(name),
-                "n": len(values),
+                "n_examples": len(values),
                 "effect": values.mean(),
                 **found,
                 "p_effect": statistics.sign_flip(
@@ -173,7 +193,7 @@ def part(values, whole, axis):
 
 
 def joined(differences, single, cfg):
-    """Components by scoring with their difference, their own effect, and a interpretation of both."""
+    """Components by scoring with their difference, their own effect, and an interpretation of both."""
     real = differences[differences["condition"] == "real"].assign(
         component=lambda frame: frame["component"].astype(str)
     )
@@ -185,15 +205,15 @@ def joined(differences, single, cfg):
 def interpretation(row, cfg):
     """One of INTERPRETATIONS; None where the effect was not measured.
 
-    A component does something alone if its mean effect is shown (q) and surely not within the margin;
-    nothing if the mean size of its effect surely is, so that no examples hide behind others.
+    A component does something alone if its mean effect is shown (q) and its interval lies wholly outside the margin;
+    nothing if the interval of its mean |effect| lies within it, so that effects of opposite sign do not hide each other.
     """
-    if row["share"] is None or not np.isfinite(row["share"]):
+    if row["effect_share"] is None or not np.isfinite(row["effect_share"]):
         return None
     alpha, margin = cfg["tests"]["alpha"], cfg["margin"]
     differs = np.isfinite(row["q_value"]) and row["q_value"] < alpha
-    beyond = row["share_low"] > margin or row["share_high"] < -margin
-    within = row["size_high"] <= margin
+    beyond = row["effect_share_low"] > margin or row["effect_share_high"] < -margin
+    within = row["effect_share_absolute_high"] <= margin
     if beyond and row["q_effect"] < alpha:
         return "does" if differs else "silent"
     if not differs:
@@ -204,8 +224,8 @@ def interpretation(row, cfg):
 def lengths(differences, chosen, cfg):
     """Rows that set every control beside the real comparison, by scoring.
 
-    given: whether the comparison cannot come out otherwise, since what is compared is the same by
-    construction (nothing, or the real one);  significant: components with q below alpha
+    by_construction: whether the comparison cannot come out otherwise, since what is compared is the same by
+    construction (nothing, or the real one);  n_significant: components with q below alpha
     ratio: median of the score as a share of the real one
     correlation: Spearman of the scores with the real ones;  jaccard: of the circuits at the main budget
     """
@@ -218,7 +238,7 @@ def lengths(differences, chosen, cfg):
             for row in chosen[
                 (chosen["model"] == model)
                 & (chosen["set"] == name)
-                & (chosen["source"] == scoring)
+                & (chosen["scored_by"] == scoring)
                 & (chosen["rule"] == rule)
                 & chosen["main"]
             ].itertuples(index=False)
@@ -248,14 +268,14 @@ def beside(other, real, condition, scoring, alpha):
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nanmedian(score[known] / true[known]) if known.any() else None
     return {
-        "pairs": int(other["pairs"].iloc[0]),
-        "clusters": int(other["clusters"].iloc[0]),
-        "components": len(other),
-        "significant": int((other["q_value"] < alpha).sum()),
-        "top": top,
+        "n_pairs": int(other["n_pairs"].iloc[0]),
+        "n_clusters": int(other["n_clusters"].iloc[0]),
+        "n_components": len(other),
+        "n_significant": int((other["q_value"] < alpha).sum()),
+        "top_component": top,
         "top_score": other["score"].astype(float).max() if top is not None else None,
         "mean_score": float(np.mean(score[known])) if known.any() else None,
         "ratio": ratio,
         "correlation": pd.Series(score[known]).rank().corr(pd.Series(true[known]).rank()) if varies else None,
-        "given": given,
+        "by_construction": given,
     }

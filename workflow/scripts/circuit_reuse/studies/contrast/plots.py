@@ -101,9 +101,9 @@ def component_bars(differences, context):
             ax.barh(
                 y, score, color=to_rgba(colour, 0.85 if filled else 0.15), edgecolor=colour, height=0.72, linewidth=0.7
             )
-        errors = np.maximum([mine["score"] - mine["low"], mine["high"] - mine["score"]], 0)
+        errors = np.maximum([mine["score"] - mine["score_low"], mine["score_high"] - mine["score"]], 0)
         ax.errorbar(mine["score"], place, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5)
-        ax.plot(mine["null"], place, "|", color="black", markersize=6, markeredgewidth=1.4)
+        ax.plot(mine["score_null"], place, "|", color="black", markersize=6, markeredgewidth=1.4)
         ax.set_yticks(place, mine["component"])
         ax.invert_yaxis()
         ax.set_xlabel(context.unit(scoring))
@@ -135,7 +135,7 @@ def layer_map(differences, circuits, context):
         chosen = circuits[
             (circuits["model"] == mine["model"].iloc[0])
             & (circuits["set"] == mine["set"].iloc[0])
-            & (circuits["source"] == scoring)
+            & (circuits["scored_by"] == scoring)
             & (circuits["condition"] == "real")
             & circuits["main"]
             & (circuits["rule"] == context.scorings[scoring]["rules"][0])
@@ -218,7 +218,7 @@ def difference_and_effect(table, context):
         if mine.empty:
             style.empty(ax, "no task with an answer")
             continue
-        size = mine["size"].clip(lower=LEAST)
+        size = mine["effect_share_absolute"].clip(lower=LEAST)
         for key, (_, colour, marker) in INTERPRETATIONS.items():
             rows = mine["interpretation"] == key
             ax.scatter(mine["score"][rows], size[rows], color=colour, marker=marker, s=16, linewidths=0.8)

@@ -25,9 +25,9 @@ KINDS_OF_PAIRS = {
 
 def behaviour(tests, context):
     """What the tested circuits keep and remove, beside size-matched random circuits."""
-    names = list(dict.fromkeys(zip(tests["source"], tests["rule"], strict=True))) or [("", "")]
+    names = list(dict.fromkeys(zip(tests["scored_by"], tests["rule"], strict=True))) or [("", "")]
     figure, axes = style.grid(len(context.places()), 2, width=2.6, height=0.5 + 0.19 * len(names), sharey=True)
-    titles = {"keep": "keeps alone", "remove": "costs when removed"}
+    titles = {"faithfulness": "keeps alone", "effect_share": "costs when removed"}
     for row, model, name, title in context.places():
         mine = tests[(tests["model"] == model) & (tests["set"] == name)]
         for column, side in enumerate(titles):
@@ -45,7 +45,7 @@ def behaviour(tests, context):
                     solid_capstyle="butt",
                 )
                 ax.plot(each[f"{side}_random"], y, "|", color="black", markersize=7)
-                colour = context.colour(each["source"])
+                colour = context.colour(each["scored_by"])
                 error = np.maximum([[each[side] - each[f"{side}_low"]], [each[f"{side}_high"] - each[side]]], 0)
                 filled = each[f"q_{side}"] < context.alpha
                 ax.errorbar(
@@ -58,7 +58,9 @@ def behaviour(tests, context):
                     elinewidth=1,
                     capsize=2,
                 )
-            ax.set_yticks(range(len(mine)), [f"{each['source']}, {each['rule']}" for each in mine.to_dict("records")])
+            ax.set_yticks(
+                range(len(mine)), [f"{each['scored_by']}, {each['rule']}" for each in mine.to_dict("records")]
+            )
             ax.set_ylim(len(mine) - 0.4, -0.6)
             ax.set_xlabel("share of the effect")
     handles = [
@@ -81,15 +83,22 @@ def budget_sweep(budget_sweep, totals, context):
         if mine.empty:
             style.empty(ax, "no task with an answer")
             continue
-        random = mine[mine["source"] == "random"].sort_values("dimensions")
+        random = mine[mine["scored_by"] == "random"].sort_values("dimensions")
         x = random["dimensions"] / totals[model]
-        ax.fill_between(x, random["keep_low"], random["keep_high"], color=palette.GREY_73, alpha=0.6, linewidth=0)
-        for (source, rule), rows in mine[mine["source"] != "random"].groupby(["source", "rule"], sort=False):
+        ax.fill_between(
+            x, random["faithfulness_low"], random["faithfulness_high"], color=palette.GREY_73, alpha=0.6, linewidth=0
+        )
+        for (source, rule), rows in mine[mine["scored_by"] != "random"].groupby(["scored_by", "rule"], sort=False):
             rows = rows.sort_values("dimensions")
             x = rows["dimensions"] / totals[model]
-            ax.plot(x, rows["keep"], LINES[rule], color=context.colour(source), marker="o", markersize=2.5)
+            ax.plot(x, rows["faithfulness"], LINES[rule], color=context.colour(source), marker="o", markersize=2.5)
             ax.fill_between(
-                x, rows["keep_low"], rows["keep_high"], color=context.colour(source), alpha=0.15, linewidth=0
+                x,
+                rows["faithfulness_low"],
+                rows["faithfulness_high"],
+                color=context.colour(source),
+                alpha=0.15,
+                linewidth=0,
             )
         ax.axvline(
             context.budget if context.budget < 1 else context.budget / totals[model],
@@ -101,7 +110,7 @@ def budget_sweep(budget_sweep, totals, context):
         ax.set(xlabel="write budget (share of all dimensions)", ylabel="metric kept\n(0 all corrupted, 1 intact)")
     there = [
         (s, r)
-        for s, r in dict.fromkeys(zip(budget_sweep["source"], budget_sweep["rule"], strict=True))
+        for s, r in dict.fromkeys(zip(budget_sweep["scored_by"], budget_sweep["rule"], strict=True))
         if s != "random"
     ]
     handles = [
@@ -109,7 +118,7 @@ def budget_sweep(budget_sweep, totals, context):
         for s, r in there
     ]
     handles += [
-        Patch(color=palette.GREY_73, label="10 random ones (range)"),
+        Patch(color=palette.GREY_73, label=f"{budget_sweep['n_random'].max():.0f} random circuits (range)"),
         Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="budget tested"),
     ]
     legend(figure, handles, 2 if len(context.places()) == 1 else 4)
@@ -124,8 +133,8 @@ def inclusion(table, context):
     """How often each component is in the circuit when texts are drawn again, by who chose it."""
     table = table[table["condition"] == "real"]
     chosen = [(s, context.scorings[s]["rules"][0]) for s in context.scorings] + [(context.attribution, "knapsack")]
-    chosen = [each for each in chosen if ((table["source"] == each[0]) & (table["rule"] == each[1])).any()]
-    most = table.groupby(["model", "set", "source", "rule"]).size().max()
+    chosen = [each for each in chosen if ((table["scored_by"] == each[0]) & (table["rule"] == each[1])).any()]
+    most = table.groupby(["model", "set", "scored_by", "rule"]).size().max()
     figure, axes = style.grid(
         len(context.places()), len(chosen), width=max(2.0, 0.095 * min(most, SHOWN)), height=1.5, sharey=True
     )
@@ -136,19 +145,19 @@ def inclusion(table, context):
             mine = table[
                 (table["model"] == model)
                 & (table["set"] == name)
-                & (table["source"] == source)
+                & (table["scored_by"] == source)
                 & (table["rule"] == rule)
             ]
             if mine.empty:
                 style.empty(ax, "no task with an answer")
                 continue
-            mine = mine.sort_values("probability", ascending=False, kind="stable").head(SHOWN)
+            mine = mine.sort_values("frequency", ascending=False, kind="stable").head(SHOWN)
             colours = kinds(mine["component"])
             ax.bar(
                 range(len(mine)),
-                mine["probability"],
+                mine["frequency"],
                 color=[
-                    to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["selected"], strict=True)
+                    to_rgba(c, 0.85 if inside else 0.15) for c, inside in zip(colours, mine["in_circuit"], strict=True)
                 ],
                 edgecolor=colours,
                 linewidth=0.6,
@@ -173,12 +182,18 @@ def replicate(table):
     figure, axes = style.grid(1, 1, width=4.6, height=0.4 + 0.16 * max(len(rows), 4))
     ax = axes[0, 0]
     for y, mine in enumerate(rows.values()):
-        found, chance = mine.loc["jaccard"], mine.loc["jaccard_chance"]
-        ax.plot([chance["low"], chance["high"]], [y, y], color=palette.GREY_80, linewidth=5, solid_capstyle="butt")
+        found, chance = mine.loc["jaccard"], mine.loc["jaccard_null"]
+        ax.plot(
+            [chance["value_low"], chance["value_high"]],
+            [y, y],
+            color=palette.GREY_80,
+            linewidth=5,
+            solid_capstyle="butt",
+        )
         colour, known = PAIRS[mine["kind"].iloc[0]], mine["passes"].dropna()
         passes = len(known) and known.astype(bool).all()
-        if np.isfinite(found["low"]):
-            ax.plot([found["low"], found["high"]], [y, y], color=colour, linewidth=1)
+        if np.isfinite(found["value_low"]):
+            ax.plot([found["value_low"], found["value_high"]], [y, y], color=colour, linewidth=1)
         ax.plot(found["value"], y, "o", color=colour, markerfacecolor=colour if passes else "white", markersize=4.5)
     threshold = table.loc[table["statistic"] == "jaccard", "threshold"].dropna()
     if len(threshold):

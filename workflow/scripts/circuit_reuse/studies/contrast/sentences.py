@@ -4,22 +4,24 @@ from circuit_reuse.report.numbers import MOST, listed, number, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "lengths": "model set scoring condition components significant ratio given",
-    "tests": "model set circuit keep keep_random q_keep",
+    "lengths": "model set scoring condition n_components n_significant ratio by_construction",
+    "tests": "model set circuit faithfulness faithfulness_random q_faithfulness",
     "replicate": "pair kind statistic value passes",
 }
 
 
 def sentences(found, cfg):
     """What differs, whether length alone would, and whether published circuits come out."""
-    lengths = found["lengths"].dropna(subset=["significant", "components"])
+    lengths = found["lengths"].dropna(subset=["n_significant", "n_components"])
     real = lengths[lengths["condition"] == "real"]
     for row in real.head(MOST).to_dict("records"):
         yield (
-            f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, scoring {row['scoring']}: {row['significant']:.0f} of {row['components']:.0f} components differ."
+            f"{cfg['titles'].get(row['set'], row['set'])} in {row['model']}, scoring {row['scoring']}: {row['n_significant']:.0f} of {row['n_components']:.0f} components differ."
         )
-    alone = lengths[lengths["condition"].isin(["right_truncated", "left_truncated"]) & ~lengths["given"].astype(bool)]
-    fooled = alone[(alone["significant"] > 0) & (alone["ratio"] >= 1)]
+    alone = lengths[
+        lengths["condition"].isin(["right_truncated", "left_truncated"]) & ~lengths["by_construction"].astype(bool)
+    ]
+    fooled = alone[(alone["n_significant"] > 0) & (alone["ratio"] >= 1)]
     if len(alone):
         yield (
             f"Between texts and themselves without an end or a beginning components differ at least as much in {len(fooled)} of {len(alone)} comparisons: "
@@ -27,18 +29,18 @@ def sentences(found, cfg):
         )
     tests = found["tests"]
     # Two rules may choose the same circuit.
-    kept = tests.dropna(subset=["q_keep"]).drop_duplicates(["model", "set", "circuit"])
+    kept = tests.dropna(subset=["q_faithfulness"]).drop_duplicates(["model", "set", "circuit"])
     if len(kept):
-        good = kept[(kept["q_keep"] <= cfg["alpha"]) & (kept["keep"] > kept["keep_random"])]
+        good = kept[(kept["q_faithfulness"] <= cfg["alpha"]) & (kept["faithfulness"] > kept["faithfulness_random"])]
         yield (
             f"Kept alone, {len(good)} of {len(kept)} different circuits under the budget do more of the task than size-matched random circuits "
-            f"(they keep {span(100 * kept['keep'], ' %')})."
+            f"(they keep {span(100 * kept['faithfulness'], ' %')})."
         )
     pairs = found["replicate"]
     for name, rows in pairs[pairs["kind"] == "given"].groupby("pair", sort=False):
         value = rows.set_index("statistic")["value"]
         judged = rows["passes"].dropna().astype(bool)
         yield (
-            f"Comparison {name}: {value['shared']:.0f} of {value['components_first']:.0f} and {value['components_second']:.0f} components are shared "
-            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_chance'])} by chance); {int(judged.sum())} of {len(judged)} criteria are met."
+            f"Comparison {name}: {value['n_shared']:.0f} of {value['n_components_first']:.0f} and {value['n_components_second']:.0f} components are shared "
+            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_null'])} by chance); {int(judged.sum())} of {len(judged)} criteria are met."
         )

@@ -20,8 +20,8 @@ def choose(job):
         for key, mine in table.groupby(["condition", "scoring"], sort=False)
     }
     drawn = {
-        (condition, source): np.stack(mine.set_index("component").loc[space.of_kinds(), "draws"]).T
-        for (condition, source), mine in draws.groupby(["condition", "source"], sort=False)
+        (condition, source): np.stack(mine.set_index("component").loc[space.of_kinds(), "score_draws"]).T
+        for (condition, source), mine in draws.groupby(["condition", "scored_by"], sort=False)
     }
     rules = {name: (scoring["rules"], scoring["mlp_threshold"]) for name, scoring in cfg["scorings"].items()}
     if job.input.scores:
@@ -71,20 +71,20 @@ def frame_of(condition, source, scores, drawn, space):
     found = pd.DataFrame(
         {
             "condition": condition,
-            "source": source,
+            "scored_by": source,
             "component": pd.Categorical(names, categories=space.names),
             "score": [scores[condition, source][name] for name in names],
         }
     )
     lists = [column.astype(np.float32) for column in drawn[condition, source].T]
-    return found.assign(draws=lists, null=[[] for _ in names])
+    return found.assign(score_draws=lists, score_null=[[] for _ in names])
 
 
 def row(chosen, condition, source, rule, each, main, space):
     """A row of the circuits table."""
     return {
         "condition": condition,
-        "source": source,
+        "scored_by": source,
         "rule": rule,
         "budget": float(each),
         "dimensions": int(each) if source == "file" else budget.resolve(each, space),
@@ -108,16 +108,16 @@ def included(drawn, scored, rows, condition, source, chosen_by, cfg, space):
         chosen = next(
             each["components"]
             for each in rows
-            if each["main"] and (each["condition"], each["source"], each["rule"]) == (condition, source, rule)
+            if each["main"] and (each["condition"], each["scored_by"], each["rule"]) == (condition, source, rule)
         )
         found += [
             {
                 "condition": condition,
-                "source": source,
+                "scored_by": source,
                 "rule": rule,
                 "component": name,
-                "selected": name in chosen,
-                "probability": share,
+                "in_circuit": name in chosen,
+                "frequency": share,
             }
             for name, share in zip(names, shares, strict=True)
         ]

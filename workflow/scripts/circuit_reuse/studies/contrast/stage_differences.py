@@ -56,7 +56,7 @@ def differences(job):
                 found, drawn = scored(sums[settings["positions"]], settings, model.space)
                 check(found, name, scoring, settings, job.wildcards.set)
                 rows.append(found.assign(condition=name, scoring=scoring))
-                draws.append(drawn.assign(condition=name, source=scoring))
+                draws.append(drawn.assign(condition=name, scored_by=scoring))
     seconds = max(time.monotonic() - began, 1e-9)
     job.log.info("%d pairs in %.2f s, %.0f texts per second", total, seconds, 2 * total / seconds)
     job.write(job.output.differences, schemas.DIFFERENCES, pd.concat(rows))
@@ -100,7 +100,7 @@ def scored(sums, scoring, space):
     """Rows of the differences table of one scoring, and of the draws table."""
     names = space.names
     empty = np.full(len(names), np.nan)
-    keys = ("score", "low", "high", "null", "null_high", "excess", "p_excess", "p_value")
+    keys = ("score", "score_low", "score_high", "score_null", "score_null_high", "excess", "p_excess", "p_value")
     columns = dict.fromkeys(keys, empty)
     drawn, null = np.full((1, len(names)), np.nan), np.full((1, len(names)), np.nan)
     if sums.pairs >= 2:
@@ -109,7 +109,7 @@ def scored(sums, scoring, space):
             columns["p_value"] = sums.p_distance()
             if scoring["score"] == "distance":
                 drawn, null = sums.distance(scoring["scale"])
-                columns |= {"null": null.mean(0), "null_high": quantile(null, 0.95)}
+                columns |= {"score_null": null.mean(0), "score_null_high": quantile(null, 0.95)}
             else:
                 drawn = sums.mean_of_norms(scoring["scale"])
                 # Labels do not enter it, so it is the same however they are flipped.
@@ -119,16 +119,16 @@ def scored(sums, scoring, space):
         tail = (1 - statistics.expanded(0.95, max(sums.clusters, 2))) / 2
         columns |= {
             "score": drawn[0],
-            "low": np.fmin(quantile(drawn[1:], tail), drawn[0]),
-            "high": np.fmax(quantile(drawn[1:], 1 - tail), drawn[0]),
+            "score_low": np.fmin(quantile(drawn[1:], tail), drawn[0]),
+            "score_high": np.fmax(quantile(drawn[1:], 1 - tail), drawn[0]),
         }
         # What does not vary within the sets has no scale to be judged on.
         columns["p_value"] = np.where(np.isnan(columns["score"]), np.nan, columns["p_value"])
     component = pd.Categorical(names, categories=names)
-    found = pd.DataFrame({"component": component, "pairs": sums.pairs, "clusters": sums.clusters, **columns})
+    found = pd.DataFrame({"component": component, "n_pairs": sums.pairs, "n_clusters": sums.clusters, **columns})
     found["cost"] = [space.write_cost(name) for name in names]
     found["q_value"] = statistics.false_discovery(found["p_value"])
-    listed = (("draws", drawn[1:]), ("null", null))
+    listed = (("score_draws", drawn[1:]), ("score_null", null))
     lists = {key: [column.astype(np.float32) for column in values.T] for key, values in listed}
     return found, pd.DataFrame({"component": component, "score": drawn[0], **lists})
 
@@ -147,7 +147,7 @@ def check(found, condition, scoring, settings, name):
 
     raises: texts.TextError
     """
-    pairs, clusters = int(found["pairs"].iloc[0]), int(found["clusters"].iloc[0])
+    pairs, clusters = int(found["n_pairs"].iloc[0]), int(found["n_clusters"].iloc[0])
     if condition == "real" and clusters < FEWEST:
         raise texts.TextError(
             f"contrast.sets.{name}: scoring {scoring!r} compares positions {settings['positions']!r}, and only "

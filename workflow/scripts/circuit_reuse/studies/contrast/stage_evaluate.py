@@ -48,7 +48,7 @@ def interventions_of(table, space, count, stream):
     for composition, counts in sorted(compositions.items()):
         sets = random_sets(counts, space, count, stream)
         found += [effects.Intervention(composition, side, list(enumerate(sets))) for side in DIRECTIONS]
-    for dimensions in sorted(set(table.loc[table["source"] != "file", "dimensions"])):
+    for dimensions in sorted(set(table.loc[table["scored_by"] != "file", "dimensions"])):
         sets = [budget_matched(space, dimensions, (*stream, dimensions, draw)) for draw in range(ALONG)]
         found.append(effects.Intervention(budget_matched_name(dimensions), "keep", list(enumerate(sets))))
     return found

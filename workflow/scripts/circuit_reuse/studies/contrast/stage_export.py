@@ -16,12 +16,12 @@ def export(job):
     drawn = gather.rows(job.input.scores, schemas.DRAWS)
     scores = {
         key: dict(zip(mine["component"], mine["score"], strict=True))
-        for key, mine in drawn[drawn["condition"] == "real"].groupby(["model", "set", "source"])
+        for key, mine in drawn[drawn["condition"] == "real"].groupby(["model", "set", "scored_by"])
     }
     rows = gather.rows(job.input.circuits, schemas.CONTRAST_CIRCUITS)
-    rows = rows[(rows["condition"] == "real") & rows["main"] & (rows["source"] != "file")]
+    rows = rows[(rows["condition"] == "real") & rows["main"] & (rows["scored_by"] != "file")]
     for row in rows.to_dict("records"):
-        key, model = (row["model"], row["set"], row["source"]), about[row["model"]]
+        key, model = (row["model"], row["set"], row["scored_by"]), about[row["model"]]
         made = stage_choose.as_file(
             row | {"components": list(row["components"])},
             scores.get(key, {}),
@@ -30,11 +30,11 @@ def export(job):
                 "model": row["model"],
                 "task": cfg["behaviours"].get(row["set"], row["set"]),
                 "parallel": model["parallel"],
-                "method": f"{row['source']}, {row['rule']}",
-                "provenance": {"fingerprint": model["fingerprint"], "scoring": cfg["scorings"].get(row["source"])},
+                "method": f"{row['scored_by']}, {row['rule']}",
+                "provenance": {"fingerprint": model["fingerprint"], "scoring": cfg["scorings"].get(row["scored_by"])},
             },
         )
-        stem = f"{row['model']}.{row['set']}.{row['source']}.{row['rule']}"
+        stem = f"{row['model']}.{row['set']}.{row['scored_by']}.{row['rule']}"
         for path in paths:
             form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))
             if Path(path).name == stem + circuit_files.ENDINGS[form]:

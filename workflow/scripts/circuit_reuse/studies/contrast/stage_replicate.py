@@ -14,11 +14,9 @@ from circuit_reuse.stats import circuits, similarity, statistics
 from circuit_reuse.stats.testing import Outcomes, faithfulness_of
 from circuit_reuse.studies.contrast import budget, schemas, stage_choose, verdict
 
-COLUMNS = ["pair", "kind", "statistic", "value", "low", "high", "threshold", "passes"]
+COLUMNS = ["pair", "kind", "statistic", "value", "value_low", "value_high", "threshold", "passes"]
 # What a circuit must keep for its faithfulness to be compared.
 KEEPS = 0.1
-# Statistics that must be at most their threshold; the others at least.
-AT_MOST = ("p_overlap", "score_difference", "faithfulness_difference")
 
 
 class Absent(Exception):
@@ -41,7 +39,7 @@ def report(job):
         a, b = (world.circuit(side) for side in (first, second))
         beside += [about | row for row in similarity.side_by_side(a, b, a.shape)]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    job.write_csvs({"replicate": table, "components": pd.DataFrame(beside)})
+    job.write_csvs({"replicate": table, "replicate_components": pd.DataFrame(beside)}, schemas.CSVS)
     pages.write(job, verdict.text(table, cfg))
     job.log.info("%d comparisons", table["pair"].nunique())
 
@@ -107,7 +105,7 @@ class World:
         return frame[
             (frame["model"] == side["model"])
             & (frame["set"] == side["set"])
-            & (frame["source"] == side["scoring"])
+            & (frame["scored_by"] == side["scoring"])
             & (frame["condition"] == side["condition"])
         ]
 
@@ -121,7 +119,7 @@ class World:
             (frame["model"] == side["model"])
             & (frame["set"] == side["set"])
             & frame["main"]
-            & (frame["source"] == side["scoring"])
+            & (frame["scored_by"] == side["scoring"])
             & (frame["condition"] == side["condition"])
             & (frame["rule"] == side["rule"])
         ]
@@ -153,7 +151,7 @@ class World:
     def drawn(self, side, key):
         """Circuits of a side, a list of sets; None for a file.
 
-        key: draws (of the bootstrap) or null (flips of labels)
+        key: score_draws (of the bootstrap) or score_null (flips of labels)
         """
         if isinstance(side, str):
             return None
@@ -183,7 +181,7 @@ class World:
             found = frame[
                 (frame["model"] == where["model"])
                 & (frame["set"] == where["set"])
-                & (frame["source"] == "file")
+                & (frame["scored_by"] == "file")
                 & (frame["rule"] == side)
             ]
             if found.empty:
@@ -210,11 +208,11 @@ def compare(world, kind, first, second, cfg):
     if a.shape != b.shape:
         raise ValueError(f"circuits of models of two shapes cannot be compared: {a.shape}, {b.shape}")
     values, bounds = similarity.compare(a, b, a.shape, cfg["persistence"])
-    drawn = jaccards(world, first, second, "draws")
+    drawn = jaccards(world, first, second, "score_draws")
     if drawn is not None:
         bounds["jaccard"] = tuple(map(float, np.percentile(drawn, [2.5, 97.5])))
     if kind == "halves":
-        flipped = jaccards(world, first, second, "null")
+        flipped = jaccards(world, first, second, "score_null")
         values["jaccard_labels"] = float(flipped.mean())
         values["p_labels"] = statistics.rank_p(values["jaccard"], flipped)
     if not same_units(world, first, second):
@@ -232,13 +230,13 @@ def compare(world, kind, first, second, cfg):
         known = np.isfinite(value)
         passes = None
         if threshold is not None and known:
-            passes = bool(value <= threshold if name in AT_MOST else value >= threshold)
+            passes = bool(value <= threshold if name in verdict.AT_MOST else value >= threshold)
         rows.append(
             {
                 "statistic": name,
                 "value": value if known else None,
-                "low": low,
-                "high": high,
+                "value_low": low,
+                "value_high": high,
                 "threshold": threshold,
                 "passes": passes,
             }

@@ -13,7 +13,7 @@ def summarise(job):
     """Write every table of the study and its findings."""
     cfg = job.cfg
     found = all_tables(job.input, cfg)
-    job.write_csvs(found)
+    job.write_csvs(found, schemas.CSVS)
     pages.write(job, findings.text(found, cfg))
     job.log.info("%d tables", len(found))
 
@@ -41,8 +41,8 @@ def all_tables(input, cfg):
         single += [about | row for row in rows]
     tested = pd.DataFrame(behaviour, columns=["model", "set", *measures.TESTED])
     # Rules often choose the same circuit: it is tested once.
-    for side in ("keep", "remove"):
-        tested = statistics.with_q(tested, f"p_{side}", once=("model", "set", "circuit"))
+    for name in ("p_faithfulness", "p_effect_share"):
+        tested = statistics.with_q(tested, name, once=("model", "set", "circuit"))
     single = pd.DataFrame(single, columns=["model", "set", *measures.SINGLE])
     single = statistics.with_q(single, "p_effect", within=("model", "set"))
     return {

@@ -169,7 +169,7 @@ def condition(pairs, clusters, name, starts, filler, longest, stream):
 
     pairs:    [(name, tokens, tokens)];  clusters: the cluster of each
     starts:   leading BOS tokens of each text
-    filler:   tokens that a padded text is lengthened by, again and again
+    filler:   tokens that are repeated to pad a text
     longest:  most tokens that are cut (at least one is) or fillers that are added (perhaps none)
     returns:  a list of Pair
     """

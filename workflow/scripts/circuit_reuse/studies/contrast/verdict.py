@@ -24,6 +24,8 @@ NAMES = {
     "score_difference": "median difference of scores",
     "faithfulness_difference": "difference of faithfulness",
 }
+# Statistics that must be at most their threshold; the others at least.
+AT_MOST = ("p_overlap", "score_difference", "faithfulness_difference")
 LIMITS = (
     "p of the overlap is that of random circuits with as many heads and as many MLPs (hypergeometric), and the "
     "overlap beyond chance is measured against the same. Chance does not know that some components differ more in "
@@ -53,13 +55,12 @@ def text(table, cfg):
 
 def asked(cfg):
     """The thresholds."""
-    at_most = ("p_overlap", "score_difference", "faithfulness_difference")
     reported = [
-        f"{NAMES[name]} {'at most' if name in at_most else 'at least'} {value:g}"
+        f"{NAMES[name]} {'at most' if name in AT_MOST else 'at least'} {value:g}"
         for name, value in cfg["thresholds"].items()
         if value is not None
     ]
-    return f"A comparison passes if everything that it allows to measure does: {', '.join(reported)}."
+    return f"A comparison passes if every criterion that can be evaluated is met: {', '.join(reported)}."
 
 
 def value(rows, name):
@@ -88,14 +89,14 @@ def listed(table):
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in table.groupby("pair", sort=False):
-        sizes = f"{number(value(rows, 'components_first'), 0)}, {number(value(rows, 'components_second'), 0)}"
+        sizes = f"{number(value(rows, 'n_components_first'), 0)}, {number(value(rows, 'n_components_second'), 0)}"
         cells = [
             name,
             sizes,
-            number(value(rows, "shared"), 0),
-            number(value(rows, "shared_chance"), 1),
+            number(value(rows, "n_shared"), 0),
+            number(value(rows, "n_shared_null"), 1),
             number(value(rows, "jaccard")),
-            number(value(rows, "jaccard_chance")),
+            number(value(rows, "jaccard_null")),
             *(number(value(rows, key), 2) for key in ("beyond_chance", "rank_biased_overlap", "rank_correlation")),
             judged(rows),
         ]
@@ -110,9 +111,9 @@ def sentence(name, rows):
         f"{NAMES[row.statistic]} {row.value:.3g} (asked: {row.threshold:g})" for row in failed.itertuples()
     )
     start = (
-        f"**{name}**: {number(value(rows, 'shared'), 0)} of {number(value(rows, 'components_first'), 0)} components, "
-        f"Jaccard index {number(value(rows, 'jaccard'))}, {number(value(rows, 'jaccard_chance'))} by chance; "
-        f"{number(value(rows, 'scored_in_both'), 0)} components have a score in both. {judged(rows).capitalize()}"
+        f"**{name}**: {number(value(rows, 'n_shared'), 0)} of {number(value(rows, 'n_components_first'), 0)} components, "
+        f"Jaccard index {number(value(rows, 'jaccard'))}, {number(value(rows, 'jaccard_null'))} by chance; "
+        f"{number(value(rows, 'n_scored_in_both'), 0)} components have a score in both. {judged(rows).capitalize()}"
     )
     return f"{start}: {reported}." if reported else f"{start}."
 
@@ -132,7 +133,7 @@ def worth(table, cfg):
         reported += (
             "The difference shapes what is found."
             if p is not None and p < cfg["alpha"]
-            else "So agreement is not shown to come from the difference that is asked for."
+            else "This does not show that the agreement comes from the difference that is asked for."
         )
         same = []
         for pair, mine in controls[controls["pair"].str.startswith(f"{start}, ")].groupby("pair", sort=False):
@@ -144,6 +145,6 @@ def worth(table, cfg):
                     f"{control} ({number(found)}{', by construction' if by_construction(cfg['scorings'][scoring], control) else ''})"
                 )
         if same:
-            reported += f" The same circuit comes out without the difference: {', '.join(same)}."
+            reported += f" The same circuit is found without the difference: {', '.join(same)}."
         lines.append(reported)
     return "\n".join(lines)

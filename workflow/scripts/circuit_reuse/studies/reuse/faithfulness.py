@@ -59,12 +59,12 @@ def plan(scores, signed, draws, stream):
 def curve(rows, clean, corrupt, resamples, stream):
     """Faithfulness by ranking and size.
 
-    rows:           a DataFrame: ranking, draw, size, k, example, metric
+    rows:           a DataFrame: ranking, draw, share_kept, n_kept, example, metric
     clean, corrupt: metric of the intact and of the corrupt run, Series by example
-    returns:        a list of dicts: ranking, size, k, faithfulness, low, high, n_examples
+    returns:        a list of dicts: ranking, share_kept, n_kept, faithfulness with its interval, n_examples
     """
     found = []
-    for (ranking, size), part in rows.groupby(["ranking", "size"], sort=False):
+    for (ranking, size), part in rows.groupby(["ranking", "share_kept"], sort=False):
         kept = part.groupby("example")["metric"].mean()
         full, floor = clean[kept.index].to_numpy(), corrupt[kept.index].to_numpy()
         seed = circuits.seed(*stream, ranking, size)
@@ -73,11 +73,11 @@ def curve(rows, clean, corrupt, resamples, stream):
         found.append(
             {
                 "ranking": ranking,
-                "size": size,
-                "k": int(part["k"].iloc[0]),
+                "share_kept": size,
+                "n_kept": int(part["n_kept"].iloc[0]),
                 "faithfulness": float(faithfulness_of(*columns, axis=0)),
-                "low": low,
-                "high": high,
+                "faithfulness_low": low,
+                "faithfulness_high": high,
                 "n_examples": len(kept),
             }
         )
@@ -105,7 +105,7 @@ def areas(rows, clean, corrupt, resamples, stream):
         mine = rows[rows["ranking"] == ranking]
         # A random circuit is one ranking: the areas are averaged, not the curves.
         wide = mine.assign(draw=mine["draw"].astype(float).fillna(0)).pivot_table(
-            index=["draw", "size"], columns="example", values="metric"
+            index=["draw", "share_kept"], columns="example", values="metric"
         )
         full, floor = clean[wide.columns].to_numpy(), corrupt[wide.columns].to_numpy()
 
@@ -149,8 +149,8 @@ def frame(found, examples, metrics):
                 {
                     "ranking": ranking,
                     "draw": draw,
-                    "size": size,
-                    "k": int(member.sum()),
+                    "share_kept": size,
+                    "n_kept": int(member.sum()),
                     "example": examples,
                     "metric": values,
                 }
@@ -169,6 +169,6 @@ def area_table(curves, by):
     areas = [name for name in curves if name.startswith(("cpr", "cmd"))]
     table = curves.groupby(by, sort=False)[areas].first()
     for size in SMALL:
-        rows = curves[(curves["ranking"] == "absolute") & (curves["size"] == size)]
+        rows = curves[(curves["ranking"] == "absolute") & (curves["share_kept"] == size)]
         table[f"faithfulness_at_{size:g}"] = rows.set_index(by)["faithfulness"]
     return table.reset_index()

@@ -26,23 +26,22 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
         common = {"task": task, "top_k": float(top_k), "k": k, "n_examples": len(member)}
         common |= alike(member, scores, k, examples, cfg["draws"], rng.integers(2**31))
         for threshold in cfg["thresholds"]:
-            is_in = circuits.shared(member, threshold)
             observed = circuits.reuse(member, threshold, k)
 
             def share(counts, n, threshold=threshold, k=k):
                 sizes = (counts >= circuits.needed(threshold, n)).sum(axis=1)
-                return 100.0 * np.minimum(sizes, k) / k
+                return np.minimum(sizes, k) / k
 
             null = share(random_counts, len(member))
             low, high = basic_interval(observed, share(boot, len(member)))
             other, p_other = against_other_tasks(member, other_members, share, observed, cfg["draws"], rng)
-            chosen = [name for name, there in zip(names, is_in, strict=True) if there]
+            chosen = circuits.shared_names(member, names, threshold)
             rows.append(
                 common
                 | {
                     "threshold": float(threshold),
                     "circuit": circuits.circuit_id(chosen),
-                    "circuit_size": int(is_in.sum()),
+                    "n_components": len(chosen),
                     "reuse": observed,
                     "reuse_low": low,
                     "reuse_high": high,
@@ -67,7 +66,7 @@ def alike(member, scores, k, examples, draws, seed):
         "identifiability": circuits.identifiability(member, scores, k),
         "mean_jaccard": float(overlap[upper].mean()),
         "mean_rank_correlation": mean_of(ranks[upper]),
-        "clusters": len(set(labels)),
+        "n_circuit_clusters": len(set(labels)),
         "cluster_variant_agreement": circuits.adjusted_rand(labels, variants) if len(set(variants)) > 1 else None,
         "p_variant": statistics.label_permutation(overlap, variants, draws, seed),
         "p_template": statistics.label_permutation(overlap, templates, draws, seed + 1),
@@ -97,13 +96,13 @@ def against_other_tasks(member, others, statistic, observed, draws, rng):
 
 
 def basic_interval(observed, drawn):
-    """A basic (reflected) 95 per cent bootstrap interval of a percentage.
+    """A basic (reflected) 95 per cent bootstrap interval of a share.
 
     Drawing examples again repeats some, so drawn reuse lies above the observed one; the
     reflected interval takes that bias off (Davison & Hinkley 1997, section 5.2).
     """
     low, high = np.percentile(drawn, [2.5, 97.5])
-    ends = np.clip([2 * observed - high, 2 * observed - low], 0, 100)
+    ends = np.clip([2 * observed - high, 2 * observed - low], 0, 1)
     return float(min(ends[0], observed)), float(max(ends[1], observed))
 
 

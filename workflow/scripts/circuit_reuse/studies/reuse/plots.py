@@ -1,15 +1,23 @@
 """The figures of the reuse study; each function takes tables and returns a figure.
 
-Panels stand for models (rows) and tasks (columns).  All tables are the summary or the named
+Rows of panels are models, columns are tasks.  All tables are the summary or the named
 tables of all models and tasks put together, with the columns model and task.
 """
 
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
 from circuit_reuse.report import style
+
+
+def thresholds(models, tasks, titles, ylabel):
+    """Panels over the reuse threshold, in per cent."""
+    figure, axes = panels(models, tasks, titles, "reuse threshold p", ylabel)
+    axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1))
+    return figure, axes
 
 
 def panels(models, tasks, titles, xlabel, ylabel, **options):
@@ -68,7 +76,7 @@ def k_legend(figure, table, extra=()):
 
 def reuse_vs_threshold(reuse, models, tasks, titles):
     """Reuse at p against p, beside what random circuits and other tasks' circuits share."""
-    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "reuse (% of K)")
+    figure, axes = thresholds(models, tasks, titles, "reuse (share of K)")
     for model, task, ax in each(models, tasks, axes):
         rows = pick(reuse, model=model, task=task)
         lines_by_k(ax, rows, "reuse", "reuse_low", "reuse_high")
@@ -78,7 +86,8 @@ def reuse_vs_threshold(reuse, models, tasks, titles):
             ax.plot(line["threshold"], line["reuse_null"], color=color, linestyle=":")
             if line["reuse_other"].notna().all():
                 ax.plot(line["threshold"], line["reuse_other"], color=color, linestyle="--")
-        ax.set_ylim(-4, 104)
+        ax.set_ylim(-0.04, 1.04)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
     extra = [
         (Line2D([], [], color="black", linestyle="--"), "mixed with another task"),
         (Line2D([], [], color="black", linestyle=":"), "random circuits"),
@@ -89,7 +98,7 @@ def reuse_vs_threshold(reuse, models, tasks, titles):
 
 def lift_vs_threshold(tests, models, tasks, titles):
     """Lift against p: accuracy lost beyond what matched random circuits lose."""
-    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "lift")
+    figure, axes = thresholds(models, tasks, titles, "lift")
     for model, task, ax in each(models, tasks, axes):
         rows = pick(tests, model=model, task=task)
         ax.axhline(0, color="black", linewidth=0.6)
@@ -100,10 +109,10 @@ def lift_vs_threshold(tests, models, tasks, titles):
 
 def p_vs_threshold(tests, models, tasks, titles, alpha):
     """-log10 of the p-values against p, with the line of the level."""
-    figure, axes = panels(models, tasks, titles, "reuse threshold p (%)", "$-\\log_{10}$ p-value")
+    figure, axes = thresholds(models, tasks, titles, "$-\\log_{10}$ p-value")
     for model, task, ax in each(models, tasks, axes):
         rows = pick(tests, model=model, task=task)
-        for column, style_of_line in (("p_permutation", "-"), ("p_rank", "--")):
+        for column, style_of_line in (("p_permutation", "-"), ("p_value", "--")):
             for number, (_, line) in enumerate(rows.groupby("top_k")):
                 line = line.sort_values("threshold")
                 ax.plot(
@@ -282,7 +291,7 @@ def similarity(pairs, clusters, models, tasks, titles, top_k):
         strip = ax.inset_axes([-0.09, 0, 0.06, 1])
         strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")
         strip.set_axis_off()
-        ends = np.flatnonzero(np.diff(order["family"].to_numpy())) + 0.5
+        ends = np.flatnonzero(np.diff(order["cluster"].to_numpy())) + 0.5
         for end in ends:
             ax.axhline(end, color="white", linewidth=0.8)
             ax.axvline(end, color="white", linewidth=0.8)
@@ -300,14 +309,14 @@ def cross_task(cross, models, tasks, titles):
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(cross, model=model)
         drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)
-        control = rows.pivot(index="source", columns="target", values="control_drop").reindex(
+        control = rows.pivot(index="source", columns="target", values="accuracy_drop_control").reindex(
             index=tasks, columns=tasks
         )
-        values = drop.to_numpy(float)
+        values = 100 * drop.to_numpy(float)
         image = ax.imshow(values, cmap=style.DIVERGING, vmin=-100, vmax=100)
         for row in range(len(tasks)):
             for column in range(len(tasks)):
-                value, other = values[row, column], control.to_numpy(float)[row, column]
+                value, other = values[row, column], 100 * control.to_numpy(float)[row, column]
                 text = "–" if np.isnan(value) else f"{value:.0f}\n({other:.0f})"
                 color = "white" if abs(value) > 60 else "black"
                 ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)

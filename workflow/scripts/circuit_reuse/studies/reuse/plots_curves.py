@@ -27,12 +27,11 @@ def curves(table, models, tasks, titles, level):
             ax.text(0.5, 0.5, "no edge scores", transform=ax.transAxes, ha="center", va="center")
             continue
         for ranking, (color, marker, _) in LOOK.items():
-            line = pick(rows, ranking=ranking).sort_values("size").astype({"faithfulness": float})
-            share = 100 * line["size"]
+            line = pick(rows, ranking=ranking).sort_values("share_kept").astype({"faithfulness": float})
+            share = 100 * line["share_kept"]
             ax.plot(share, line["faithfulness"], color=color, marker=marker)
-            ax.fill_between(
-                share, line["low"].astype(float), line["high"].astype(float), color=color, alpha=0.2, linewidth=0
-            )
+            low, high = (line[f"faithfulness_{end}"].astype(float) for end in ("low", "high"))
+            ax.fill_between(share, low, high, color=color, alpha=0.2, linewidth=0)
         cmd, cpr = (rows[name].dropna() for name in ("cmd", "cpr"))
         if len(cmd) and len(cpr):
             ax.text(

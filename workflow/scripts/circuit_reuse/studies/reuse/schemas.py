@@ -2,17 +2,19 @@
 
 import pyarrow as pa
 
+from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, column, optional, table
+from circuit_reuse.studies.reuse.faithfulness import SMALL
 
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 K = column(pa.int32(), "components per example circuit that top_k stands for")
-THRESHOLD = column(pa.float64(), "reuse threshold p, per cent of the train examples")
+THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
 
 CIRCUITS = table(
     kind=column(pa.string(), "example, shared, control (disjoint) or random (same composition)"),
     top_k=TOP_K,
     k=K,
-    threshold=optional(pa.float64(), "reuse threshold p, per cent; null for example circuits"),
+    threshold=optional(pa.float64(), "reuse threshold p, a share; null for example circuits"),
     example=optional(pa.int32(), "the example whose circuit this is"),
     control=optional(pa.int32(), "number of the control or random set, from 0"),
     circuit=column(pa.string(), "hash of the component names; of the circuit that a control is for"),
@@ -23,7 +25,7 @@ INCLUSION = table(
     top_k=TOP_K,
     k=K,
     component=COMPONENT,
-    count=column(pa.int32(), "train examples whose circuit holds the component"),
+    n_containing=column(pa.int32(), "train examples whose circuit holds the component"),
     frequency=column(pa.float64(), "the same as a share"),
     mean_score=column(pa.float64(), "mean score over the train examples"),
 )
@@ -37,7 +39,7 @@ SIMILARITY = table(
 CLUSTERS = table(
     top_k=TOP_K,
     example=EXAMPLE,
-    family=column(pa.int32(), "cluster of example circuits, from 1"),
+    cluster=column(pa.int32(), "cluster of example circuits, from 1"),
     place=column(pa.int32(), "place in the clustered order"),
     variant=column(pa.string(), "label of the example"),
     template=column(pa.string(), "sentence frame of the example"),
@@ -49,20 +51,22 @@ REUSE = table(
     threshold=THRESHOLD,
     n_examples=column(pa.int32(), "train examples"),
     circuit=CIRCUIT,
-    circuit_size=column(pa.int32(), "components of the shared circuit"),
-    reuse=column(pa.float64(), "min(size, K) / K, per cent"),
+    n_components=column(pa.int32(), "components of the shared circuit"),
+    reuse=column(pa.float64(), "min(size, K) / K"),
     reuse_low=column(pa.float64(), "lower end of a basic bootstrap interval over examples"),
     reuse_high=column(pa.float64(), "upper end of the same"),
-    reuse_null=column(pa.float64(), "mean of the same with random example circuits, per cent"),
+    reuse_null=column(pa.float64(), "mean of the same with random example circuits"),
     reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
-    p_reuse=column(pa.float64(), "share of random draws with as much reuse, with +1"),
-    reuse_other=optional(pa.float64(), "mean reuse when circuits are mixed with another task's, highest"),
+    p_reuse=column(pa.float64(), "(1 + random draws with as much reuse) / (draws + 1)"),
+    reuse_other=optional(
+        pa.float64(), "mean reuse when circuits are mixed with another task's, for the task with the largest p"
+    ),
     p_reuse_other=optional(pa.float64(), "permutation p against the task it is least apart from"),
     reuse_rarefied=column(pa.float64(), "mean reuse over subsets of a fixed size"),
     identifiability=column(pa.float64(), "mean inclusion frequency of the K most frequent"),
     mean_jaccard=column(pa.float64(), "mean Jaccard index of two example circuits"),
     mean_rank_correlation=optional(pa.float64(), "mean Spearman correlation of two examples"),
-    clusters=column(pa.int32(), "clusters of example circuits"),
+    n_circuit_clusters=column(pa.int32(), "clusters of example circuits"),
     cluster_variant_agreement=optional(pa.float64(), "adjusted Rand index of clusters, variants"),
     p_variant=optional(pa.float64(), "permutation p that similarity follows the variant"),
     p_template=optional(pa.float64(), "permutation p that similarity follows the template"),
@@ -73,38 +77,43 @@ TESTS = table(
     k=K,
     threshold=THRESHOLD,
     circuit=CIRCUIT,
-    circuit_size=column(pa.int32(), "components of the shared circuit"),
+    n_components=column(pa.int32(), "components of the shared circuit"),
     n_examples=column(pa.int32(), "held-out examples"),
     n_controls=column(pa.int32(), "different random circuits, disjoint from it"),
-    n_random=column(pa.int32(), "different random sets of its composition, for p_rank"),
+    n_random=column(pa.int32(), "different random sets of its composition, for p_value"),
     split=column(pa.string(), "held_out"),
     replacement=column(pa.string(), "what removed components are replaced by"),
-    metric=column(pa.float64(), "mean metric without intervention"),
-    effect=optional(pa.float64(), "mean change in the metric when the circuit is removed"),
+    metric=column(pa.float64(), "mean metric of the intact model, logits or nats"),
+    effect=optional(
+        pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
+    ),
     effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
     effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
-    control_effect=optional(pa.float64(), "mean of the same over the controls"),
-    control_low=optional(pa.float64(), "2.5 per cent quantile over the controls"),
-    control_high=optional(pa.float64(), "97.5 per cent quantile over the controls"),
-    difference=optional(pa.float64(), "effect - control_effect"),
+    effect_control=optional(pa.float64(), "mean of the same over the controls"),
+    effect_control_low=optional(pa.float64(), "2.5 per cent quantile over the controls"),
+    effect_control_high=optional(pa.float64(), "97.5 per cent quantile over the controls"),
+    difference=optional(pa.float64(), "effect - effect_control, logits or nats"),
     difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
     difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
     accuracy=column(pa.float64(), "share correct without intervention"),
     accuracy_circuit=optional(pa.float64(), "share correct with the circuit removed"),
     accuracy_control=optional(pa.float64(), "share correct with a control removed, mean"),
     accuracy_control_0=optional(pa.float64(), "the same for control 0, which p_mcnemar uses"),
-    lift=optional(pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy"),
+    lift=optional(
+        pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy; negative is harm beyond the controls"
+    ),
     lift_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
     lift_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
     p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
     p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
-    p_rank=optional(pa.float64(), "(1 + random sets that hurt as much) / (random sets + 1)"),
-    faithfulness=optional(pa.float64(), "metric kept by the circuit alone, 0 all removed, 1 full"),
+    p_value=optional(pa.float64(), "rank test: (1 + random sets that hurt as much) / (random sets + 1)"),
+    faithfulness=optional(pa.float64(), "(metric of the circuit alone - all removed) / (intact - all removed)"),
     faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
     faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
     faithfulness_control=optional(pa.float64(), "the same for the controls alone, mean"),
     kl=optional(pa.float64(), "mean KL(clean || circuit removed), nats"),
     problem=optional(pa.string(), "why there is no test"),
+    components=column(NAMES, "the components of the shared circuit"),
 )
 CROSS = table(
     source=column(pa.string(), "task whose shared circuit is removed"),
@@ -112,18 +121,20 @@ CROSS = table(
     top_k=TOP_K,
     threshold=THRESHOLD,
     circuit=CIRCUIT,
-    circuit_size=column(pa.int32(), "components"),
+    n_components=column(pa.int32(), "components"),
     n_examples=column(pa.int32(), "held-out examples of the target"),
     n_controls=column(pa.int32(), "different random circuits compared with"),
     accuracy=column(pa.float64(), "share correct without intervention"),
-    accuracy_drop=optional(pa.float64(), "drop in accuracy, points of per cent"),
+    accuracy_drop=optional(pa.float64(), "accuracy - accuracy with the circuit removed; positive is harm"),
     accuracy_drop_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
     accuracy_drop_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
-    control_drop=optional(pa.float64(), "mean drop for the controls, points of per cent"),
-    effect=optional(pa.float64(), "mean change in the metric"),
+    accuracy_drop_control=optional(pa.float64(), "mean drop for the controls"),
+    effect=optional(
+        pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
+    ),
     effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
     effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
-    control_effect=optional(pa.float64(), "mean of the same over the controls"),
+    effect_control=optional(pa.float64(), "mean of the same over the controls"),
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
 AGREEMENT = table(
@@ -141,21 +152,21 @@ CURVE_RUNS = table(
     level=LEVEL,
     ranking=RANKING,
     draw=optional(pa.int32(), "number of the random ranking"),
-    size=SIZE,
-    k=KEPT,
+    share_kept=SIZE,
+    n_kept=KEPT,
     example=EXAMPLE,
     metric=column(pa.float64(), "metric with all else corrupted, logits or nats"),
 )
 CURVES = table(
     level=LEVEL,
     ranking=RANKING,
-    size=SIZE,
-    k=KEPT,
-    total=column(pa.int32(), "all nodes or edges"),
+    share_kept=SIZE,
+    n_kept=KEPT,
+    n_total=column(pa.int32(), "all nodes or edges"),
     n_examples=column(pa.int32(), "held-out examples"),
     faithfulness=optional(pa.float64(), "0 all corrupted, 1 the intact model"),
-    low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
     cpr=optional(pa.float64(), "area under faithfulness, signed ranking; of the level"),
     cpr_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
     cpr_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
@@ -173,16 +184,16 @@ EDGES = table(
     writer=column(pa.string(), "component that writes"),
     reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits"),
     score=column(pa.float64(), "mean score over the train examples, units of the metric"),
-    standard_error=column(pa.float64(), "of the mean"),
-    size=column(pa.float64(), "mean of the absolute score"),
+    score_standard_error=column(pa.float64(), "of the mean"),
+    score_absolute=column(pa.float64(), "mean of the absolute score"),
 )
 COMPLETENESS = table(
     kind=column(pa.string(), "completeness (a random half left out) or minimality (one)"),
-    k=column(pa.int32(), "nodes of the circuit"),
+    n_components=column(pa.int32(), "nodes of the circuit"),
     left_out=column(NAMES, "what is left out"),
-    circuit=optional(pa.float64(), "faithfulness of the circuit"),
-    full_without=optional(pa.float64(), "faithfulness of the model without what is left out"),
-    circuit_without=optional(pa.float64(), "faithfulness of the circuit without it"),
+    faithfulness=optional(pa.float64(), "faithfulness of the circuit"),
+    faithfulness_model_without=optional(pa.float64(), "faithfulness of the model without what is left out"),
+    faithfulness_without=optional(pa.float64(), "faithfulness of the circuit without it"),
     difference=optional(pa.float64(), "completeness: |full - circuit| without it; minimality: what the circuit loses"),
 )
 
@@ -199,4 +210,51 @@ SCHEMAS = {
     "curves": CURVES,
     "edges": EDGES,
     "completeness": COMPLETENESS,
+}
+
+AREAS = ("cpr", "cmd", "cpr_random", "cmd_random")
+PUBLISHED = (
+    "model_name hf_revision task method num_examples baseline_train_accuracy baseline_val_accuracy _metrics_path top_k "
+    "reuse_threshold reuse_percent shared_circuit_size train_knockout_diff val_knockout_diff perm_train_p perm_train_obs "
+    "perm_val_p perm_val_obs task_display model_display method_display"
+).split()
+# The tables for people, by the names of the outputs.
+CSVS = {
+    "summary": columns(
+        "model task method",
+        REUSE,
+        TESTS,
+        q="p_value p_permutation p_mcnemar p_reuse p_reuse_other",
+        n_examples_train="train examples, which circuits are chosen on",
+    ),
+    "aggregated": dict.fromkeys(
+        PUBLISHED, "as in the published study, shares in per cent; train columns stay empty, its val is held out"
+    ),
+    "cross": columns("model method", CROSS),
+    "agreement": columns(
+        "model task method",
+        rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",
+        top_overlap="mean over examples of the share of the K largest that both have",
+        n_examples="examples compared",
+    ),
+    "accuracy": columns(
+        "model task",
+        split="train or held_out",
+        n_examples="pairs that were drawn",
+        n_valid="pairs that can be used",
+        accuracy="share of the valid pairs that the intact model answers correctly",
+        clean_metric="mean metric of the clean prompts, logits or nats",
+        corrupt_metric="mean metric of the corrupt prompts, same answers",
+    ),
+}
+# Those of the curves of faithfulness, in a folder of their own.
+FAITHFULNESS_CSVS = {
+    "curves": columns("model task method", CURVES, without=[n for n in CURVES.names if n.startswith(AREAS)]),
+    "areas": columns(
+        "model task method",
+        {name: text for name, text in columns("", CURVES).items() if name.startswith(AREAS)},
+        level="node (heads, MLPs, input) or edge",
+    )
+    | {f"faithfulness_at_{share:g}": f"faithfulness of the {100 * share:g} % of largest |score|" for share in SMALL},
+    "completeness": columns("model task method", COMPLETENESS),
 }

@@ -4,7 +4,7 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold circuit_size reuse reuse_null effect effect_low effect_high control_effect difference difference_high q_value q_reuse_other faithfulness"
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high q_value q_reuse_other faithfulness"
 }
 
 
@@ -28,15 +28,15 @@ def sentences(found, cfg):
     beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0)]
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
-        f"Removing what at least {cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
+        f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
         f"than removing random circuits of as many components, overlapping (rank, q <= {cfg['alpha']:g}) and disjoint (interval over "
         f"held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )
     if len(beyond):
         row = beyond.loc[beyond["difference"].idxmin()]
         yield (
-            f"Most for {row['pair']}: without {row['circuit_size']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
-            f"{interval(row, 'effect')}, without size-matched random circuits by {number(row['control_effect'])} ({p_text('q', row['q_value'])})."
+            f"Most for {row['pair']}: without {row['n_components']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
+            f"{interval(row, 'effect')}, without size-matched random circuits by {number(row['effect_control'])} ({p_text('q', row['q_value'])})."
         )
     rest = tested.drop(beyond.index)["pair"]
     yield f"Not shown for {listed(rest)}." if len(rest) else ""
@@ -44,7 +44,7 @@ def sentences(found, cfg):
     asked = rows.dropna(subset=["q_reuse_other"])
     shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (
-        f"Example circuits share {span(rows['reuse'], ' %')} of their components ({span(rows['reuse_null'], ' %')} by chance)"
+        f"Example circuits share {span(100 * rows['reuse'], ' %')} of their components ({span(100 * rows['reuse_null'], ' %')} by chance)"
         + (
             f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
             if len(asked)

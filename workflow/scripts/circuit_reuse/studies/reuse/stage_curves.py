@@ -7,7 +7,7 @@ import pandas as pd
 
 from circuit_reuse.data import tables
 from circuit_reuse.data.examples import enough
-from circuit_reuse.engine import batching, edge_circuits, edge_means, interventions, models
+from circuit_reuse.engine import edge_circuits, edge_means, interventions, models, prepared
 from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.stats import circuits, sharing, testing
 from circuit_reuse.studies.reuse import faithfulness, schemas
@@ -60,25 +60,23 @@ class Runs:
         self.model, self.metric, self.tokens = model, metric, tokens
         examples = examples.reset_index(drop=True)
         self.numbers = examples["example"].to_numpy()
-        self.batches, clean, corrupt = [], np.empty(len(examples)), np.empty(len(examples))
-        for batch in batching.batches(examples, tokens, model.device):
-            batch = batch.shortened(model)
-            last, other = interventions.run(model, batch.corrupt, batch.prefix)
-            base, _ = interventions.base(model, batch.clean, batch.prefix)
-            clean[batch.rows] = self.values(base.last, batch, 1)
-            corrupt[batch.rows] = self.values(last, batch, 1)
-            self.batches.append((batch, base, other))
+        clean, corrupt = np.empty(len(examples)), np.empty(len(examples))
+        self.prepared = list(prepared.prepared(model, examples, None, "corrupt", tokens))
+        for batch, base, _ in self.prepared:
+            last, _ = interventions.run(model, batch.corrupt, batch.prefix)
+            clean[batch.rows] = self.values(base.last, batch, 1)[0]
+            corrupt[batch.rows] = self.values(last, batch, 1)[0]
         self.clean = pd.Series(clean, self.numbers)
         self.corrupt = pd.Series(corrupt, self.numbers)
 
     def values(self, last, batch, sets):
-        """Metrics of a run, [set * example], as numpy."""
-        return models.metric_values(last, *batch.targets(sets)[:2], self.metric).cpu().numpy()
+        """Metrics of a run, [set, example], as numpy."""
+        return prepared.values(last, batch, sets, self.metric)
 
     def removing(self, sets):
         """Metric with each set of components corrupted, [set, example]."""
         result = np.empty((len(sets), len(self.numbers)))
-        for batch, base, corrupt in self.batches:
+        for batch, base, corrupt in self.prepared:
             scan = interventions.scan(self.model, base, sets, corrupt, self.tokens)
             self.collect(result, batch, scan)
         return result
@@ -94,15 +92,14 @@ class Runs:
         kept = np.zeros((len(plan), *there.shape), dtype=bool)
         kept[:, there] = [member for *_, member in plan]
         result = np.empty((len(plan), len(self.numbers)))
-        for batch, _, corrupt in self.batches:
+        for batch, _, corrupt in self.prepared:
             self.collect(result, batch, edge_circuits.scan(self.model, batch, corrupt, kept))
         return result
 
     def collect(self, result, batch, scan):
         """Put the metrics of a scan where they belong."""
         for places, last in scan:
-            values = self.values(last, batch, len(places)).reshape(len(places), -1)
-            result[np.ix_(places, batch.rows)] = values
+            result[np.ix_(places, batch.rows)] = self.values(last, batch, len(places))
 
 
 def summarise(raw, runs, resamples, stream):
@@ -116,8 +113,8 @@ def summarise(raw, runs, resamples, stream):
             for end, value in zip(("", "_low", "_high"), values, strict=True)
         }
         found = faithfulness.curve(part, runs.clean, runs.corrupt, resamples, (*stream, level))
-        total = int(part["k"].max())
-        rows += [{"level": level, "total": total, **row, **columns} for row in found]
+        total = int(part["n_kept"].max())
+        rows += [{"level": level, "n_total": total, **row, **columns} for row in found]
     return [{key: testing.plain(value) for key, value in row.items()} for row in rows]
 
 
@@ -144,11 +141,11 @@ def halves(runs, mean, cfg, stream):
         rows.append(
             {
                 "kind": kind,
-                "k": len(circuit),
+                "n_components": len(circuit),
                 "left_out": sorted(out, key=mean.index.get_loc),
-                "circuit": testing.plain(whole),
-                "full_without": testing.plain(full),
-                "circuit_without": testing.plain(kept),
+                "faithfulness": testing.plain(whole),
+                "faithfulness_model_without": testing.plain(full),
+                "faithfulness_without": testing.plain(kept),
                 "difference": testing.plain(difference),
             }
         )

@@ -103,13 +103,13 @@ def one_task(table, split, replacement, unit):
     scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
     whole = np.ones(len(names))
     return {
-        "n": np.full(len(names), len(deltas)),
+        "n_examples": np.full(len(names), len(deltas)),
         "base": whole * base["mean"],
-        "base_se": whole * base["se"],
+        "base_standard_error": whole * base["se"],
         "base_low": whole * base["low"],
         "base_high": whole * base["high"],
         "delta": found["mean"],
-        "delta_se": found["se"],
+        "delta_standard_error": found["se"],
         "delta_low": found["low"],
         "delta_high": found["high"],
         "effect": found["mean"] / scale,
@@ -154,7 +154,7 @@ def classified(found, names, layers, cfg):
     for side, columns, q_value in zip(SIDES, found, q_values, strict=True):
         columns = columns or dict.fromkeys([*NUMBERS, "low", "high"], missing)
         for name in NUMBERS:
-            frame[f"{name}_{side}"] = columns[name]
+            frame[of_task(name, side)] = columns[name]
         frame[f"q_value_{side}"] = q_value
         state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))
         frame[f"state_{side}"] = state[-1]
@@ -168,7 +168,18 @@ def classified(found, names, layers, cfg):
     return frame
 
 
-NUMBERS = "n base base_se base_low base_high delta delta_se delta_low delta_high effect p_value output_norm".split()
+NUMBERS = (
+    "n_examples base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high effect p_value "
+    "output_norm"
+).split()
+
+
+def of_task(name, side):
+    """The column of a value of one task: delta_low of the first is delta_first_low."""
+    for end in ("_standard_error", "_low", "_high"):
+        if name.endswith(end):
+            return f"{name.removesuffix(end)}_{side}{end}"
+    return f"{name}_{side}"
 
 
 def sweep(heads, taus, alpha):
@@ -183,7 +194,7 @@ def sweep(heads, taus, alpha):
             effect = heads[f"effect_{side}"].to_numpy(float)
             with np.errstate(divide="ignore", invalid="ignore"):
                 scale = heads[f"delta_{side}"].to_numpy(float) / effect
-                low, high = (heads[f"delta_{end}_{side}"].to_numpy(float) / scale for end in ("low", "high"))
+                low, high = (heads[f"delta_{side}_{end}"].to_numpy(float) / scale for end in ("low", "high"))
             # A delta of exactly 0 has no scale, and its interval is that of its neighbours.
             low, high = np.where(effect == 0, 0, low), np.where(effect == 0, 0, high)
             state.append(states(effect, low, high, heads[f"q_value_{side}"].to_numpy(float), tau, alpha))
@@ -193,8 +204,8 @@ def sweep(heads, taus, alpha):
             {
                 "tau": float(tau),
                 "category": category,
-                "heads": int((by_both == category).sum()),
-                "heads_effect": int((by_effect == category).sum()),
+                "n_heads": int((by_both == category).sum()),
+                "n_heads_effect": int((by_effect == category).sum()),
             }
             for category in CATEGORIES
         ]

@@ -36,7 +36,7 @@ def draw(job):
         models,
         factor * job.cfg["classes"]["tau"],
     )
-    depths = statistics.with_q(rows["depths"], "p_depth")
+    depths = statistics.with_q(rows["depths"], "p_value")
     shapes = {name: (found["about"][name]["layers"], found["about"][name]["heads"]) for name in models["model"]}
     tracing = summary.tracing_csv(found["trace"])
     tests, influence, transfer = (

@@ -48,7 +48,7 @@ def text(written, found, cfg, names):
 def setting(heads, cfg, names):
     """What was run."""
     classes = cfg["classes"]
-    n = heads[[f"n_{side}" for side in SIDES]].to_numpy(float)
+    n = heads[[f"n_examples_{side}" for side in SIDES]].to_numpy(float)
     least, most = int(np.nanmin(n)), int(np.nanmax(n))
     examples = f"{most}" if least == most else f"{least} to {most}"
     meaning = (
@@ -90,7 +90,7 @@ def ability(models, names):
 
 def base(row, side):
     """Base metric with interval, and accuracy."""
-    low, high = row[f"base_low_{side}"], row[f"base_high_{side}"]
+    low, high = row[f"base_{side}_low"], row[f"base_{side}_high"]
     accuracy = row[f"accuracy_{side}"]
     return f"{number(row[f'base_{side}'])} [{number(low)}, {number(high)}], {number(accuracy)}"
 
@@ -182,7 +182,7 @@ def sizes(fits, chosen, alpha):
         agree = (known["q_value"] <= alpha).all() and known["slope"].apply(np.sign).nunique() == 1
         lines.append(
             what + f"{row['slope']:+.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}] for ten times "
-            f"the parameters, {p_text('q', row['q_value'])}, {row['sizes']:.0f} sizes: "
+            f"the parameters, {p_text('q', row['q_value'])}, {row['n_sizes']:.0f} sizes: "
             + ("clear under every replacement" if agree else "no trend that every replacement shows")
         )
     return "\n".join(lines)
@@ -190,15 +190,15 @@ def sizes(fits, chosen, alpha):
 
 def depth(depths, alpha):
     """Classes that sit deeper or shallower than any heads."""
-    mine = depths[depths["q_depth"].notna()]
+    mine = depths[depths["q_value"].notna()]
     if mine.empty:
         return "No class of strong heads holds a head."
-    clear = mine[mine["q_depth"] <= alpha]
+    clear = mine[mine["q_value"] <= alpha]
     lines = [
         f"{len(clear)} of {len(mine)} classes of strong heads are deeper or shallower than as many random heads at q <= {alpha:g}. (Heads of a layer are taken as independent; where they are alike, this rejects too often.)"
     ]
     lines += [
-        f"* {row['model']}, {row['category']}: mean depth {row['depth']:.2f}, {p_text('q', row['q_depth'])} ({row['heads']} heads)"
+        f"* {row['model']}, {row['category']}: mean depth {row['depth']:.2f}, {p_text('q', row['q_value'])} ({row['n_heads']} heads)"
         for row in clear.to_dict("records")
     ]
     return "\n".join(lines)
@@ -224,27 +224,29 @@ def heroes(chosen):
 
 def ablation(tests, alpha):
     """How often heroes beat random sets, by what these were matched for, and by how much."""
-    known = tests[tests["q_rank"].notna()]
+    known = tests[tests["q_value"].notna()]
     if known.empty:
         return "No set of heroes could be compared."
     lines = ["Sets of several sizes hold the same heads, so comparisons are not independent.", ""]
     for matching, part in known.groupby("matching", sort=False):
-        metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_rank", "q_rank_accuracy"))
-        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "random_effect"))
+        metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_value", "q_accuracy"))
+        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "effect_random"))
         lines.append(
             f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
             f"changes by {share:+.0%} of itself (random sets {random:+.0%}) and accuracy is "
-            f"{part['accuracy_heroes'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
+            f"{part['accuracy_circuit'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
             f"more than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
         )
-    for name, what in (("p_rank", "metric"), ("p_rank_accuracy", "accuracy")):
-        lines += floor(known[name], 1 / (known["n_sets"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets")
-    few = tests[tests["p_rank"].notna() & tests["q_rank"].isna()]
+    for name, what in (("p_value", "metric"), ("p_accuracy", "accuracy")):
+        lines += floor(
+            known[name], 1 / (known["n_random"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets"
+        )
+    few = tests[tests["p_value"].notna() & tests["q_value"].isna()]
     if len(few):
         lines.append(
             f"* {len(few)} comparisons have so few different random sets that no p can reach {alpha:g}; they are not counted"
         )
-    skipped = tests[tests["problem"].notna()].drop_duplicates(["model", "ranking", "size", "matching"])
+    skipped = tests[tests["problem"].notna()].drop_duplicates(["model", "ranking", "n_heads", "matching"])
     lines.append(f"* {len(skipped)} combinations of model, size and matching have no comparison; the table says why")
     return "\n".join(lines)
 
@@ -268,7 +270,7 @@ def tracing(influence, alpha):
         known = q is not None and np.isfinite(q)
         lines.append(
             f"* {row['task']}, {row['part']}, {'clean into corrupt' if row['direction'] == 'restore' else 'corrupt into clean'}: "
-            f"rank correlation {number(row.get('correlation'))} [{number(row.get('low'))}, {number(row.get('high'))}]"
+            f"rank correlation {number(row.get('correlation'))} [{number(row.get('correlation_low'))}, {number(row.get('correlation_high'))}]"
             + (f", {p_text('q', q)}" if known else "")
             + (" (the same intervention as the scan, on other examples: a reliability)" if row["same"] else "")
             + ("" if known and q <= alpha else ", not clear")
@@ -291,7 +293,7 @@ def transfer(table, settings, alpha):
         known = part[part["q_rank"].notna()]
         clear = int((known["q_rank"] <= alpha).sum())
         lines.append(
-            f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['null_rank'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}"
+            f"* {what[rule]}: mean fractional rank of counterparts {number(part['mean_fractional_rank'].mean())} (null {number(part['mean_fractional_rank_null'].mean())}); better than its null in {clear} of {len(known)} pairs of models and tasks at q <= {alpha:g}"
         )
         draws, key = (
             (settings["draws"], "scaling.transfer.draws")

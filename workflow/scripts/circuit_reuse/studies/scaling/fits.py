@@ -63,14 +63,14 @@ MEASURES = {
     "correlation": "correlation of the deltas over heads",
     "spearman": "rank correlation of the same",
     "strong_share": "share of strong heads",
-    "strong": "number of strong heads",
+    "n_strong": "number of strong heads",
 }
 
 
 def fits(models):
     """Rows of fits.csv: one a family and measure, over the models that can do both tasks.
 
-    models: DataFrame with family, parameters, able, correlation, strong, strong_share
+    models: DataFrame with family, parameters, able, correlation, n_strong, strong_share
     """
     rows = []
     for family, part in models.groupby("family", sort=False):
@@ -79,7 +79,7 @@ def fits(models):
             line, problem = fit(able["parameters"], able[measure].astype(float))
             row = {"family": family, "measure": measure, "problem": problem}
             known = able[able[measure].astype(float).notna()]
-            row["sizes"] = known["parameters"].nunique()
+            row["n_sizes"] = known["parameters"].nunique()
             left = part[~part["able"].astype(bool)]["model"]
             row["left_out"] = ", ".join(left)
             if line:

@@ -42,8 +42,14 @@ def heroes(heads, replacement, per_class):
             }
             for side in SIDES:
                 row[f"delta_train_{side}"] = before[f"delta_{side}"]
-                for name in ("delta", "delta_low", "delta_high", "q_value"):
-                    row[f"{name}_{side}"] = after[f"{name}_{side}"]
+                for name in (
+                    f"delta_{side}",
+                    f"delta_{side}_low",
+                    f"delta_{side}_high",
+                    f"p_value_{side}",
+                    f"q_value_{side}",
+                ):
+                    row[name] = after[name]
             rows.append(clean(row))
     return rows
 
@@ -77,7 +83,7 @@ def hero_sets(heads, replacement, cfg, stream):
         mine = train if ranking == ALL else train[train["category"] == ranking]
         order = [str(name) for name in ranked(mine)["component"]]
         for size in cfg["sizes"]:
-            here = {"ranking": ranking, "size": size}
+            here = {"ranking": ranking, "n_heads": size}
             problem = no_set(ranking, size, len(order), len(names))
             chosen = circuits.sorted_names(order[:size])
             rows.append(here | set_row(None, None, [] if problem else chosen, problem))
@@ -134,23 +140,23 @@ def hero_tests(frame, sets, cfg, stream):
     """What removing heroes does beside random sets: rows of hero_vs_random.csv for one task.
 
     frame: effects of the units;  cfg: bootstrap
-    returns: one row a ranking, size and matching; p_rank and p_rank_accuracy are one-sided: the
+    returns: one row a ranking, size and matching; p_value and p_accuracy are one-sided: the
              share of random sets, with the heroes, that lower the metric (the accuracy) as much
     """
     outcomes = testing.Outcomes(frame)
     metric, correct = outcomes.baseline("metric"), outcomes.baseline("correct")
     rows = []
-    for (ranking, size), part in sets.groupby(["ranking", "size"], sort=False):
+    for (ranking, size), part in sets.groupby(["ranking", "n_heads"], sort=False):
         row = {
             "ranking": ranking,
-            "size": size,
+            "n_heads": size,
             "n_examples": len(metric),
             "metric": metric.mean(),
             "accuracy": correct.mean(),
         }
         hero = part[part["matching"].isna()].iloc[0]
         if isinstance(hero["problem"], str):
-            rows.append(row | {"matching": None, "n_sets": 0, "problem": hero["problem"]})
+            rows.append(row | {"matching": None, "n_random": 0, "problem": hero["problem"]})
             continue
         name = intervention_name(ranking, size, None)
         removed = outcomes.circuit(name, "remove", "metric") - metric
@@ -162,14 +168,14 @@ def hero_tests(frame, sets, cfg, stream):
             "effect": removed.mean(),
             "effect_low": low,
             "effect_high": high,
-            "accuracy_heroes": right.mean(),
-            "accuracy_low": share.low,
-            "accuracy_high": share.high,
+            "accuracy_circuit": right.mean(),
+            "accuracy_circuit_low": share.low,
+            "accuracy_circuit_high": share.high,
         }
         for matching, drawn in part[part["matching"].notna()].groupby("matching", sort=False):
             problem = drawn["problem"].dropna()
             if len(problem):
-                rows.append(row | {"matching": matching, "n_sets": 0, "problem": problem.iloc[0]})
+                rows.append(row | {"matching": matching, "n_random": 0, "problem": problem.iloc[0]})
                 continue
             rows.append(
                 row
@@ -189,16 +195,16 @@ def against(outcomes, name, metric, removed, right, cfg, seed):
     difference = removed - random.mean(axis=0)
     bounds = statistics.mean_interval(difference, cfg["bootstrap"], seed)
     return {
-        "n_sets": len(each),
-        "random_effect": each.mean(),
-        "random_low": low,
-        "random_high": high,
+        "n_random": len(each),
+        "effect_random": each.mean(),
+        "effect_random_low": low,
+        "effect_random_high": high,
         "difference": difference.mean(),
         "difference_low": bounds[0],
         "difference_high": bounds[1],
         "accuracy_random": accuracy.mean(),
         "accuracy_random_low": accuracy_low,
         "accuracy_random_high": accuracy_high,
-        "p_rank": statistics.rank_p(removed.mean(), each, larger=False),
-        "p_rank_accuracy": statistics.rank_p(right.mean(), accuracy, larger=False),
+        "p_value": statistics.rank_p(removed.mean(), each, larger=False),
+        "p_accuracy": statistics.rank_p(right.mean(), accuracy, larger=False),
     }

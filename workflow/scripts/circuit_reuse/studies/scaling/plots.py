@@ -105,7 +105,8 @@ def layer_histogram(heads, context):
 def effect_bounds(rows, side, factor):
     """Effect with its interval in drawn units: middle, [2, head] distances."""
     effect, delta, low, high = (
-        rows[f"{name}_{side}"].to_numpy(float) for name in ("effect", "delta", "delta_low", "delta_high")
+        rows[f"{name}_{side}{end}"].to_numpy(float)
+        for name, end in (("effect", ""), ("delta", ""), ("delta", "_low"), ("delta", "_high"))
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(delta != 0, effect / delta, 0) * factor

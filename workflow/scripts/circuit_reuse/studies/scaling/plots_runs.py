@@ -133,7 +133,7 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
             note = ""
             if len(found) and "correlation" in found and found["correlation"].notna().all():
                 line = found.iloc[0]
-                note = f"\n{line['correlation']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
+                note = f"\n{line['correlation']:.2f} [{line['correlation_low']:.2f}, {line['correlation_high']:.2f}]"
             ax.set_title(HEAD_PARTS[part] + note, fontsize=7)
             if row == len(tasks) - 1:
                 ax.set_xlabel(f"strength ({context.unit})", fontsize=7)
@@ -147,21 +147,21 @@ def hero_vs_random(tests, context, tasks):
     models = list(context.models["model"])
     tests = tests[tests["ranking"] == "all"]
     figure, axes = style.grid(len(models), 2 * len(tasks), width=1.5, height=1.05)
-    sizes = sorted(tests["size"].unique())
+    sizes = sorted(tests["n_heads"].unique())
     for row, model in enumerate(models):
         for block, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
             mine = tests[(tests["model"] == model) & (tests["task"] == task)]
             metric, accuracy = axes[row, 2 * block : 2 * block + 2]
             for n, (matching, (color, marker, _)) in enumerate(MATCHED.items()):
-                part = mine[(mine["matching"] == matching) & (mine["n_sets"] > 0)]
-                x = part["size"].map(sizes.index) + (n - 1) * 0.2
+                part = mine[(mine["matching"] == matching) & (mine["n_random"] > 0)]
+                x = part["n_heads"].map(sizes.index) + (n - 1) * 0.2
                 scale = 100 / part["metric"]
                 interval(
                     metric,
                     x,
-                    part["random_effect"] * scale,
-                    part["random_low"] * scale,
-                    part["random_high"] * scale,
+                    part["effect_random"] * scale,
+                    part["effect_random_low"] * scale,
+                    part["effect_random_high"] * scale,
                     color,
                     marker,
                 )
@@ -174,11 +174,16 @@ def hero_vs_random(tests, context, tasks):
                     color,
                     marker,
                 )
-            hero = mine[mine["effect"].notna()].drop_duplicates("size").sort_values("size")
-            x, scale = hero["size"].map(sizes.index), 100 / hero["metric"]
+            hero = mine[mine["effect"].notna()].drop_duplicates("n_heads").sort_values("n_heads")
+            x, scale = hero["n_heads"].map(sizes.index), 100 / hero["metric"]
             for ax, y, low, high in (
                 (metric, hero["effect"] * scale, hero["effect_low"] * scale, hero["effect_high"] * scale),
-                (accuracy, 100 * hero["accuracy_heroes"], 100 * hero["accuracy_low"], 100 * hero["accuracy_high"]),
+                (
+                    accuracy,
+                    100 * hero["accuracy_circuit"],
+                    100 * hero["accuracy_circuit_low"],
+                    100 * hero["accuracy_circuit_high"],
+                ),
             ):
                 ax.plot(x, y, color=style.CIRCUIT, linewidth=0.8)
                 interval(ax, x, y, low, high, style.CIRCUIT, "D")
@@ -218,7 +223,7 @@ RULES = {
 
 def transfer(table, context, tasks, alpha):
     """Mean fractional rank, in the target, of the counterparts of the strongest heads."""
-    models = [m for m in context.models["model"] if m in {*table["base_model"], *table["target_model"]}]
+    models = [m for m in context.models["model"] if m in {*table["source_model"], *table["target_model"]}]
     if len(models) < 2:
         figure, ax = pyplot.subplots(figsize=(3, 1.5))
         ax.set_axis_off()
@@ -233,7 +238,7 @@ def transfer(table, context, tasks, alpha):
             mine = table[(table["task"] == task) & (table["rule"] == rule)]
             values = np.full((len(models), len(models)), np.nan)
             for line in mine.to_dict("records"):
-                place = models.index(line["base_model"]), models.index(line["target_model"])
+                place = models.index(line["source_model"]), models.index(line["target_model"])
                 values[place] = line["mean_fractional_rank"]
                 if line.get("q_rank") is not None and line["q_rank"] <= alpha:
                     ax.text(

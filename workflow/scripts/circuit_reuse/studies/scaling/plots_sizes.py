@@ -100,15 +100,15 @@ def strong_head_scaling(models, context):
     """Number and share of strong heads against size."""
     figure, axes = style.grid(1, 2, width=2.6, height=2.0, sharex=True)
     parts = models.assign(
-        share=100 * models["strong"] / models["heads"],
-        share_low=100 * models["strong_low"] / models["heads"],
-        share_high=100 * models["strong_high"] / models["heads"],
+        share=100 * models["n_strong"] / models["n_heads"],
+        share_low=100 * models["n_strong_low"] / models["n_heads"],
+        share_high=100 * models["n_strong_high"] / models["n_heads"],
     )
-    line_by_family(axes[0, 0], parts, context, "strong", "strong_low", "strong_high", (0, np.inf))
+    line_by_family(axes[0, 0], parts, context, "n_strong", "n_strong_low", "n_strong_high", (0, np.inf))
     line_by_family(axes[0, 1], parts, context, "share", "share_low", "share_high", (0, 100))
     axes[0, 0].set(ylabel="strong heads", ylim=(0, None))
     # The band of few sizes is wide; the axis follows the points.
-    axes[0, 0].set_ylim(0, 1.5 * parts["strong_high"].max() + 1)
+    axes[0, 0].set_ylim(0, 1.5 * parts["n_strong_high"].max() + 1)
     axes[0, 1].set(ylabel="strong heads (% of all)", ylim=(0, 105))
     handles, labels = family_handles(context)
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -145,10 +145,10 @@ def class_depth(depths, heads, context, alpha):
         ax.vlines(every, place - 0.4, place + 0.4, color="0.7", linewidth=1)
         for offset, name in zip(np.linspace(-0.27, 0.27, len(shown)), shown, strict=True):
             row = depths[(depths["model"] == model) & (depths["category"] == name)]
-            if row.empty or not row["heads"].iloc[0]:
+            if row.empty or not row["n_heads"].iloc[0]:
                 continue
             row = row.iloc[0]
-            clear = row["q_depth"] <= alpha
+            clear = row["q_value"] <= alpha
             low, high = (float(row[f"depth_{end}"]) for end in ("low", "high"))
             if np.isfinite(low) and np.isfinite(high):
                 ax.hlines(place + offset, low, high, color=COLORS[name], linewidth=1)
@@ -181,9 +181,9 @@ def tau_sweep(sweep, context):
         for name in CATEGORIES:
             part = mine[mine["category"] == name].sort_values("tau")
             taus = part["tau"] * context.factor
-            ax.plot(taus, part["heads"], color=COLORS[name], marker=".")
+            ax.plot(taus, part["n_heads"], color=COLORS[name], marker=".")
             if name != "uncertain":
-                ax.plot(taus, part["heads_effect"], color=COLORS[name], linestyle=":", linewidth=0.9)
+                ax.plot(taus, part["n_heads_effect"], color=COLORS[name], linestyle=":", linewidth=0.9)
         ax.axvline(context.tau, color="0.6", linewidth=0.6)
         ax.set_xscale("log")
         ticks = np.array(sorted(mine["tau"].unique())) * context.factor

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from circuit_reuse.data import csv_tables
 from circuit_reuse.stats.circuits import generator
-from circuit_reuse.studies.scaling import classes, trends, validator
+from circuit_reuse.studies.scaling import classes, schemas, trends, validator
 
 # The study's names of the classes, in ours.
 NAMES = {"ioi_only": "first_only", "anti_only": "second_only", "shared": "shared", "weak": "weak"}
@@ -24,7 +25,7 @@ def run(job):
     tables = {Path(path).stem: pd.read_csv(path) for path in job.input.tables}
     shapes = pd.read_csv(job.input.shapes).set_index("model").to_dict("index")
     found = check(tables, shapes, job.cfg["draws"], job.cfg["seed"])
-    found.to_csv(job.output.check, index=False)
+    csv_tables.write(job.output.check, found, schemas.CSVS["published_check"])
     agree, differ = ((found["agrees"] == value).sum() for value in (True, False))
     job.log.info("%d items: %d agree, %d do not, the others have nothing to compare", len(found), agree, differ)
 

@@ -107,10 +107,10 @@ def ablation_csv(tests, names):
     mine = tests[(tests["ranking"] == heroes.ALL) & tests["problem"].isna()]
     for (family, model), part in mine.groupby(keys, sort=False):
         kinds = [(0, "baseline", "accuracy", "metric")]
-        for k in sorted(part["size"].unique()):
-            kinds.append((k, "hero", "accuracy_heroes", "effect"))
+        for k in sorted(part["n_heads"].unique()):
+            kinds.append((k, "hero", "accuracy_circuit", "effect"))
             kinds += [
-                (k, "random" if m == "plain" else f"random_{m}", "accuracy_random", "random_effect")
+                (k, "random" if m == "plain" else f"random_{m}", "accuracy_random", "effect_random")
                 for m in part["matching"].unique()
             ]
         for k, kind, accuracy, effect in kinds:
@@ -119,7 +119,7 @@ def ablation_csv(tests, names):
             for side, task in names.tasks.items():
                 line = part[part["task"] == task]
                 if k:
-                    line = line[line["size"] == k]
+                    line = line[line["n_heads"] == k]
                 if kind.startswith("random"):
                     line = line[line["matching"] == matching]
                 if line.empty:

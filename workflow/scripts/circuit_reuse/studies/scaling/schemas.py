@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from circuit_reuse.data.csv_tables import TASK, by_task, columns
 from circuit_reuse.data.tables import COMPONENT, EXAMPLE, NAMES, column, optional, table
 
 SPLIT = column(pa.string(), "train (heroes are chosen) or held_out (everything reported)")
@@ -34,9 +35,9 @@ TRACE = table(
 )
 
 
-def both(kind, name, text):
-    """Two columns, one a task, null where a task could not be measured."""
-    return {f"{name}_{side}": optional(kind, f"{text}, {side} task") for side in SIDES}
+def both(kind, name, text, end=""):
+    """Two columns, one a task, null where a task could not be measured; end: _low and the like."""
+    return {f"{name}_{side}{end}": optional(kind, f"{text}, {side} task") for side in SIDES}
 
 
 SIDES = ("first", "second")
@@ -47,15 +48,15 @@ HEADS = table(
     layer=LAYER,
     head=HEAD,
     depth=column(pa.float64(), "layer / number of layers"),
-    **both(pa.int32(), "n", "examples"),
+    **both(pa.int32(), "n_examples", "examples"),
     **both(pa.float64(), "base", "mean metric of the intact model, logits or nats"),
-    **both(pa.float64(), "base_se", "its standard error"),
-    **both(pa.float64(), "base_low", "lower end of its 95 per cent t interval"),
-    **both(pa.float64(), "base_high", "upper end"),
+    **both(pa.float64(), "base", "its standard error", "_standard_error"),
+    **both(pa.float64(), "base", "lower end of its 95 per cent t interval", "_low"),
+    **both(pa.float64(), "base", "upper end", "_high"),
     **both(pa.float64(), "delta", "mean change when the head is replaced"),
-    **both(pa.float64(), "delta_se", "its standard error over examples"),
-    **both(pa.float64(), "delta_low", "lower end of its 95 per cent t interval"),
-    **both(pa.float64(), "delta_high", "upper end"),
+    **both(pa.float64(), "delta", "its standard error over examples", "_standard_error"),
+    **both(pa.float64(), "delta", "lower end of its 95 per cent t interval", "_low"),
+    **both(pa.float64(), "delta", "upper end", "_high"),
     **both(pa.float64(), "effect", "delta in the units of tau"),
     **both(pa.float64(), "p_value", "two-sided test that the mean delta is 0, the larger of Student's and Hall's"),
     **both(pa.float64(), "q_value", "Benjamini-Hochberg over the heads of the model and both tasks"),
@@ -70,15 +71,15 @@ HEADS = table(
 )
 MODEL_TRENDS = table(
     replacement=REPLACEMENT,
-    heads=column(pa.int32(), "heads of the model"),
+    n_heads=column(pa.int32(), "heads of the model"),
     able=column(pa.bool_(), "whether the base metric of both tasks is above 0 (interval)"),
     **both(pa.float64(), "base", "mean metric of the intact model"),
-    **both(pa.float64(), "base_low", "lower end of its interval"),
-    **both(pa.float64(), "base_high", "upper end"),
+    **both(pa.float64(), "base", "lower end of its interval", "_low"),
+    **both(pa.float64(), "base", "upper end", "_high"),
     **both(pa.float64(), "accuracy", "share that the intact model answers correctly"),
     **both(pa.float64(), "reliability", "correlation over heads of train and held-out deltas"),
     correlation=optional(pa.float64(), "Pearson correlation of the two deltas over all heads"),
-    corrected=optional(pa.float64(), "the same, noise of the deltas taken off"),
+    corrected=optional(pa.float64(), "the same, corrected for attenuation by the noise of the deltas"),
     corrected_low=optional(pa.float64(), "2.5 per cent bound of that, examples drawn again"),
     corrected_high=optional(pa.float64(), "97.5 per cent bound"),
     spearman=optional(pa.float64(), "Spearman correlation of the deltas"),
@@ -91,28 +92,28 @@ MODEL_TRENDS = table(
     selected_null_low=optional(pa.float64(), "2.5 per cent quantile of that null"),
     selected_null_high=optional(pa.float64(), "97.5 per cent quantile"),
     p_selected=optional(pa.float64(), "two-sided p under that null"),
-    strong=column(pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there"),
-    strong_low=column(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
-    strong_high=column(pa.int32(), "97.5 per cent quantile"),
+    n_strong=column(pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there"),
+    n_strong_low=column(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
+    n_strong_high=column(pa.int32(), "97.5 per cent quantile"),
 )
 DEPTHS = table(
     replacement=REPLACEMENT,
     category=column(pa.string(), CATEGORY),
-    heads=column(pa.int32(), "heads of the class"),
+    n_heads=column(pa.int32(), "heads of the class"),
     share=column(pa.float64(), "of all heads of the model"),
     share_low=column(pa.float64(), "Wilson 95 per cent bound"),
     share_high=column(pa.float64(), "the same, upper"),
     depth=optional(pa.float64(), "mean depth of its heads"),
     depth_low=optional(pa.float64(), "2.5 per cent bound, heads drawn again"),
     depth_high=optional(pa.float64(), "97.5 per cent bound"),
-    p_depth=optional(pa.float64(), "two-sided p that the class is as deep as any heads"),
+    p_value=optional(pa.float64(), "two-sided p that the class is as deep as any heads"),
 )
 SWEEP = table(
     replacement=REPLACEMENT,
     tau=column(pa.float64(), "threshold, in the units of scaling.classes.unit"),
     category=column(pa.string(), CATEGORY),
-    heads=column(pa.int32(), "heads by effect and false discovery rate"),
-    heads_effect=column(pa.int32(), "heads by the plain rule"),
+    n_heads=column(pa.int32(), "heads by effect and false discovery rate"),
+    n_heads_effect=column(pa.int32(), "heads by the plain rule"),
 )
 HEROES = table(
     category=column(pa.string(), f"{CATEGORY}, on the train split"),
@@ -126,13 +127,14 @@ HEROES = table(
     category_held_out=column(pa.string(), "class on the held-out split"),
     **both(pa.float64(), "delta_train", "mean delta on the train split"),
     **both(pa.float64(), "delta", "mean delta on the held-out split"),
-    **both(pa.float64(), "delta_low", "lower end of its interval"),
-    **both(pa.float64(), "delta_high", "upper end"),
+    **both(pa.float64(), "delta", "lower end of its interval", "_low"),
+    **both(pa.float64(), "delta", "upper end", "_high"),
+    **both(pa.float64(), "p_value", "that the mean delta is 0, on the held-out split"),
     **both(pa.float64(), "q_value", "on the held-out split"),
 )
 HERO_SETS = table(
     ranking=column(pa.string(), "all, or the class whose heads are taken"),
-    size=column(pa.int32(), "heads"),
+    n_heads=column(pa.int32(), "heads"),
     matching=optional(pa.string(), "plain, layer or norm; null for the heroes themselves"),
     control=optional(pa.int32(), "number of the random set; null for the heroes"),
     components=column(NAMES, "heads"),
@@ -147,4 +149,135 @@ SCHEMAS = {
     "sweep": SWEEP,
     "heroes": HEROES,
     "hero_sets": HERO_SETS,
+}
+
+MODELS = "family model parameters"
+HEAD_PLACE = {"category": "class of the head", "layer": "layer, from 0", "head": "head, from 0"}
+OF_PUBLISHED = {
+    **HEAD_PLACE,
+    f"delta_{TASK}": "mean change of the metric when the head is replaced, held out, logits or nats",
+    "strength": "|effect| on the first task + |effect| on the second",
+}
+# The tables for people, by the names of the outputs; the last six have the published study's names and columns.
+CSVS = {
+    "heads": columns(MODELS, by_task(HEADS), without=("split",)),
+    "models": columns(
+        MODELS, by_task(MODEL_TRENDS), q="p_correlation p_within_layers p_selected", strong_share="n_strong / n_heads"
+    ),
+    "depths": columns(MODELS, DEPTHS, q="p_value"),
+    "tau_sweep": columns(MODELS, SWEEP),
+    "fits": columns(
+        "family",
+        ends="slope",
+        q="p_value",
+        replacement=REPLACEMENT[1],
+        measure="what is fitted: correlation, spearman, strong_share or n_strong",
+        problem="why there is no line",
+        n_sizes="different sizes of models",
+        left_out="models that cannot do both tasks",
+        slope="change of the measure for ten times the parameters",
+        intercept="value of the line at one parameter",
+        p_value="two-sided test that the slope is 0, Student's t",
+    ),
+    "tracing": columns(
+        "family model task",
+        TRACE,
+        without=("example",),
+        ends="influence",
+        n_examples="examples",
+        influence_standard_error="standard error of the mean",
+        influence="mean change in the metric of the run, logits or nats",
+        gap="mean of clean less corrupt metric, same units",
+        share="influence / gap",
+    ),
+    "influence": columns(
+        "model task",
+        ends="correlation",
+        q="p_value",
+        direction="restore or corrupt, as in tracing.csv",
+        part="part of the head that was traced",
+        n_heads="heads",
+        same="whether both are the same intervention on other examples: a reliability",
+        correlation="Spearman correlation over heads of strength (train scan) and |influence|; interval by Fisher's z",
+        p_value="two-sided test that it is 0",
+    ),
+    "hero_vs_random": columns(
+        "family model task",
+        ends="effect effect_random difference accuracy_circuit accuracy_random",
+        q="p_value p_accuracy",
+        ranking="all, or the class whose heads are taken",
+        n_heads="heads removed",
+        matching="plain, layer or norm: what random sets have as the heroes do",
+        n_examples="held-out examples",
+        n_random="different random sets",
+        metric="mean metric of the intact model, logits or nats",
+        accuracy="share that the intact model answers correctly",
+        effect="mean change in the metric when the heroes are removed, logits or nats; negative is harm",
+        effect_random="mean of the same over random sets",
+        difference="effect - effect_random",
+        accuracy_circuit="share answered correctly with the heroes removed",
+        accuracy_random="mean of the same over random sets",
+        p_value="one-sided: share of random sets, with the heroes, that lower the metric as much",
+        p_accuracy="the same for the accuracy",
+        problem="why there is no comparison",
+    ),
+    "transfer": columns(
+        ends="mean_fractional_rank_null",
+        q="p_rank p_correlation p_distance",
+        source_family="family of the model whose heads are looked up",
+        source_model="that model",
+        target_family="family of the model in which they are looked up",
+        target_model="that model",
+        task="task",
+        rule="how heads are paired: index, strength, other_task or function",
+        n_heads="strongest heads of the source model",
+        n_missing="of these, heads without a counterpart",
+        mean_fractional_rank="mean rank of the counterparts in the target, from 0 (strongest) to 1",
+        mean_fractional_rank_null="mean of the same under the null",
+        p_rank="one-sided p of mean_fractional_rank",
+        correlation="correlation of the effects of paired heads",
+        p_correlation="one-sided p of it",
+        distance="mean distance of the profiles of paired heads",
+        distance_null="mean of the same under the null",
+        p_distance="one-sided p of it",
+    ),
+    "joint": columns("family model", OF_PUBLISHED, without=("category", "strength")),
+    "categories": columns(
+        "family model",
+        {f"n_{TASK}": "heads of the class", f"frac_{TASK}": "the same as a share of all heads of the model"},
+    ),
+    "hero_heads": columns("family model", by_task(HEROES), OF_PUBLISHED, without=("component",)),
+    "causal": columns(
+        "family model",
+        OF_PUBLISHED,
+        {
+            f"mean_{TASK}_influence": "mean change in the metric when its value is put from clean into corrupt",
+            f"{TASK}_influences": "the same example by example",
+        },
+        hf_name="name on the hub",
+    ),
+    "ablation": columns(
+        "family model",
+        {f"acc_{TASK}": "share answered correctly", f"mean_diff_{TASK}": "mean logit difference"},
+        k="heads removed",
+        set_type="baseline, hero, random or random_<matching>",
+    ),
+    "correlations": columns(
+        "family model", params_m="millions of parameters", corr="correlation of the deltas of the two tasks over heads"
+    ),
+    "published_check": columns(
+        item="what was published",
+        published="the published value",
+        recomputed="the value from the published tables, or from a run of this workflow",
+        agrees="whether the two agree; empty where nothing was recomputed",
+        why="what decides it",
+    ),
+    "validation": columns(
+        kind="kind of defect",
+        model="model, or pair of models",
+        task="task",
+        count="rows or cells that have it",
+        what="what was found",
+        touches="conclusions that it touches",
+    ),
 }

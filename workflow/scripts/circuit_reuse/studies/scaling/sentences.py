@@ -8,7 +8,7 @@ from circuit_reuse.report.numbers import listed, span
 COLUMNS = {
     "models": "model replacement correlation corrected q_correlation q_within_layers",
     "head_category_summary": "n_shared n_uncertain",
-    "hero_vs_random": "q_rank difference",
+    "hero_vs_random": "q_value difference",
     "fits": "family measure replacement slope q_value",
 }
 
@@ -35,9 +35,9 @@ def sentences(found, cfg):
         + f" (q <= {cfg['alpha']:g}; correlation corrected for noise {span(models['corrected'])}); within layers a correlation is shown in {len(inside)}."
     )
     heroes = found["hero_vs_random"]
-    tested = heroes.dropna(subset=["q_rank"])
+    tested = heroes.dropna(subset=["q_value"])
     if len(tested):
-        beyond = tested[(tested["q_rank"] <= cfg["alpha"]) & (tested["difference"] < 0)]
+        beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference"] < 0)]
         yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
     fits = found["fits"].dropna(subset=["q_value", "slope"])
     if not len(fits):

@@ -23,7 +23,7 @@ def remove_heroes(job):
 def interventions_of(sets):
     """Units of interventions for the hero_sets table: the intact run, and one a kind of set."""
     asked = {"none": effects.Intervention(None, "none", [(None, [])])}
-    for (ranking, size), rows in sets.groupby(["ranking", "size"], sort=False):
+    for (ranking, size), rows in sets.groupby(["ranking", "n_heads"], sort=False):
         for matching, part in rows[rows["problem"].isna()].groupby("matching", dropna=False, sort=False):
             name = intervention_name(ranking, size, None if pd.isna(matching) else matching)
             part = [

@@ -71,7 +71,7 @@ def output_norms(model, table, tokens):
 
 
 def scan_shard(job):
-    """Scan the heads on one shard; see scan_heads.py.
+    """Scan the heads on one shard.
 
     Means are taken over the train examples of the first shard, so that more examples leave the
     shards that are there as they are.

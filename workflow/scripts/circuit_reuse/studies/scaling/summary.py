@@ -46,10 +46,13 @@ def tracing_csv(trace):
     keys = ["family", "model", "task", "direction", "part", "layer", "head", "role"]
     grouped = trace.groupby(keys, dropna=False, sort=False)
     table = grouped.agg(
-        n=("influence", "size"), influence=("influence", "mean"), se=("influence", "sem"), gap=("gap", "mean")
+        n_examples=("influence", "size"),
+        influence=("influence", "mean"),
+        influence_standard_error=("influence", "sem"),
+        gap=("gap", "mean"),
     ).reset_index()
-    half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"]
-    table["low"], table["high"] = table["influence"] - half, table["influence"] + half
+    half = stats.t.ppf(0.975, (table["n_examples"] - 1).clip(lower=1)) * table["influence_standard_error"]
+    table["influence_low"], table["influence_high"] = table["influence"] - half, table["influence"] + half
     table["share"] = table["influence"] / table["gap"]
     return table
 
@@ -74,14 +77,19 @@ def influence_csv(tracing, heads, replacement):
     for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):
         by = ["model", *keys] if label == "model" else keys
         for values, part in merged.groupby(by, sort=False):
-            row = dict(zip(by, values, strict=True)) | {"heads": len(part)}
+            row = dict(zip(by, values, strict=True)) | {"n_heads": len(part)}
             row["model"] = row.get("model", "all")
             row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")
             first, second = (part[name].to_numpy(float) for name in columns)
             if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
                 found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
                 low, high = found.confidence_interval()
-                row |= {"correlation": found.statistic, "low": low, "high": high, "p_value": found.pvalue}
+                row |= {
+                    "correlation": found.statistic,
+                    "correlation_low": low,
+                    "correlation_high": high,
+                    "p_value": found.pvalue,
+                }
             rows.append(clean(row))
     table = pd.DataFrame(rows)
     return statistics.with_q(table, "p_value") if "p_value" in table else table
@@ -101,8 +109,8 @@ def hero_tests(paths, sets, about, cfg):
     table = pd.concat(parts, ignore_index=True)
     # With so few different sets that no p could be small there is no test to correct for
     # (Tarone 1990); which these are does not depend on what was measured.
-    able = 1 / (table["n_sets"] + 1) <= cfg["classes"]["alpha"]
-    for name in ("p_rank", "p_rank_accuracy"):
+    able = 1 / (table["n_random"] + 1) <= cfg["classes"]["alpha"]
+    for name in ("p_value", "p_accuracy"):
         table = statistics.with_q(table, name, where=able)
     return table
 
@@ -126,8 +134,8 @@ def transfer_csv(scans, traces, about, cfg):
     rows, seen = [], set()
     for base, target in pairs:
         here = {
-            "base_family": about[base]["family"],
-            "base_model": base,
+            "source_family": about[base]["family"],
+            "source_model": base,
             "target_family": about[target]["family"],
             "target_model": target,
         }
@@ -149,15 +157,15 @@ def transfer_csv(scans, traces, about, cfg):
 
 
 TRANSFER = (
-    "base_family base_model target_family target_model task rule heads missing mean_fractional_rank null_rank "
-    "null_rank_low null_rank_high p_rank correlation p_correlation distance distance_null p_distance"
+    "source_family source_model target_family target_model task rule n_heads n_missing mean_fractional_rank "
+    "mean_fractional_rank_null mean_fractional_rank_null_low mean_fractional_rank_null_high p_rank correlation p_correlation distance distance_null p_distance"
 ).split()
 
 
 def models_csv(trends):
     """models.csv: one row a model and replacement, with shares and false discovery rates."""
     table = trends.copy()
-    table["strong_share"] = table["strong"] / table["heads"]
+    table["strong_share"] = table["n_strong"] / table["n_heads"]
     for p_value in ("p_correlation", "p_within_layers", "p_selected"):
         table = statistics.with_q(table, p_value, within=["replacement"])
     return table
@@ -174,7 +182,7 @@ def fits_csv(models):
 
 def depths_csv(depths, names):
     """depths.csv: with false discovery rates over models and classes of a replacement."""
-    return renamed(statistics.with_q(depths, "p_depth", within=["replacement"]), names)
+    return renamed(statistics.with_q(depths, "p_value", within=["replacement"]), names)
 
 
 def all_tables(input, cfg):
@@ -238,7 +246,7 @@ def summarise(job):
             ["family", "model", "params_m", "corr"]
         ],
     }
-    job.write_csvs(written)
+    job.write_csvs(written, schemas.CSVS)
     pages.write(job, findings.text(written, found, cfg, names))
     job.log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
 

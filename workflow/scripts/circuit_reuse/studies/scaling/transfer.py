@@ -147,7 +147,7 @@ def transfer(base, target, tasks, cfg, stream, first_way=True):
         top = np.argsort(-mine, kind="stable")[:count]
         for rule in RULES:
             rng = generator(*stream, task, rule)
-            row = {"task": task, "rule": rule, "heads": count}
+            row = {"task": task, "rule": rule, "n_heads": count}
             if rule == "index":
                 pairs = by_index(base["names"], target["names"])
             else:
@@ -158,7 +158,7 @@ def transfer(base, target, tasks, cfg, stream, first_way=True):
             pairs = np.array(list(pairs.items()), dtype=int).reshape(-1, 2)
             rank, correlation = measure(mine, ranks[None], theirs[None], pairs[:, 0], pairs[None, :, 1], top)
             row["mean_fractional_rank"], row["correlation"] = float(rank[0]), float(correlation[0])
-            row["missing"] = count - int(np.isin(pairs[:, 0], top).sum())
+            row["n_missing"] = count - int(np.isin(pairs[:, 0], top).sum())
             if rule == "function":
                 *null, distances = mixed(profiles, task, top, mine, ranks, theirs, cfg["draws"], rng)
                 if first_way and task == tasks[0]:
@@ -209,9 +209,9 @@ def against(rank, correlation, null_rank, null_correlation):
     found = {}
     if len(known) and np.isfinite(rank):
         found |= {
-            "null_rank": float(known.mean()),
-            "null_rank_low": float(np.percentile(known, 2.5)),
-            "null_rank_high": float(np.percentile(known, 97.5)),
+            "mean_fractional_rank_null": float(known.mean()),
+            "mean_fractional_rank_null_low": float(np.percentile(known, 2.5)),
+            "mean_fractional_rank_null_high": float(np.percentile(known, 97.5)),
             "p_rank": statistics.rank_p(rank, known, larger=False),
         }
     if len(correlations) and np.isfinite(correlation):

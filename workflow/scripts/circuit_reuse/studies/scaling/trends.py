@@ -76,7 +76,7 @@ def resampled_means(values, draws, rng):
 
 
 def corrected(first, second, noise, times=1):
-    """Correlation over heads with the noise of their means taken off (Spearman 1904).
+    """Correlation over heads corrected for attenuation by the noise of their means (Spearman 1904).
 
     first, second: [..., head] mean deltas;  noise: variance of the error of a mean, for each task
     times:         how often that noise is in the means; twice where examples were drawn again
@@ -140,17 +140,17 @@ def model_trends(scans, heads, replacement, cfg, stream):
     rows = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
     values = [matrix(table, "held_out", replacement)[0] for table in scans]
-    found = {"replacement": replacement, "heads": len(rows)}
+    found = {"replacement": replacement, "n_heads": len(rows)}
     found["selected_k"] = max(1, round(cfg["selection"] * len(rows)))
     for side, table in zip(SIDES, scans, strict=True):
         correct, _ = matrix(table, "held_out", replacement, "base_correct")
-        for name in ("base", "base_low", "base_high"):
-            found[f"{name}_{side}"] = first_of(rows[f"{name}_{side}"])
+        for name in (f"base_{side}", f"base_{side}_low", f"base_{side}_high"):
+            found[name] = first_of(rows[name])
         found[f"accuracy_{side}"] = float(correct[:, 0].mean()) if correct.size else None
         found[f"reliability_{side}"] = float(pearson(*(t[f"delta_{side}"].to_numpy(float) for t in (train, rows))))
-    found["able"] = all((found[f"base_low_{side}"] or 0) > 0 for side in SIDES)
+    found["able"] = all((found[f"base_{side}_low"] or 0) > 0 for side in SIDES)
     if any(not len(part) for part in values):
-        return clean(found | {"strong": 0, "strong_low": 0, "strong_high": 0})
+        return clean(found | {"n_strong": 0, "n_strong_low": 0, "n_strong_high": 0})
     drawn = [resampled_means(part, cfg["bootstrap"], rng) for part in values]
     found |= correlations(values, rows, cfg, drawn, rng)
     return clean(found | strong_heads(rows, drawn, cfg))
@@ -162,15 +162,15 @@ def strong_heads(rows, drawn, cfg):
     for side, means in zip(SIDES, drawn, strict=True):
         significant = rows[f"q_value_{side}"].to_numpy(float) <= cfg["alpha"]
         there |= significant & (np.abs(rows[f"effect_{side}"].to_numpy(float)) >= cfg["tau"])
-        base, low = (first_of(rows[f"{name}_{side}"]) or 0.0 for name in ("base", "base_low"))
-        scale = classes.scale_of(cfg["unit"], base, low, rows[f"delta_se_{side}"].to_numpy(float))
+        base, low = (first_of(rows[name]) or 0.0 for name in (f"base_{side}", f"base_{side}_low"))
+        scale = classes.scale_of(cfg["unit"], base, low, rows[f"delta_{side}_standard_error"].to_numpy(float))
         counts = counts | (significant & (np.abs(means / scale) >= cfg["tau"]))
     low, high = np.percentile(counts.sum(axis=1), [2.5, 97.5])
     number = int(there.sum())
     return {
-        "strong": number,
-        "strong_low": min(number, int(np.floor(low))),
-        "strong_high": max(number, int(np.ceil(high))),
+        "n_strong": number,
+        "n_strong_low": min(number, int(np.floor(low))),
+        "n_strong_high": max(number, int(np.ceil(high))),
     }
 
 
@@ -191,7 +191,7 @@ def clean(row):
 def depths(rows, cfg, stream):
     """Rows of the depths table for the held-out heads of one replacement.
 
-    p_depth: labels of heads permuted; two-sided
+    p_value: labels of heads permuted; two-sided
     """
     found = []
     depth = rows["depth"].to_numpy(float)
@@ -201,7 +201,7 @@ def depths(rows, cfg, stream):
         share = stats.binomtest(number, len(rows)).proportion_ci(method="wilson")
         row = {
             "category": category,
-            "heads": number,
+            "n_heads": number,
             "share": number / len(rows),
             "share_low": share.low,
             "share_high": share.high,
@@ -213,6 +213,6 @@ def depths(rows, cfg, stream):
             row |= {"depth": depth[mine].mean(), "depth_low": low, "depth_high": high}
             # Weak and uncertain heads are what the others leave.
             if category not in ("weak", "uncertain"):
-                row["p_depth"] = two_sided(depth[mine].mean(), depth[order].mean(axis=1))
+                row["p_value"] = two_sided(depth[mine].mean(), depth[order].mean(axis=1))
         found.append(clean(row))
     return found

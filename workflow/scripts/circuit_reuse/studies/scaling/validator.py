@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import fingerprint
+from circuit_reuse.data import csv_tables, fingerprint
+from circuit_reuse.studies.scaling import schemas
 from circuit_reuse.studies.scaling.columns import TableError, tasks_of
 
 KINDS = {
@@ -45,7 +46,7 @@ def run(job):
         space = fingerprint.shape(path.parent)
         shapes[path.parent.name] = {"layers": space.layers, "heads": space.heads}
     found = validate(table, shapes)
-    found.to_csv(job.output.findings, index=False)
+    csv_tables.write(job.output.findings, found, schemas.CSVS["validation"])
     Path(job.output.page).write_text(text(job.wildcards.table, found))
     job.log.info("%d findings", len(found))
 

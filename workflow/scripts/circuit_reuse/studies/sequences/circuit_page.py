@@ -88,7 +88,7 @@ def content(input, cfg, model, edges, members):
                     "from": row["writer"],
                     "to": node,
                     "part": components.part_of(row["reader"]),
-                    "effect": round(row["effect"], 2),
+                    "effect": round(100 * row["score_change"], 2),
                     "kept": bool(row["kept"]),
                 }
                 for row in table.to_dict("records")
@@ -139,10 +139,10 @@ def facts(name, found, cfg):
 
 
 def ranged(row, column):
-    """A value with its interval, a dash where there is none."""
+    """A change of the score with its interval, in points; a dash where there is none."""
     if not np.isfinite(row[column]):
         return "-"
-    return f"{row[column]:+.1f} [{row[f'{column}_low']:+.1f}, {row[f'{column}_high']:+.1f}]"
+    return f"{100 * row[column]:+.1f} [{100 * row[f'{column}_low']:+.1f}, {100 * row[f'{column}_high']:+.1f}]"
 
 
 def percent(value):

@@ -36,13 +36,14 @@ def strongest(edges, count):
     returns: [{writer, node, parts, effect}], effect of the part that matters most
     """
     kept = edges[edges["kept"]].copy()
-    kept = kept.reindex(kept["effect"].abs().sort_values(ascending=False, kind="stable").index)
+    kept = kept.reindex(kept["score_change"].abs().sort_values(ascending=False, kind="stable").index)
     found = {}
     for row in kept.head(count).to_dict("records"):
         part = components.part_of(row["reader"])
         for node in components.components_of(row["reader"]):
             entry = found.setdefault(
-                (row["writer"], node), {"writer": row["writer"], "node": node, "parts": [], "effect": row["effect"]}
+                (row["writer"], node),
+                {"writer": row["writer"], "node": node, "parts": [], "effect": row["score_change"]},
             )
             entry["parts"] += [part] if part else []
     return list(found.values())
@@ -167,7 +168,7 @@ def legend(edge_sets, members, colours, titles, largest):
     else:
         rows.append('<TR><TD>&#8212;</TD><TD ALIGN="LEFT">edges in the colours of nodes</TD></TR>')
     rows.append(
-        f'<TR><TD>q k v</TD><TD ALIGN="LEFT">read as query, key, value</TD></TR><TR><TD></TD><TD ALIGN="LEFT">thickest line: {largest:.0f} points</TD></TR>'
+        f'<TR><TD>q k v</TD><TD ALIGN="LEFT">read as query, key, value</TD></TR><TR><TD></TD><TD ALIGN="LEFT">thickest line: {100 * largest:.0f} points</TD></TR>'
     )
     return f'<<FONT POINT-SIZE="10"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE></FONT>>'
 

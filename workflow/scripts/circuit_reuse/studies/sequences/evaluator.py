@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, interventions, models, progress
+from circuit_reuse.engine import batching, interventions, prepared, progress
 
 # What the streams of all pruning runs may take at least; on a GPU a quarter of what is free.
 STREAM_BYTES = 2 * 2**30
@@ -30,7 +30,6 @@ class CircuitEvaluator:
     """
 
     def __init__(self, model, examples, reference, replacement, metric, tokens, means="once", known=None):
-        models.check_ready(model)
         self.model, self.metric, self.tokens, self.means = model, metric, tokens, means
         self.replacement, self.known = replacement, dict(known or {})
         self.examples = examples.reset_index(drop=True)
@@ -40,13 +39,8 @@ class CircuitEvaluator:
         self.weights = sum(
             weight.numel() for block in model.bridge.blocks for weight in block.original_component.parameters()
         )
-        found = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
         self.full = np.empty(len(self.examples))
-        for batch in batching.batches(self.examples, tokens, model.device):
-            if replacement == "corrupt":
-                batch = batch.shortened(model)
-            base, clean = interventions.base(model, batch.clean, batch.prefix)
-            instead = interventions.put_in(model, batch, clean, replacement, found)
+        for batch, base, instead in prepared.prepared(model, self.examples, reference, replacement, tokens):
             self.prepared.append((batch, self.streamed(base, instead), instead))
             self.full[batch.rows] = self.values(base.last, batch, 1)[0]
 
@@ -63,8 +57,7 @@ class CircuitEvaluator:
 
     def values(self, last, batch, sets):
         """Metrics of a run, [set, example], as numpy."""
-        found = models.metric_values(last, *batch.targets(sets)[:2], self.metric)
-        return found.view(sets, -1).float().cpu().numpy()
+        return prepared.values(last, batch, sets, self.metric)
 
     def __call__(self, sets):
         """Metrics with each set of components removed, [set, example]."""

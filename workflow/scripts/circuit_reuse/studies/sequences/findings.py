@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from circuit_reuse.report.numbers import number, p_text
+from circuit_reuse.report.numbers import hundred, interval, number, p_text
 
 
 def text(found, cfg):
@@ -54,11 +54,11 @@ def primary(circuits, cfg):
 
 def setting(found, cfg):
     """What was run."""
-    n = found["cross"].groupby(["model", "data"])["n"].first()
+    n = found["cross"].groupby(["model", "target"])["n_examples"].first()
     return (
         "# Findings of the sequence study\n\n"
         f"Circuits of {', '.join(title(task, cfg) for task in cfg['tasks'])} in {', '.join(cfg['models'])}, pruned by "
-        f"{cfg['strategy'].replace('_', ' ')} to {cfg['threshold']:g} points{' on either side' if cfg['two_sided'] else ' below'} "
+        f"{cfg['strategy'].replace('_', ' ')} to {100 * cfg['threshold']:g} points{' on either side' if cfg['two_sided'] else ' below'} "
         f"of the full model's score on the train split; every score below is on {n.min()} to {n.max()} held-out examples, unless it says train."
     )
 
@@ -70,20 +70,20 @@ def circuits(table, cross, cfg):
         "|---|---|---|---|---|---|---|---|---|",
     ]
     outside, easy = [], []
-    own = cross[cross["circuit"] == cross["data"]].set_index(["model", "data"])
+    own = cross[cross["circuit"] == cross["target"]].set_index(["model", "target"])
     for row in primary(table, cfg).to_dict("records"):
         there = own.loc[(row["model"], row["task"])]
         lines.append(
-            f"| {row['model']} | {title(row['task'], cfg)} | {row['heads']} | {row['mlps']} | {number(row['score_train'])} | "
-            f"{number(row['score'])} [{number(row['low'])}, {number(row['high'])}] | {number(row['score_new'])} ({row['n_new']}) | "
-            f"{number(there['empty'])} | {there['accuracy']:.2f} |"
+            f"| {row['model']} | {title(row['task'], cfg)} | {row['n_heads']} | {row['n_mlps']} | {hundred(row['score_train'])} | "
+            f"{interval(row, 'score', hundred)} | {hundred(row['score_new'])} ({row['n_new']}) | "
+            f"{hundred(there['score_empty'])} | {there['accuracy_kept']:.2f} |"
         )
         name = f"{title(row['task'], cfg)} in {row['model']}"
-        off = 100 - row["score"]
+        off = 1 - row["score"]
         if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"]:
-            outside.append(f"{name} ({number(row['score'])})")
+            outside.append(f"{name} ({hundred(row['score'])})")
         if barely(row, cfg):
-            easy.append(f"{name} (train {number(row['score_train'])}, empty {number(row['empty_train'])})")
+            easy.append(f"{name} (train {hundred(row['score_train'])}, empty {hundred(row['score_empty_train'])})")
     if outside:
         lines += [
             "",
@@ -107,20 +107,20 @@ def circuits(table, cross, cfg):
 
 def barely(row, cfg):
     """Whether a circuit scores no more than the threshold above the empty one."""
-    return row["score_train"] - row["empty_train"] < cfg["threshold"]
+    return row["score_train"] - row["score_empty_train"] < cfg["threshold"]
 
 
 def stability(table, found, cfg):
     """How far orders and draws agree, and whether the chosen circuits are theirs."""
     lines = chosen_among(found["circuits"], found["inclusion"], cfg)
     for row in table[table["threshold"] == cfg["threshold"]].to_dict("records"):
-        if row["over"] == "strategies" or row["n"] < 2:
+        if row["over"] == "strategies" or row["n_circuits"] < 2:
             continue
         what = "random orders" if row["over"] == "orders" else "draws of the examples"
         lines.append(
-            f"* {title(row['task'], cfg)}, {row['model']}: {row['n']} {what} give {row['different']} different circuits of "
-            f"{row['smallest']} to {row['largest']} components, mean Jaccard index {number(row['mean_jaccard'], 2)}; "
-            f"{row['in_all']} components are in all, {row['in_any']} in any"
+            f"* {title(row['task'], cfg)}, {row['model']}: {row['n_circuits']} {what} give {row['n_different']} different circuits of "
+            f"{row['n_components_min']} to {row['n_components_max']} components, mean Jaccard index {number(row['mean_jaccard'], 2)}; "
+            f"{row['n_in_all']} components are in all, {row['n_in_any']} in any"
         )
     return "\n".join(lines) or "One order only: nothing can be said."
 
@@ -140,7 +140,7 @@ def chosen_among(circuits, inclusion, cfg):
         same = same[
             (same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])
         ]
-        least = int((same["heads"] + same["mlps"]).min())
+        least = int((same["n_heads"] + same["n_mlps"]).min())
         lines.append(
             f"* {title(row['task'], cfg)}, {row['model']}: the circuit that is compared and drawn has {len(names)} components, the smallest "
             f"that met the limit {least}; fewer than half of the orders and draws keep {', '.join(rare) or 'none'} of it, at least half keep "
@@ -154,24 +154,23 @@ def crossing(cross, cfg):
     lines = []
     tasks = cross[cross["kind"] == "task"]
     for (model, circuit), part in tasks.groupby(["model", "circuit"], sort=False):
-        own = part[part["data"] == circuit]
+        own = part[part["target"] == circuit]
         if own.empty:
             continue
         own = own.iloc[0]
         others = ", ".join(
-            f"{title(row['data'], cfg)} {number(row['percent'], 0)} (empty {number(row['empty'], 0)})"
-            for row in part[part["data"] != circuit].to_dict("records")
+            f"{title(row['target'], cfg)} {number(100 * row['score'], 0)} (empty {number(100 * row['score_empty'], 0)})"
+            for row in part[part["target"] != circuit].to_dict("records")
         )
         rank = (
-            f"size-matched random circuits {number(own['random_mean'])} [{number(own['random_low'])}, {number(own['random_high'])}], "
-            f"{p_text('q', own['q_rank'])}"
+            f"size-matched random circuits {interval(own, 'score_random', hundred)}, {p_text('q', own['q_value'])}"
             if own.get("n_random")
             else "no random circuit of its composition"
         )
         lines.append(
-            f"* {title(circuit, cfg)}, {model}: {number(own['percent'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}"
+            f"* {title(circuit, cfg)}, {model}: {hundred(own['score'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}"
         )
-    known = cross["p_rank"].dropna() if "p_rank" in cross else []
+    known = cross["p_value"].dropna() if "p_value" in cross else []
     if len(known):
         least = 1 / (cross["n_random"].max() + 1)
         lines.append(
@@ -191,14 +190,14 @@ def overlap(table, circuits, cross, cfg):
             continue
         if set(ends) <= set(cfg["tasks"]):
             lines.append(
-                f"* {title(ends[0], cfg)} and {title(ends[1], cfg)}, {row['model']}: {row['shared']} shared of "
-                f"{row['n_first']} and {row['n_second']}, Jaccard index {number(row['jaccard'], 2)}; by chance {number(row['expected'])} for any "
-                f"components ({p_text('q', row['q_value'])}), {number(row['expected_layers'])} for components of the same layers and kinds "
-                f"({p_text('q', row['q_layers'])}): {row['common'] or 'none'}"
+                f"* {title(ends[0], cfg)} and {title(ends[1], cfg)}, {row['model']}: {row['n_shared']} shared of "
+                f"{row['n_first']} and {row['n_second']}, Jaccard index {number(row['jaccard'], 2)}; by chance {number(row['n_shared_null'])} for any "
+                f"components ({p_text('q', row['q_value'])}), {number(row['n_shared_null_layers'])} for components of the same layers and kinds "
+                f"({p_text('q', row['q_layers'])}): {row['components'] or 'none'}"
             )
-            groups["among the tasks"].append((row["shared"], row["expected_layers"]))
+            groups["among the tasks"].append((row["n_shared"], row["n_shared_null_layers"]))
         elif any(e in cfg["tasks"] for e in ends) and any(e in cfg["control_tasks"] for e in ends):
-            groups["with control tasks"].append((row["shared"], row["expected_layers"]))
+            groups["with control tasks"].append((row["n_shared"], row["n_shared_null_layers"]))
     reported = [
         f"{name} {sum(s for s, _ in pairs) / max(1e-9, sum(e for _, e in pairs)):.2f} ({len(pairs)} pairs)"
         for name, pairs in groups.items()
@@ -215,9 +214,9 @@ def overlap(table, circuits, cross, cfg):
     tasks = set(cfg["tasks"])
     for row in whole.to_dict("records"):
         parts = set(row["circuit"].replace(" | ", " & ").split(" & "))
-        if parts == tasks and row["data"] in tasks and len(tasks) > 1:
+        if parts == tasks and row["target"] in tasks and len(tasks) > 1:
             lines.append(
-                f"* the {row['kind']} of all ({row['size']} components) scores {number(row['percent'])} [{number(row['low'])}, {number(row['high'])}] on {title(row['data'], cfg)}, {row['model']}"
+                f"* the {row['kind']} of all ({row['n_components']} components) scores {interval(row, 'score', hundred)} on {title(row['target'], cfg)}, {row['model']}"
             )
     return "\n".join(lines) or "One task only."
 
@@ -228,10 +227,10 @@ def importance(table, cfg):
     own = table if "circuit" not in table else table[table["circuit"].isna()]
     for (model, task), part in own[own["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
         inside = part[part["in_circuit"]].sort_values("in_circuit_drop").head(4)
-        most = ", ".join(f"{r['component']} {number(r['in_circuit_drop'])}" for r in inside.to_dict("records"))
-        against = part[(part["from_full"] > 0) & (part["from_full_q"] <= cfg["alpha"])]
+        most = ", ".join(f"{r['component']} {hundred(r['in_circuit_drop'])}" for r in inside.to_dict("records"))
+        against = part[(part["from_full"] > 0) & (part["q_from_full"] <= cfg["alpha"])]
         against = against.sort_values("from_full", ascending=False).head(4)
-        worst = ", ".join(f"{r['component']} {r['from_full']:+.1f}" for r in against.to_dict("records"))
+        worst = ", ".join(f"{r['component']} {100 * r['from_full']:+.1f}" for r in against.to_dict("records"))
         lines.append(
             f"* {title(task, cfg)}, {model}: taken out of the circuit, points: {most or 'empty'}; working against the task in "
             f"the full model (q <= {cfg['alpha']:g}): {worst or 'none'}"
@@ -248,12 +247,12 @@ def edges(table, cuts, cfg):
         whole = part[part["rule"] == "all"].iloc[0]
         chosen = part[part["chosen"]].iloc[0]
         mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])
-        off = 100 - chosen["score"]
+        off = 1 - chosen["score"]
         outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""
-        rho = stats.spearmanr(mine["effect"], mine["attribution"]).statistic if len(mine) > 2 else np.nan
+        rho = stats.spearmanr(mine["score_change"], mine["attribution"]).statistic if len(mine) > 2 else np.nan
         lines.append(
-            f"* {title(task, cfg)}, {model}: {int(chosen['edges'])} of {int(whole['edges'])} edges keep {number(chosen['score'])} "
-            f"[{number(chosen['low'])}, {number(chosen['high'])}] per cent{outside}, all edges {number(whole['score'])}; rank correlation of path "
+            f"* {title(task, cfg)}, {model}: {int(chosen['n_edges'])} of {int(whole['n_edges'])} edges keep {interval(chosen, 'score', hundred)} "
+            f"per cent{outside}, all edges {hundred(whole['score'])}; rank correlation of path "
             f"patching (train examples) with edge attribution in the full model {number(rho, 2)}"
         )
     return "\n".join(lines) or "No edges were asked for (sequences.edges.tasks)."

@@ -17,12 +17,12 @@ def cuts(cfg):
     return found + [(*each, each == wanted) for each in listed]
 
 
-def cut_at(effects, rule, value):
-    """Which edges are kept: those of at least the quantile of |effect|, or at least so many points.
+def cut_at(changes, rule, value):
+    """Which edges are kept: those of at least the quantile of |change|, or of at least so large a change.
 
-    effects: [edge], all of them measured;  returns: (least |effect| kept, [edge] bool)
+    changes: [edge] of the score, all of them measured;  returns: (least |change| kept, [edge] bool)
     """
-    size = np.abs(effects)
+    size = np.abs(changes)
     if rule == "all":
         return 0.0, np.ones(len(size), dtype=bool)
     cut = float(np.quantile(size, value)) if rule == "quantile" else value

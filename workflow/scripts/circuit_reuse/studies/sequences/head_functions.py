@@ -117,15 +117,15 @@ def ov_scores(found, targets, names):
                         rows.append(
                             {
                                 "component": name,
-                                "score": score,
+                                "kind": score,
                                 "stream": stream,
                                 "sign": sign,
                                 "position": None if position is None else position + 1,
-                                "hits": count,
-                                "n": n,
+                                "n_hits": count,
+                                "n_tokens": n,
                                 "share": count / n,
-                                "low": float(bounds.low),
-                                "high": float(bounds.high),
+                                "share_low": float(bounds.low),
+                                "share_high": float(bounds.high),
                             }
                         )
     return rows

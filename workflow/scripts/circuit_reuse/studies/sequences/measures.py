@@ -1,6 +1,6 @@
 """What circuits score on each task, and what each component is worth: rows of the tables for people.
 
-All in points of the full model's mean metric, on held-out examples, with the whole examples drawn
+All as shares of the full model's mean metric, on held-out examples, with the whole examples drawn
 again for intervals, so that what is paired stays paired.
 """
 
@@ -12,13 +12,13 @@ from circuit_reuse.studies.sequences import shares
 PERMUTATIONS = 999
 
 
-def cross_rows(effects, named, data, cfg, stream):
+def cross_rows(effects, named, target, cfg, stream):
     """Every circuit kept alone on one task, beside size-matched random circuits.
 
     effects: the effects table of the task;  named: the named circuits of the model
     cfg:     bootstrap, two_sided
-    returns: rows of cross_task.csv; p_rank is the share of random circuits, with the circuit, that
-             come as near to 100 (two-sided limit) or score as much (one-sided)
+    returns: rows of cross_task.csv; p_value is the share of random circuits, with the circuit, that
+             come as near to 1 (two-sided limit) or score as much (one-sided)
     """
     outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
@@ -26,26 +26,26 @@ def cross_rows(effects, named, data, cfg, stream):
     empty = shares.share(outcomes.circuit("empty", "keep", "metric"), full)
     rows = []
     for each in named[named["kind"] != "random"].itertuples():
-        kept = outcomes.circuit(each.name, "keep", "metric")
-        low, high = shares.share_interval(kept, full, cfg["bootstrap"], (*stream, each.name))
+        kept = outcomes.circuit(each.circuit, "keep", "metric")
+        low, high = shares.share_interval(kept, full, cfg["bootstrap"], (*stream, each.circuit))
         row = {
-            "circuit": each.name,
+            "circuit": each.circuit,
             "kind": each.kind,
             "composition": each.composition,
-            "data": data,
-            "size": len(each.components),
-            "n": len(full),
-            "metric_full": full.mean(),
-            "percent": shares.share(kept, full),
-            "low": low,
-            "high": high,
-            "empty": empty,
-            "accuracy": outcomes.circuit(each.name, "keep", "correct").mean(),
-            "kl": outcomes.circuit(each.name, "keep", "kl").mean(),
-            "rank": ranks[each.name, "keep"],
+            "target": target,
+            "n_components": len(each.components),
+            "n_examples": len(full),
+            "metric": full.mean(),
+            "score": shares.share(kept, full),
+            "score_low": low,
+            "score_high": high,
+            "score_empty": empty,
+            "accuracy_kept": outcomes.circuit(each.circuit, "keep", "correct").mean(),
+            "kl_kept": outcomes.circuit(each.circuit, "keep", "kl").mean(),
+            "rank": ranks[each.circuit, "keep"],
         }
-        if outcomes.has(each.name, "remove"):
-            row["removed_percent"] = shares.share(outcomes.circuit(each.name, "remove", "metric"), full)
+        if outcomes.has(each.circuit, "remove"):
+            row["score_removed"] = shares.share(outcomes.circuit(each.circuit, "remove", "metric"), full)
         rows.append(row | against_random(outcomes, each, named, full, cfg["two_sided"]))
     return rows
 
@@ -56,18 +56,18 @@ def against_random(outcomes, each, named, full, two_sided):
     if random.empty or each.kind not in ("task", "file"):
         return {"n_random": 0}
     own = [set(names) == set(each.components) for names in random["components"]]
-    values = outcomes.controls(random["name"].iloc[0], "keep", "metric")[~np.array(own)]
+    values = outcomes.controls(random["circuit"].iloc[0], "keep", "metric")[~np.array(own)]
     if not len(values):
         return {"n_random": 0}
-    scores = 100 * values.mean(axis=1) / full.mean()
+    scores = values.mean(axis=1) / full.mean()
     low, high = np.percentile(scores, [2.5, 97.5])
-    kept = shares.share(outcomes.circuit(each.name, "keep", "metric"), full)
+    kept = shares.share(outcomes.circuit(each.circuit, "keep", "metric"), full)
     return {
         "n_random": len(scores),
-        "random_mean": scores.mean(),
-        "random_low": low,
-        "random_high": high,
-        "p_rank": statistics.rank_p(-abs(100 - kept), -np.abs(100 - scores))
+        "score_random": scores.mean(),
+        "score_random_low": low,
+        "score_random_high": high,
+        "p_value": statistics.rank_p(-abs(1 - kept), -np.abs(1 - scores))
         if two_sided
         else statistics.rank_p(kept, scores),
     }
@@ -83,7 +83,7 @@ def importance_rows(effects, named, names, task, cfg, stream):
     """What each component is worth on a task: within the circuit, and in the full model.
 
     names:   heads and MLPs of the model
-    returns: rows of importance.csv; drop is the change of the score in points when the component
+    returns: rows of importance.csv; drop is the change of the score when the component
              goes: negative where it helps
     """
     outcomes = testing.Outcomes(effects)
@@ -93,8 +93,8 @@ def importance_rows(effects, named, names, task, cfg, stream):
     circuit = [str(name) for name in own["components"].iloc[0]] if len(own) else []
     inside = {}
     if circuit:
-        kept = outcomes.circuit(own["name"].iloc[0], "keep", "metric")
-        less = outcomes.controls(f"{own['name'].iloc[0]} without", "keep", "metric") - kept
+        kept = outcomes.circuit(own["circuit"].iloc[0], "keep", "metric")
+        less = outcomes.controls(f"{own['circuit'].iloc[0]} without", "keep", "metric") - kept
         inside = dict(zip(circuit, less, strict=True))
     rows = []
     for name, change in zip(names, single, strict=True):
@@ -111,16 +111,16 @@ def file_drops(effects, named, task, cfg, stream):
     outcomes = testing.Outcomes(effects)
     full, rows = outcomes.baseline("metric"), []
     for each in named[(named["kind"] == "file") & (named["task"] == task)].itertuples():
-        kept = outcomes.circuit(each.name, "keep", "metric")
-        less = outcomes.controls(f"{each.name} without", "keep", "metric") - kept
+        kept = outcomes.circuit(each.circuit, "keep", "metric")
+        less = outcomes.controls(f"{each.circuit} without", "keep", "metric") - kept
         for name, change in zip(each.components, less, strict=True):
-            row = {"task": task, "circuit": each.name, "component": str(name), "in_circuit": True}
-            rows.append(row | drop("in_circuit_drop", change, full, cfg, (*stream, each.name, name)))
+            row = {"task": task, "circuit": each.circuit, "component": str(name), "in_circuit": True}
+            rows.append(row | drop("in_circuit_drop", change, full, cfg, (*stream, each.circuit, name)))
     return rows
 
 
 def drop(column, change, full, cfg, stream):
-    """A change in points with its bootstrap interval and its sign-flip p.
+    """A change of the score with its bootstrap interval and its sign-flip p.
 
     change: [example], metric without the component less with it
     """
@@ -130,7 +130,7 @@ def drop(column, change, full, cfg, stream):
         column: shares.share(change, full),
         f"{column}_low": low,
         f"{column}_high": high,
-        f"{column}_p": statistics.sign_flip(change, PERMUTATIONS, seed),
+        f"p_{column}": statistics.sign_flip(change, PERMUTATIONS, seed),
     }
 
 
@@ -139,7 +139,7 @@ def stability_rows(pruned):
     from circuit_reuse.studies.sequences import pruning
 
     rows = []
-    for points, part in pruned.groupby("threshold", sort=False):
+    for threshold, part in pruned.groupby("threshold", sort=False):
         groups = {
             "orders": part[part["order"].notna()],
             "draws": part[part["draw"].notna()],
@@ -154,18 +154,18 @@ def stability_rows(pruned):
             sizes = [len(names) for names in sets]
             rows.append(
                 {
-                    "threshold": points,
+                    "threshold": threshold,
                     "over": over,
-                    "n": len(sets),
-                    "different": len(set(map(frozenset, sets))),
+                    "n_circuits": len(sets),
+                    "n_different": len(set(map(frozenset, sets))),
                     "mean_jaccard": pruning.stability(sets),
-                    "smallest": min(sizes),
-                    "median_size": float(np.median(sizes)),
-                    "largest": max(sizes),
-                    "in_all": len(set.intersection(*sets)),
-                    "in_any": len(set.union(*sets)),
-                    "score_low": members["score"].min(),
-                    "score_high": members["score"].max(),
+                    "n_components_min": min(sizes),
+                    "n_components_median": float(np.median(sizes)),
+                    "n_components_max": max(sizes),
+                    "n_in_all": len(set.intersection(*sets)),
+                    "n_in_any": len(set.union(*sets)),
+                    "score_min": members["score"].min(),
+                    "score_max": members["score"].max(),
                 }
             )
     return rows

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
 from circuit_reuse.report import palette, style
@@ -86,23 +87,23 @@ def nothing(figure, text):
 
 def cross_task(cross, context):
     """What each circuit, kept alone, scores on each task's data; own cells framed, stars by q."""
-    data = [task for task in [*context.tasks, *context.others] if task in set(cross["data"])]
+    data = [task for task in [*context.tasks, *context.others] if task in set(cross["target"])]
     rows = cross[cross["kind"].isin(["task", "union", "intersection", "file"])]
     order = list(dict.fromkeys(rows["circuit"]))
     figure, axes = wide(context, len(order) + 3, len(data), 0.5)
     image = None
     for ax, model in zip(axes[:, 0], context.models, strict=True):
         mine = rows[rows["model"] == model]
-        table = mine.pivot(index="circuit", columns="data", values="percent").reindex(index=order, columns=data)
-        first = mine.drop_duplicates("data").set_index("data")["empty"].reindex(data)
-        random = cross[(cross["model"] == model) & (cross["circuit"] == cross["data"])]
-        random = random.set_index("data")["random_mean"].reindex(data).astype(float)
-        values = np.vstack([table.to_numpy(float), random.to_numpy(), first.to_numpy(float)])
+        table = mine.pivot(index="circuit", columns="target", values="score").reindex(index=order, columns=data)
+        first = mine.drop_duplicates("target").set_index("target")["score_empty"].reindex(data)
+        random = cross[(cross["model"] == model) & (cross["circuit"] == cross["target"])]
+        random = random.set_index("target")["score_random"].reindex(data).astype(float)
+        values = 100 * np.vstack([table.to_numpy(float), random.to_numpy(), first.to_numpy(float)])
         names = [context.title(name) for name in order]
         image = heat(
             ax, values, [*names, "random circuits", "empty circuit"], [context.title(task) for task in data], (0, 120)
         )
-        q = mine.pivot(index="circuit", columns="data", values="q_rank").reindex(index=order, columns=data)
+        q = mine.pivot(index="circuit", columns="target", values="q_value").reindex(index=order, columns=data)
         for (row, column), value in np.ndenumerate(q.to_numpy(float)):
             if value <= context.alpha:
                 ax.text(
@@ -117,7 +118,7 @@ def cross_task(cross, context):
             if order[row] == data[column]:
                 ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color=palette.VERMILION, lw=1.4))
         ax.axhline(len(order) - 0.5, color="white", lw=2)
-        ax.set(xlabel="data", ylabel="circuit", title=model)
+        ax.set(xlabel="tested on", ylabel="circuit", title=model)
     figure.colorbar(image, ax=axes, label="score, % of the full model", shrink=0.6, extend="both")
     return figure
 
@@ -140,7 +141,7 @@ def overlap(table, context):
                 places = sorted((order.index(row["first"]), order.index(row["second"])), reverse=True)
                 values[tuple(places)] = row["jaccard"]
                 texts[tuple(places)] = (
-                    f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= context.alpha else ''}\n{row['shared']} / {row['expected_layers']:.1f}"
+                    f"{row['jaccard']:.2f}{'*' if row['q_layers'] <= context.alpha else ''}\n{row['n_shared']} / {row['n_shared_null_layers']:.1f}"
                 )
         names = [context.title(task) for task in order]
         image = heat(ax, values[1:, :-1], names[1:], names[:-1], (0, 1), text=None)
@@ -183,13 +184,13 @@ def pareto_front(table, context):
     tasks = [task for task in [*context.tasks, *context.others] if task in set(table["task"])]
     figure, axes = style.grid(1, len(context.models), width=3.2, height=2.2, sharey=True)
     for ax, model in zip(axes[0], context.models, strict=True):
-        ax.axhspan(100 - context.threshold, 100 + context.threshold, color=palette.GREY_93, lw=0)
-        ax.axhline(100, color=style.BASELINE, lw=0.8)
+        ax.axhspan(1 - context.threshold, 1 + context.threshold, color=palette.GREY_93, lw=0)
+        ax.axhline(1, color=style.BASELINE, lw=0.8)
         for task in tasks:
-            mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("size")
+            mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("n_components")
             main = task in context.tasks
             ax.plot(
-                mine["size"],
+                mine["n_components"],
                 mine["score"],
                 color=context.colour(task),
                 marker="o" if main else None,
@@ -198,14 +199,16 @@ def pareto_front(table, context):
                 ls="-" if main else "--",
             )
             if main:
-                ax.fill_between(mine["size"], mine["low"], mine["high"], color=context.colour(task), alpha=0.15, lw=0)
+                ends = mine["score_low"], mine["score_high"]
+                ax.fill_between(mine["n_components"], *ends, color=context.colour(task), alpha=0.15, lw=0)
         ax.set(xlabel="heads and MLPs of the circuit", title=model)
     axes[0, 0].set_ylabel("held-out score, % of the full model")
+    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     handles = [
         Line2D([], [], color=context.colour(t), ls="-" if t in context.tasks else "--", label=context.title(t))
         for t in tasks
     ]
-    handles.append(Patch(color=palette.GREY_93, label=f"100 ± {context.threshold:g}"))
+    handles.append(Patch(color=palette.GREY_93, label=f"100 ± {100 * context.threshold:g}"))
     figure.legend(handles=handles, loc="outside right center")
     return figure
 
@@ -216,16 +219,19 @@ def importance(table, context):
     tasks = [task for task in context.tasks if task in set(own["task"])]
     columns = [(task, kind) for kind in ("from_full", "in_circuit_drop") for task in tasks]
     figure, axes = wide(context, MOST, len(columns), 0.5, 0.17)
-    limit = max(10.0, float(own[own["task"].isin(tasks)][["from_full", "in_circuit_drop"]].abs().max().max()))
+    limit = max(10.0, 100 * float(own[own["task"].isin(tasks)][["from_full", "in_circuit_drop"]].abs().max().max()))
     image = None
     for ax, model in zip(axes[:, 0], context.models, strict=True):
         mine = own[(own["model"] == model) & own["task"].isin(tasks)]
         size = mine.groupby("component")[["from_full", "in_circuit_drop"]].agg(lambda v: v.abs().max()).max(axis=1)
         chosen = sorted(size.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)
-        values = np.array(
-            [mine[mine["task"] == task].set_index("component")[kind].reindex(chosen) for task, kind in columns],
-            dtype=float,
-        ).T
+        values = (
+            100
+            * np.array(
+                [mine[mine["task"] == task].set_index("component")[kind].reindex(chosen) for task, kind in columns],
+                dtype=float,
+            ).T
+        )
         names = [context.title(task) for task, _ in columns]
         image = heat(ax, values, chosen, names, (-limit, limit), style.DIVERGING, "{:+.0f}")
         ax.axvline(len(tasks) - 0.5, color="white", lw=3)
@@ -242,14 +248,14 @@ def edge_cuts(cuts, context):
     if cuts.empty:
         return nothing(figure, NO_EDGES)
     for ax, model in zip(axes[0], context.models, strict=True):
-        ax.axhline(100, color=style.BASELINE, lw=0.8)
+        ax.axhline(1, color=style.BASELINE, lw=0.8)
         for task in context.tasks:
-            mine = cuts[(cuts["model"] == model) & (cuts["task"] == task)].sort_values("edges")
+            mine = cuts[(cuts["model"] == model) & (cuts["task"] == task)].sort_values("n_edges")
             if mine.empty:
                 continue
-            bars = np.clip([mine["score"] - mine["low"], mine["high"] - mine["score"]], 0, None)
+            bars = np.clip([mine["score"] - mine["score_low"], mine["score_high"] - mine["score"]], 0, None)
             ax.errorbar(
-                mine["edges"],
+                mine["n_edges"],
                 mine["score"],
                 bars,
                 color=context.colour(task),
@@ -260,9 +266,10 @@ def edge_cuts(cuts, context):
                 label=context.title(task),
             )
             chosen = mine[mine["chosen"]]
-            ax.plot(chosen["edges"], chosen["score"], "o", color=context.colour(task))
+            ax.plot(chosen["n_edges"], chosen["score"], "o", color=context.colour(task))
         ax.set(xlabel="edges kept", title=model)
     axes[0, 0].set_ylabel("held-out score, % of the full model")
+    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -279,7 +286,9 @@ def edge_agreement(edges, context):
             mine = edges[(edges["model"] == model) & (edges["task"] == task)].dropna(subset=["attribution"])
             ax.axhline(0, color=style.BASELINE, lw=0.6)
             ax.axvline(0, color=style.BASELINE, lw=0.6)
-            ax.scatter(mine["attribution"], mine["effect"], s=6, color=context.colour(task), lw=0, alpha=0.8)
+            ax.scatter(
+                mine["attribution"], 100 * mine["score_change"], s=6, color=context.colour(task), lw=0, alpha=0.8
+            )
             ax.set_title(f"{context.title(task)}\n{model}" if len(context.models) > 1 else context.title(task))
             if row == len(context.models) - 1:
                 ax.set_xlabel("edge attribution, logits")

@@ -32,7 +32,7 @@ def ov_scores(table, context):
         chosen = sorted(best.index[:MOST], key=components.order)
         values = np.array(
             [
-                mine[(mine["task"] == task) & (mine["score"] == score)].set_index("component")["share"].reindex(chosen)
+                mine[(mine["task"] == task) & (mine["kind"] == score)].set_index("component")["share"].reindex(chosen)
                 for task, score in columns
             ],
             dtype=float,
@@ -49,16 +49,16 @@ def ov_scores(table, context):
 def motifs(table, context):
     """Mean attention that each head gives to what a motif names; the bottom row is even attention."""
     rows = table[table["task"].isin([*context.tasks, "random tokens"])]
-    mean = rows.groupby(["model", "component", "motif"])[["attention", "chance"]].mean().reset_index()
+    mean = rows.groupby(["model", "component", "motif"])[["attention", "attention_null"]].mean().reset_index()
     names = [name for name in MOTIFS if name in set(mean["motif"])]
     figure, axes = wide(context, MOST + 1, len(names), 0.45, 0.17)
     image = None
     for ax, model in zip(axes[:, 0], context.models, strict=True):
         mine = mean[mean["model"] == model]
-        best = mine.assign(over=mine["attention"] - mine["chance"]).groupby("component")["over"].max()
+        best = mine.assign(over=mine["attention"] - mine["attention_null"]).groupby("component")["over"].max()
         chosen = sorted(best.sort_values(ascending=False, kind="stable").index[:MOST], key=components.order)
         values = mine.pivot(index="component", columns="motif", values="attention").reindex(index=chosen, columns=names)
-        even = mine.groupby("motif")["chance"].mean().reindex(names)
+        even = mine.groupby("motif")["attention_null"].mean().reindex(names)
         both = np.vstack([values.to_numpy(float), even.to_numpy(float)])
         image = heat(ax, 100 * both, [*chosen, "even attention"], [MOTIFS[n] for n in names], (0, 100))
         ax.axhline(len(chosen) - 0.5, color="white", lw=2)
@@ -117,7 +117,7 @@ def attention(patterns, importance, context, shown):
                 (0, 100),
                 size=4.5,
             )
-            ax.set_title(f"{record['component']} ({record['from_full']:+.0f} points)", fontsize=7)
+            ax.set_title(f"{record['component']} ({100 * record['from_full']:+.0f} points)", fontsize=7)
             if column == 0:
                 ax.set_ylabel(f"{context.title(task)}\n{model}\nquery", fontsize=6.5)
     figure.supxlabel("key", fontsize=8)
@@ -157,6 +157,10 @@ def lens(table, context):
     return figure
 
 
+# What is drawn against length, with the ends of its band.
+ENDS = (("probability", "probability_low", "probability_high"), ("rank", "rank_quartile_1", "rank_quartile_3"))
+
+
 def lengths(table, context):
     """Probability and rank of the answer against the number of elements shown."""
     tasks = [task for task in [*context.tasks, *context.others] if task in set(table["task"])]
@@ -165,7 +169,7 @@ def lengths(table, context):
         for task in tasks:
             mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("length")
             dash = "-" if task in context.tasks else "--"
-            for row, name in enumerate(("probability", "rank")):
+            for row, (name, low, high) in enumerate(ENDS):
                 ax = axes[row, column]
                 ax.plot(
                     mine["length"],
@@ -176,14 +180,7 @@ def lengths(table, context):
                     ms=2.5,
                     label=context.title(task),
                 )
-                ax.fill_between(
-                    mine["length"],
-                    mine[f"{name}_low"],
-                    mine[f"{name}_high"],
-                    color=context.colour(task),
-                    alpha=0.15,
-                    lw=0,
-                )
+                ax.fill_between(mine["length"], mine[low], mine[high], color=context.colour(task), alpha=0.15, lw=0)
         axes[0, column].set_title(model)
         axes[0, column].set_ylim(-0.03, 1.03)
         axes[1, column].set_yscale("log")

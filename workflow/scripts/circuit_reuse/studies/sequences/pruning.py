@@ -25,24 +25,24 @@ STRATEGIES = (*SINGLE, *ALTERNATING, "attribution", "random")
 
 @dataclass(frozen=True)
 class Limit:
-    """Which scores a circuit may have, per cent of the full model's.
+    """Which scores a circuit may have, as shares of the full model's.
 
-    points:    how far from 100
-    two_sided: whether a circuit that scores more than 100 + points fails too.  One-sided, as
+    threshold: how far from 1
+    two_sided: whether a circuit that scores more than 1 + threshold fails too.  One-sided, as
                published, a head that works against the task is taken out, and what that gains
-               pays for helpful ones: scores over 100 hide it.
+               pays for helpful ones: scores over 1 hide it.
     """
 
-    points: float
+    threshold: float
     two_sided: bool = True
 
     def holds(self, score):
         """Whether a score is within the limit."""
-        return self.distance(score) < self.points
+        return self.distance(score) < self.threshold
 
     def distance(self, score):
-        """How far a score is from where it should be, in points."""
-        return abs(100 - score) if self.two_sided else 100 - score
+        """How far a score is from where it should be."""
+        return abs(1 - score) if self.two_sided else 1 - score
 
 
 @dataclass
@@ -63,16 +63,16 @@ class PruningRun:
     draw: int | None = None
     removed: frozenset = frozenset()
     pruned: frozenset | None = None
-    score: float = 100.0
-    score_pruned: float = 100.0
+    score: float = 1.0
+    score_pruned: float = 1.0
     passes: int = 0
     candidates: int = 0
     trace: list = field(default_factory=list)
 
     def scored(self, values, full):
-        """Scores of circuits in per cent; values: [circuit, example];  full: [example]."""
+        """Scores of circuits; values: [circuit, example];  full: [example]."""
         self.candidates += len(values)
-        return 100.0 * (values @ self.weights) / (full @ self.weights)
+        return (values @ self.weights) / (full @ self.weights)
 
 
 def layer_order(names, backward):
@@ -179,7 +179,7 @@ def put_back(pruning_run, orders, full):
     out = sorted(pruning_run.removed, key=components.order)
     scores = pruning_run.scored((yield [pruning_run.removed - {name} for name in out]), full)
     best = min(range(len(out)), key=lambda n: (pruning_run.limit.distance(float(scores[n])), n))
-    if pruning_run.limit.distance(float(scores[best])) >= pruning_run.limit.distance(pruning_run.score) - 1e-6:
+    if pruning_run.limit.distance(float(scores[best])) >= pruning_run.limit.distance(pruning_run.score) - 1e-8:
         return False
     pruning_run.removed, pruning_run.score = pruning_run.removed - {out[best]}, float(scores[best])
     pruning_run.trace.append((pruning_run.passes, "add", out[best], pruning_run.score))
@@ -203,8 +203,8 @@ def planned(cfg, count, stream):
     Bootstrap draws take the examples with replacement and prune by `strategy`.
     """
     pruning_runs, even = [], np.ones(count)
-    for points in cfg["thresholds"]:
-        limit = Limit(points, cfg["two_sided"])
+    for threshold in cfg["thresholds"]:
+        limit = Limit(threshold, cfg["two_sided"])
         pruning_runs += [PruningRun(strategy, limit, even) for strategy in cfg["strategies"]]
         pruning_runs += [PruningRun("random", limit, even, order=n) for n in range(cfg["random_orders"])]
         for draw in range(cfg["draws"]):
@@ -240,30 +240,30 @@ def inclusion(pruning_runs, names):
     for pruning_run in pruning_runs:
         over = "orders" if pruning_run.order is not None else "draws" if pruning_run.draw is not None else None
         if over:
-            groups.setdefault((pruning_run.limit.points, over), []).append(pruning_run)
+            groups.setdefault((pruning_run.limit.threshold, over), []).append(pruning_run)
     rows = []
-    for (points, over), members in groups.items():
+    for (threshold, over), members in groups.items():
         for name in names:
             kept = sum(name not in pruning_run.removed for pruning_run in members)
             low, high = stats.binomtest(kept, len(members)).proportion_ci(method="wilson")
             rows.append(
                 {
-                    "threshold": points,
+                    "threshold": threshold,
                     "over": over,
                     "component": name,
-                    "count": kept,
-                    "n": len(members),
+                    "n_containing": kept,
+                    "n_runs": len(members),
                     "frequency": kept / len(members),
-                    "low": float(low),
-                    "high": float(high),
+                    "frequency_low": float(low),
+                    "frequency_high": float(high),
                 }
             )
     return rows
 
 
-def frequent(rows, points, share):
+def frequent(rows, threshold, share):
     """Components that at least a share of the pruning runs kept, over orders and draws alike."""
-    mine = [row for row in rows if row["threshold"] == points]
+    mine = [row for row in rows if row["threshold"] == threshold]
     over = sorted({row["over"] for row in mine})
     names = list(dict.fromkeys(row["component"] for row in mine))
     means = {name: np.mean([row["frequency"] for row in mine if row["component"] == name]) for name in names}
@@ -279,7 +279,7 @@ def stability(sets):
 
 
 def pareto_front(seen):
-    """Of circuits (size, distance from 100, ...), those that no smaller one comes as near as.
+    """Of circuits (size, distance from 1, ...), those that no smaller one comes as near as.
 
     seen: a list of tuples;  returns: the same tuples, smallest first
     """

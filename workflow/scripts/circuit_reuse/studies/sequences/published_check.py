@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from circuit_reuse.data import csv_tables
 from circuit_reuse.stats.circuits import jaccard
+from circuit_reuse.studies.sequences import schemas
 
 COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
 # Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.
@@ -28,7 +30,7 @@ def run(job):
         for path in map(Path, job.input.tables)
     }
     found = check(circuits, numbers, tables)
-    found.to_csv(job.output.check, index=False)
+    csv_tables.write(job.output.check, found, schemas.CSVS["published_check"])
     agree, differ = ((found["agrees"] == value).sum() for value in (True, False))
     job.log.info("%d items: %d agree, %d do not, the others need a run", len(found), agree, differ)
 
@@ -136,11 +138,13 @@ def from_runs(circuits, numbers, tables):
 
     for task, cells in numbers["cross_task"].items():
         for data, percent in cells.items():
-            value = found(cross, "percent", circuit=f"published: {task}", data=data)
+            value = found(cross, "score", circuit=f"published: {task}", target=data)
+            value = None if value is None else 100 * value
             yield compared(f"score, % of full: circuit {task} on {data}", percent, value, POINTS)
     for task, drops in numbers["in_circuit_drop"].items():
         for name, drop in drops.items():
             value = found(importance, "in_circuit_drop", circuit=f"published: {task}", component=name)
+            value = None if value is None else 100 * value
             room = max(2.0, abs(drop) / 4)
             yield compared(f"drop out of the circuit, points: {name}, {task}", drop, value, room)
     single = None
@@ -150,12 +154,13 @@ def from_runs(circuits, numbers, tables):
     for task, drops in numbers["from_full_drop"].items():
         for name, drop in drops.items():
             value = found(single, "from_full", task=task, component=name)
+            value = None if value is None else 100 * value
             room = max(2.0, abs(drop) / 4)
             yield compared(f"drop out of the full model, points: {name}, {task}", drop, value, room)
     for task, left in numbers["mlp_left"].items():
         for layer, percent in enumerate(left):
             value = found(single, "from_full", task=task, component=f"m{layer}")
-            value = None if value is None else 100 + value
+            value = None if value is None else 100 + 100 * value
             yield compared(f"score without m{layer}, % of full, {task}", percent, value, POINTS)
     mine = None
     if ov is not None and single is not None:
@@ -164,6 +169,6 @@ def from_runs(circuits, numbers, tables):
     for task, scores in numbers["scores_top5"].items():
         for score, heads in scores.items():
             for name, percent in heads.items():
-                value = found(mine, "share", task=task, score=score, component=name)
+                value = found(mine, "share", task=task, kind=score, component=name)
                 value = None if value is None else 100 * value
                 yield compared(f"{score} score, % of tokens: {name}, {task}", percent, value, SHARE)

@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 
+from circuit_reuse.data.csv_tables import TASK, columns
 from circuit_reuse.data.tables import NAMES, column, optional, table
 
 NAME = column(pa.string(), "a5.h1 (head) or m3 (MLP)")
-POINTS = column(pa.float64(), "points below (or, two-sided, off) 100 that a circuit may lose")
+THRESHOLD = column(pa.float64(), "how far below (or, two-sided, from) 1 the score of a circuit may be")
 STRATEGY = column(
     pa.string(),
     "backward, forward, backward_first, forward_first, attribution, random; frequent (components "
@@ -22,60 +23,58 @@ EVALUATED = table(
 )
 PRUNED = table(
     strategy=STRATEGY,
-    threshold=POINTS,
+    threshold=THRESHOLD,
     order=ORDER,
     draw=DRAW,
-    name=optional(pa.string(), "name of the circuit in its file"),
+    circuit=optional(pa.string(), "name of the circuit in its file"),
     components=column(NAMES, "components that are left, in the order of the computation"),
-    heads=column(pa.int32(), "heads that are left"),
-    mlps=column(pa.int32(), "MLPs that are left"),
-    score_train=column(pa.float64(), "score on the examples (the draw) pruned on, per cent of full"),
-    score=column(pa.float64(), "score on the held-out examples, per cent of full"),
-    low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    high=column(pa.float64(), "upper end"),
-    size_before=optional(pa.int32(), "components left before any was added back"),
-    score_before=optional(pa.float64(), "score on the train examples then"),
-    passes=optional(pa.int32(), "passes through the components"),
-    candidates=optional(pa.int32(), "circuits that the pruning run asked for"),
-    empty_train=column(pa.float64(), "score of the empty circuit on the train examples, per cent"),
+    n_heads=column(pa.int32(), "heads that are left"),
+    n_mlps=column(pa.int32(), "MLPs that are left"),
+    score_train=column(pa.float64(), "score on the examples (the draw) pruned on, share of full"),
+    score=column(pa.float64(), "score on the held-out examples, share of full"),
+    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
+    score_high=column(pa.float64(), "upper end"),
+    n_components_before=optional(pa.int32(), "components left before any was added back"),
+    score_train_before=optional(pa.float64(), "score on the train examples then"),
+    n_passes=optional(pa.int32(), "passes through the components"),
+    n_candidates=optional(pa.int32(), "circuits that the pruning run asked for"),
+    score_empty_train=column(pa.float64(), "score of the empty circuit on the train examples"),
     n_new=column(pa.int32(), "held-out examples of variants (first elements, for sequences) not in train"),
-    score_new=optional(pa.float64(), "score on these, per cent; null for fewer than two"),
+    score_new=optional(pa.float64(), "score on these; null for fewer than two"),
 )
 STEPS = table(
     strategy=STRATEGY,
-    threshold=POINTS,
+    threshold=THRESHOLD,
     order=ORDER,
     draw=DRAW,
     step=column(pa.int32(), "number of the change, from 1"),
     in_pass=column(pa.int32(), "number of the pass, from 1; 0 for the first cut"),
     action=column(pa.string(), "remove, add (put back at the end), or cut (all at once, by attribution)"),
     component=column(pa.string(), "component that was taken out or put back"),
-    size=column(pa.int32(), "components left"),
-    score=column(pa.float64(), "score then, per cent of full, on the examples pruned on"),
-    change=column(
-        pa.float64(), "change of the score, points; positive where what was taken out worked against the task"
-    ),
+    n_components=column(pa.int32(), "components left"),
+    score_train=column(pa.float64(), "score then, share of full, on the examples pruned on"),
+    score_change=column(pa.float64(), "change of the score; positive where what was taken out worked against the task"),
 )
 INCLUSION = table(
-    threshold=POINTS,
+    threshold=THRESHOLD,
     over=column(pa.string(), "orders (random orders) or draws (bootstrap draws of examples)"),
     component=NAME,
-    count=column(pa.int32(), "pruning runs that kept the component"),
-    n=column(pa.int32(), "pruning_runs"),
-    frequency=column(pa.float64(), "count / n"),
-    low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
-    high=column(pa.float64(), "upper end"),
+    n_containing=column(pa.int32(), "pruning runs that kept the component"),
+    n_runs=column(pa.int32(), "pruning runs"),
+    frequency=column(pa.float64(), "n_containing / n_runs"),
+    frequency_low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
+    frequency_high=column(pa.float64(), "upper end"),
 )
 PARETO_FRONT = table(
-    size=column(pa.int32(), "components of the circuit"),
-    score_train=column(pa.float64(), "score on the train examples, per cent of full"),
-    score=column(pa.float64(), "score on the held-out examples, per cent of full"),
-    low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    high=column(pa.float64(), "upper end"),
+    n_components=column(pa.int32(), "components of the circuit"),
+    score_train=column(pa.float64(), "score on the train examples, share of full"),
+    score=column(pa.float64(), "score on the held-out examples, share of full"),
+    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
+    score_high=column(pa.float64(), "upper end"),
     components=column(NAMES, "the circuit"),
 )
 NAMED = table(
-    name=column(pa.string(), "name of the circuit"),
+    circuit=column(pa.string(), "name of the circuit"),
     kind=column(pa.string(), "task, frequent, union, intersection, file or random"),
     task=optional(pa.string(), "task that it was pruned on"),
     composition=column(pa.string(), "numbers of heads and MLPs"),
@@ -88,50 +87,50 @@ OVERLAP = table(
     kind=column(pa.string(), "all, head or mlp: which components are compared"),
     n_first=column(pa.int32(), "components of the first"),
     n_second=column(pa.int32(), "components of the second"),
-    total=column(pa.int32(), "components of the model"),
-    shared=column(pa.int32(), "components of both"),
-    expected=column(pa.float64(), "shared on average if one were drawn at random"),
-    expected_layers=column(pa.float64(), "the same, drawn within layers and kinds"),
-    jaccard=column(pa.float64(), "shared / union"),
+    n_total=column(pa.int32(), "components of the model"),
+    n_shared=column(pa.int32(), "components of both"),
+    n_shared_null=column(pa.float64(), "shared on average if one were drawn at random"),
+    n_shared_null_layers=column(pa.float64(), "the same, drawn within layers and kinds"),
+    jaccard=column(pa.float64(), "n_shared / size of the union"),
     p_value=column(pa.float64(), "P(as many shared or more) for any sets of these sizes"),
     p_layers=column(pa.float64(), "the same for sets with as many heads and MLPs in each layer as these"),
-    common=column(NAMES, "the components of both"),
+    components=column(NAMES, "the components of both"),
 )
 CUT = table(
-    rule=column(pa.string(), "quantile (of |effect|), points (least |effect|), or all"),
-    value=optional(pa.float64(), "the quantile, or the points"),
-    cut=column(pa.float64(), "least |effect| of an edge that is kept, points"),
-    kept=column(pa.int32(), "edges kept by the rule"),
-    edges=column(pa.int32(), "of those, edges on a way from the input to the logits"),
-    nodes=column(pa.int32(), "heads and MLPs on such a way"),
-    score_train=column(pa.float64(), "score of the edge circuit, train examples, per cent of full"),
+    rule=column(pa.string(), "quantile (of |score_change|), change (least |score_change|), or all"),
+    value=optional(pa.float64(), "the quantile, or the change"),
+    cut=column(pa.float64(), "least |score_change| of an edge that is kept"),
+    n_edges_kept=column(pa.int32(), "edges kept by the rule"),
+    n_edges=column(pa.int32(), "of those, edges on a way from the input to the logits"),
+    n_components=column(pa.int32(), "heads and MLPs on such a way"),
+    score_train=column(pa.float64(), "score of the edge circuit, train examples, share of full"),
     score=column(pa.float64(), "the same on held-out examples"),
-    low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    high=column(pa.float64(), "upper end"),
+    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
+    score_high=column(pa.float64(), "upper end"),
     chosen=column(pa.bool_(), "whether this is the edge circuit of the diagrams"),
 )
 PATHS = table(
     writer=column(pa.string(), "input, head or MLP that sends"),
     reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits: what receives"),
-    effect=column(pa.float64(), "mean change of the score when the edge is replaced, points"),
-    standard_error=column(pa.float64(), "of the mean over train examples"),
+    score_change=column(pa.float64(), "mean change of the score when the edge is replaced"),
+    score_change_standard_error=column(pa.float64(), "of the mean over train examples"),
     attribution=optional(pa.float64(), "score of the edge by edge attribution in the full model, units of the metric"),
     kept=column(pa.bool_(), "whether the edge is in the edge circuit"),
 )
 OV = table(
     component=NAME,
-    score=column(pa.string(), "next, copy or previous"),
+    kind=column(pa.string(), "next, copy or previous: which token is the target"),
     stream=column(
         pa.string(),
         "published (after the first layer, for every head) or own (first layer: the embedding, as it reads it)",
     ),
     sign=column(pa.int32(), "1: what the head writes; -1: its negative"),
     position=optional(pa.int32(), "element of the sequence, from 1; null for all together"),
-    hits=column(pa.int32(), "tokens whose target is among the top k"),
-    n=column(pa.int32(), "tokens that have a target"),
-    share=column(pa.float64(), "hits / n"),
-    low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
-    high=column(pa.float64(), "upper end"),
+    n_hits=column(pa.int32(), "tokens whose target is among the top k"),
+    n_tokens=column(pa.int32(), "tokens that have a target"),
+    share=column(pa.float64(), "n_hits / n_tokens"),
+    share_low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
+    share_high=column(pa.float64(), "upper end"),
 )
 ATTENTION = table(
     component=NAME,
@@ -150,8 +149,8 @@ MOTIFS = table(
         "the last one)",
     ),
     attention=column(pa.float64(), "mean attention on the positions that the motif names"),
-    chance=column(pa.float64(), "the same if attention were even over all earlier positions"),
-    n=column(pa.int32(), "queries"),
+    attention_null=column(pa.float64(), "the same if attention were even over all earlier positions"),
+    n_queries=column(pa.int32(), "queries"),
 )
 LENS = table(
     layer=column(pa.int32(), "stream after this layer; -1 for the embedding"),
@@ -161,21 +160,21 @@ LENS = table(
     top1=column(pa.float64(), "share of examples whose top token is the answer"),
     top1_shown=column(pa.float64(), "share whose top token is the last element shown"),
     rank=column(pa.float64(), "median rank of the answer, from 1"),
-    n=column(pa.int32(), "held-out examples"),
+    n_examples=column(pa.int32(), "held-out examples"),
 )
 DIRECT = table(
     component=column(pa.string(), "input, head, MLP, or rest (positions, biases)"),
     attribution=column(
         pa.float64(), "mean direct contribution to the logit difference, logits, scale of the final norm held"
     ),
-    standard_error=column(pa.float64(), "of the mean over held-out examples"),
+    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples"),
 )
 NEURONS = table(
     component=NAME,
     neuron=column(pa.int32(), "neuron of the MLP"),
     rank=column(pa.int32(), "rank by |attribution| within the MLP, from 1"),
-    attribution=column(pa.float64(), "mean first-order change of the metric when the neuron is corrupted"),
-    standard_error=column(pa.float64(), "of the mean over held-out examples"),
+    attribution=column(pa.float64(), "mean first-order change of the metric when the neuron is corrupted, logits"),
+    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples"),
     tokens=column(NAMES, "tokens that its output vector raises most"),
 )
 SPECTRUM = table(
@@ -184,7 +183,7 @@ SPECTRUM = table(
     value=column(pa.float64(), "singular value"),
     tokens=column(NAMES, "tokens of largest product with the right singular vector"),
     members=column(pa.float64(), "share of these tokens that are members of the sequences studied"),
-    chance=column(pa.float64(), "share of all tokens that are"),
+    members_null=column(pa.float64(), "share of all tokens that are"),
 )
 LENGTHS = table(
     task=column(pa.string(), "task"),
@@ -192,7 +191,7 @@ LENGTHS = table(
     example=column(pa.int32(), "number of the prompt"),
     probability=column(pa.float32(), "probability of the answer"),
     rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),
-    difference=column(pa.float32(), "logit of the answer less that of the last element shown"),
+    logit_difference=column(pa.float32(), "logit of the answer less that of the last element shown"),
 )
 SCHEMAS = {
     "evaluated": EVALUATED,
@@ -219,3 +218,117 @@ def seen(ov):
     """Scores by what each head reads: the first layer its own input, the others as published."""
     first = ov["component"].str.startswith("a0.")
     return ov[(ov["sign"] == 1) & ((ov["stream"] == "own") == first)]
+
+
+# The tables for people, by the names of the outputs.
+CSVS = {
+    "cross": columns(
+        "model",
+        ends="score score_random",
+        q="p_value",
+        circuit="circuit that is kept alone: that of a task, of most pruning runs, a union, an intersection, or of a file",
+        kind="task, frequent, union, intersection or file",
+        composition="numbers of heads and MLPs",
+        target="task on whose held-out examples it is run",
+        n_components="components of the circuit",
+        n_examples="held-out examples",
+        metric="mean metric of the intact model, logits or nats",
+        score="mean metric of the circuit alone, share of the intact model's",
+        score_empty="the same of the empty circuit",
+        score_removed="the same of the model without the circuit",
+        score_random="mean of the same over size-matched random circuits",
+        n_random="different random circuits",
+        accuracy_kept="share that the circuit alone answers correctly",
+        kl_kept="mean KL(intact model || circuit alone), nats",
+        rank="median rank of the answer, from 1",
+        p_value="rank among random circuits, one-sided: of |1 - score| if pruning is two-sided, else of the score",
+    ),
+    "overlap": columns("model", OVERLAP, q="p_value p_layers"),
+    "circuits": columns("model task", PRUNED),
+    "stability": columns(
+        "model task",
+        threshold=THRESHOLD[1],
+        over="orders, draws (of the examples) or strategies",
+        n_circuits="circuits",
+        n_different="different ones",
+        mean_jaccard="mean Jaccard index of two",
+        n_components_min="components of the smallest",
+        n_components_median="of the median one",
+        n_components_max="of the largest",
+        n_in_all="components of all",
+        n_in_any="components of any",
+        score_min="lowest held-out score",
+        score_max="highest held-out score",
+    ),
+    "inclusion": columns("model task", INCLUSION),
+    "pareto_front": columns("model task", PARETO_FRONT),
+    "importance": columns(
+        "model task",
+        ends="from_full in_circuit_drop",
+        q="p_from_full p_in_circuit_drop",
+        component=NAME[1],
+        circuit="name of the circuit of a file that the row is of; empty for the task's own",
+        in_circuit="whether the circuit holds the component",
+        from_full="change of the score when it is removed from the intact model; negative where it helps",
+        p_from_full="two-sided sign-flip p of it",
+        in_circuit_drop="change of the score when it is removed from the circuit; negative where it helps",
+        p_in_circuit_drop="two-sided sign-flip p of it",
+        frequency_orders="share of the random orders that kept it",
+        frequency_draws="share of the bootstrap draws that kept it",
+        score_change="mean change of the score when pruning runs removed it",
+    ),
+    "edges": columns("model task", PATHS),
+    "cuts": columns("model task", CUT),
+    "functions": columns(
+        "model",
+        {
+            f"in_circuit_{TASK}": "whether the circuit of the task holds the head",
+            f"in_circuit_drop_{TASK}": "change of the score when it is removed from the circuit",
+            f"from_full_{TASK}": "change of the score when it is removed from the intact model",
+            f"frequency_orders_{TASK}": "share of the random orders that kept it",
+            f"frequency_draws_{TASK}": "share of the bootstrap draws that kept it",
+            f"direct_{TASK}": "direct contribution to the logit difference, logits",
+            **{
+                f"{kind}_{TASK}": f"share of tokens whose {kind} element is among the top tokens that the head raises"
+                for kind in ("next", "copy", "previous")
+            },
+            **{f"{kind}_last_{TASK}": "the same of the last element shown" for kind in ("next", "copy", "previous")},
+            **dict.fromkeys(
+                ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"),
+                "mean attention of this motif",
+            ),
+            "<motif>_above": "how far above even attention: 0 even, 1 all",
+        },
+        component=NAME[1],
+        layer=LAYER[1],
+        head=HEAD[1],
+        motif="motif with the largest attention above even attention; none below sequences.functions.motif",
+        spectrum_members="mean share of sequence members among the top tokens of singular directions",
+        spectrum_members_null="share of all tokens that are members",
+    ),
+    "ov": columns("model task", OV),
+    "motifs": columns("model task", MOTIFS),
+    "lens": columns("model task", LENS),
+    "direct": columns("model task", DIRECT),
+    "neurons": columns("model task", NEURONS),
+    "spectrum": columns("model", SPECTRUM),
+    "lengths": columns(
+        "model task",
+        ends="probability",
+        length="elements shown",
+        n_examples="prompts",
+        probability="mean probability of the answer; t interval",
+        rank="median rank of the answer, from 1",
+        rank_quartile_1="lower quartile of the rank",
+        rank_quartile_3="upper quartile of the rank",
+        top1="share of prompts whose top token is the answer",
+        logit_difference="mean logit of the answer less that of the last element shown",
+    ),
+    "published_check": columns(
+        item="what was published",
+        published="the published value",
+        recomputed="the value from the published tables, or from a run of this workflow",
+        agrees="whether the two agree; empty where nothing was recomputed",
+        why="what decides it",
+    ),
+}

@@ -1,12 +1,12 @@
 """What the sequence study found in a few sentences, for the first page and the end of a run."""
 
-from circuit_reuse.report.numbers import MOST, more, number, span
+from circuit_reuse.report.numbers import MOST, hundred, more, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "circuits": "model task strategy threshold order draw heads mlps score low high",
-    "overlap": "first second kind shared expected q_layers",
-    "cross_task": "circuit kind data q_rank",
+    "circuits": "model task strategy threshold order draw n_heads n_mlps score score_low score_high",
+    "overlap": "first second kind n_shared n_shared_null q_layers",
+    "cross_task": "circuit kind target q_value",
 }
 
 
@@ -19,13 +19,13 @@ def sentences(found, cfg):
         & table["order"].isna()
         & table["draw"].isna()
         & table["task"].isin(cfg["tasks"])
-    ].dropna(subset=["heads", "mlps", "score"])
+    ].dropna(subset=["n_heads", "n_mlps", "score"])
     several = chosen["model"].nunique() > 1
     for row in chosen.head(MOST).to_dict("records"):
         title = cfg["titles"].get(row["task"], row["task"])
         yield (
-            f"{title}{' in ' + row['model'] if several else ''}: {row['heads']:.0f} heads and {row['mlps']:.0f} MLPs keep {number(row['score'])} % "
-            f"[{number(row['low'])}, {number(row['high'])}] of the metric on held-out examples."
+            f"{title}{' in ' + row['model'] if several else ''}: {row['n_heads']:.0f} heads and {row['n_mlps']:.0f} MLPs keep {hundred(row['score'])} % "
+            f"[{hundred(row['score_low'])}, {hundred(row['score_high'])}] of the metric on held-out examples."
         )
     yield more(chosen)
     shared = found["overlap"]
@@ -33,20 +33,20 @@ def sentences(found, cfg):
     beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
     if len(pairs):
         yield (
-            f"Circuits of different tasks share {span(pairs['shared'])} components ({span(pairs['expected'])} by chance); more than "
+            f"Circuits of different tasks share {span(pairs['n_shared'])} components ({span(pairs['n_shared_null'])} by chance); more than "
             f"circuits with as many nodes in each layer would in {len(beyond)} of {len(pairs)} pairs."
         )
     crossed = found["cross_task"]
     crossed = crossed[
-        (crossed["kind"] == "task") & crossed["circuit"].isin(cfg["tasks"]) & (crossed["circuit"] != crossed["data"])
+        (crossed["kind"] == "task") & crossed["circuit"].isin(cfg["tasks"]) & (crossed["circuit"] != crossed["target"])
     ]
-    crossed = crossed.dropna(subset=["q_rank"])
+    crossed = crossed.dropna(subset=["q_value"])
     parts = []
     for name, tasks in (
         ("of another sequence task", cfg["tasks"]),
         ("of a task that is no sequence", cfg["control_tasks"]),
     ):
-        mine = crossed[crossed["data"].isin(tasks)]
+        mine = crossed[crossed["target"].isin(tasks)]
         if len(mine):
-            parts.append(f"{name} in {int((mine['q_rank'] <= cfg['alpha']).sum())} of {len(mine)} cases")
+            parts.append(f"{name} in {int((mine['q_value'] <= cfg['alpha']).sum())} of {len(mine)} cases")
     yield f"A circuit keeps more than size-matched random circuits on the prompts {', '.join(parts)}." if parts else ""

@@ -9,27 +9,27 @@ KINDS = ("head", "mlp")
 
 
 def share(values, full):
-    """Score of a circuit: mean metric in per cent of the full model's.  values, full: [example]."""
-    return float(100 * np.mean(values) / np.mean(full))
+    """Score of a circuit: mean metric as a share of the full model's.  values, full: [example]."""
+    return float(np.mean(values) / np.mean(full))
 
 
 def share_interval(values, full, resamples, stream):
     """Bootstrap interval of the score over examples, circuit and full model drawn together."""
     seed = circuits.seed(*stream)
     return statistics.bootstrap(
-        (values, full), lambda a, b, axis: 100 * a.mean(axis=axis) / b.mean(axis=axis), resamples, seed
+        (values, full), lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis), resamples, seed
     )
 
 
 def check_task(full, task, model):
-    """A score in per cent needs a full model that does the task.
+    """A score as a share needs a full model that does the task.
 
     raises: LeftOut if the mean metric is not positive
     """
     if np.mean(full) <= 0:
         raise LeftOut(
-            f"{model} does not do {task}: its mean metric is {np.mean(full):.2f}, so per cent of it "
-            "mean nothing; leave the task out of sequences for this model, or see what it answers "
+            f"{model} does not do {task}: its mean metric is {np.mean(full):.2f}, so a share of it "
+            "means nothing; leave the task out of sequences for this model, or see what it answers "
             "with examples.correct_only: true"
         )
 

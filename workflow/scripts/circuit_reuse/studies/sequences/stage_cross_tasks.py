@@ -28,14 +28,14 @@ def interventions_of(named, task, names):
     asked = [effects.Intervention(None, "none", [(None, [])]), effects.Intervention("empty", "keep", [(None, [])])]
     for row in named[named["kind"] != "random"].itertuples():
         kept = list(row.components)
-        asked.append(effects.Intervention(row.name, "keep", [(None, kept)]))
+        asked.append(effects.Intervention(row.circuit, "keep", [(None, kept)]))
         if row.kind in ("task", "frequent", "file") and kept:
-            asked.append(effects.Intervention(row.name, "remove", [(None, kept)]))
+            asked.append(effects.Intervention(row.circuit, "remove", [(None, kept)]))
         if row.task == task and row.kind in ("task", "file"):
             less = [(n, [c for c in kept if c != name]) for n, name in enumerate(kept)]
-            asked.append(effects.Intervention(f"{row.name} without", "keep", less))
+            asked.append(effects.Intervention(f"{row.circuit} without", "keep", less))
     random = named[named["kind"] == "random"]
-    for name, part in random.groupby("name", sort=False):
+    for name, part in random.groupby("circuit", sort=False):
         sets = [(int(n), list(c)) for n, c in zip(part["number"], part["components"], strict=True)]
         asked.append(effects.Intervention(name, "keep", sets))
     asked.append(effects.Intervention("single", "remove", [(n, [name]) for n, name in enumerate(names)]))

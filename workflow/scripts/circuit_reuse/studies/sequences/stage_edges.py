@@ -18,10 +18,10 @@ def patch_edges(job):
     chosen = train.head(cfg["examples"])
     evaluate = evaluator.CircuitEvaluator(model, chosen, train, cfg["replacement"], cfg["metric"], tokens)
     pairs, found, _ = path_patching.effects(evaluate, circuit, job.log)
-    points = 100 * found / evaluate.full.mean()
+    changes = found / evaluate.full.mean()
     table = pd.DataFrame(pairs, columns=["writer", "reader"])
-    table["effect"] = points.mean(axis=1)
-    table["standard_error"] = points.std(axis=1, ddof=1) / np.sqrt(points.shape[1])
+    table["score_change"] = changes.mean(axis=1)
+    table["score_change_standard_error"] = changes.std(axis=1, ddof=1) / np.sqrt(changes.shape[1])
     attributed = edge_means.mean_edges(model, chosen, cfg["metric"], cfg["steps"], tokens)
     table = table.merge(
         attributed[["writer", "reader", "score"]].rename(columns={"score": "attribution"}),
@@ -47,7 +47,7 @@ def cut_edges(job):
     table = tables.read(job.input.paths, schemas.PATHS)
     sets, rows = [], []
     for rule, value, chosen in graphs.cuts(cfg):
-        cut, kept = graphs.cut_at(table["effect"].to_numpy(), rule, value)
+        cut, kept = graphs.cut_at(table["score_change"].to_numpy(), rule, value)
         on_way = graphs.connected(table, kept)
         sets.append(on_way)
         rows.append(
@@ -55,9 +55,9 @@ def cut_edges(job):
                 "rule": rule,
                 "value": value,
                 "cut": cut,
-                "kept": int(kept.sum()),
-                "edges": int(on_way.sum()),
-                "nodes": len(graphs.nodes_of(table[on_way])),
+                "n_edges_kept": int(kept.sum()),
+                "n_edges": int(on_way.sum()),
+                "n_components": len(graphs.nodes_of(table[on_way])),
                 "chosen": chosen,
             }
         )
@@ -72,11 +72,11 @@ def cut_edges(job):
                 row["score_train"] = score
                 continue
             bounds = shares.share_interval(values[place], evaluate.full, cfg["bootstrap"], (*stream, place))
-            row |= dict(zip(("score", "low", "high"), (score, *bounds), strict=True))
+            row |= dict(zip(("score", "score_low", "score_high"), (score, *bounds), strict=True))
     chosen = next(place for place, row in enumerate(rows) if row["chosen"])
     if not sets[chosen].any():
         job.log.warning(
-            "no edge of at least %.3g points lies on a way from the input to the logits: lower sequences.edges",
+            "no edge that changes the score by at least %.3g lies on a way from the input to the logits: lower sequences.edges",
             rows[chosen]["cut"],
         )
     table["kept"] = sets[chosen]

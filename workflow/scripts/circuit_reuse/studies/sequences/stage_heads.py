@@ -104,7 +104,13 @@ def motif_rows(kind, pattern, mask, names, times):
     """Rows of the motifs table for the heads of a layer."""
     mass, chance, queries = head_functions.motif(pattern, mask)
     return [
-        {"component": name, "motif": kind, "attention": float(value), "chance": chance, "n": queries * times}
+        {
+            "component": name,
+            "motif": kind,
+            "attention": float(value),
+            "attention_null": chance,
+            "n_queries": queries * times,
+        }
         for name, value in zip(names, mass, strict=True)
         if queries
     ]
@@ -163,7 +169,8 @@ def lens_rows(model, table, tokens):
         names = ("probability", "probability_shown", "top1", "top1_shown")
         rank = float(np.median(values[4].numpy()))
         rows.append(
-            {"layer": layer, "norm": norm, "rank": rank, "n": values.shape[1]} | dict(zip(names, means, strict=True))
+            {"layer": layer, "norm": norm, "rank": rank, "n_examples": values.shape[1]}
+            | dict(zip(names, means, strict=True))
         )
     return rows
 
@@ -182,7 +189,7 @@ def direct_rows(model, table, tokens, log):
     values = torch.cat(parts).double()
     error = values.std(0) / len(values) ** 0.5
     return [
-        {"component": name, "attribution": float(mean), "standard_error": float(se)}
+        {"component": name, "attribution": float(mean), "attribution_standard_error": float(se)}
         for name, mean, se in zip([*model.space.names, "rest"], values.mean(0), error, strict=True)
     ]
 
@@ -209,7 +216,7 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
                     "neuron": neuron,
                     "rank": rank,
                     "attribution": float(mean[neuron]),
-                    "standard_error": float(error[neuron]),
+                    "attribution_standard_error": float(error[neuron]),
                     "tokens": words(tokenizer, top),
                 }
             )
@@ -257,7 +264,7 @@ def spectra(model, tokenizer, cfg):
                         "value": float(size),
                         "tokens": words(tokenizer, top),
                         "members": len(set(top) & members) / len(top),
-                        "chance": len(members) / len(weight),
+                        "members_null": len(members) / len(weight),
                     }
                 )
     return rows

@@ -33,7 +33,7 @@ def measure(job):
                             "example": table["example"].to_numpy()[batch.rows],
                             "probability": probability.cpu().numpy(),
                             "rank": (last >= answer).sum(1).cpu().numpy(),
-                            "difference": difference.cpu().numpy(),
+                            "logit_difference": difference.cpu().numpy(),
                         }
                     )
                 )

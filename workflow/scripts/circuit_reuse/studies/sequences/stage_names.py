@@ -46,7 +46,7 @@ def name_circuits(job):
 def row(name, kind, names, task=None, number=None):
     """A row of the named circuits."""
     return {
-        "name": name,
+        "circuit": name,
         "kind": kind,
         "task": task,
         "composition": shares.composition(names),
@@ -106,5 +106,5 @@ def overlaps(rows, space):
             kinds = shares.KINDS if kind == "all" else (kind,)
             a, b = ([name for name in each["components"] if components.kind(name) in kinds] for each in (first, second))
             there = similarity.overlap(a, b, space.of_kinds(kinds))
-            found.append({"first": first["name"], "second": second["name"], "kind": kind} | there)
+            found.append({"first": first["circuit"], "second": second["circuit"], "kind": kind} | there)
     return found

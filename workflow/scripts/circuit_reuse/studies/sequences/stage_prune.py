@@ -52,9 +52,9 @@ def prune_task(job):
     judge = Judge(evaluate, test, names, empty, new, cfg["bootstrap"], stream)
     rows = [judge.row_of(pruning_run) for pruning_run in pruning_runs]
     if included:
-        for points in cfg["thresholds"]:
-            kept = pruning.frequent(included, points, cfg["frequency"])
-            rows.append(judge.circuit("frequent", points, kept))
+        for threshold in cfg["thresholds"]:
+            kept = pruning.frequent(included, threshold, cfg["frequency"])
+            rows.append(judge.circuit("frequent", threshold, kept))
     for name, circuit in stage_names.of_files(cfg["circuits"], model.space, job.wildcards.task).items():
         rows.append(judge.circuit("file", cfg["threshold"], circuit, name))
     job.write(job.output.pruned, schemas.PRUNED, rows)
@@ -113,7 +113,7 @@ def check_empty(empty, cfg, task):
     met = [t for t in cfg["thresholds"] if pruning.Limit(t, cfg["two_sided"]).holds(empty)]
     if met:
         raise LeftOut(
-            f"task {task!r}: with every head and MLP replaced the score is still {empty:.1f} per cent, "
+            f"task {task!r}: with every head and MLP replaced the score is still {100 * empty:.1f} per cent, "
             f"so the empty circuit meets sequences.pruning.thresholds: {', '.join(f'{t:g}' for t in met)}; use "
             "smaller ones, another sequences.replacement, or leave the task out of sequences"
         )
@@ -140,21 +140,23 @@ class Judge:
             if self.new.sum() > 1:
                 fresh = shares.share(values[self.new], self.test.full[self.new])
             self.tested[kept] = (shares.share(values, self.test.full), *bounds, fresh)
-        return dict(zip(("score", "low", "high", "score_new"), self.tested[kept], strict=True))
+        return dict(zip(("score", "score_low", "score_high", "score_new"), self.tested[kept], strict=True))
 
-    def row(self, strategy, points, kept, score, **more):
+    def row(self, strategy, threshold, kept, score, **more):
         """A row of the pruned table."""
         kept = circuits.sorted_names(kept)
         composition = circuits.composition_of(kept)
-        optional = dict.fromkeys(("order", "draw", "name", "size_before", "score_before", "passes", "candidates"))
+        optional = dict.fromkeys(
+            ("order", "draw", "circuit", "n_components_before", "score_train_before", "n_passes", "n_candidates")
+        )
         return optional | {
             "strategy": strategy,
-            "threshold": float(points),
+            "threshold": float(threshold),
             "components": kept,
-            "heads": composition.get("head", 0),
-            "mlps": composition.get("mlp", 0),
+            "n_heads": composition.get("head", 0),
+            "n_mlps": composition.get("mlp", 0),
             "score_train": score,
-            "empty_train": self.empty,
+            "score_empty_train": self.empty,
             "n_new": int(self.new.sum()),
             **self.held_out(kept),
             **more,
@@ -165,21 +167,21 @@ class Judge:
         kept = set(self.names) - pruning_run.removed
         return self.row(
             pruning_run.strategy,
-            pruning_run.limit.points,
+            pruning_run.limit.threshold,
             kept,
             pruning_run.score,
             order=pruning_run.order,
             draw=pruning_run.draw,
-            size_before=len(self.names) - len(pruning_run.pruned),
-            score_before=pruning_run.score_pruned,
-            passes=pruning_run.passes,
-            candidates=pruning_run.candidates,
+            n_components_before=len(self.names) - len(pruning_run.pruned),
+            score_train_before=pruning_run.score_pruned,
+            n_passes=pruning_run.passes,
+            n_candidates=pruning_run.candidates,
         )
 
-    def circuit(self, strategy, points, kept, name=None):
+    def circuit(self, strategy, threshold, kept, name=None):
         """A circuit that no pruning run made."""
         score = shares.share(self.evaluate([set(self.names) - set(kept)])[0], self.evaluate.full)
-        return self.row(strategy, points, kept, score, name=name)
+        return self.row(strategy, threshold, kept, score, circuit=name)
 
     def pareto_front(self):
         """Rows of the pareto_front table: of all circuits run on the train examples, the best of each size.
@@ -189,14 +191,14 @@ class Judge:
         full, best = self.evaluate.full, {}
         for removed, values in self.evaluate.used.items():
             size, score = len(self.names) - len(removed), shares.share(values, full)
-            key = (abs(100 - score), bits(removed, self.names))
+            key = (abs(1 - score), bits(removed, self.names))
             if size not in best or key < best[size][0]:
                 best[size] = (key, removed, score)
         seen = [(size, key[0], removed, score) for size, (key, removed, score) in best.items()]
         rows = []
         for size, _, removed, score in pruning.pareto_front(seen):
             kept = circuits.sorted_names(set(self.names) - removed)
-            row = {"size": size, "score_train": score, "components": kept} | self.held_out(kept)
+            row = {"n_components": size, "score_train": score, "components": kept} | self.held_out(kept)
             rows.append({key: value for key, value in row.items() if key != "score_new"})
         return rows
 
@@ -205,22 +207,22 @@ def steps_of(pruning_runs, names):
     """Rows of the steps table: what each pruning run took out or put back, in order."""
     rows = []
     for pruning_run in pruning_runs:
-        before, size = 100.0, len(names)
+        before, size = 1.0, len(names)
         for number, (in_pass, action, name, score) in enumerate(pruning_run.trace, start=1):
             size += 1 if action == "add" else -1
             rows.append(
                 {
                     "strategy": pruning_run.strategy,
-                    "threshold": float(pruning_run.limit.points),
+                    "threshold": float(pruning_run.limit.threshold),
                     "order": pruning_run.order,
                     "draw": pruning_run.draw,
                     "step": number,
                     "in_pass": in_pass,
                     "action": action,
                     "component": name,
-                    "size": size,
-                    "score": score,
-                    "change": score - before,
+                    "n_components": size,
+                    "score_train": score,
+                    "score_change": score - before,
                 }
             )
             before = score

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from circuit_reuse.data import components, fingerprint, gather, jobs, tables
+from circuit_reuse.data import components, csv_tables, fingerprint, gather, tables
 from circuit_reuse.report import pages
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.sequences import findings, measures, schemas
@@ -14,8 +14,8 @@ ITEMS = ("same_type", "last_to_items")
 def summarise(job):
     """Write every table of the study, and the findings."""
     cfg = job.cfg
-    found = {name: jobs.lists_as_text(table) for name, table in all_tables(job.input, cfg).items()}
-    job.write_csvs(found)
+    found = {name: csv_tables.lists_as_text(table) for name, table in all_tables(job.input, cfg).items()}
+    job.write_csvs(found, schemas.CSVS)
     pages.write(job, findings.text(found, cfg))
     job.log.info("%d tables", len(found))
 
@@ -64,7 +64,7 @@ def all_tables(input, cfg):
         for row in measures.stability_rows(part)
     ]
     return {
-        "cross": statistics.with_q(cross, "p_rank"),
+        "cross": statistics.with_q(cross, "p_value"),
         "overlap": overlap,
         "circuits": pruned,
         "stability": pd.DataFrame(stability),
@@ -87,16 +87,16 @@ def all_tables(input, cfg):
 def with_pruning(importance, inclusion, steps, cfg):
     """Importances with q, how often pruning runs kept each component, and what its removal changed.
 
-    removal: mean change of the score when pruning runs took it out; positive if it worked against the task
+    score_change: mean change of the score when pruning runs took it out; positive if it worked against the task
     """
-    for column in ("from_full_p", "in_circuit_drop_p"):
+    for column in ("p_from_full", "p_in_circuit_drop"):
         importance = statistics.with_q(importance, column) if column in importance else importance
     keys = ["model", "task", "component"]
     chosen = inclusion[inclusion["threshold"] == cfg["threshold"]]
     wide = chosen.pivot_table(index=keys, columns="over", values="frequency")
     wide = wide.rename(columns=lambda over: f"frequency_{over}").reset_index()
     gone = steps[(steps["threshold"] == cfg["threshold"]) & (steps["action"] == "remove")]
-    gone = gone.groupby(keys)["change"].mean().rename("removal").reset_index()
+    gone = gone.groupby(keys)["score_change"].mean().rename("score_change").reset_index()
     table = importance.merge(wide, on=keys, how="left") if len(wide) else importance
     return table.merge(gone, on=keys, how="left")
 
@@ -120,7 +120,7 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
     join(direct[direct["task"].isin(cfg["tasks"])], "attribution", "direct")
     for score in ("next", "copy", "previous"):
         mine = schemas.seen(ov)
-        mine = mine[mine["score"] == score]
+        mine = mine[mine["kind"] == score]
         join(mine[mine["position"].isna()], "share", score)
         last = mine.groupby(["model", "task"])["position"].transform("max")
         join(mine[mine["position"] == last], "share", f"{score}_last")
@@ -130,9 +130,11 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
     for motif in ITEMS:
         mine = motifs[(motifs["motif"] == motif) & motifs["task"].isin(cfg["tasks"])]
         table = table.merge(above(mine, motif, keys), on=keys, how="left")
-    spread = spectrum.groupby(keys)[["members", "chance"]].mean().reset_index()
+    spread = spectrum.groupby(keys)[["members", "members_null"]].mean().reset_index()
     table = table.merge(
-        spread.rename(columns={"members": "spectrum_members", "chance": "spectrum_chance"}), on=keys, how="left"
+        spread.rename(columns={"members": "spectrum_members", "members_null": "spectrum_members_null"}),
+        on=keys,
+        how="left",
     )
     place = table["component"].map(components.place)
     table.insert(2, "layer", [layer for layer, _ in place])
@@ -145,8 +147,8 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
 
 def above(rows, motif, keys):
     """Attention on a motif, and how far it is above even attention: 0 even, 1 all."""
-    means = rows.groupby(keys)[["attention", "chance"]].mean().reset_index()
-    more = (means["attention"] - means["chance"]) / (1 - means["chance"])
+    means = rows.groupby(keys)[["attention", "attention_null"]].mean().reset_index()
+    more = (means["attention"] - means["attention_null"]) / (1 - means["attention_null"])
     return means[keys].assign(**{motif: means["attention"], f"{motif}_above": more})
 
 
@@ -156,16 +158,16 @@ def lengths_csv(rows):
 
     grouped = rows.groupby(["model", "task", "length"], sort=False)
     table = grouped.agg(
-        n=("rank", "size"),
+        n_examples=("rank", "size"),
         probability=("probability", "mean"),
         se=("probability", "sem"),
         rank=("rank", "median"),
-        rank_low=("rank", lambda r: r.quantile(0.25)),
-        rank_high=("rank", lambda r: r.quantile(0.75)),
+        rank_quartile_1=("rank", lambda r: r.quantile(0.25)),
+        rank_quartile_3=("rank", lambda r: r.quantile(0.75)),
         top1=("rank", lambda r: (r == 1).mean()),
-        difference=("difference", "mean"),
+        logit_difference=("logit_difference", "mean"),
     ).reset_index()
-    half = stats.t.ppf(0.975, (table["n"] - 1).clip(lower=1)) * table["se"].fillna(0)
+    half = stats.t.ppf(0.975, (table["n_examples"] - 1).clip(lower=1)) * table["se"].fillna(0)
     table["probability_low"] = (table["probability"] - half).clip(lower=0)
     table["probability_high"] = (table["probability"] + half).clip(upper=1)
     return table.drop(columns="se")

@@ -45,7 +45,7 @@ def check_sweep(config):
     least, alpha = 1 / (count + 1), config["tests"]["alpha"]
     if least > alpha:
         raise ConfigError(
-            f"weights.random.circuits is {count}: p_circuit is never below {least:.3f}, so nothing could "
+            f"weights.random.circuits is {count}: p_value is never below {least:.3f}, so nothing could "
             f"be shown at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
         )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from circuit_reuse.report.numbers import number, p_text, small
+from circuit_reuse.report.numbers import interval, number, p_text, small
 from circuit_reuse.studies.weights.measures import INTERPRETATIONS
 
 NAMES = {
@@ -33,7 +33,7 @@ def text(found, cfg):
 LIMITS = (
     "A mask is one of many that reach the target: another seed keeps other nodes. Weights of embeddings, "
     "unembedding, norms and biases are in no circuit. Removing a weight means setting it to zero in the "
-    "unpruned model, where the nodes outside the circuit run on and can make up for it. `p_circuit` asks "
+    "unpruned model, where the nodes outside the circuit run on and can make up for it. `p_value` asks "
     "whether this circuit's weights matter more than those of random masks with as many nodes at each site "
     "and a like number of weights, each against controls of its own; it does not ask whether the nodes "
     "are this task's, and masks of busy channels rank high in it, too: the comparison with the most "
@@ -42,12 +42,6 @@ LIMITS = (
     "same answer, and not over masks or draws of weights. A loss above the logarithm of the vocabulary is one "
     "of confident errors. Models are single trained networks."
 )
-
-
-def interval(row, prefix=""):
-    """A difference with its interval."""
-    low, high = number(row[f"{prefix}low"]), number(row[f"{prefix}high"])
-    return f"{number(row[f'{prefix}difference'])} [{low}, {high}]"
 
 
 def table(header, rows):
@@ -76,7 +70,7 @@ def setting(found, cfg):
         origin = "taken from a file (what it was learned on is not known here)" + (
             "" if given.all() else f" or {origin}"
         )
-    n, trials = points["n"].min(), points[points["condition"] == "circuit"]["trials"].max()
+    n, trials = points["n_examples"].min(), points[points["condition"] == "circuit"]["n_trials"].max()
     return (
         "# Findings of the weight study\n\n"
         f"For {', '.join(cfg['titles'][task] for task in cfg['tasks'])} in {', '.join(cfg['models'])} a mask over single "
@@ -96,15 +90,21 @@ def interpretations(found, cfg):
         any_, size = tests.loc["non_circuit"], tests.loc[cfg["matched"]]
         line = (
             f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Over the sweep, removing the circuit's weights costs "
-            f"{interval(any_)} nats more than removing {NAMES['non_circuit']} ({p_text('q', any_['q_circuit'])}), and "
-            f"{interval(size)} more than {NAMES[cfg['matched']]} ({p_text('q', size['q_circuit'])}). Equal size in the same "
-            f"matrices costs {interval(row, 'size_')} more than any size there ({p_text('p', row['size_p_trials'])}, over draws)."
+            f"{interval(any_, 'difference')} nats more than removing {NAMES['non_circuit']} ({p_text('q', any_['q_value'])}), and "
+            f"{interval(size, 'difference')} more than {NAMES[cfg['matched']]} ({p_text('q', size['q_value'])}). Equal size in the same "
+            f"matrices costs {interval(row, 'size_difference')} more than any size there ({p_text('p', row['size_p_trials'])}, over draws)."
         )
         if np.isfinite(row["active_difference"]):
-            reported = "more" if row["active_low"] > 0 else "less" if row["active_high"] < 0 else "not shown to be more"
+            reported = (
+                "more"
+                if row["active_difference_low"] > 0
+                else "less"
+                if row["active_difference_high"] < 0
+                else "not shown to be more"
+            )
             line += (
                 f" Beside the weights of as many of the most active nodes, each against its own equal ones, the circuit costs "
-                f"{interval(row, 'active_')} nats: {reported}."
+                f"{interval(row, 'active_difference')} nats: {reported}."
             )
         lines.append(line)
     seen = {*found["interpretations"]["interpretation"], "unclear"}
@@ -128,8 +128,8 @@ def circuits(found, cfg):
             [
                 model,
                 cfg["titles"][task],
-                f"{row['nodes']:,} of {row['nodes_total']:,}",
-                f"{row['weights']:,} of {row['weights_total']:,} ({row['weights'] / row['weights_total']:.1%})",
+                f"{row['n_nodes']:,} of {row['n_nodes_total']:,}",
+                f"{row['n_weights']:,} of {row['n_weights_total']:,} ({row['n_weights'] / row['n_weights_total']:.1%})",
                 number(row["loss"]),
                 number(row["loss_held_out"]),
                 number(row["loss_full_held_out"], 3),
@@ -152,16 +152,14 @@ def circuits(found, cfg):
         coefficients = of(found["circuits"], row["model"], row["task"])["coefficient"]
         if len(coefficients) > 1 and row["coefficient"] == coefficients.max():
             text += f"\n\n{name}: the highest coefficient gave the smallest mask; a higher one may give a smaller one still."
-        if row["loss_held_out"] > 2 * row["target"]:
+        if row["loss_held_out"] > 2 * row["loss_target"]:
             text += (
                 f"\n\n{name}: on held-out prompts the mask loses far more ({number(row['loss_held_out'])}) than the target that it met "
-                f"on train prompts ({number(row['target'])}). It rests on channels for what the train prompts have in them, so what "
+                f"on train prompts ({number(row['loss_target'])}). It rests on channels for what the train prompts have in them, so what "
                 "follows is about a circuit of those prompts."
             )
-        elif row["loss_held_out"] > row["target"]:
-            text += (
-                f"\n\n{name}: on held-out prompts the mask misses its target of {number(row['target'])} by a little."
-            )
+        elif row["loss_held_out"] > row["loss_target"]:
+            text += f"\n\n{name}: on held-out prompts the mask misses its target of {number(row['loss_target'])} by a little."
     return text
 
 
@@ -176,12 +174,12 @@ def sweep(found, cfg):
                 NAMES[row["control"]],
                 number(row["loss_circuit"]),
                 number(row["loss_control"]),
-                interval(row),
+                interval(row, "difference"),
                 number(row["ranked"]),
-                number(row["random_difference"]),
+                number(row["ranked_random"]),
                 small(row["p_trials"]),
-                small(row["p_circuit"]),
-                small(row["q_circuit"]),
+                small(row["p_value"]),
+                small(row["q_value"]),
             ]
         )
     header = [
@@ -194,7 +192,7 @@ def sweep(found, cfg):
         "difference that is ranked",
         "the same, random masks",
         "p_trials",
-        "p_circuit",
+        "p_value",
         "q",
     ]
     text = table(header, rows)
@@ -203,8 +201,8 @@ def sweep(found, cfg):
         "for random_circuit it is the area itself."
     )
     least = 1 / (found["tests"]["n_random"].min() + 1)
-    if (found["tests"]["p_circuit"] <= least + 1e-9).any():
-        text += f" A p_circuit of {least:.3f} is the smallest that so many random masks can give."
+    if (found["tests"]["p_value"] <= least + 1e-9).any():
+        text += f" A p_value of {least:.3f} is the smallest that so many random masks can give."
     return text + "".join(beside(found, cfg, model, task) for model, task in pairs(found, cfg))
 
 
@@ -237,9 +235,9 @@ def beside(found, cfg, model, task):
         of(found["tests"], model, task).iloc[0],
         of(found["circuits"], model, task).query("chosen").iloc[0],
     )
-    if abs(test["weights_random"] / circuit["weights"] - 1) > 0.02:
+    if abs(test["n_weights_random"] / circuit["n_weights"] - 1) > 0.02:
         text += (
-            f" Random masks have {test['weights_random']:,.0f} weights on average, the circuit {circuit['weights']:,}: its nodes are "
+            f" Random masks have {test['n_weights_random']:,.0f} weights on average, the circuit {circuit['n_weights']:,}: its nodes are "
             "joined more than their numbers of weights say."
         )
     match = of(found["matches"], model, task).set_index("control").loc[cfg["matched"]]
@@ -258,10 +256,10 @@ def nodes(found, cfg):
             row["model"],
             cfg["titles"][row["task"]],
             "all but the circuit replaced" if row["direction"] == "sufficiency" else "the circuit replaced",
-            f"{number(row['loss_added'])} [{number(row['low'])}, {number(row['high'])}]",
+            interval(row, "loss_added"),
             number(row["accuracy"]),
-            number(row["random_loss"]),
-            small(row["q_rank"]),
+            number(row["loss_random"]),
+            small(row["q_value"]),
         ]
         for _, row in found["node_tests"].iterrows()
     ]
@@ -269,7 +267,7 @@ def nodes(found, cfg):
     text = table(header, rows)
     for model, task in pairs(found, cfg):
         rows = of(found["node_tests"], model, task).set_index("direction")
-        if not rows.loc["necessity", "q_rank"] <= cfg["tests"]["alpha"]:
+        if not rows.loc["necessity", "q_value"] <= cfg["tests"]["alpha"]:
             text += (
                 f"\n\n{model}, {cfg['titles'][task]}: replacing the circuit's nodes is not shown to cost more than replacing random ones "
                 "of the same sites."
@@ -297,8 +295,8 @@ def models(found, cfg):
                 [
                     cfg["titles"][task],
                     model,
-                    f"{row['nodes']:,}",
-                    f"{row['weights']:,}",
+                    f"{row['n_nodes']:,}",
+                    f"{row['n_weights']:,}",
                     f"{half['share'].min():.0%}" if len(half) else "-",
                     number(test["area_circuit"]),
                     number(test["area_control"]),

@@ -63,12 +63,12 @@ def results(sweep, circuit, matched):
     sweep: rows of the sweep table;  circuit: row of the circuits table
     matched: the control that stands as random_size_matched: quantile or window
     """
-    by_trial = sweep.groupby(["condition", "share", "count", "trial"], as_index=False)["loss"].mean()
+    by_trial = sweep.groupby(["condition", "share", "n_removed", "trial"], as_index=False)["loss"].mean()
 
     def curve(condition):
         rows = by_trial[by_trial["condition"] == condition]
         found = {}
-        for count, group in rows.groupby("count"):
+        for count, group in rows.groupby("n_removed"):
             losses = group["loss"].to_numpy(float)
             found[str(int(count))] = {"mean": float(losses.mean()), "std": float(losses.std())}
         return found
@@ -98,8 +98,8 @@ def results(sweep, circuit, matched):
         },
         **{key: curve(condition) for key, condition in named.items() if condition in there},
         "metadata": {
-            "circuit_weight_count": int(circuit["weights"]),
-            "total_weight_count": int(circuit["weights_total"]),
+            "circuit_weight_count": int(circuit["n_weights"]),
+            "total_weight_count": int(circuit["n_weights_total"]),
             "num_trials": trials,
             "num_examples": int(sweep["example"].nunique()),
             "circuit_weight_mean": float(circuit["size_mean"]),

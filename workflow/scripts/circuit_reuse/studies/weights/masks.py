@@ -81,7 +81,7 @@ def train(model, batches, replacement, kind, settings, rng):
         if step % 25 == 0 or step == settings.steps - 1:
             active = (tau >= 0).sum(1)
             history += [
-                {"step": step, "coefficient": c, "loss": float(value), "active": int(n)}
+                {"step": step, "coefficient": c, "loss": float(value), "n_nodes": int(n)}
                 for c, value, n in zip(settings.coefficients, loss.detach(), active, strict=True)
             ]
     return tau.detach(), history
@@ -134,5 +134,5 @@ def discretise(tau, loss_of, target, finest=4):
     if between:
         measure(between)
         first = min(size for size in curve if curve[size] <= target)
-    rows = [{"nodes": size, "loss": curve[size]} for size in sorted(curve)]
+    rows = [{"n_nodes": size, "loss": curve[size]} for size in sorted(curve)]
     return largest(tau, first), rows

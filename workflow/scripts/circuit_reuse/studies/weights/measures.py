@@ -3,7 +3,7 @@
 Two p-values are given.  `p_trials` asks whether two curves differ beyond what the draws of weights
 do.  Between two controls that is a test, for every trial is a new set.  Between the circuit and a
 control it is about this circuit alone: even a random mask holds, by chance, weights that matter more
-or less than others, and joins nodes as a block, so its curve differs too.  `p_circuit` asks whether
+or less than others, and joins nodes as a block, so its curve differs too.  `p_value` asks whether
 the difference is larger than those of random masks with as many active nodes at each site and of a
 like number of weights, each against a control of its own.  Were the mask drawn so, its difference
 would be one of these, and its rank uniform.  It does not ask whether the nodes are the task's: masks
@@ -104,8 +104,8 @@ def compare(sweep, random, control, cfg, stream):
         "spread_circuit": areas.std(),
         "spread_control": others.std(),
         "difference": by_example.mean(),
-        "low": low,
-        "high": high,
+        "difference_low": low,
+        "difference_high": high,
         "p_trials": trials_p(areas, others, cfg["permutations"], int(seeds[1])),
         "loss_circuit": circuit[:, :, -1].mean(),
         "loss_control": other[:, :, -1].mean(),
@@ -133,8 +133,8 @@ def ranked(sweep, random, control, cfg, stream):
         "ranked_low": low,
         "ranked_high": high,
         "n_random": len(null),
-        "random_difference": float(null.mean()),
-        "p_circuit": statistics.rank_p(by_example.mean(), null),
+        "ranked_random": float(null.mean()),
+        "p_value": statistics.rank_p(by_example.mean(), null),
     }
 
 
@@ -155,8 +155,8 @@ def against_random(sweep, random, cfg, stream):
         "spread_circuit": area(shares, circuit.mean(1)).std(),
         "spread_control": null.std(),
         "difference": own - null.mean(),
-        "low": row["ranked_low"] - null.mean(),
-        "high": row["ranked_high"] - null.mean(),
+        "difference_low": row["ranked_low"] - null.mean(),
+        "difference_high": row["ranked_high"] - null.mean(),
         "p_trials": None,
         "loss_circuit": circuit[:, :, -1].mean(),
         "loss_control": last["loss"].mean(),
@@ -171,7 +171,7 @@ def between(sweep, first, second, cfg, stream):
     by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
     p = trials_p(area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1]))
-    return {"difference": by_example.mean(), "low": low, "high": high, "p_trials": p}
+    return {"difference": by_example.mean(), "difference_low": low, "difference_high": high, "p_trials": p}
 
 
 def beyond_active(sweep, matched, cfg, stream):
@@ -180,7 +180,7 @@ def beyond_active(sweep, matched, cfg, stream):
     returns: difference of the differences with its interval over examples; None without such a mask
     """
     if not (sweep["condition"] == "active").any():
-        return dict.fromkeys(("difference", "low", "high"))
+        return dict.fromkeys(("difference", "difference_low", "difference_high"))
     found = {}
     for condition in ("circuit", matched, "active", "active_matched"):
         shares, values = losses(sweep, condition)
@@ -188,13 +188,13 @@ def beyond_active(sweep, matched, cfg, stream):
     by_example = found["circuit"] - found[matched] - (found["active"] - found["active_matched"])
     seed = circuits.seed(*stream, "active")
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
-    return {"difference": by_example.mean(), "low": low, "high": high}
+    return {"difference": by_example.mean(), "difference_low": low, "difference_high": high}
 
 
 def interpretation(tests, size, alpha, matched, margin):
     """Which interpretation the tests support: a key of INTERPRETATIONS.
 
-    tests:  {control: row with difference, low, high and q};  size: from `between` matched and matrix
+    tests:  {control: row with difference, its interval and q_value};  size: from `between` matched and matrix
     margin: nats; a difference whose interval lies within it counts as none
     More is shown only where q <= alpha and the interval over examples lies above 0; that there is
     no difference only by an interval within the margin.
@@ -202,16 +202,16 @@ def interpretation(tests, size, alpha, matched, margin):
     any_, equal = tests["non_circuit"], tests[matched]
 
     def more(row):
-        return row["q"] is not None and row["q"] <= alpha and row["low"] > 0
+        return row["q_value"] is not None and row["q_value"] <= alpha and row["difference_low"] > 0
 
     def none(row):
-        return row["low"] >= -margin and row["high"] <= margin
+        return row["difference_low"] >= -margin and row["difference_high"] <= margin
 
     if more(any_) and more(equal):
         return "weights"
-    if any_["high"] < 0 and equal["high"] < 0:
+    if any_["difference_high"] < 0 and equal["difference_high"] < 0:
         return "less"
-    by_size = size["low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
+    by_size = size["difference_low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
     if more(any_) and none(equal) and by_size:
         return "size"
     return "nothing" if none(any_) and none(equal) else "unclear"

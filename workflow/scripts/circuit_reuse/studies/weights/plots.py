@@ -97,16 +97,16 @@ def weight_ablation_sweep(sweep, random, context):
         circuit = mine[mine["condition"] == "circuit"]
         band(ax, of(random, model, task), circuit)
         for name in there:
-            curve(ax, mine[mine["condition"] == name], "count", *CONDITIONS[name][1:])
+            curve(ax, mine[mine["condition"] == name], "n_removed", *CONDITIONS[name][1:])
         for name, (_, colour, line) in (GREEDY | ACTIVE).items():
             if name not in set(mine["condition"]):
                 continue
-            curve(ax, mine[mine["condition"] == name], "count", colour, line, band=False)
+            curve(ax, mine[mine["condition"] == name], "n_removed", colour, line, band=False)
         rest = mine[mine["condition"] == "all_non_circuit"]["loss"].iloc[0]
         clean = circuit[circuit["share"] == 0]["loss"].iloc[0]
         ax.axhline(max(clean, LEAST), color="black", linestyle="--", linewidth=0.8)
         ax.axhline(rest, color=style.BASELINE, linestyle="--", linewidth=0.8)
-        ax.axvline(circuit["count"].max(), color="black", linestyle=":", linewidth=0.8)
+        ax.axvline(circuit["n_removed"].max(), color="black", linestyle=":", linewidth=0.8)
         ax.set(yscale="log", xlabel="weights removed")
         ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4), useMathText=True)
         if column == 0:
@@ -127,7 +127,7 @@ def band(ax, random, circuit):
     rows = random[random["condition"] == "circuit"]
     quantiles = rows.groupby("share")["loss"].quantile([0.05, 0.95]).unstack().clip(lower=LEAST)
     ax.fill_between(
-        rows.groupby("share")["count"].mean(),
+        rows.groupby("share")["n_removed"].mean(),
         quantiles[0.05],
         quantiles[0.95],
         color=palette.GREY_73,
@@ -157,9 +157,9 @@ def tests(tests, random, differences, context):
                 capsize=2,
                 xerr=[[test["ranked"] - test["ranked_low"]], [test["ranked_high"] - test["ranked"]]],
             )
-            if np.isfinite(test["q_circuit"]):
+            if np.isfinite(test["q_value"]):
                 ax.annotate(
-                    f"q = {test['q_circuit']:.2g}",
+                    f"q = {test['q_value']:.2g}",
                     (test["ranked"], place),
                     (0, 6),
                     textcoords="offset points",
@@ -185,10 +185,10 @@ def sizes(sizes, context):
     for row, column, model, task in context.pairs():
         ax, mine = axes[row, column], of(sizes, model, task)
         for name in there:
-            rows = mine[mine["condition"] == name].groupby(["low", "high"])["count"].sum().reset_index()
-            share = rows["count"] / rows["count"].sum()
+            rows = mine[mine["condition"] == name].groupby(["size_from", "size_to"])["n_weights"].sum().reset_index()
+            share = rows["n_weights"] / rows["n_weights"].sum()
             _, colour, line = CONDITIONS[name]
-            middle = np.sqrt(rows["low"].clip(lower=rows["high"].min() / 2) * rows["high"])
+            middle = np.sqrt(rows["size_from"].clip(lower=rows["size_to"].min() / 2) * rows["size_to"])
             wide = 1.8 if name == "circuit" else 1.0
             ax.plot(middle, 100 * share, color=colour, linestyle=line, linewidth=wide)
         ax.set(xscale="log", xlabel="|weight|")
@@ -202,7 +202,7 @@ def pareto_front(pareto_front, circuits, context):
     """Loss of masks of every size, on the prompts they were chosen on and held out."""
     figure, axes = style.grid(len(context.tasks), 2, width=2.8, height=2.1, sharey=True)
     for row, task in enumerate(context.tasks):
-        for column, (size, label) in enumerate((("nodes", "active nodes"), ("weights", "weights of the circuit"))):
+        for column, (size, label) in enumerate((("n_nodes", "active nodes"), ("n_weights", "weights of the circuit"))):
             ax = axes[row, column]
             for model in context.models:
                 mine, chosen = of(pareto_front, model, task), of(circuits, model, task)
@@ -218,7 +218,7 @@ def pareto_front(pareto_front, circuits, context):
                 )
                 point = chosen[chosen["chosen"]].iloc[0]
                 ax.plot(point[size], max(point["loss"], LEAST), "o", color=colour, markersize=5)
-                ax.axhline(point["target"], color=colour, linewidth=0.6, linestyle="--")
+                ax.axhline(point["loss_target"], color=colour, linewidth=0.6, linestyle="--")
             ax.set(xscale="log", yscale="log", xlabel=label, title=context.titles[task])
             if column == 0:
                 ax.set_ylabel("loss of the pruned model (nats)")

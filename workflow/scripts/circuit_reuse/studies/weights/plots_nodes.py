@@ -27,9 +27,9 @@ def composition(composition, context):
             width = 0.8 / max(1, len(layers))
             for number, layer in enumerate(layers):
                 by_place = rows[rows["layer"] == layer].set_index("place").reindex(there)
-                values = by_place["active"].fillna(0)
+                values = by_place["n_active"].fillna(0)
                 if kind == "nodes":
-                    values = 100 * values / by_place["total"]
+                    values = 100 * values / by_place["n_total"]
                 shade = style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * number / max(1, len(layers) - 1))
                 ax.bar(np.arange(len(there)) + number * width, values, width, color=shade, label=f"layer {layer}")
             ax.set_xticks(np.arange(len(there)) + 0.4 - width / 2, there, rotation=45, ha="right")
@@ -163,7 +163,7 @@ def training(history, context):
     coefficients = sorted(history["coefficient"].unique())
     for row, column, model, task in context.pairs():
         mine = of(history, model, task)
-        for offset, value, label in ((0, "active", "active nodes"), (1, "loss", "loss (nats)")):
+        for offset, value, label in ((0, "n_nodes", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
             if mine.empty:
                 style.empty(ax, "mask from a file: nothing was learned here" if offset == 0 else "")

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import EXAMPLE, column, optional, table
 
 MASK = column(pa.string(), "hash of the model and of the active nodes: the circuit")
@@ -36,12 +37,12 @@ HISTORY = table(
     coefficient=column(pa.float64(), "sparsity coefficient of an active node, nats"),
     step=column(pa.int32(), "step of training"),
     loss=column(pa.float64(), "mean loss of the step's examples, nats"),
-    active=column(pa.int32(), "nodes with tau >= 0 after the step"),
+    n_nodes=column(pa.int32(), "nodes with tau >= 0 after the step"),
 )
 PARETO_FRONT = table(
     coefficient=column(pa.float64(), "coefficient that the mask was trained with, nats"),
-    nodes=column(pa.int32(), "nodes kept: those of largest tau"),
-    weights=column(pa.int64(), "nonzero weights that join two of them"),
+    n_nodes=column(pa.int32(), "nodes kept: those of largest tau"),
+    n_weights=column(pa.int64(), "nonzero weights that join two of them"),
     loss=column(pa.float64(), "mean loss on the train prompts that sizes are chosen on, nats"),
     loss_held_out=column(pa.float64(), "the same on the held-out examples"),
 )
@@ -49,13 +50,13 @@ WEIGHT_CIRCUITS = table(
     coefficient=COEFFICIENT,
     mask=MASK,
     chosen=column(pa.bool_(), "whether it is the circuit that is evaluated: of fewest nodes"),
-    nodes=column(pa.int32(), "active nodes"),
-    nodes_total=column(pa.int32(), "all nodes"),
-    weights=column(pa.int64(), "weights: nonzero, and between two active nodes"),
-    weights_total=column(pa.int64(), "all nonzero weights of attention and MLP"),
+    n_nodes=column(pa.int32(), "active nodes"),
+    n_nodes_total=column(pa.int32(), "all nodes"),
+    n_weights=column(pa.int64(), "weights: nonzero, and between two active nodes"),
+    n_weights_total=column(pa.int64(), "all nonzero weights of attention and MLP"),
     size_mean=optional(pa.float64(), "mean size |w| of the circuit's weights"),
     size_std=optional(pa.float64(), "population standard deviation of the same"),
-    target=column(pa.float64(), "loss that the mask had to reach, nats"),
+    loss_target=column(pa.float64(), "loss that the mask had to reach, nats"),
     loss=column(pa.float64(), "loss of the pruned model on the prompts it was chosen on, nats"),
     loss_full=column(pa.float64(), "loss of the full model on these, nats"),
     loss_held_out=column(pa.float64(), "loss of the pruned model on the held-out examples, nats"),
@@ -70,8 +71,8 @@ WEIGHT_EDGES = table(
     matrix=column(pa.string(), "q, k, v, o, in, gate or out"),
     row=column(pa.int32(), "row in [output, input], however the model stores it; by head, channel"),
     column=column(pa.int32(), "column in the same"),
-    source=column(pa.string(), "node that it reads"),
-    target=column(pa.string(), "node that it writes"),
+    writer=column(pa.string(), "node that it reads from"),
+    reader=column(pa.string(), "node that it adds to"),
     weight=column(pa.float32(), "value"),
     importance=column(pa.float32(), "loss that removing it alone would add, first order, nats"),
 )
@@ -80,7 +81,7 @@ SWEEP = table(
     condition=CONDITION,
     trial=TRIAL,
     share=SHARE,
-    count=COUNT,
+    n_removed=COUNT,
     example=EXAMPLE,
     loss=LOSS,
     metric=METRIC,
@@ -91,15 +92,15 @@ RANDOM_SWEEP = table(
     condition=column(pa.string(), "circuit (of the random mask), or a control of it"),
     trial=TRIAL,
     share=SHARE,
-    count=COUNT,
+    n_removed=COUNT,
     loss=column(pa.float64(), "mean loss over the examples, nats"),
 )
 SIZES = table(
     condition=column(pa.string(), "circuit, or a control, in its first trial"),
     matrix=column(pa.string(), "layer and matrix"),
-    low=column(pa.float64(), "lower end of the bin of |w|"),
-    high=column(pa.float64(), "upper end"),
-    count=column(pa.int64(), "weights in it"),
+    size_from=column(pa.float64(), "lower end of the bin of |w|"),
+    size_to=column(pa.float64(), "upper end"),
+    n_weights=column(pa.int64(), "weights in it"),
 )
 MATCHES = table(
     control=column(pa.string(), "control"),
@@ -122,7 +123,7 @@ NODE_RUNS = table(
     layer=optional(pa.int32(), "layer that is changed; null for all"),
     trial=TRIAL,
     share=column(pa.float64(), "share of the nodes that is changed (of the circuit's number: nodes_*)"),
-    count=COUNT,
+    n_removed=COUNT,
     example=EXAMPLE,
     loss=LOSS,
     metric=METRIC,
@@ -136,7 +137,7 @@ NODE_RANDOM = table(
 FVU = table(
     layer=optional(pa.int32(), "layer; null for all"),
     location=optional(pa.string(), "location; null for all"),
-    nodes=column(pa.int32(), "active nodes"),
+    n_nodes=column(pa.int32(), "active nodes"),
     fvu=optional(
         pa.float64(),
         "mean over active nodes that vary: squared difference of pruned and unpruned values, over "
@@ -170,4 +171,82 @@ SCHEMAS = {
     "node_random": NODE_RANDOM,
     "unexplained": FVU,
     "node_importance": NODE_IMPORTANCE,
+}
+
+OF_RUNS = {
+    "n_trials": "random orders",
+    "n_examples": "held-out examples",
+    "loss": "mean loss, nats",
+    "loss_std": "its standard deviation over orders",
+    "loss_low": "2.5 per cent bound over examples",
+    "loss_high": "97.5 per cent bound over examples",
+    "loss_min": "lowest of the orders",
+    "metric": "mean metric, logits or nats",
+    "metric_std": "its standard deviation over orders",
+    "accuracy": "share answered correctly",
+    "accuracy_std": "its standard deviation over orders",
+}
+DIFFERENCE = "area of the circuit's curve less that of the control, nats; interval over examples"
+# The tables for people, by the names of the outputs.
+CSVS = {
+    "circuits": columns("model task", WEIGHT_CIRCUITS),
+    "pareto_front": columns("model task", PARETO_FRONT),
+    "history": columns("model task", HISTORY),
+    "edges": columns("model task", WEIGHT_EDGES),
+    "matches": columns("model task", MATCHES),
+    "sizes": columns("model task", SIZES),
+    "fvu": columns("model task", FVU),
+    "importance": columns("model task", NODE_IMPORTANCE),
+    "node_random": columns("model task", NODE_RANDOM),
+    "random": columns("model task", RANDOM_SWEEP),
+    "sweep": columns("model task", OF_RUNS, condition=CONDITION[1], share=SHARE[1], n_removed=COUNT[1]),
+    "nodes": columns("model task", NODE_RUNS, OF_RUNS, without=("mask", "trial", "example", "correct")),
+    "tests": columns(
+        "model task",
+        ends="difference ranked",
+        q="p_value",
+        control="control that the circuit is compared with; random_circuit: random masks themselves",
+        area_circuit="mean loss over the shares removed, circuit, nats",
+        area_control="the same, control",
+        spread_circuit="standard deviation of the area over orders",
+        spread_control="the same, control (over masks for random_circuit)",
+        difference=DIFFERENCE,
+        p_trials="two-sided: do the curves differ beyond the order of removal?",
+        loss_circuit="loss with all of the circuit's weights removed, nats",
+        loss_control="loss with as many of the control's removed, nats",
+        ranked="the difference on the shares and as many orders as random masks have; interval over examples",
+        ranked_random="mean of the same over random masks",
+        n_random="random masks",
+        n_weights_random="mean number of their weights",
+        p_value="rank of `ranked` among random masks, one-sided",
+    ),
+    "interpretations": columns(
+        "model task",
+        ends="size_difference active_difference",
+        interpretation="weights, size, nothing, less or unclear",
+        in_words="the same in a sentence",
+        size_difference="area of the matched control less that of the control matrix, nats",
+        size_p_trials="two-sided: do these two curves differ beyond the order of removal?",
+        active_difference="the circuit's difference from its matched control less that of the most active nodes, nats",
+    ),
+    "node_tests": columns(
+        "model task",
+        ends="loss_added",
+        q="p_value",
+        direction="sufficiency (all but the circuit replaced) or necessity (the circuit replaced)",
+        loss="mean loss, nats",
+        loss_added="the same less the intact model's",
+        accuracy="share answered correctly",
+        loss_random="mean loss over random masks",
+        n_random="random masks",
+        p_value="rank of the loss among random masks, one-sided",
+    ),
+    "composition": columns(
+        "model task",
+        layer=LAYER[1],
+        kind="nodes or weights",
+        place="location of the nodes, or matrix of the weights",
+        n_active="active nodes, or weights of the circuit",
+        n_total="all nodes there; empty for weights",
+    ),
 }

@@ -1,9 +1,12 @@
 """What the weight study found in a few sentences, for the first page and the end of a run."""
 
-from circuit_reuse.report.numbers import MOST, more, number, p_text
+from circuit_reuse.report.numbers import MOST, interval, more, p_text
 
 # Columns that the sentences use, by table; a table without rows may lack some.
-COLUMNS = {"interpretations": "model task in_words", "tests": "model task control difference low high q_circuit"}
+COLUMNS = {
+    "interpretations": "model task in_words",
+    "tests": "model task control difference difference_low difference_high q_value",
+}
 
 
 def sentences(found, cfg):
@@ -14,7 +17,7 @@ def sentences(found, cfg):
         size = mine[mine["control"] == cfg["matched"]].iloc[0]
         yield (
             f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
-            f"{number(size['difference'])} [{number(size['low'])}, {number(size['high'])}] nats more than the matched control "
-            f"(95 % over prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_circuit'])}."
+            f"{interval(size, 'difference')} nats more than the matched control "
+            f"(95 % over prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_value'])}."
         )
     yield more(found["interpretations"])

@@ -37,7 +37,7 @@ def learn(job):
             curves += prepared.pareto_front(coefficient, row, curve)
             job.log.info("coefficient %g: %d nodes, target loss %.3f", coefficient, int(mask.sum()), target)
     rows = [prepared.circuit(*each, target) for each in found]
-    chosen = min(range(len(rows)), key=lambda place: (rows[place]["nodes"], rows[place]["loss"]))
+    chosen = min(range(len(rows)), key=lambda place: (rows[place]["n_nodes"], rows[place]["loss"]))
     for place, row in enumerate(rows):
         row["chosen"] = place == chosen
         row["mask"] = weight_sets.mask_hash(job.model, prepared.names_of(found[place][2]))
@@ -130,10 +130,10 @@ class MaskedTask:
 
     def pareto_front(self, coefficient, tau, curve):
         """Rows of the pareto_front of one mask."""
-        kept = torch.stack([masks.largest(tau, row["nodes"]) for row in curve])
+        kept = torch.stack([masks.largest(tau, row["n_nodes"]) for row in curve])
         losses = self.losses(kept, held_out=True)
         return [
-            row | {"coefficient": coefficient, "weights": int(self.weights_of(mask).sum()), "loss_held_out": loss}
+            row | {"coefficient": coefficient, "n_weights": int(self.weights_of(mask).sum()), "loss_held_out": loss}
             for row, mask, loss in zip(curve, kept, losses, strict=True)
         ]
 
@@ -145,13 +145,13 @@ class MaskedTask:
         sizes = np.abs(self.weights[self.weights_of(mask)].astype(float))
         return {
             "coefficient": coefficient,
-            "nodes": int(mask.sum()),
-            "nodes_total": len(mask),
-            "weights": len(sizes),
-            "weights_total": int((self.weights != 0).sum()),
+            "n_nodes": int(mask.sum()),
+            "n_nodes_total": len(mask),
+            "n_weights": len(sizes),
+            "n_weights_total": int((self.weights != 0).sum()),
             "size_mean": float(sizes.mean()) if len(sizes) else None,
             "size_std": float(sizes.std()) if len(sizes) else None,
-            "target": target,
+            "loss_target": target,
             "loss": loss,
             "loss_full": full,
             "loss_held_out": float(tested.loss[0].mean()),

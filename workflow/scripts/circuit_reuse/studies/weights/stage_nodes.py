@@ -96,7 +96,9 @@ def rows_of(plan, result, mask, examples):
     """Rows of the node runs as a frame."""
     condition, layer, trial, share, counts, _ = zip(*plan, strict=True)
     layers = pd.array(layer, dtype="Int32")
-    return result.frame(examples, mask=mask, condition=condition, layer=layers, trial=trial, share=share, count=counts)
+    return result.frame(
+        examples, mask=mask, condition=condition, layer=layers, trial=trial, share=share, n_removed=counts
+    )
 
 
 def random_masks(prepared, active, count, draws):
@@ -167,7 +169,7 @@ def fvu_row(every, final, chosen, layer, location):
     return {
         "layer": layer,
         "location": location,
-        "nodes": int(chosen.sum()),
+        "n_nodes": int(chosen.sum()),
         "fvu": float((error[varies] / variance[varies]).mean()) if known else None,
         "pooled": float(error[varies].sum() / variance[varies].sum()) if known else None,
         "fvu_last": float((error_last[varies_last] / variance_last[varies_last]).mean()) if varies_last.any() else None,

@@ -51,18 +51,22 @@ def run(job):
     result = sweeper([numbers for *_, numbers in plan])
     rows = rows_of(plan, result, mask, prepared.held_out["example"].to_numpy())
     job.write(job.output.sweep, schemas.SWEEP, rows)
+    job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
+    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found))
+    count = len(plan)
+    # The orders of a large model's circuit and controls take as much memory as a copy of the model.
+    del plan, orders, rows, result
+    batching.Freed.give_back()
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
     shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
     random = sweep.sweep_random(sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"])
     job.write(job.output.random, schemas.RANDOM_SWEEP, random)
-    job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
-    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found))
     job.log.info(
         "%d weights of %d; %d sets of the sweep, %d of random circuits",
         len(weights.inside()),
         int((values != 0).sum()),
-        len(plan),
+        count,
         len(random),
     )
 
@@ -100,7 +104,7 @@ def rows_of(plan, result, mask, examples):
     """Rows of the sweep table as a frame."""
     condition, trial, share, numbers = zip(*plan, strict=True)
     counts = [weight_sets.count(each) for each in numbers]
-    return result.frame(examples, mask=mask, condition=condition, trial=trial, share=share, count=counts)
+    return result.frame(examples, mask=mask, condition=condition, trial=trial, share=share, n_removed=counts)
 
 
 def matches(orders, levels, weights):
@@ -150,9 +154,9 @@ def sizes(orders, weights, found):
                         {
                             "condition": condition,
                             "matrix": f"{each.layer}.{each.name}",
-                            "low": float(edges[bin_]),
-                            "high": float(edges[bin_ + 1]),
-                            "count": int(count),
+                            "size_from": float(edges[bin_]),
+                            "size_to": float(edges[bin_ + 1]),
+                            "n_weights": int(count),
                         }
                     )
     return rows
@@ -179,8 +183,8 @@ def edges(weights, found, gains, names, mask):
             "matrix": pd.Categorical.from_codes(np.array([known.index(name) for name in kinds])[place], known),
             "row": rows,
             "column": at,
-            "source": pd.Categorical.from_codes(source, dtype=nodes_of),
-            "target": pd.Categorical.from_codes(target, dtype=nodes_of),
+            "writer": pd.Categorical.from_codes(source, dtype=nodes_of),
+            "reader": pd.Categorical.from_codes(target, dtype=nodes_of),
             "weight": weights.values[numbers],
             "importance": gains[numbers].astype(np.float32),
         }

@@ -34,7 +34,7 @@ def summarise(job):
     cfg = job.cfg
     found = all_tables(job.input, cfg)
     found["edges"] = most_important(found["edges"], LISTED)
-    job.write_csvs(found)
+    job.write_csvs(found, schemas.CSVS)
     sweep = gather.rows(job.input.sweep, schemas.SWEEP)
     Path(job.output.results).write_text(json.dumps(as_json(sweep, found, cfg), indent=1) + "\n")
     found["edges"].to_json(job.output.edges_json, orient="records")
@@ -56,10 +56,10 @@ def all_tables(input, cfg):
     runs = gather.rows(input.runs, schemas.NODE_RUNS)
     tests, interpretations = tested(sweep, found["random"], cfg)
     return found | {
-        "sweep": curves(sweep, ["model", "task", "condition", "share", "count"], cfg),
+        "sweep": curves(sweep, ["model", "task", "condition", "share", "n_removed"], cfg),
         "tests": tests,
         "interpretations": interpretations,
-        "nodes": curves(runs, ["model", "task", "condition", "layer", "share", "count"], cfg),
+        "nodes": curves(runs, ["model", "task", "condition", "layer", "share", "n_removed"], cfg),
         "node_tests": node_tests(runs, found["node_random"], cfg),
         "composition": composition(found["edges"], gather.rows(input.masks, schemas.MASKS)),
     }
@@ -77,8 +77,8 @@ def curves(rows, keys, cfg):
         kept.append(
             row
             | {
-                "trials": len(by_trial),
-                "n": len(by_example),
+                "n_trials": len(by_trial),
+                "n_examples": len(by_example),
                 "loss": by_trial["loss"].mean(),
                 "loss_std": by_trial["loss"].std(ddof=0),
                 "loss_min": by_trial["loss"].min(),
@@ -103,16 +103,16 @@ def tested(sweep, random, cfg):
         found.append(measures.against_random(mine, null, chosen, stream))
         ends = null[null["share"] == 1].query("condition == 'circuit'")
         about = {"model": model, "task": task}
-        rows += [about | row | {"weights_random": ends["count"].mean()} for row in found]
+        rows += [about | row | {"n_weights_random": ends["n_removed"].mean()} for row in found]
         others[model, task] = {
             "size": measures.between(mine, cfg["matched"], "matrix", chosen, stream),
             "active": measures.beyond_active(mine, cfg["matched"], chosen, stream),
         }
     tests = pd.DataFrame(rows)
-    tests = statistics.with_q(tests, "p_circuit")
+    tests = statistics.with_q(tests, "p_value")
     interpretations = []
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
-        named = {row["control"]: row | {"q": row["q_circuit"]} for row in mine.to_dict("records")}
+        named = {row["control"]: row for row in mine.to_dict("records")}
         beside = others[model, task]
         key = measures.interpretation(named, beside["size"], chosen["alpha"], cfg["matched"], cfg["margin"])
         interpretations.append(
@@ -143,15 +143,15 @@ def node_tests(runs, random, cfg):
                     "direction": direction,
                     "loss": loss,
                     "loss_added": added.mean(),
-                    "low": low,
-                    "high": high,
+                    "loss_added_low": low,
+                    "loss_added_high": high,
                     "accuracy": group["correct"].mean(),
-                    "random_loss": null.mean(),
+                    "loss_random": null.mean(),
                     "n_random": len(null),
-                    "p_rank": p,
+                    "p_value": p,
                 }
             )
-    return statistics.with_q(pd.DataFrame(rows), "p_rank")
+    return statistics.with_q(pd.DataFrame(rows), "p_value")
 
 
 def composition(edges, masks):
@@ -159,10 +159,10 @@ def composition(edges, masks):
     chosen = masks[masks["chosen"]]
     by_site = chosen.groupby(["model", "task", "layer", "location"], sort=False)["active"]
     nodes = by_site.agg(["sum", "size"]).reset_index()
-    nodes = nodes.rename(columns={"location": "place", "sum": "active", "size": "total"})
+    nodes = nodes.rename(columns={"location": "place", "sum": "n_active", "size": "n_total"})
     counted = edges.groupby(["model", "task", "layer", "matrix"], sort=False).size()
-    weights = counted.rename("active").reset_index().rename(columns={"matrix": "place"})
-    return pd.concat([nodes.assign(kind="nodes"), weights.assign(kind="weights", total=None)], ignore_index=True)
+    weights = counted.rename("n_active").reset_index().rename(columns={"matrix": "place"})
+    return pd.concat([nodes.assign(kind="nodes"), weights.assign(kind="weights", n_total=None)], ignore_index=True)
 
 
 def as_json(sweep, found, cfg):

@@ -44,7 +44,7 @@ class Sweeper:
 def planned(weights, controls, shares, trials, draws, quantiles, widen):
     """What the sweep removes: [(condition, trial, share, numbers)], and how controls were found.
 
-    controls: of pools.CONTROLS;  draws: function of names to a numpy Generator
+    controls: of weight_sets.CONTROLS;  draws: function of names to a numpy Generator
     returns:  also {control: {level: weights found there, over all trials}} and the orders drawn
     """
     rows, levels, orders = [], {}, {}
@@ -92,7 +92,7 @@ def greatest(gains, mask, most, block=1 << 22):
 
 
 def circuit(values, found, mask):
-    """pools.Weights of a mask.
+    """weight_sets.Weights of a mask.
 
     values: [weight];  found: matrices.matrices;  mask: bool [node]
     """
@@ -107,7 +107,7 @@ def circuit(values, found, mask):
 def random_circuits(values, found, active, sites, count, draws):
     """Circuits of random masks with as many active nodes at each site, of a like number of weights.
 
-    active: bool [node];  sites: slices of the sites;  yields: pools.Weights
+    active: bool [node];  sites: slices of the sites;  yields: weight_sets.Weights
     """
     stratum = weight_sets.strata(sites, matrices.degrees(found, values, len(active)))
     for number in range(count):
@@ -117,7 +117,7 @@ def random_circuits(values, found, active, sites, count, draws):
 def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
     """Mean loss of random circuits and of their controls, computed as for the circuit itself.
 
-    returns: [{number, condition, trial, share, count, loss}]
+    returns: [{number, condition, trial, share, n_removed, loss}]
     """
     rows = []
     for number, weights in enumerate(progress.bar(circuits, desc="random circuits")):
@@ -133,7 +133,7 @@ def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
                 "condition": condition,
                 "trial": trial,
                 "share": float(share),
-                "count": len(numbers),
+                "n_removed": len(numbers),
                 "loss": float(loss),
             }
             for (condition, trial, share, numbers), loss in zip(plan, found, strict=True)
