@@ -144,10 +144,9 @@ def test_every_job_that_runs_a_model_asks_for_a_gpu_time_and_memory(both, slurm)
 
 
 def test_jobs_of_one_rule_are_submitted_as_an_array(both, slurm):
-    lines = [(memory_of(line), line) for line in slurm.submitted if "rule_score_examples" in line]
-    # A job that was cancelled or killed is tried again alone, with more memory.
-    first = [line for memory, line in lines if memory == min(lines)[0]]
-    assert first and all(re.search(r"--array[ =]1-\d", line) for line in first)
+    lines = [line for line in slurm.submitted if "rule_score_examples" in line]
+    # A job that was cancelled or killed is tried again alone, and so is what then becomes ready alone.
+    assert any(re.search(r"--array[ =]1-[2-9]", line) for line in lines)
 
 
 def test_a_site_that_knows_gres_only(slurm, tmp_path):

@@ -174,10 +174,25 @@ def test_a_custom_file_that_cannot_be_used(config, tmp_path, rows, parts):
 def test_a_prompt_in_both_splits_is_refused(config, tmp_path):
     import pandas as pd
 
-    pd.DataFrame([GOOD] * 60).to_csv(tmp_path / "mine.csv", index=False)
+    rows = [
+        GOOD | {"split": "train"},
+        GOOD | {"clean": GOOD["corrupt"], "corrupt": "When Jim and Ann", "split": "held_out"},
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
-    assert "id '000001': the clean prompt is that of id '000000' in the other split" in message(config, tmp_path)
+    assert "id '000001': a prompt of it, clean or corrupt, is also one of id '000000'" in message(config, tmp_path)
+
+
+def test_repeated_rows_are_said(config, tmp_path):
+    import pandas as pd
+
+    rows = [GOOD | {"clean": f"When Mary and John {n}", "corrupt": f"When John and Mary {n}"} for n in range(70)]
+    pd.DataFrame(rows * 2).to_csv(tmp_path / "mine.csv", index=False)
+    config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
+    config["tasks"] = ["mine"]
+    with pytest.warns(match="70 rows of .* repeat another row and are counted once; 70 are left"):
+        check(config, PROJECT, tmp_path)
 
 
 def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_path):

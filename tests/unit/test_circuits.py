@@ -23,6 +23,21 @@ def test_top_k_takes_the_largest_absolute_scores_whatever_their_sign():
     assert member.tolist() == [[False, True, True, False], [True, True, False, False]]
 
 
+def test_components_that_do_nothing_are_in_no_circuit_and_make_no_reuse():
+    """Two components of each example have a score, all different ones: nothing is shared."""
+    scores = np.zeros((6, 24))
+    for example in range(6):
+        scores[example, 12 + 2 * example : 14 + 2 * example] = [1.0, -2.0]
+    member = circuits.top_k(scores, 8)
+    assert (member.sum(1) == 2).all() and circuits.reuse(member, 1, 8) == 0
+    assert not circuits.tied(scores, 8).any()
+
+
+def test_ties_at_the_end_of_a_circuit_are_reported():
+    scores = np.array([[3.0, -2.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
+    assert circuits.tied(scores, 2).tolist() == [True, False, False] and not circuits.tied(scores, 4).any()
+
+
 @pytest.mark.parametrize(
     ("threshold", "examples", "needed"),
     [(0.07, 100, 7), (0.5, 3, 2), (1, 40, 40), (0.97, 40, 39), (0.005, 10, 1), (0.29, 100, 29), (0.58, 50, 29)],
@@ -152,12 +167,6 @@ def test_the_null_of_another_task_is_calibrated():
         row = reuse.reuse_table("t", own, HEADS, examples, {"o": other}, cfg, (seed,))[0]
         small += row["p_reuse_other"] <= 0.1
     assert small <= 20
-
-
-def test_the_interval_holds_the_observed_value():
-    assert reuse.basic_interval(0.0, np.array([0.2, 0.55])) == (0.0, 0.0)
-    low, high = reuse.basic_interval(0.5, np.array([0.4, 0.7]))
-    assert low <= 0.5 <= high
 
 
 def test_one_example_without_a_ranking_spoils_only_itself():

@@ -71,9 +71,9 @@ def test_tracing_puts_the_effect_into_the_head_and_the_position_that_carry_it(pl
 
 def test_the_classes_by_hand():
     effect = np.array([-0.5, -0.06, 0.01, 0.04, 0.2, np.nan])
-    low, high = effect - 0.02, effect + 0.02
     q = np.array([0.001, 0.2, 0.9, 0.01, 0.01, np.nan])
-    states = classes.states(effect, low, high, q, 0.05, 0.05)
+    q_absent = np.array([1, 0.9, 0.01, 0.3, 1, np.nan])
+    states = classes.states(effect, q, q_absent, 0.05, 0.05)
     assert list(states) == ["strong", "unclear", "absent", "unclear", "strong", "unclear"]
     both = classes.combined(
         ["strong", "strong", "absent", "absent", "unclear"], ["strong", "absent", "strong", "absent", "strong"]
@@ -96,6 +96,41 @@ def test_means_agree_with_scipy_and_constant_columns_have_a_p():
     np.testing.assert_allclose(found["high"][:3], high)
     assert found["p"][3] == 1 and found["low"][3] == found["high"][3] == 0
     assert np.isnan(classes.means(values[:1])["p"]).all()
+
+
+def test_absence_is_two_one_sided_tests():
+    """Symmetric values: as scipy has them, doubled; a mean at the margin is never shown to be within it."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(0.1, 1, (60, 3))
+    values = np.concatenate([values, 2 * values.mean(0) - values])
+    found = classes.means(values)
+    p = classes.absent_p(found["mean"], found["se"], found["skewness"], len(values), np.array([0.5, 0.3, 0.02]))
+    for head, margin in enumerate((0.5, 0.3, 0.02)):
+        sides = [
+            stats.ttest_1samp(values[:, head], -margin, alternative="greater").pvalue,
+            stats.ttest_1samp(values[:, head], margin, alternative="less").pvalue,
+        ]
+        assert p[head] == pytest.approx(min(1, 2 * max(sides)), rel=0.02)
+    constant = classes.means(np.full((9, 2), 0.25))
+    assert classes.absent_p(
+        constant["mean"], constant["se"], constant["skewness"], 9, np.array([0.3, 0.1])
+    ).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("name", "least"), [("normal", 0.035), ("exponential", 0.045), ("lognormal", 0.065)])
+def test_a_head_with_an_effect_of_exactly_tau_is_seldom_called_absent(name, least):
+    """Deltas with a long tail towards more harm; the plain t interval called it absent in 6, 10 per cent of the skewed."""
+    rng, hits, sets = np.random.default_rng(6), 0, 1500
+    draws = {
+        "normal": lambda size: rng.normal(size=size),
+        "exponential": lambda size: rng.exponential(size=size) - 1,
+        "lognormal": lambda size: rng.lognormal(size=size) - np.exp(0.5),
+    }
+    deltas = -2.0 - 0.5 * draws[name]((sets, 48))
+    found = classes.means(deltas.T)
+    p = classes.absent_p(found["mean"], found["se"], found["skewness"], 48, np.full(sets, 2.0))
+    hits = (p <= 0.05).mean()
+    assert hits <= least
 
 
 @pytest.mark.parametrize("skewed", [False, True])
@@ -129,8 +164,8 @@ def one_column(deltas):
         "delta_low": m["low"],
         "delta_high": m["high"],
         "effect": m["mean"],
-        "low": m["low"],
-        "high": m["high"],
+        "scale": whole,
+        "delta_skewness": m["skewness"],
         "p_value": m["p"],
         "output_norm": whole,
     }

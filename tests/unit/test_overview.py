@@ -16,6 +16,8 @@ CFG = {
     "replacement": "corrupt",
     "tasks": ["ioi", "digits"],
     "matched": "quantile",
+    "kinds": ["head"],
+    "two_sided": True,
 }
 TABLES = {name: list(study.module("sentences").COLUMNS) for name, study in STUDIES.items()}
 
@@ -57,11 +59,18 @@ def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
     assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
 
 
-@pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}])
+@pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"effect_high": 0.1}])
 def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     text = " ".join(sentences("reuse", summary=summary(**columns)))
     assert "in 0 of 2 tested pairs" in text and "Most for" not in text
     assert "Not shown for IOI in m, Digits in m" in text
+
+
+def test_kept_alone_says_what_else_is_left():
+    """Circuits of heads: every MLP stays, whatever is removed."""
+    assert "Kept alone with all MLPs left as they are" in " ".join(sentences("reuse", summary=summary()))
+    both = CFG | {"study": "reuse", "kinds": ["head", "mlp"]}
+    assert "Kept alone, these" in " ".join(stage_findings.sentences_of({"summary": summary()}, both))
 
 
 def test_what_could_not_be_tested_is_not_counted_as_not_shown():
@@ -76,8 +85,9 @@ def scaling(**columns):
         "replacement": "corrupt",
         "correlation": [0.9, -0.9],
         "corrected": [0.95, -0.95],
+        "correlation_within_layers": [-0.97, 0.2],
         "q_correlation": 0.01,
-        "q_within_layers": 0.5,
+        "q_within_layers": [0.001, 0.5],
     }
     fits = pd.DataFrame(
         {
@@ -102,7 +112,10 @@ def test_correlations_are_told_by_sign_and_trends_only_under_every_replacement()
     assert "go together in 1 of 2 models and against each other in 1" in text
     assert "Of 9 heads in 2 models, 3 are strong" in text and "in 1 of 3 comparisons" in text
     assert "under every replacement: correlation (gpt2)" in text
-    for columns in ({"q_value": [0.01, 0.5]}, {"slope": [1.0, -1.0]}):
+    # The correlation within layers has a sign of its own.
+    assert "within layers the correlation is positive in 0 and negative in 1" in text
+    # A replacement under which another sign, no significance or no line at all was found.
+    for columns in ({"q_value": [0.01, 0.5]}, {"slope": [1.0, -1.0]}, {"q_value": [0.01, None], "slope": [1.0, None]}):
         assert "No measure is shown to change" in scaling(**columns)
 
 
@@ -120,6 +133,8 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
             "score": [0.98, 0.81, 0.82, 0.83],
             "score_low": 0.01,
             "score_high": 0.02,
+            "score_train": 0.85,
+            "score_empty_train": 0.1,
         }
     )
     crossed = pd.DataFrame(
@@ -134,8 +149,33 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
     cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 0.2, "control_tasks": ["other"]}
     told = " ".join(stage_findings.sentences_of({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
     assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
+    # Two-sided pruning ranks by nearness: a circuit at 102 per cent does not keep more than random ones at 200.
+    assert "scores nearer to the intact model than size-matched random circuits" in told and "keeps more" not in told
+    one_sided = stage_findings.sentences_of(
+        {"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg | {"two_sided": False}
+    )
+    assert "keeps more of the metric than size-matched random circuits" in " ".join(one_sided)
     # A task's variants are not another task.
     assert "of another sequence task in 1 of 1 cases, of a task that is no sequence in 0 of 1 cases" in told
+
+
+def test_overlaps_of_circuits_that_the_empty_one_equals_are_not_counted():
+    """The first page counts the pairs that the page of findings shows."""
+    rows = pd.DataFrame(
+        {"model": "m", "task": ["ioi", "digits"], "strategy": "s", "threshold": 0.2, "order": None, "draw": None}
+        | {"n_heads": 5, "n_mlps": 1, "score": 0.9, "score_low": 0.8, "score_high": 1.0}
+        | {"score_train": 0.9, "score_empty_train": [0.1, 0.8]}
+    )
+    pair = {"model": "m", "first": "ioi", "second": "digits", "kind": "all"}
+    overlap = pd.DataFrame([pair | {"n_shared": 4, "n_shared_null": 1.0, "q_layers": 0.01}])
+    crossed = pd.DataFrame(columns=STUDIES["sequences"].module("sentences").COLUMNS["cross_task"].split())
+    cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 0.2, "control_tasks": []}
+
+    def told(rows):
+        found = {"circuits": rows, "overlap": overlap, "cross_task": crossed}
+        return " ".join(stage_findings.sentences_of(found, cfg))
+
+    assert "share" not in told(rows) and "in 1 of 1 pairs" in told(rows.assign(score_empty_train=0.1))
 
 
 @pytest.mark.parametrize("study", TABLES)

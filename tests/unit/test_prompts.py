@@ -168,4 +168,35 @@ def test_custom_files_of_all_three_kinds_give_the_same_rows(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     first, *others = [custom.rows(tmp_path / f"t.{kind}", 0.5) for kind in ("csv", "jsonl", "parquet")]
     assert others == [first, first]
-    assert [each["split"] for each in first] == ["train", "held_out"]
+    assert [each["split"] for each in first[0]] == ["train", "held_out"] and first[1] == 0
+
+
+def write_pairs(path, pairs, splits=None):
+    import pandas as pd
+
+    frame = pd.DataFrame(pairs, columns=["clean", "corrupt"]).assign(answer=" x", distractor=" y")
+    if splits:
+        frame["split"] = splits
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_rows_that_share_a_prompt_in_any_role_are_in_one_split(tmp_path):
+    """A to B and B to A are the same two prompts; so is a chain of rows, whichever comes first."""
+    path = tmp_path / "t.csv"
+    rows, _ = custom.rows(
+        write_pairs(path, [("a", "b"), ("c", "d"), ("b", "a"), ("e", "f"), ("d", "g"), ("g", "h")]), 0.5
+    )
+    splits = {row["clean"]: row["split"] for row in rows}
+    assert splits["a"] == splits["b"] != splits["c"] == splits["d"] == splits["g"]
+    for pairs in ([("a", "b"), ("b", "a")], [("a", "b"), ("c", "b")], [("a", "b"), ("a", "c")]):
+        with pytest.raises(ValueError, match=r"also one of id '000000'.*in the other split"):
+            custom.rows(write_pairs(path, pairs, ["train", "held_out"]), 0.5)
+    with pytest.raises(ValueError, match="cannot be divided into train and held out"):
+        custom.rows(write_pairs(path, [(f"clean {n}", "the same") for n in range(8)]), 0.5)
+
+
+def test_a_row_that_repeats_another_counts_once(tmp_path):
+    pairs = [(f"clean {n}", f"corrupt {n}") for n in range(4)]
+    rows, repeats = custom.rows(write_pairs(tmp_path / "t.csv", pairs * 8), 0.5)
+    assert len(rows) == 4 and repeats == 28 and [row["example"] for row in rows] == [0, 1, 2, 3]

@@ -290,9 +290,9 @@ def test_a_threshold_that_no_component_is_needed_for_is_an_error_with_the_score(
 
 def test_held_out_examples_without_a_mean_of_their_length_are_left_out():
     used = pd.DataFrame({"split": ["train", "train", "held_out", "held_out"], "length": [5, 6, 6, 9]})
-    train, held_out = jobs.two(used, "mean")
+    train, held_out = jobs.replaceable_splits(used, "mean")
     assert len(train) == 2 and list(held_out["length"]) == [6]
-    assert list(jobs.two(used, "corrupt")[1]["length"]) == [6, 9]
+    assert list(jobs.replaceable_splits(used, "corrupt")[1]["length"]) == [6, 9]
 
 
 @pytest.mark.parametrize("seed", range(5))

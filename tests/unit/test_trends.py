@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.scaling import fits, trends
+from circuit_reuse.studies.scaling import findings, fits, trends
 from scipy import stats
 
 
@@ -53,6 +53,24 @@ def test_permutation_p_values_are_uniform_for_independent_tasks(rule):
             found.append(trends.two_sided(float(trends.selected(first, second, 6)), null))
     assert stats.kstest(found, "uniform").pvalue > 1e-3
     assert np.mean(np.array(found) <= 0.05) < 0.09
+
+
+def test_within_layers_a_correlation_may_have_the_other_sign_and_is_reported_with_it():
+    """Layers that matter for both tasks, and heads in them that divide the work."""
+    rng, layers = np.random.default_rng(4), np.repeat(np.arange(6), 4)
+    between, inside = layers * 1.0, rng.normal(size=24)
+    values = [between + sign * inside + 0.1 * rng.normal(size=(40, 24)) for sign in (1, -1)]
+    rows = pd.DataFrame({"layer": layers})
+    drawn = [trends.resampled_means(part, 50, rng) for part in values]
+    found = trends.correlations(values, rows, {"selection": 0.25, "draws": 199}, drawn, rng)
+    assert found["correlation"] > 0.4 and found["correlation_within_layers"] < -0.9
+    assert found["p_within_layers"] == pytest.approx(1 / 200)
+    deltas = pd.DataFrame({"layer": layers, "first": values[0].mean(0), "second": values[1].mean(0)})
+    less = deltas - deltas.groupby("layer").transform("mean").assign(layer=0)
+    assert found["correlation_within_layers"] == pytest.approx(stats.pearsonr(less["first"], less["second"]).statistic)
+    table = pd.DataFrame([found | {"model": "m", "q_within_layers": 0.01}])
+    page = findings.correlation(table, 0.05)
+    assert "positive at q <= 0.05 in 0 of 1 models and negative in 1" in page
 
 
 def test_intervals_of_correlations_hold_the_truth():
@@ -115,3 +133,44 @@ def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
     assert rows["correlation"]["slope"] < 1 and rows["correlation"]["p_value"] is not None
     refused = fits.fits(models.iloc[:2])
     assert all(row["problem"] and "slope" not in row for row in refused)
+
+
+def test_a_trend_needs_a_fit_under_every_replacement():
+    rows = pd.DataFrame(
+        {
+            "family": "f",
+            "measure": "correlation",
+            "replacement": ["corrupt", "zero"],
+            "problem": [None, None],
+            "slope": [1.0, 2.0],
+            "slope_low": 0.5,
+            "slope_high": 3.0,
+            "q_value": [0.01, 0.02],
+            "n_sizes": 4,
+        }
+    )
+    assert "clear under every replacement" in findings.sizes(rows, "corrupt", 0.05)
+    for columns in (
+        {"problem": [None, "one size"], "slope": [1.0, np.nan], "q_value": [0.01, np.nan]},
+        {"q_value": [0.01, 0.06]},
+        {"slope": [1.0, -2.0]},
+    ):
+        assert "no trend that every replacement shows" in findings.sizes(rows.assign(**columns), "corrupt", 0.05)
+    # The replacement that the page is about was not run for this family: said, not a crash.
+    assert "no fit (nothing was measured with mean)" in findings.sizes(rows, "mean", 0.05)
+
+
+def test_a_change_is_no_share_of_a_metric_that_is_not_above_0():
+    row = {"matching": "plain", "n_heads": 3, "ranking": "all", "model": "m", "q_value": 0.01, "p_value": 0.01}
+    row |= {
+        "q_accuracy": 0.5,
+        "p_accuracy": 0.5,
+        "effect": -5.0,
+        "effect_random": -1.0,
+        "problem": None,
+        "n_random": 99,
+    }
+    row |= {"accuracy_circuit": 0.2, "accuracy_random": 0.9}
+    tests = pd.DataFrame([row | {"metric": 10.0}, row | {"metric": -0.4}])
+    assert "-50% of itself (random sets -10%)" in findings.ablation(tests, 0.05)
+    assert "no share of it" in findings.ablation(tests[1:], 0.05)

@@ -134,7 +134,7 @@ def test_exported_circuits_come_back_the_same_in_every_format(project, found, sp
         assert set(read[form].nodes) == set(row["components"].split())
     scores = found["differences"].query("set == 'own' and scoring == 'aligned' and condition == 'real'")
     scores = scores.dropna(subset=["score"]).set_index("component")["score"]
-    assert read["circuit"].scores == pytest.approx(scores.to_dict())
+    assert read["circuit"].scores == pytest.approx(scores.to_dict(), rel=1e-5)
     assert list(read["circuit"].nodes) == row["components"].split()
     # The sequence study takes such a file as it is, for the task on which the circuit was tested.
     assert sequence_files.read(f"{stem}.json", ["digits"]) == {"digits": row["components"].split()[1:]}
@@ -142,11 +142,11 @@ def test_exported_circuits_come_back_the_same_in_every_format(project, found, sp
 
 def test_the_comparison_of_a_file_with_a_run(project, found):
     rows = found["replicate"].query("pair == 'mine_and_published'").set_index("statistic")["value"]
-    run = found["circuits"].query("set == 'names' and source == 'published' and main and condition == 'real'")
+    run = found["circuits"].query("set == 'names' and scored_by == 'published' and main and condition == 'real'")
     a, b = set(CIRCUIT["nodes"]), set(run["components"].iloc[0].split())
-    assert rows["jaccard"] == pytest.approx(len(a & b) / len(a | b)) and rows["shared"] == len(a & b)
+    assert rows["jaccard"] == pytest.approx(len(a & b) / len(a | b), rel=1e-5) and rows["n_shared"] == len(a & b)
     kept = found["tests"].query("set == 'names' and scored_by == 'file'")["faithfulness"].iloc[0]
-    assert rows["faithfulness_first"] == pytest.approx(kept)
+    assert rows["faithfulness_first"] == pytest.approx(kept, rel=1e-5)
     beside = found["replicate_components"].query("pair == 'mine_and_published'")
     assert set(beside[beside["in_first"]]["component"]) == a
     text = (project.folder / TABLES / "replicate.md").read_text()

@@ -26,7 +26,7 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
     text, planned = told(project), project.planned()
     project.config()
     line = next(line for line in text.splitlines() if line.lstrip().startswith("share_circuits"))
-    assert re.search(r"share_circuits +4 +\d+ s +circuits\.thresholds: \[50, 100\] -> \[50, 75, 100\]", line)
+    assert re.search(r"share_circuits +4 +\d+ s +circuits\.thresholds: \[0\.5, 1\] -> \[0\.5, 0\.75, 1\]", line)
     assert "upstream output changed" in next(x for x in text.splitlines() if "run_effects" in x)
     assert "score_examples" not in text
     # As many jobs as a run would have, the sentences of the study, and the list of what is left out.
@@ -38,7 +38,7 @@ def test_the_setting_that_was_edited_the_jobs_and_their_time_are_named(project):
 def test_an_edit_of_code_and_of_a_file_are_named(project):
     edit = (
         "workflow/scripts/circuit_reuse/studies/reuse/overlap.py",
-        lambda t: t.replace(b"[2.5, 97.5]", b"[2.5, 97.4]"),
+        lambda t: t.replace(b"np.percentile(null, 95)", b"np.percentile(null, 94)"),
     )
     with project.edited(*edit):
         line = next(x for x in told(project).splitlines() if "measure_reuse" in x)

@@ -45,7 +45,7 @@ def test_the_other_tables_are_there_and_agree(project, heads):
     tests = pd.read_csv(folder / "hero_vs_random.csv")
     assert set(tests["n_heads"]) == {1, 2} and set(tests["matching"].dropna()) <= {"plain", "layer", "norm"}
     known = tests.dropna(subset=["p_value"])
-    assert (known["p_value"] >= 1 / (known["n_random"] + 1) - 1e-9).all() and len(known)
+    assert (known["p_value"] >= 1 / (known["n_random"] + 1) - 1e-6).all() and len(known)
     ablation = pd.read_csv(folder / "hero_vs_random_ablation_summary.csv")
     assert {"baseline", "hero", "random"} <= set(ablation["set_type"])
     assert {"acc_ioi", "mean_diff_ioi", "acc_digits", "mean_diff_digits"} <= set(ablation)

@@ -44,6 +44,8 @@ def test_tables_agree_with_each_other(project, tables):
     ].iloc[0]
     # Two engines, the same held-out examples: one keeps circuits by pruning runs, one by units.
     assert own["score"] == pytest.approx(chosen["score"], abs=1e-5)
+    # The same circuit on the same examples has one interval, whichever table gives it.
+    assert [own["score_low"], own["score_high"]] == pytest.approx([chosen["score_low"], chosen["score_high"]], abs=1e-4)
     ranked = cross.dropna(subset=["p_value"])
     assert (ranked["p_value"] >= 1 / (ranked["n_random"] + 1) - 1e-9).all() and len(ranked)
     assert (ranked["q_value"] >= ranked["p_value"] - 1e-9).all()
@@ -54,6 +56,9 @@ def test_tables_agree_with_each_other(project, tables):
     assert ends - {"input", "logits"} <= members
     whole = tables["edge_cuts"].query("rule == 'all'").iloc[0]
     assert whole["score"] == pytest.approx(chosen["score"], abs=1e-4) and tables["edge_cuts"]["chosen"].sum() == 1
+    assert [whole["score_low"], whole["score_high"]] == pytest.approx(
+        [chosen["score_low"], chosen["score_high"]], abs=1e-3
+    )
     functions = tables["head_functions"]
     assert len(functions) == 12 and {
         "next_digits",

@@ -144,7 +144,7 @@ CODE_EDITS = {
     "docstring": (code("stats/circuits", "A short hash", "The short hash"), {}),
     "layout": (code("studies/reuse/overlap", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (
-        code("studies/reuse/overlap", "[2.5, 97.5]", "[2.5, 97.4]"),
+        code("studies/reuse/overlap", "np.percentile(null, 95)", "np.percentile(null, 94)"),
         {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "tests": (
@@ -290,7 +290,7 @@ def test_an_edit_of_the_code(project, name):
         jobs = project.planned()
     if expected == "digits":
         # Heroes go by both tasks of the study, and circuits are tried on the other task too.
-        both = ("ablate_heroes", "cross_sequences")
+        both = ("ablate_heroes", "cross_sequences", "cross_tasks")
         per_task = [job for job in jobs if "task" in job[1] and job[0] not in both]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
         # Shards, as many of the scan, one each of the sequence, weight and contrast study.
@@ -330,7 +330,9 @@ def test_a_task_added_runs_that_task(project):
     project.config(tasks=["ioi", "digits", "months"])
     jobs = project.planned()
     project.config()
-    assert {values["task"] for _, values in jobs if "task" in values} == {"months"}
+    # Its circuit is tried on the other tasks, too.
+    assert {values["task"] for name, values in jobs if "task" in values and name != "cross_tasks"} == {"months"}
+    assert counted(jobs)["cross_tasks"] == MODELS * (TASKS + 1)
     assert counted(jobs)["measure_reuse"] == MODELS
 
 

@@ -55,7 +55,9 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
     assert "in 1 of 1 tested pairs" in first  # the sentence and the table agree
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
     assert (
-        "share_circuits" in explained and "[50, 75] -> [50, 75, 90]" in explained and "score_examples" not in explained
+        "share_circuits" in explained
+        and "[0.5, 0.75] -> [0.5, 0.75, 0.9]" in explained
+        and "score_examples" not in explained
     )
     assert "left out" not in own and "task=owner" in own and "score_examples/tiny-gpt2-medium/ioi" not in own
     assert "owner" in crossed and "Did you mean ioi?" in wrong

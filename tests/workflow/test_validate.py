@@ -16,7 +16,7 @@ def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):
     assert set(zip(areas["method"], areas["level"], strict=True)) == {("atp", "node"), ("eap", "node"), ("eap", "edge")}
     assert areas["cmd"].notna().all()
     curves = pd.read_csv(folder / "curves.csv")
-    assert curves[curves["size"] == 1]["faithfulness"].sub(1).abs().max() < 1e-3
+    assert curves[curves["share_kept"] == 1]["faithfulness"].sub(1).abs().max() < 1e-3
     for method in ("atp", "eap"):
         for level in ("node", "edge"):
             figure = project.folder / "results/figures/faithfulness" / method / f"{level}.png"

@@ -194,7 +194,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         raise ConfigError(f"{key}: there is no file {task['file']}")
     settings = config["examples"]
     try:
-        rows = custom.rows(path, settings["held_out_share"])
+        rows, repeats = custom.rows(path, settings["held_out_share"])
     except UnicodeDecodeError:
         raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
     except (ValueError, OSError) as problem:
@@ -202,6 +202,9 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
         raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
     if len(rows) < count:
         raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
+    if repeats:
+        text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
+        warnings.warn(text, ConfigNote, stacklevel=2)
     for model in names:
         folder = sources.folder(model, config["model_sources"][model])
         if folder is None:

@@ -45,7 +45,10 @@ def columns(labels="", *parts, without=(), ends="", q="", **more):
             text = f"{level} per cent quantile of the same" if many else f"{level} per cent bound of `{name}`"
             found[f"{name}_{end}"] = text
     for name in q.split():
-        found[f"q_{name.removeprefix('p_')}"] = f"false discovery rate of `{name}` (Benjamini-Hochberg)"
+        found[f"q_{name.removeprefix('p_')}"] = (
+            f"false discovery rate of `{name}` (Benjamini-Hochberg), over the rows of one `q_family`"
+        )
+        found["q_family"] = "family of hypotheses that false discovery rates are over"
     return found
 
 

@@ -57,7 +57,7 @@ def splits(path, cfg, task):
     raises: ValueError if a split has fewer than cfg["min_valid"]
     """
     table = tables.read(path, tables.EXAMPLES)
-    train, held_out = two(table[table["used"]], cfg["replacement"])
+    train, held_out = replaceable_splits(table[table["used"]], cfg["replacement"])
     used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
     lengths = table["used"] & ~used["used"]
     used.loc[lengths, "reason"] = "no train prompt has its length, so it has no mean; use another replacement"
@@ -66,7 +66,7 @@ def splits(path, cfg, task):
     return train, held_out
 
 
-def two(used, replacement):
+def replaceable_splits(used, replacement):
     """Train and held-out examples; under means, held-out ones of a length that train has."""
     train, held_out = (used[used["split"] == split] for split in ("train", "held_out"))
     if replacement == "mean":

@@ -125,7 +125,7 @@ def choices_of(part, device):
     return padded(flat, device).view(len(labels), most, -1)
 
 
-def patiently(work, examples, tokens, device, title):
+def run_in_batches(work, examples, tokens, device, title):
     """Run `work` on every batch with a progress bar.
 
     work:   function of a Batch; called again with smaller batches if memory runs out
@@ -146,18 +146,15 @@ def patiently(work, examples, tokens, device, title):
                 bar.update(len(part))
 
 
-class Freed:
-    """Memory that was freed, given back to the system now and then: glibc keeps what lies between what is used."""
+def release_memory(every=0.0):
+    """Return freed memory to the system, which glibc keeps where it lies between what is used; not more often than `every` seconds."""
+    if time.monotonic() - release_memory.last >= every and sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
+        release_memory.last = time.monotonic()
 
-    every, last = 1.0, 0.0
 
-    @classmethod
-    def give_back(cls):
-        """Give it back, if a second has gone since the last time."""
-        if time.monotonic() - cls.last > cls.every and sys.platform == "linux":
-            with contextlib.suppress(AttributeError, OSError):
-                ctypes.CDLL(None).malloc_trim(0)
-            cls.last = time.monotonic()
+release_memory.last = 0.0
 
 
 def in_pieces(work, items, size, device, what):
@@ -173,7 +170,7 @@ def in_pieces(work, items, size, device, what):
     while start < len(items):
         piece = items[start : start + size]
         try:
-            with roominess(device) as room:
+            with GpuRoom(device) as room:
                 result = work(piece)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             missing = shortage(error)
@@ -191,13 +188,13 @@ def in_pieces(work, items, size, device, what):
             continue
         yield piece, result
         del result
-        Freed.give_back()
+        release_memory(every=1.0)
         start += len(piece)
         if room.roomy and len(piece) == size:
             size *= 2
 
 
-class roominess:
+class GpuRoom:
     """Whether what ran inside used little of the GPU's memory."""
 
     def __init__(self, device):

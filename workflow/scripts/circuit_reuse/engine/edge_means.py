@@ -9,7 +9,7 @@ from circuit_reuse.engine import batching, edge_circuits, edges, places
 def mean_edges(model, examples, metric, steps, tokens):
     """Rows of the edges table: every edge that exists."""
     parts = []
-    found = batching.patiently(
+    found = batching.run_in_batches(
         lambda batch: edges.edge_scores(model, batch.shortened(model), metric, steps),
         examples,
         tokens,

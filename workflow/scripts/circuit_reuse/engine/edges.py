@@ -98,7 +98,7 @@ def scores_at(model, batch, metric, points, clean, corrupt):
     places = places_of(model)
     scores, written, final, totals = None, None, 0, {}
     for point in points:
-        acts, seen = sight(model, batch, metric, places, point)
+        acts, seen = run_with_reader_gradients(model, batch, metric, places, point)
         if written is None:
             change = interventions.add(corrupt, (clean or acts).like(torch.neg))
             written = Written(model, change, through_norms(model, seen))
@@ -157,7 +157,7 @@ def widened(gradient, matrix):
     return einsum("eprk,rkd->erpd", gradient, matrix)
 
 
-def sight(model, batch, metric, places, embedding):
+def run_with_reader_gradients(model, batch, metric, places, embedding):
     """One run with gradients at the inputs of all readers.
 
     embedding: put in instead of the clean one, or None

@@ -244,7 +244,7 @@ def reference_mean(model, examples, tokens):
     return {length: sums[length].like(lambda t, n=counts[length]: t / n) for length in sums}
 
 
-def put_in(model, batch, clean, replacement, means):
+def replacement_activations(model, batch, clean, replacement, means):
     """Activations that are put in for removed components, with the rows of the batch.
 
     clean:       Activations of its clean run

@@ -31,7 +31,7 @@ def prepared(model, examples, reference, replacement, tokens, seed=0):
             other = batching.batch_of(examples, list(donor[batch.rows]), model.device)
             yield Prepared(batch, base, interventions.run(model, other.clean)[1])
         else:
-            yield Prepared(batch, base, interventions.put_in(model, batch, clean, replacement, means))
+            yield Prepared(batch, base, interventions.replacement_activations(model, batch, clean, replacement, means))
 
 
 def values(last, batch, sets, metric):

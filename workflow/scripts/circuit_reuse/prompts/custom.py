@@ -14,27 +14,36 @@ SPLITS = ("train", "held_out")
 
 
 def rows(file, held_out_share):
-    """Rows of the prompts table from a file.
+    """Rows of the prompts table from a file, and how many were left out because they repeat another.
 
-    raises: ValueError for missing columns, empty cells, duplicated ids or unknown splits
+    A row without a split that shares a prompt with another, in whichever role, is put into the same split.
+    raises: ValueError for missing columns, empty cells, duplicated ids, unknown splits, or a prompt in both splits
     """
     frame = checked(file, NEEDED)
-    result, seen, texts = [], {}, ("clean", "corrupt", "answer")
-    for index, record in enumerate(frame.to_dict("records")):
+    result, seen, repeats, texts = [], {}, set(), ("clean", "corrupt", "answer")
+    records = frame.to_dict("records")
+    first = linked(records)
+    for record in records:
+        index = len(result)
         empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
         wrong = distractors(record, f"{file}, id {record['id']!r}")
         if any("\0" in text for text in (*wrong, *(record[name] for name in texts))):
             raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
-        split = record.get("split") or split_of(index, held_out_share)
+        same = (*(record[name] for name in texts), *sorted(wrong))
+        if same in repeats:
+            continue
+        repeats.add(same)
+        beside = seen.get(first[record["clean"]])
+        split = record.get("split") or (beside[1] if beside else split_of(index, held_out_share))
         if split not in SPLITS:
             raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
-        before = seen.setdefault(record["clean"], (record["id"], split))
+        before = seen.setdefault(first[record["clean"]], (record["id"], split))
         if before[1] != split:
             raise ValueError(
-                f"{file}, id {record['id']!r}: the clean prompt is that of id {before[0]!r} in the "
-                "other split; a circuit must be tested on prompts that it was not chosen on"
+                f"{file}, id {record['id']!r}: a prompt of it, clean or corrupt, is also one of id {before[0]!r} or of those "
+                "linked to it, in the other split; a circuit must be tested on prompts that it was not chosen on"
             )
         result.append(
             {
@@ -49,7 +58,27 @@ def rows(file, held_out_share):
                 "roles": [],
             }
         )
-    return result
+    divided = "split" in frame or len({row["split"] for row in result}) > 1
+    if not divided and len(result) * min(held_out_share, 1 - held_out_share) >= 1:
+        raise ValueError(
+            f"{file}: its rows cannot be divided into train and held out, since all share prompts, clean or corrupt, with one "
+            "another; a circuit must be tested on prompts that it was not chosen on"
+        )
+    return result, len(records) - len(result)
+
+
+def linked(records):
+    """{prompt: the first of those that share rows with it}; prompts of one row, clean and corrupt, belong together."""
+    first = {}
+
+    def root(prompt):
+        while first.setdefault(prompt, prompt) != prompt:
+            prompt = first[prompt]
+        return prompt
+
+    for record in records:
+        first[root(record["corrupt"])] = root(record["clean"])
+    return {prompt: root(prompt) for prompt in first}
 
 
 def distractors(record, where):

@@ -38,12 +38,22 @@ def top_k(scores, k):
     """Membership of each example's circuit: its k components of largest |score|.
 
     scores:  [example, component];  returns: bool, the same shape
-    Ties go to the earlier component, so the result does not depend on the sort.
+    A component of score 0 is in no circuit, so one may have fewer than k: components that do nothing would
+    otherwise be shared by all examples.  Other ties go to the earlier component, so that the result does not
+    depend on the sort; `tied` says where.
     """
     order = np.argsort(-np.abs(scores), axis=1, kind="stable")
     member = np.zeros(scores.shape, dtype=bool)
     np.put_along_axis(member, order[:, :k], True, axis=1)
-    return member
+    return member & (scores != 0)
+
+
+def tied(scores, k):
+    """Whether a component outside each example's circuit has the |score| of the last one in it, bool [example]."""
+    if k >= scores.shape[1]:
+        return np.zeros(len(scores), dtype=bool)
+    ordered = -np.sort(-np.abs(scores), axis=1)
+    return (ordered[:, k - 1] == ordered[:, k]) & (ordered[:, k] > 0)
 
 
 def needed(threshold, examples):

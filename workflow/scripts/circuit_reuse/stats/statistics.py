@@ -173,9 +173,10 @@ def label_permutation(similarity, labels, resamples, seed):
 
 
 def with_q(table, p_value, within=(), where=None, once=()):
-    """The table with Benjamini-Hochberg q-values of a column of p-values: q_x for p_x.
+    """The table with Benjamini-Hochberg q-values of a column of p-values: q_x for p_x, and q_family, what they are over.
 
-    within:  columns; each of their values is a family of its own, and all rows are one family without them
+    within:  columns; each of their values is a family of its own, and all rows are one family without them.
+             A family holds hypotheses of one kind: certain positives among others would make these look sure, too
     where:   bool [row], the rows that belong to a family; the others get none
     once:    columns that name a hypothesis: its rows count once, and share their q
     """
@@ -192,4 +193,5 @@ def with_q(table, p_value, within=(), where=None, once=()):
         found[rows] = false_discovery(values[rows].to_numpy())
     if once:
         found = found.groupby([table[name] for name in once], dropna=False).transform("first")
-    return table.assign(**{f"q_{p_value.removeprefix('p_')}": found})
+    family = table[list(within)].astype(str).agg(", ".join, axis=1) if within and len(table) else "all"
+    return table.assign(**{f"q_{p_value.removeprefix('p_')}": found, "q_family": family})

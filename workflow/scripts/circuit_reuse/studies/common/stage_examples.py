@@ -94,7 +94,7 @@ def run(model, frame, valid, cfg, tokens):
         answer = log_probabilities.gather(1, batch.answer[:, None])[:, 0]
         return result | {"corrupt": other.cpu().numpy(), "answer": answer.cpu().numpy()}
 
-    for batch, result in batching.patiently(outcome, rows, tokens, model.device, "examples"):
+    for batch, result in batching.run_in_batches(outcome, rows, tokens, model.device, "examples"):
         index = valid.index[batch.rows]
         frame.loc[index, "clean_metric"] = result["metric"]
         frame.loc[index, "corrupt_metric"] = result["corrupt"]

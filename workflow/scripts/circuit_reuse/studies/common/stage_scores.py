@@ -40,7 +40,7 @@ def scores(model, examples, method, cfg, tokens, log):
         return found.cpu().numpy()
 
     began = time.monotonic()
-    for batch, found in batching.patiently(run, valid, tokens, model.device, method):
+    for batch, found in batching.run_in_batches(run, valid, tokens, model.device, method):
         bad = ~np.isfinite(found)
         if bad.any():
             row, column = np.argwhere(bad)[0]

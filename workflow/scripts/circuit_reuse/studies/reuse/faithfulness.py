@@ -10,12 +10,11 @@ from scipy.integrate import trapezoid
 
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.stats.testing import faithfulness_of
+from circuit_reuse.studies.reuse import schemas
 
 # Shares of all nodes or edges that a circuit holds (Mueller et al. 2025, MIB).
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 RANKINGS = ("absolute", "signed", "random")
-# Sizes of which the table of areas gives the faithfulness too: the areas hardly see them.
-SMALL = (0.005, 0.01, 0.02)
 
 
 def order_of(scores, ranking, seed=0):
@@ -168,7 +167,7 @@ def area_table(curves, by):
     """
     areas = [name for name in curves if name.startswith(("cpr", "cmd"))]
     table = curves.groupby(by, sort=False)[areas].first()
-    for size in SMALL:
+    for size in schemas.SMALL:
         rows = curves[(curves["ranking"] == "absolute") & (curves["share_kept"] == size)]
         table[f"faithfulness_at_{size:g}"] = rows.set_index(by)["faithfulness"]
     return table.reset_index()

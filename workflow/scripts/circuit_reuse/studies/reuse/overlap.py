@@ -21,7 +21,6 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
         rng = circuits.generator(*stream, task, top_k)
         random_counts = circuits.random_members(member, kinds, cfg["draws"], rng).sum(axis=1)
         other_members = {other: circuits.top_k(values, k) for other, values in others.items()}
-        boot = member[rng.integers(0, len(member), (cfg["draws"], len(member)))].sum(axis=1)
         rare, rare_n = rarefied(member, cfg["rarefaction"], cfg["draws"], rng)
         common = {"task": task, "top_k": float(top_k), "k": k, "n_examples": len(member)}
         common |= alike(member, scores, k, examples, cfg["draws"], rng.integers(2**31))
@@ -33,7 +32,6 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
                 return np.minimum(sizes, k) / k
 
             null = share(random_counts, len(member))
-            low, high = basic_interval(observed, share(boot, len(member)))
             other, p_other = against_other_tasks(member, other_members, share, observed, cfg["draws"], rng)
             chosen = circuits.shared_names(member, names, threshold)
             rows.append(
@@ -43,8 +41,6 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
                     "circuit": circuits.circuit_id(chosen),
                     "n_components": len(chosen),
                     "reuse": observed,
-                    "reuse_low": low,
-                    "reuse_high": high,
                     "reuse_null": float(null.mean()),
                     "reuse_null_high": float(np.percentile(null, 95)),
                     "p_reuse": statistics.rank_p(observed, null),
@@ -63,6 +59,8 @@ def alike(member, scores, k, examples, draws, seed):
     labels, _ = circuits.clusters(1 - overlap)
     variants, templates = (examples[name].to_numpy() for name in ("variant", "template"))
     return {
+        "mean_n_components": float(member.sum(axis=1).mean()),
+        "share_tied": float(circuits.tied(scores, k).mean()),
         "identifiability": circuits.identifiability(member, scores, k),
         "mean_jaccard": float(overlap[upper].mean()),
         "mean_rank_correlation": mean_of(ranks[upper]),
@@ -93,17 +91,6 @@ def against_other_tasks(member, others, statistic, observed, draws, rng):
         return None, None
     p_value, mean = max(found)
     return mean, p_value
-
-
-def basic_interval(observed, drawn):
-    """A basic (reflected) 95 per cent bootstrap interval of a share.
-
-    Drawing examples again repeats some, so drawn reuse lies above the observed one; the
-    reflected interval takes that bias off (Davison & Hinkley 1997, section 5.2).
-    """
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    ends = np.clip([2 * observed - high, 2 * observed - low], 0, 1)
-    return float(min(ends[0], observed)), float(max(ends[1], observed))
 
 
 def rarefied(member, size, draws, rng):

@@ -79,7 +79,7 @@ def reuse_vs_threshold(reuse, models, tasks, titles):
     figure, axes = thresholds(models, tasks, titles, "reuse (share of K)")
     for model, task, ax in each(models, tasks, axes):
         rows = pick(reuse, model=model, task=task)
-        lines_by_k(ax, rows, "reuse", "reuse_low", "reuse_high")
+        lines_by_k(ax, rows, "reuse")
         for number, (_, line) in enumerate(rows.groupby("top_k")):
             line = line.sort_values("threshold")
             color = style.BY_K[number % 6]

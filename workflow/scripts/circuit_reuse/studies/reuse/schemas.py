@@ -4,8 +4,9 @@ import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, column, optional, table
-from circuit_reuse.studies.reuse.faithfulness import SMALL
 
+# Shares of nodes or edges whose faithfulness the table of areas gives too: the areas hardly see small circuits.
+SMALL = (0.005, 0.01, 0.02)
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 K = column(pa.int32(), "components per example circuit that top_k stands for")
 THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
@@ -53,8 +54,6 @@ REUSE = table(
     circuit=CIRCUIT,
     n_components=column(pa.int32(), "components of the shared circuit"),
     reuse=column(pa.float64(), "min(size, K) / K"),
-    reuse_low=column(pa.float64(), "lower end of a basic bootstrap interval over examples"),
-    reuse_high=column(pa.float64(), "upper end of the same"),
     reuse_null=column(pa.float64(), "mean of the same with random example circuits"),
     reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
     p_reuse=column(pa.float64(), "(1 + random draws with as much reuse) / (draws + 1)"),
@@ -63,6 +62,8 @@ REUSE = table(
     ),
     p_reuse_other=optional(pa.float64(), "permutation p against the task it is least apart from"),
     reuse_rarefied=column(pa.float64(), "mean reuse over subsets of a fixed size"),
+    mean_n_components=column(pa.float64(), "mean size of example circuits: K, less components of score 0"),
+    share_tied=column(pa.float64(), "share of example circuits whose last component ties with one outside"),
     identifiability=column(pa.float64(), "mean inclusion frequency of the K most frequent"),
     mean_jaccard=column(pa.float64(), "mean Jaccard index of two example circuits"),
     mean_rank_correlation=optional(pa.float64(), "mean Spearman correlation of two examples"),

@@ -25,7 +25,8 @@ def sentences(found, cfg):
     # Where nothing is shared, or no disjoint control exists, there is nothing to test.
     open_ = rows["q_value"].isna() | rows["difference_high"].isna()
     tested, untested = rows[~open_], rows[open_]
-    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0)]
+    # Hurts, and more than random circuits do: where removing helps, controls may help more.
+    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0) & (tested["effect_high"] < 0)]
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
         f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
@@ -52,4 +53,5 @@ def sentences(found, cfg):
         )
     )
     kept = rows["faithfulness"].dropna()
-    yield (f"Kept alone, these circuits keep {span(100 * kept, ' %')} of the metric." if len(kept) else "")
+    beside = "" if "mlp" in cfg["kinds"] else " with all MLPs left as they are"
+    yield (f"Kept alone{beside}, these circuits keep {span(100 * kept, ' %')} of the metric." if len(kept) else "")

@@ -31,6 +31,7 @@ def settings(config, titles):
         "titles": {task: titles[task] for task in config["tasks"]},
         "method": config["methods"][0],
         "metric": config["attribution"]["metric"],
+        "kinds": config["circuits"]["kinds"],
         **{key: config["cross_task"][key] for key in ("top_k", "threshold")},
     }
 

@@ -27,14 +27,14 @@ def plain(first, second, tau):
     return np.where(np.isnan(first) | np.isnan(second), "uncertain", found)
 
 
-def states(effect, low, high, q_value, tau, alpha):
+def states(effect, q_value, q_absent, tau, alpha):
     """Whether each head matters in a task, as far as the examples can show.
 
-    returns: [head]; strong: |effect| >= tau, and q <= alpha that it is 0; absent: the whole
-             interval lies between -tau and tau; unclear: all else, the missing too
+    returns: [head]; strong: |effect| >= tau, and q <= alpha that it is 0; absent: |effect| < tau, and
+             q <= alpha that it is tau or more; unclear: all else, the missing too
     """
     strong = (np.abs(effect) >= tau) & (q_value <= alpha)
-    absent = (np.abs(effect) < tau) & (low > -tau) & (high < tau)
+    absent = (np.abs(effect) < tau) & (q_absent <= alpha)
     return np.select([strong, absent], ["strong", "absent"], "unclear")
 
 
@@ -63,22 +63,42 @@ def means(values):
     mean = values.mean(axis=0) if count else np.full(values.shape[1], np.nan)
     if count < 2:
         nothing = np.full(mean.shape, np.nan)
-        return {"mean": mean, "se": nothing, "low": nothing, "high": nothing, "p": nothing}
+        return {"mean": mean, "se": nothing, "low": nothing, "high": nothing, "p": nothing, "skewness": nothing}
     se = values.std(axis=0, ddof=1) / np.sqrt(count)
     half = stats.t.ppf(0.975, count - 1) * se
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = values.std(axis=0)
         ratio, skew = mean / spread, ((values - mean) ** 3).mean(axis=0) / spread**3
-        hall = ratio + skew * ratio**2 / 3 + skew**2 * ratio**3 / 27 + skew / (6 * count)
-        least = np.fmin(np.abs(ratio), np.abs(hall)) * np.sqrt(count - 1)
+        least = np.fmin(np.abs(ratio), np.abs(hall(ratio, skew, count))) * np.sqrt(count - 1)
         p = 2 * stats.t.sf(least, count - 1)
     return {
         "mean": mean,
         "se": se,
         "low": mean - half,
         "high": mean + half,
+        "skewness": np.where(se == 0, 0.0, skew),
         "p": np.where(se == 0, np.where(mean == 0, 1.0, 0.0), p),
     }
+
+
+def hall(ratio, skewness, count):
+    """A mean over its spread, with what skewness does to Student's t taken off (Hall 1992)."""
+    return ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27 + skewness / (6 * count)
+
+
+def absent_p(mean, se, skewness, count, margin):
+    """The p that a mean is at least a margin away from 0, for each head: small where it is shown to be nearer.
+
+    Two one-sided tests (Schuirmann 1987), the larger p of both doubled, so that it is as strict as a two-sided 95 per cent
+    interval; each the larger of Student's and Hall's, as in `means`.  margin: [head], in units of the mean
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root, p = np.sqrt(count - 1), np.zeros(np.shape(mean))
+        for sign in (1, -1):
+            ratio = (margin - sign * mean) / (se * root)
+            least = np.fmin(ratio, hall(ratio, -sign * skewness, count)) * root
+            p = np.maximum(p, stats.t.sf(least, count - 1))
+    return np.where(se == 0, np.where(np.abs(mean) < margin, 0.0, 1.0), np.minimum(2 * p, 1))
 
 
 def scale_of(unit, base, low, se):
@@ -113,8 +133,8 @@ def one_task(table, split, replacement, unit):
         "delta_low": found["low"],
         "delta_high": found["high"],
         "effect": found["mean"] / scale,
-        "low": found["low"] / scale,
-        "high": found["high"] / scale,
+        "scale": scale,
+        "delta_skewness": found["skewness"],
         "p_value": found["p"],
         "output_norm": norms.mean(axis=0),
     }, names
@@ -143,20 +163,21 @@ def heads_table(scans, space, replacements, cfg):
 def classified(found, names, layers, cfg):
     """Rows of the heads table from the columns of both tasks (None where there are none)."""
     missing = np.full(len(names), np.nan)
-    # Both tasks of a model are one family of tests.
-    p_values = np.concatenate([missing if c is None else c["p_value"] for c in found])
-    q_values = np.split(statistics.false_discovery(p_values), 2)
+    found = [columns or dict.fromkeys([*NUMBERS, "scale"], missing) for columns in found]
+    for columns in found:
+        moments = (columns[name] for name in ("delta", "delta_standard_error", "delta_skewness", "n_examples"))
+        columns["p_absent"] = absent_p(*moments, cfg["tau"] * np.abs(columns["scale"]))
+    q_values, q_absents = (of_both([columns[name] for columns in found]) for name in ("p_value", "p_absent"))
     places = [components.place(name) for name in names]
     frame = pd.DataFrame({"component": names})
     frame["layer"], frame["head"] = zip(*places, strict=True)
     frame["depth"] = frame["layer"] / layers
     state, against = [], []
-    for side, columns, q_value in zip(SIDES, found, q_values, strict=True):
-        columns = columns or dict.fromkeys([*NUMBERS, "low", "high"], missing)
+    for side, columns, q_value, q_absent in zip(SIDES, found, q_values, q_absents, strict=True):
         for name in NUMBERS:
             frame[of_task(name, side)] = columns[name]
-        frame[f"q_value_{side}"] = q_value
-        state.append(states(columns["effect"], columns["low"], columns["high"], q_value, cfg["tau"], cfg["alpha"]))
+        frame[f"q_value_{side}"], frame[f"q_absent_{side}"] = q_value, q_absent
+        state.append(states(columns["effect"], q_value, q_absent, cfg["tau"], cfg["alpha"]))
         frame[f"state_{side}"] = state[-1]
         against.append((state[-1] == "strong") & (columns["delta"] > 0))
     frame["strength"] = frame["effect_first"].abs() + frame["effect_second"].abs()
@@ -169,8 +190,8 @@ def classified(found, names, layers, cfg):
 
 
 NUMBERS = (
-    "n_examples base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high effect p_value "
-    "output_norm"
+    "n_examples base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high "
+    "delta_skewness effect p_value p_absent output_norm"
 ).split()
 
 
@@ -182,6 +203,11 @@ def of_task(name, side):
     return f"{name}_{side}"
 
 
+def of_both(p_values):
+    """Benjamini-Hochberg q of the heads of both tasks of a model, which are one family."""
+    return np.split(statistics.false_discovery(np.concatenate(p_values)), 2)
+
+
 def sweep(heads, taus, alpha):
     """Rows of the sweep table: how many heads each class holds at each tau.
 
@@ -189,15 +215,21 @@ def sweep(heads, taus, alpha):
     """
     rows = []
     for tau in taus:
-        state = []
+        absent, effects = [], []
         for side in SIDES:
-            effect = heads[f"effect_{side}"].to_numpy(float)
+            effects.append(heads[f"effect_{side}"].to_numpy(float))
+            moments = [
+                heads[of_task(name, side)].to_numpy(float)
+                for name in ("delta", "delta_standard_error", "delta_skewness", "n_examples")
+            ]
             with np.errstate(divide="ignore", invalid="ignore"):
-                scale = heads[f"delta_{side}"].to_numpy(float) / effect
-                low, high = (heads[f"delta_{side}_{end}"].to_numpy(float) / scale for end in ("low", "high"))
-            # A delta of exactly 0 has no scale, and its interval is that of its neighbours.
-            low, high = np.where(effect == 0, 0, low), np.where(effect == 0, 0, high)
-            state.append(states(effect, low, high, heads[f"q_value_{side}"].to_numpy(float), tau, alpha))
+                scale = np.abs(moments[0] / effects[-1])
+            # A delta of exactly 0 has no scale here; none of its examples says anything against absence.
+            absent.append(np.where(effects[-1] == 0, 0.0, absent_p(*moments, tau * scale)))
+        state = [
+            states(effect, heads[f"q_value_{side}"].to_numpy(float), q_absent, tau, alpha)
+            for side, effect, q_absent in zip(SIDES, effects, of_both(absent), strict=True)
+        ]
         by_both = combined(*state)
         by_effect = plain(heads["effect_first"], heads["effect_second"], tau)
         rows += [

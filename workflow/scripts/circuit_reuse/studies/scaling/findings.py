@@ -49,8 +49,8 @@ def setting(heads, cfg, names):
     """What was run."""
     classes = cfg["classes"]
     n = heads[[f"n_examples_{side}" for side in SIDES]].to_numpy(float)
-    least, most = int(np.nanmin(n)), int(np.nanmax(n))
-    examples = f"{most}" if least == most else f"{least} to {most}"
+    known = n[np.isfinite(n)].astype(int)
+    examples = "no" if not len(known) else f"{known.max()}" if np.ptp(known) == 0 else f"{known.min()} to {known.max()}"
     meaning = (
         "In standard errors, absent says that the data do not speak against 0, not that an effect is small. "
         if classes["unit"] == "standard_errors"
@@ -63,8 +63,8 @@ def setting(heads, cfg, names):
         f"{examples} held-out examples a head. Each head is replaced "
         f"alone, here by `{cfg['replacement']}`. Strong: an effect of at least {classes['tau']:g} "
         f"{UNITS[classes['unit']]}, with q <= {classes['alpha']:g} that it is 0 (Benjamini-Hochberg over the "
-        "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: the whole 95 % interval is smaller than that. Uncertain: "
-        f"neither, in at least one task. {meaning}"
+        "heads of a model and both tasks; q does not say that it is beyond the threshold). Absent: an effect of less than that is "
+        f"shown (q <= {classes['alpha']:g}, two one-sided tests). Uncertain: neither, in at least one task. {meaning}"
     ).rstrip()
 
 
@@ -143,8 +143,8 @@ def replacements(heads):
 def correlation(models, alpha):
     """Correlations with their tests, and what the published rule would have made of them."""
     lines = [
-        "| model | correlation over heads | corrected for attenuation | ranks | without the strongest head | within layers: q | after top-k selection | null of that |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | correlation over heads | corrected for attenuation | ranks | without the strongest head | within layers | q of that | after top-k selection | null of that |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in models.to_dict("records"):
         null = (
@@ -153,14 +153,14 @@ def correlation(models, alpha):
         lines.append(
             f"| {row['model']} | {number(row['correlation'])} | {interval(row, 'corrected')} "
             f"| {number(row['spearman'])} | {number(row['without_strongest'])} "
-            f"| {small(row['q_within_layers'])} | {number(row['selected'])} | {null} |"
+            f"| {number(row['correlation_within_layers'])} | {small(row['q_within_layers'])} | {number(row['selected'])} | {null} |"
         )
     known = models[models["q_within_layers"].notna()]
     clear = known[known["q_within_layers"] <= alpha]
-    up = int((clear["correlation"] > 0).sum())
+    up = int((clear["correlation_within_layers"] > 0).sum())
     lines += [
         "",
-        f"Heads of a layer permuted, the correlation is positive at q <= {alpha:g} in {up} of "
+        f"Within layers (heads of a layer permuted) the correlation is positive at q <= {alpha:g} in {up} of "
         f"{len(known)} models and negative in {len(clear) - up}. Intervals are over examples, not over "
         "heads: where one head is much stronger than all, read the column without it. Keeping the "
         "strongest heads of each task and filling in zeros, as the published study did, moves the null "
@@ -173,19 +173,26 @@ def sizes(fits, chosen, alpha):
     """Slopes, or why there is none; clear only where every replacement says the same."""
     lines = []
     for (family, measure), part in fits.groupby(["family", "measure"], sort=False):
-        row = part[part["replacement"] == chosen].iloc[0]
-        what = f"* {family}, {MEASURES[measure]}: "
-        if isinstance(row["problem"], str):
-            lines.append(what + f"no fit ({row['problem']})")
+        what, mine = f"* {family}, {MEASURES[measure]}: ", part[part["replacement"] == chosen]
+        if mine.empty or isinstance(mine["problem"].iloc[0], str):
+            lines.append(
+                what + f"no fit ({mine['problem'].iloc[0] if len(mine) else f'nothing was measured with {chosen}'})"
+            )
             continue
-        known = part[part["problem"].isna()]
-        agree = (known["q_value"] <= alpha).all() and known["slope"].apply(np.sign).nunique() == 1
+        row = mine.iloc[0]
+        agree = trend_everywhere(part, alpha)
         lines.append(
             what + f"{row['slope']:+.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}] for ten times "
             f"the parameters, {p_text('q', row['q_value'])}, {row['n_sizes']:.0f} sizes: "
             + ("clear under every replacement" if agree else "no trend that every replacement shows")
         )
     return "\n".join(lines)
+
+
+def trend_everywhere(part, alpha):
+    """Whether every replacement has a fit, and all show the same sign at q <= alpha; part: rows of one measure."""
+    shown = part["problem"].isna() & (part["q_value"] <= alpha)
+    return bool(shown.all()) and part["slope"].apply(np.sign).nunique() == 1
 
 
 def depth(depths, alpha):
@@ -230,10 +237,13 @@ def ablation(tests, alpha):
     lines = ["Sets of several sizes hold the same heads, so comparisons are not independent.", ""]
     for matching, part in known.groupby("matching", sort=False):
         metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_value", "q_accuracy"))
-        share, random = ((part[name] / part["metric"]).mean() for name in ("effect", "effect_random"))
+        # Of a metric that is not above 0 nothing is a share.
+        able = part[part["metric"] > 0]
+        share, random = ((able[name] / able["metric"]).mean() for name in ("effect", "effect_random"))
+        change = f"{share:+.0%} of itself (random sets {random:+.0%})" if len(able) else "what is no share of it"
         lines.append(
             f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
-            f"changes by {share:+.0%} of itself (random sets {random:+.0%}) and accuracy is "
+            f"changes by {change} and accuracy is "
             f"{part['accuracy_circuit'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
             f"more than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
         )

@@ -6,7 +6,7 @@ from circuit_reuse.report.numbers import listed, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "models": "model replacement correlation corrected q_correlation q_within_layers",
+    "models": "model replacement correlation corrected correlation_within_layers q_correlation q_within_layers",
     "head_category_summary": "n_shared n_uncertain",
     "hero_vs_random": "q_value difference",
     "fits": "family measure replacement slope q_value",
@@ -29,24 +29,26 @@ def sentences(found, cfg):
     joined = models[models["q_correlation"] <= cfg["alpha"]]
     inside = models[models["q_within_layers"] <= cfg["alpha"]]
     up, down = (int((joined["correlation"] * sign > 0).sum()) for sign in (1, -1))
+    positive, negative = (int((inside["correlation_within_layers"] * sign > 0).sum()) for sign in (1, -1))
     yield (
         f"Effects of heads on the two tasks go together in {up} of {len(models)} models"
         + (f" and against each other in {down}" if down else "")
-        + f" (q <= {cfg['alpha']:g}; correlation corrected for noise {span(models['corrected'])}); within layers a correlation is shown in {len(inside)}."
+        + f" (q <= {cfg['alpha']:g}; correlation corrected for noise {span(models['corrected'])}); within layers the correlation is positive in {positive} and negative in {negative}."
     )
     heroes = found["hero_vs_random"]
     tested = heroes.dropna(subset=["q_value"])
     if len(tested):
         beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference"] < 0)]
         yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
-    fits = found["fits"].dropna(subset=["q_value", "slope"])
-    if not len(fits):
+    fits = found["fits"]
+    if not len(fits.dropna(subset=["q_value", "slope"])):
         yield "There are too few sizes of a family to ask what changes with size."
         return
-    # As in the page of findings: a trend that hangs on how heads are replaced is none.
+    # As in the page of findings: a trend that depends on how heads are replaced is none.
     grown = [
         f"{measure} ({family})"
         for (family, measure), part in fits.groupby(["family", "measure"], sort=False)
+        # A replacement without a fit shows nothing.
         if (part["q_value"] <= cfg["alpha"]).all() and np.sign(part["slope"]).nunique() == 1
     ]
     yield (

@@ -92,7 +92,9 @@ def influence_csv(tracing, heads, replacement):
                 }
             rows.append(clean(row))
     table = pd.DataFrame(rows)
-    return statistics.with_q(table, "p_value") if "p_value" in table else table
+    # A reliability is a certain positive, and rows over all models hold those of each.
+    table["over"] = np.where(table["same"], "reliability", np.where(table["model"] == "all", "all models", "a model"))
+    return statistics.with_q(table, "p_value", within=("over",)) if "p_value" in table else table
 
 
 def hero_tests(paths, sets, about, cfg):
@@ -111,7 +113,7 @@ def hero_tests(paths, sets, about, cfg):
     # (Tarone 1990); which these are does not depend on what was measured.
     able = 1 / (table["n_random"] + 1) <= cfg["classes"]["alpha"]
     for name in ("p_value", "p_accuracy"):
-        table = statistics.with_q(table, name, where=able)
+        table = statistics.with_q(table, name, within=("ranking", "matching"), where=able)
     return table
 
 

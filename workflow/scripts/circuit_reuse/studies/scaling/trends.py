@@ -19,6 +19,15 @@ def pearson(first, second, axis=-1):
         return np.where(norm > 0, (first * second).sum(axis=axis) / norm, np.nan)
 
 
+def within(groups, values):
+    """Values less the mean of their group, [..., head]; groups: [head]."""
+    values, result = np.asarray(values, dtype=float), np.empty_like(values, dtype=float)
+    for group in np.unique(groups):
+        mine = groups == group
+        result[..., mine] = values[..., mine] - values[..., mine].mean(axis=-1, keepdims=True)
+    return result
+
+
 def permutations(groups, draws, rng):
     """Random orders of heads that keep each within its group, [draw, head].
 
@@ -117,8 +126,12 @@ def correlations(values, rows, cfg, drawn, rng):
     found["without_strongest"] = float(pearson(first[rest], second[rest]))
     order = permutations(np.zeros(len(first)), cfg["draws"], rng)
     found["p_correlation"] = two_sided(observed, pearson(first[None], second[order]))
-    layered = permutations(rows["layer"].to_numpy(), cfg["draws"], rng)
-    found["p_within_layers"] = two_sided(observed, pearson(first[None], second[layered]))
+    # Heads permuted within layers leave what lies between layers as it is, so this tests the correlation within them.
+    layers = rows["layer"].to_numpy()
+    inside, other = within(layers, first), within(layers, second)
+    layered = permutations(layers, cfg["draws"], rng)
+    found["correlation_within_layers"] = float(pearson(inside, other))
+    found["p_within_layers"] = two_sided(found["correlation_within_layers"], pearson(inside[None], other[layered]))
     null = selected(np.broadcast_to(first, order.shape), second[order], k)
     found["selected"] = float(selected(first, second, k))
     found["p_selected"] = two_sided(found["selected"], null)

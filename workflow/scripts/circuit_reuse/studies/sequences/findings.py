@@ -170,11 +170,12 @@ def crossing(cross, cfg):
         lines.append(
             f"* {title(circuit, cfg)}, {model}: {hundred(own['score'])} per cent on its own data ({rank}); on other data, per cent: {others or 'none'}"
         )
-    known = cross["p_value"].dropna() if "p_value" in cross else []
+    known = cross.dropna(subset=["p_value"]) if "p_value" in cross else cross[:0]
     if len(known):
-        least = 1 / (cross["n_random"].max() + 1)
+        own, most = int((known["asked_of"] == "own task").sum()), int(known["n_random"].max())
         lines.append(
-            f"* q is over {len(known)} circuits and data; with {int(cross['n_random'].max())} random circuits no p is below {least:.2g}"
+            f"* q is over {own} circuits on their own task, and apart from these over {len(known) - own} on another task; with {most} "
+            f"random circuits no p is below {1 / (most + 1):.2g}"
         )
     return "\n".join(lines)
 

@@ -27,10 +27,11 @@ def cross_rows(effects, named, target, cfg, stream):
     rows = []
     for each in named[named["kind"] != "random"].itertuples():
         kept = outcomes.circuit(each.circuit, "keep", "metric")
-        low, high = shares.share_interval(kept, full, cfg["bootstrap"], (*stream, each.circuit))
+        low, high = shares.score_interval(kept, full, cfg["bootstrap"], each.components, stream[:3])
         row = {
             "circuit": each.circuit,
             "kind": each.kind,
+            "asked_of": "own task" if each.task == target else "another task",
             "composition": each.composition,
             "target": target,
             "n_components": len(each.components),

@@ -228,6 +228,7 @@ CSVS = {
         q="p_value",
         circuit="circuit that is kept alone: that of a task, of most pruning runs, a union, an intersection, or of a file",
         kind="task, frequent, union, intersection or file",
+        asked_of="own task or another task: whether the target is the task that the circuit was pruned on",
         composition="numbers of heads and MLPs",
         target="task on whose held-out examples it is run",
         n_components="components of the circuit",

@@ -1,11 +1,13 @@
 """What the sequence study found in a few sentences, for the first page and the end of a run."""
 
+import numpy as np
+
 from circuit_reuse.report.numbers import MOST, hundred, more, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "circuits": "model task strategy threshold order draw n_heads n_mlps score score_low score_high",
-    "overlap": "first second kind n_shared n_shared_null q_layers",
+    "circuits": "model task strategy threshold order draw n_heads n_mlps score score_low score_high score_train score_empty_train",
+    "overlap": "model first second kind n_shared n_shared_null q_layers",
     "cross_task": "circuit kind target q_value",
 }
 
@@ -30,6 +32,11 @@ def sentences(found, cfg):
     yield more(chosen)
     shared = found["overlap"]
     pairs = shared[(shared["kind"] == "all") & shared["first"].isin(cfg["tasks"]) & shared["second"].isin(cfg["tasks"])]
+    # As in the page of findings: a circuit that is hardly better than the empty one says nothing by its overlap.
+    easy = chosen[chosen["score_train"] - chosen["score_empty_train"] < cfg["threshold"]]
+    easy = set(zip(easy["model"], easy["task"], strict=True))
+    told = [not easy & {(row.model, row.first), (row.model, row.second)} for row in pairs.itertuples()]
+    pairs = pairs[np.array(told, dtype=bool)]
     beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
     if len(pairs):
         yield (
@@ -49,4 +56,9 @@ def sentences(found, cfg):
         mine = crossed[crossed["target"].isin(tasks)]
         if len(mine):
             parts.append(f"{name} in {int((mine['q_value'] <= cfg['alpha']).sum())} of {len(mine)} cases")
-    yield f"A circuit keeps more than size-matched random circuits on the prompts {', '.join(parts)}." if parts else ""
+    better = "scores nearer to the intact model" if cfg["two_sided"] else "keeps more of the metric"
+    yield (
+        f"Kept alone, a circuit {better} than size-matched random circuits on the prompts {', '.join(parts)}."
+        if parts
+        else ""
+    )

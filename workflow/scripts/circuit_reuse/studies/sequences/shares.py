@@ -21,6 +21,14 @@ def share_interval(values, full, resamples, stream):
     )
 
 
+def score_interval(values, full, resamples, names, stream):
+    """The interval of the score of a circuit alone on held-out examples, the same wherever it is given.
+
+    names: components of the circuit;  stream: seed, model and the task whose examples these are
+    """
+    return share_interval(values, full, resamples, (*stream, "score", circuits.circuit_id(list(names))))
+
+
 def check_task(full, task, model):
     """A score as a share needs a full model that does the task.
 

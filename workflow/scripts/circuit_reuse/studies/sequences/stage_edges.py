@@ -62,7 +62,7 @@ def cut_edges(job):
             }
         )
     masks = np.stack([mask_of(model, table[kept]) for kept in sets])
-    stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "cut")
+    stream = (cfg["seed"], job.wildcards.model, job.wildcards.task)
     for split, examples in (("train", train), ("held_out", held_out)):
         evaluate = evaluator.CircuitEvaluator(model, examples, train, cfg["replacement"], cfg["metric"], tokens)
         values = run(evaluate, masks)
@@ -71,7 +71,12 @@ def cut_edges(job):
             if split == "train":
                 row["score_train"] = score
                 continue
-            bounds = shares.share_interval(values[place], evaluate.full, cfg["bootstrap"], (*stream, place))
+            # All edges are the node circuit, whose score has the same interval elsewhere.
+            given = values[place], evaluate.full, cfg["bootstrap"]
+            if row["rule"] == "all":
+                bounds = shares.score_interval(*given, graphs.nodes_of(table), stream)
+            else:
+                bounds = shares.share_interval(*given, (*stream, "edges", row["rule"], row["value"]))
             row |= dict(zip(("score", "score_low", "score_high"), (score, *bounds), strict=True))
     chosen = next(place for place, row in enumerate(rows) if row["chosen"])
     if not sets[chosen].any():

@@ -134,8 +134,7 @@ class Judge:
         kept = frozenset(kept)
         if kept not in self.tested:
             values = self.test([set(self.names) - kept])[0]
-            stream = (*self.stream, bits(kept, self.names))
-            bounds = shares.share_interval(values, self.test.full, self.resamples, stream)
+            bounds = shares.score_interval(values, self.test.full, self.resamples, kept, self.stream[:3])
             fresh = None
             if self.new.sum() > 1:
                 fresh = shares.share(values[self.new], self.test.full[self.new])

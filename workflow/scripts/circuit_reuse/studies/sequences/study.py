@@ -20,7 +20,7 @@ def settings(config, titles):
         "alpha": config["tests"]["alpha"],
         "titles": {task: titles[task] for task in block["tasks"]},
         **{key: block[key] for key in ("tasks", "control_tasks")},
-        **{key: block["pruning"][key] for key in ("threshold", "strategy")},
+        **{key: block["pruning"][key] for key in ("threshold", "strategy", "two_sided")},
     }
 
 

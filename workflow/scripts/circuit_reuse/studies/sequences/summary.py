@@ -64,7 +64,7 @@ def all_tables(input, cfg):
         for row in measures.stability_rows(part)
     ]
     return {
-        "cross": statistics.with_q(cross, "p_value"),
+        "cross": statistics.with_q(cross, "p_value", within=("asked_of",)),
         "overlap": overlap,
         "circuits": pruned,
         "stability": pd.DataFrame(stability),

@@ -223,10 +223,11 @@ def beside(found, cfg, model, task):
         f"{number(rest['accuracy'])} (full model {number(clean['loss'], 3)} and {number(clean['accuracy'])}; with all weights "
         f"removed {number(nothing['loss'])} and {number(nothing['accuracy'])}): {alone}."
     )
-    own, other = ends.loc["circuit_importance", "loss"], ends.loc["outside_importance", "loss"]
-    first = curves[curves["share"] > 0].groupby("condition")["loss"].first()
+    # What removing them adds to the loss of the intact model.
+    own, other = (ends.loc[f"{which}_importance", "loss"] - clean["loss"] for which in ("circuit", "outside"))
+    first = curves[curves["share"] > 0].groupby("condition")["loss"].first() - clean["loss"]
     text += (
-        f" As many weights outside it, most important first, cost {number(other)} (the circuit {number(own)}); the first "
+        f" As many weights outside it, most important first, add {number(other)} nats (the circuit {number(own)}); the first "
         f"{curves[curves['share'] > 0]['share'].min():.0%} of them {number(first['outside_importance'])} "
         f"(of the circuit {number(first['circuit_importance'])}): "
         + ("important weights lie outside it, too." if other > own / 2 else "few important weights lie outside it.")

@@ -42,7 +42,7 @@ def run(job):
     plan += sweep.by_importance(weights, gains, weight_sets.shares(cfg["points"]))
     job.write(job.output.edges, schemas.WEIGHT_EDGES, edges(weights, found, gains, nodes.names(model), mask))
     del gains
-    batching.Freed.give_back()
+    batching.release_memory()
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
     plan.append(("all_weights", 0, 1.0, values != 0))
     sites = [site.part for site in nodes.sites(model)]
@@ -56,7 +56,7 @@ def run(job):
     count = len(plan)
     # The orders of a large model's circuit and controls take as much memory as a copy of the model.
     del plan, orders, rows, result
-    batching.Freed.give_back()
+    batching.release_memory()
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
     shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
