@@ -93,7 +93,7 @@ def test_intervals_cover_what_they_say():
     parts = [intervals.coverage(150, 0, (16,), plain, draws=300), intervals.coverage(150, 0, (32,), skewed, draws=300)]
     table = pd.concat(parts)
     noise = 3 * np.sqrt(0.95 * 0.05 / 150)
-    assert len(table) == 6 and (table["share"] > 0.93 - noise).all(), table
+    assert len(table) == 10 and (table["share"] > 0.93 - noise).all(), table
 
 
 def test_an_interval_too_narrow_is_found_out(monkeypatch):

@@ -77,7 +77,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     control_right = outcomes.controls(circuit, "remove", "correct")
     mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
     difference = statistics.mean_interval(removed - mean_control, draws, seed[1])
-    lift = statistics.bootstrap((right, mean_right, correct), lift_of, draws, seed[2])
+    lift = lift_interval(right, mean_right, correct)
     low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
     return found | {
         "n_controls": len(controls),
@@ -102,6 +102,13 @@ def lift_of(circuit, control, baseline, axis):
     difference = circuit.mean(axis=axis) - control.mean(axis=axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(difference, baseline.mean(axis=axis))
+
+
+def lift_interval(circuit, control, baseline, level=0.95):
+    """Interval of the lift: of the paired difference, divided by the accuracy of the intact model."""
+    accuracy = np.mean(baseline)
+    ends = statistics.share_difference_interval(np.asarray(circuit, dtype=float) - control, level)
+    return tuple(end / accuracy for end in ends) if accuracy > 0 else (float("nan"), float("nan"))
 
 
 def kept_columns(outcomes, circuit, metric, draws, seed):
@@ -197,9 +204,9 @@ def cross_row(outcomes, circuit, cfg, stream):
     controls = outcomes.controls(circuit, "remove", "metric") - metric
     drop = correct - outcomes.circuit(circuit, "remove", "correct")
     control_drop = correct - outcomes.controls(circuit, "remove", "correct")
-    first, second = circuits.seeds(2, *stream, circuit)
+    first, _ = circuits.seeds(2, *stream, circuit)
     effect = statistics.mean_interval(removed, cfg["bootstrap"], first)
-    drops = statistics.mean_interval(drop, cfg["bootstrap"], second)
+    drops = statistics.share_difference_interval(drop)
     found = {
         "n_controls": len(controls),
         "accuracy_drop": drop.mean(),

@@ -51,20 +51,27 @@ def normal(rng, n):
     return rng.normal(size=n)
 
 
-def lost(rng, n):
-    """Drop in accuracy of each example, in points: three in ten are lost."""
-    return 100.0 * (rng.random(n) < 0.3)
+def lost(share):
+    """A function that draws the drop in accuracy of each example: a share of them is lost."""
+    return lambda rng, n: (1.0 * (rng.random(n) < share),)
+
+
+def few_lost(rng, n):
+    """As lift_columns, near the boundary: one in twenty lost with the circuit removed, as with controls."""
+    return rng.random(n) >= 0.05, (rng.random((20, n)) >= 0.05).mean(axis=0), np.ones(n)
 
 
 SKEWED = "skewed (exponential)"
+LOST = {"three in ten": 0.3, "one in ten": 0.1, "one in twenty": 0.05, "one in fifty": 0.02}
 
 
 # Name of the interval, the data, function of a stream and n that draws columns, statistic.
 INTERVALS = (
     ("mean effect", "normal", columns_of(normal), mean_of),
     ("mean effect", SKEWED, columns_of(skewed), mean_of),
-    ("accuracy drop", "three in ten lost", columns_of(lost), mean_of),
+    *(("accuracy drop", f"{name} lost", lost(share), mean_of) for name, share in LOST.items()),
     ("lift", "paired outcomes", lift_columns, testing.lift_of),
+    ("lift", "one in twenty lost", few_lost, testing.lift_of),
     ("faithfulness", "normal", faithfulness_columns(normal), testing.faithfulness_of),
     ("faithfulness", SKEWED, faithfulness_columns(skewed), testing.faithfulness_of),
 )
@@ -73,7 +80,7 @@ INTERVALS = (
 def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVALS, level=0.95, draws=600):
     """How often the intervals hold the truth.
 
-    returns: rows of interval, data, n, datasets, level, share (that hold it), low, high (of
+    returns: rows of interval, setting, n_examples, n_datasets, level, share (that hold it), low, high (of
              the share), width (median), and a verdict
     """
     rows = []
@@ -81,7 +88,9 @@ def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVAL
         truth = true_value(interval, data)
         for n in counts:
             rng = stream(seed, "coverage", interval, data, n)
-            ends = np.array([ends_of(draw(rng, n), statistic, draws, number, level) for number in range(datasets)])
+            ends = np.array(
+                [ends_of(interval, draw(rng, n), statistic, draws, number, level) for number in range(datasets)]
+            )
             held = np.sum((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
             low, high = clopper_pearson(held, datasets)
             common = {"interval": interval, "setting": data, "n_examples": n, "n_datasets": datasets}
@@ -91,8 +100,12 @@ def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVAL
     return pd.DataFrame(rows)
 
 
-def ends_of(columns, statistic, draws, number, level):
+def ends_of(interval, columns, statistic, draws, number, level):
     """The interval of one data set, by the function that the workflow calls for it."""
+    if interval == "accuracy drop":
+        return statistics.share_difference_interval(columns[0], level)
+    if interval == "lift":
+        return testing.lift_interval(*columns, level)
     if statistic is mean_of:
         return statistics.mean_interval(columns[0], draws, number, level)
     return statistics.bootstrap(columns, statistic, draws, number, level)
@@ -103,8 +116,10 @@ def true_value(interval, data):
     """The value that an interval should hold: by the statistic of very many examples."""
     if interval == "mean effect":
         return 0.0
+    if (interval, data) == ("lift", "one in twenty lost"):
+        return 0.0
     if interval == "accuracy drop":
-        return 30.0
+        return LOST[data.removesuffix(" lost")]
     for name, kind, draw, statistic in INTERVALS:
         if (name, kind) == (interval, data):
             return float(statistic(*draw(stream("truth", name, kind), 2_000_000), axis=0))

@@ -103,8 +103,8 @@ TESTS = table(
     lift=optional(
         pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy; negative is harm beyond the controls"
     ),
-    lift_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    lift_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    lift_low=optional(pa.float64(), "2.5 per cent bound, adjusted Wald"),
+    lift_high=optional(pa.float64(), "97.5 per cent bound, adjusted Wald"),
     p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
     p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
     p_value=optional(pa.float64(), "rank test: (1 + random sets that hurt as much) / (random sets + 1)"),
@@ -127,8 +127,8 @@ CROSS = table(
     n_controls=column(pa.int32(), "different random circuits compared with"),
     accuracy=column(pa.float64(), "share correct without intervention"),
     accuracy_drop=optional(pa.float64(), "accuracy - accuracy with the circuit removed; positive is harm"),
-    accuracy_drop_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    accuracy_drop_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    accuracy_drop_low=optional(pa.float64(), "2.5 per cent bound, adjusted Wald"),
+    accuracy_drop_high=optional(pa.float64(), "97.5 per cent bound, adjusted Wald"),
     accuracy_drop_control=optional(pa.float64(), "mean drop for the controls"),
     effect=optional(
         pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
