@@ -103,7 +103,7 @@ use rule reads_tables as test_circuits with:
         cfg=stage_cfg("seed", **some(config["tests"], "permutations", "bootstrap")),
 
 
-# The shared circuit of every task removed on one task's examples.
+# The shared circuit of every task, what two share and what each has alone, removed on one task's examples.
 use rule runs_model as cross_tasks with:
     input:
         **MODEL,
@@ -129,15 +129,17 @@ use rule runs_model as cross_tasks with:
 
 use rule reads_tables as test_cross_tasks with:
     input:
+        examples=expand(EXAMPLES, **TASKS),
         effects=expand("<results>/{{model}}/{task}/cross_task/{{method}}.parquet", task=config["tasks"]),
         circuits=ALL_CIRCUITS,
     output:
         table="<results>/{model}/cross_task/{method}.parquet",
+        specificity="<results>/{model}/cross_task/{method}.specificity.parquet",
     log:
         "<logs>/test_cross_tasks/{model}/{method}.log",
     params:
         **runs("studies.reuse.stage_cross_tests.test"),
-        cfg=stage_cfg("seed", "cross_task", "tasks", **BOOTSTRAP),
+        cfg=stage_cfg("seed", "cross_task", "tasks", **some(config["tests"], "permutations", "bootstrap")),
 
 
 use rule reads_tables as summarise_reuse with:
@@ -146,6 +148,7 @@ use rule reads_tables as summarise_reuse with:
         tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
         reuse=by_model("<results>/{model}/reuse/{method}.parquet", config["methods"]),
         cross=by_model("<results>/{model}/cross_task/{method}.parquet", config["methods"]),
+        specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", config["methods"]),
         agreement=agreement_tables(config["methods"]),
     output:
         **study_tables("reuse", () if config["agreement"]["examples"] else ("agreement",)),
@@ -186,6 +189,7 @@ for draw_method in config["methods"]:
             effects=by_task("<results>/{model}/{task}/effects/{method}.parquet", draw_method),
             scores=by_task("<results>/{model}/{task}/scores/{method}/{shard}.parquet", draw_method, shard=shards()),
             cross=by_model("<results>/{model}/cross_task/{method}.parquet", draw_method),
+            specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", draw_method),
             agreement=agreement_tables(draw_method),
         output:
             figures=reuse_figures(draw_method),

@@ -48,7 +48,33 @@ def summary(**columns):
     return rows.assign(**columns)
 
 
+def specificity(**columns):
+    """Two tasks: IOI's own circuit hurts it more, that of digits does not."""
+    rows = pd.DataFrame(
+        {
+            "model": "m",
+            "method": "eap-ig",
+            "source": ["digits", "ioi"],
+            "target": ["ioi", "digits"],
+            "component_set": "circuit",
+            "own": [-5.0, -1.0],
+            "own_low": [-6.0, -2.0],
+            "own_high": [-4.0, -0.5],
+            "other": [-2.0, -1.5],
+            "other_low": [-3.0, -2.5],
+            "other_high": [-1.0, -0.7],
+            "difference": [-3.0, 0.5],
+            "difference_low": [-4.0, -0.2],
+            "difference_high": [-2.0, 1.0],
+            "q_value": [0.01, 0.2],
+        }
+    )
+    return rows.assign(**columns)
+
+
 def sentences(study, **tables):
+    if study == "reuse":
+        tables = {"specificity": specificity()} | tables
     return stage_findings.sentences_of(tables, CFG | {"study": study, "strategy": "s", "control_tasks": ["x"]})
 
 
@@ -70,7 +96,30 @@ def test_kept_alone_says_what_else_is_left():
     """Circuits of heads: every MLP stays, whatever is removed."""
     assert "Kept alone with all MLPs left as they are" in " ".join(sentences("reuse", summary=summary()))
     both = CFG | {"study": "reuse", "kinds": ["head", "mlp"]}
-    assert "Kept alone, these" in " ".join(stage_findings.sentences_of({"summary": summary()}, both))
+    found = {"summary": summary(), "specificity": specificity()}
+    assert "Kept alone, these" in " ".join(stage_findings.sentences_of(found, both))
+
+
+def test_own_circuits_are_told_beside_those_of_other_tasks():
+    first, second, share, third, *_ = sentences("reuse", summary=summary())
+    assert "a median of 95 % of its harm (40 to 150 %)" in share
+    assert "random circuits" in first and "in 1 of 2 ordered pairs of tasks, and less in 0" in second
+    assert "that of Digits on IOI in m: -2 [-3, -1] against -5 [-6, -4] of its own" in third
+
+
+@pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"own_high": 0.1}])
+def test_a_circuit_is_a_tasks_own_only_with_its_test_and_its_intervals(columns):
+    assert "in 0 of 2 ordered pairs" in " ".join(
+        sentences("reuse", summary=summary(), specificity=specificity(**columns))
+    )
+
+
+def test_another_tasks_circuit_that_hurts_more_is_told_as_such():
+    """Where removing the own circuit hurts less than removing another's."""
+    rows = specificity(difference_low=[-4.0, 0.1], q_value=0.01)
+    assert "in 1 of 2 ordered pairs of tasks, and less in 1" in " ".join(
+        sentences("reuse", summary=summary(), specificity=rows)
+    )
 
 
 def test_what_could_not_be_tested_is_not_counted_as_not_shown():

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 from circuit_reuse.data import tables
@@ -35,6 +36,33 @@ def test_the_summary_has_the_columns_and_rows_that_are_promised(project):
     assert len(tested) and tested["p_value"].between(0, 1, inclusive="right").all()
     assert (tested["effect_low"] <= tested["effect"]).all() and (tested["effect"] <= tested["effect_high"]).all()
     assert (tested["q_value"] >= tested["p_value"] - 1e-9).all()
+
+
+def test_own_and_other_effects_are_those_of_the_other_tables(project):
+    """Three component sets for every two tasks; the circuits' effects are those of summary.csv and cross_task.csv."""
+    table, cross, summary = (
+        pd.read_csv(project.folder / TABLES / f"{name}.csv") for name in ("specificity", "cross_task", "summary")
+    )
+    keys = ["model", "method", "source", "target"]
+    tasks = sorted(set(cross["target"]))
+    pairs = {(a, b) for a in tasks for b in tasks if a != b}
+    for _, part in table.groupby(["model", "method", "component_set"]):
+        assert set(zip(part["source"], part["target"], strict=True)) == pairs and len(part) == len(pairs)
+    whole = table[table["component_set"] == "circuit"].merge(cross, on=keys, suffixes=("", "_cross"))
+    assert len(whole) == len(table) // 3
+    ran = whole["n_components"] > 0
+    assert ran.any() and np.allclose(whole["other"][ran], whole["effect"][ran], atol=1e-4)
+    assert (whole["other"][~ran] == 0).all()
+    own = whole.merge(
+        summary,
+        left_on=["model", "method", "target", "top_k", "threshold"],
+        right_on=["model", "method", "task", "top_k", "threshold"],
+        suffixes=("", "_summary"),
+    )
+    own = own[own["n_components_own"] > 0]
+    assert len(own) and np.allclose(own["own"], own["effect_summary"], atol=1e-4)
+    assert (table["n_components_own"] + table["n_components_other"]).between(0, 2 * 8).all()
+    assert table.dropna(subset=["p_value"])["q_value"].notna().all()
 
 
 def test_the_whole_run_was_made_without_a_network(project):

@@ -31,7 +31,7 @@ CONFIG = {
     "reuse": {"draws": 99, "rarefaction": 6},
     "ablation": {"replacement": "corrupt", "directions": ["remove", "keep"], "keep_controls": 2},
     "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
-    "cross_task": {"top_k": 3, "threshold": 0.5, "controls": 3},
+    "cross_task": {"top_k": 3, "threshold": 0.5, "controls": 3, "matched_sets": 2},
     "scaling": {
         "tasks": ["ioi", "digits"],
         "examples": 24,

@@ -175,8 +175,24 @@ def random_sets(composition, space, count, name):
     is not: those can never hold the few components that matter most, once it holds them.
     """
     groups = {(kind,): [None] * number for kind, number in composition.items()}
-    pools = grouped(space, False)
-    rng = generator("random sets", name, sorted(composition.items()))
+    return sets_of(groups, grouped(space, False), count, generator("random sets", name, sorted(composition.items())))
+
+
+def layer_matched_sets(circuit, space, count, name):
+    """Random sets with as many heads and MLPs in each layer as a circuit, from all components, never the circuit itself.
+
+    space:   all components that circuits may hold
+    count:   how many; all there are if there are no more than that: none where the circuit fills its layers
+    returns: a list of lists of names, all different, which may overlap with the circuit
+    """
+    rng = generator("layer-matched sets", name, circuit_id(circuit))
+    # One more, as the circuit itself may be among them.
+    found = sets_of(grouped(circuit, True), grouped(space, True), count + 1, rng)
+    return [names for names in found if set(names) != set(circuit)][:count]
+
+
+def sets_of(groups, pools, count, rng):
+    """Different sets with as many components of each group as it has members; all there are, if no more than `count`."""
     possible = math.prod(math.comb(len(pools[key]), len(group)) for key, group in groups.items())
     if possible <= count:
         return [sorted_names(choice) for choice in every(groups, pools)]

@@ -221,6 +221,34 @@ def cross_row(outcomes, circuit, cfg, stream):
     return {name: plain(value) for name, value in found.items()}
 
 
+def specificity_row(outcomes, own, other, matched, cfg, stream):
+    """What removing a task's own components does, minus what removing another task's does, on the same examples.
+
+    own, other: ids of two sets of components, `empty` for none, whose removal changes nothing
+    matched:      function from an id to the name of its layer-matched random sets
+    cfg:          permutations, bootstrap
+    returns:      effects, their paired difference with its interval, and its sign-flip p (two-sided); no p
+                  where a set is empty or both are the same, which leaves nothing to compare
+    """
+    metric = outcomes.baseline("metric")
+    seeds = circuits.seeds(4, *stream, own, other)
+    effects, found = {}, {}
+    for (side, key), seed in zip({"own": own, "other": other}.items(), seeds[:2], strict=True):
+        empty = key == "empty"
+        change = np.zeros_like(metric) if empty else outcomes.circuit(key, "remove", "metric") - metric
+        ends = statistics.mean_interval(change, cfg["bootstrap"], seed)
+        random = outcomes.controls(matched(key), "remove", "metric") if outcomes.has(matched(key), "remove") else []
+        effects[side] = change
+        found |= {side: change.mean(), f"{side}_low": ends[0], f"{side}_high": ends[1]}
+        found |= {f"{side}_random": (random - metric).mean() if len(random) else None, f"n_random_{side}": len(random)}
+    difference = effects["own"] - effects["other"]
+    ends = statistics.mean_interval(difference, cfg["bootstrap"], seeds[2])
+    found |= {"difference": difference.mean(), "difference_low": ends[0], "difference_high": ends[1]}
+    if "empty" not in (own, other) and own != other:
+        found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], seeds[3])
+    return {name: plain(value) for name, value in found.items()}
+
+
 def agreement(scores, exact, examples, k):
     """The agreement table: how a method ranks components, against exact patching.
 

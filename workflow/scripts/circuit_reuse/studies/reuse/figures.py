@@ -3,7 +3,7 @@
 from circuit_reuse.data import gather, tables
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import sharing
-from circuit_reuse.studies.reuse import plots, schemas
+from circuit_reuse.studies.reuse import plots, plots_specificity, schemas
 
 UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 
@@ -23,6 +23,7 @@ def draw(job):
     at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
     shared = gather.rows(job.input.reuse, schemas.REUSE)
     inclusion = gather.rows(job.input.inclusion, schemas.INCLUSION)
+    specificity = gather.rows(job.input.specificity, schemas.SPECIFICITY)
     figures = {
         "multiplot_reuse_vs_threshold": lambda: plots.reuse_vs_threshold(shared, *grid),
         "multiplot_lift_vs_threshold": lambda: plots.lift_vs_threshold(tests, *grid),
@@ -41,6 +42,8 @@ def draw(job):
             chosen["top_k"],
         ),
         "cross_task": lambda: plots.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
+        "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit),
+        "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit),
         "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

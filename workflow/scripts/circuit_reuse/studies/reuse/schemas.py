@@ -138,6 +138,38 @@ CROSS = table(
     effect_control=optional(pa.float64(), "mean of the same over the controls"),
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
+EFFECT_OF = "mean change in the metric of the target's examples, logits or nats, when the {} is removed"
+SPECIFICITY = table(
+    source=column(pa.string(), "the other task"),
+    target=column(pa.string(), "task on whose held-out examples both its own set and the other task's are removed"),
+    component_set=column(
+        pa.string(),
+        "circuit (the two shared circuits), residual (what each has beyond the other), core (the target's circuit "
+        "against what both have)",
+    ),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    n_components_own=column(pa.int32(), "components of the own set"),
+    n_components_other=column(pa.int32(), "components of the other set"),
+    n_examples=column(pa.int32(), "held-out examples of the target"),
+    n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
+    own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
+    own_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    own_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    own_random=optional(pa.float64(), "mean of the same over random sets with as many components in each layer"),
+    n_random_own=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
+    other=column(pa.float64(), EFFECT_OF.format("other set") + "; 0 for an empty one"),
+    other_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    other_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    other_random=optional(pa.float64(), "mean of the same over random sets with as many components in each layer"),
+    n_random_other=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
+    difference=column(pa.float64(), "own - other, paired by example; negative: the own set matters more"),
+    difference_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    difference_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    p_value=optional(
+        pa.float64(), "sign flips of the paired differences, two-sided; null where a set is empty or both are the same"
+    ),
+)
 AGREEMENT = table(
     task=column(pa.string(), "task"),
     example=EXAMPLE,
@@ -206,6 +238,7 @@ SCHEMAS = {
     "reuse": REUSE,
     "tests": TESTS,
     "cross_task": CROSS,
+    "specificity": SPECIFICITY,
     "agreement": AGREEMENT,
     "curve_runs": CURVE_RUNS,
     "curves": CURVES,
@@ -232,6 +265,7 @@ CSVS = {
         PUBLISHED, "as in the published study, shares in per cent; train columns stay empty, its val is held out"
     ),
     "cross": columns("model method", CROSS),
+    "specificity": columns("model method", SPECIFICITY, q="p_value"),
     "agreement": columns(
         "model task method",
         rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",

@@ -4,13 +4,67 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high q_value q_reuse_other faithfulness"
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high q_value q_reuse_other faithfulness",
+    "specificity": "model method source target component_set n_components_own own own_low own_high other other_low other_high "
+    "difference difference_low difference_high q_value",
 }
 
 
 def sentences(found, cfg):
-    """Shared circuits against their controls, at the K and threshold of the cross-task matrix."""
-    table = found["summary"]
+    """Shared circuits against their controls and against those of other tasks, at one K and threshold."""
+    told = list(against_controls(found["summary"], cfg))
+    # What matters more than random components may be what every task needs: both are said first.
+    yield from told[:1]
+    yield from specificity(found["specificity"], cfg)
+    yield from told[1:]
+
+
+def specificity(table, cfg):
+    """Does removing a task's own circuit hurt it more than removing another task's?"""
+    table = table[table["method"] == cfg["method"]]
+    pairs = table[(table["component_set"] == "circuit") & table["q_value"].notna()]
+    if not len(pairs):
+        return
+    more, less = surely(pairs, cfg, "high"), surely(pairs, cfg, "low")
+    yield (
+        f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
+        f"of {len(pairs)} ordered pairs of tasks, and less in {len(less)} (paired, q <= {cfg['alpha']:g})."
+    )
+    harmed = pairs[pairs["own_high"] < 0]
+    if len(harmed):
+        shares = harmed["other"] / harmed["own"]
+        yield (
+            f"Where removing the own circuit hurts, another task's does a median of {number(100 * shares.median())} % of its harm "
+            f"({span(100 * shares, ' %')})."
+        )
+    shown = pairs[pairs["other_high"] < 0]
+    if len(shown):
+        row = shown.loc[shown["other"].idxmin()]
+        own, other = (cfg["titles"].get(row[name], row[name]) for name in ("target", "source"))
+        yield (
+            f"The circuit of another task that hurts most is that of {other} on {own} in {row['model']}: {interval(row, 'other')} "
+            f"against {interval(row, 'own')} of its own."
+        )
+    rests = table[(table["component_set"] == "residual") & table["q_value"].notna()]
+    if len(rests):
+        yield (
+            f"Of what two circuits do not share, a task's own part hurts it more than the other's in {len(surely(rests, cfg, 'high'))} of "
+            f"{len(rests)} pairs in which both have one, and less in {len(surely(rests, cfg, 'low'))}."
+        )
+
+
+def surely(pairs, cfg, end):
+    """Pairs of which the own set hurts more (end: high) or the other one does (low), by test and intervals."""
+    sided = (
+        (pairs["difference_high"] < 0) & (pairs["own_high"] < 0)
+        if end == "high"
+        else (pairs["difference_low"] > 0) & (pairs["other_high"] < 0)
+    )
+    return pairs[(pairs["q_value"] <= cfg["alpha"]) & sided]
+
+
+def against_controls(table, cfg):
+    """Do shared circuits matter more than random circuits do, what do examples share, and what do circuits keep?"""
     rows = table[
         (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
     ]

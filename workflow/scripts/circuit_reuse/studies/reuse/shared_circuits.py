@@ -1,7 +1,9 @@
-"""The shared circuits of a model's tasks, as the stages that compare tasks need them."""
+"""The shared circuits of a model's tasks and what two of them have in common, as the stages that compare tasks need them."""
+
+from dataclasses import dataclass
 
 from circuit_reuse.data import gather, tables
-from circuit_reuse.stats import sharing
+from circuit_reuse.stats import circuits, sharing
 from circuit_reuse.studies.reuse import schemas
 
 
@@ -19,3 +21,49 @@ def chosen_circuits(paths, cfg):
         names, controls = sharing.shared_circuits(table).get(row["circuit"]) or ([], [])
         found[task] = (row["circuit"], names, controls[: cfg["controls"]])
     return found
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two sets of components that are removed from the same examples, those of the target task.
+
+    source:        the other task
+    component_set: circuit (the two shared circuits), residual (what each has beyond the other), or
+                   core (the target's circuit against what both have)
+    own, other:    component names, in the order of the computation
+    """
+
+    source: str
+    component_set: str
+    own: tuple
+    other: tuple
+
+
+def contrasts(found, target):
+    """Every comparison of a task's circuit with those of the other tasks.
+
+    found: {task: (id, names, controls)}, of `chosen_circuits`
+    """
+    own = found[target][1]
+    for source, (_, other, _) in found.items():
+        if source == target:
+            continue
+        common = [name for name in own if name in other]
+        beyond, lacking = ([name for name in names if name not in common] for names in (own, other))
+        for component_set, first, second in (
+            ("circuit", own, other),
+            ("residual", beyond, lacking),
+            ("core", own, common),
+        ):
+            yield Contrast(source, component_set, tuple(first), tuple(second))
+
+
+def contrasted_sets(found, target):
+    """{id: names} of all sets that `contrasts` compares, without the empty one."""
+    sets = [list(names) for each in contrasts(found, target) for names in (each.own, each.other)]
+    return {circuits.circuit_id(names): names for names in sets if names}
+
+
+def matched(key):
+    """What the effects table calls the layer-matched random sets of a set of components."""
+    return f"layer-matched {key}"

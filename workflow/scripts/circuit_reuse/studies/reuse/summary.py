@@ -24,6 +24,9 @@ def summarise(job):
         "summary": table,
         "aggregated": published_tables.aggregated(table, cfg["titles"], cfg["revisions"]),
         "cross": gather.rows(job.input.cross, schemas.CROSS),
+        "specificity": statistics.with_q(
+            gather.rows(job.input.specificity, schemas.SPECIFICITY), "p_value", within=("component_set", "method")
+        ),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
     if job.input.agreement:

@@ -21,6 +21,8 @@ def run(job):
     found, values = matrices.matrices(model), matrices.flat(model)
     weights = sweep.circuit(values, found, active)
     check(weights, job.wildcards)
+    # Before there are orders and gains: it takes a copy of all weights.
+    bins = size_bins(values)
 
     def draws(*names):
         return circuits.generator(cfg["seed"], job.wildcards.model, job.wildcards.task, mask, *names)
@@ -52,7 +54,7 @@ def run(job):
     rows = rows_of(plan, result, mask, prepared.held_out["example"].to_numpy())
     job.write(job.output.sweep, schemas.SWEEP, rows)
     job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
-    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found))
+    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found, bins))
     count = len(plan)
     # The orders of a large model's circuit and controls take as much memory as a copy of the model.
     del plan, orders, rows, result
@@ -133,16 +135,20 @@ def matches(orders, levels, weights):
     return rows
 
 
-def sizes(orders, weights, found):
-    """Rows of the sizes table: histograms of |w| in the first trial, with common bins."""
-    values = weights.values
+def size_bins(values):
+    """Edges of BINS bins of |w|, from 0 to the largest, of equal ratios above the smallest thousandth of the nonzero weights."""
     every = values[values != 0]
     np.abs(every, out=every)
     most = every.max()
     least = np.quantile(every, 0.001, overwrite_input=True)
     edges = np.geomspace(max(least, 1e-9), most, BINS + 1)
     edges[0] = 0.0
-    rows = []
+    return edges
+
+
+def sizes(orders, weights, found, edges):
+    """Rows of the sizes table: histograms of |w| in the first trial.  edges: of the bins, common to all"""
+    values, rows = weights.values, []
     for condition, drawn in orders.items():
         numbers = drawn[0]
         groups = weights.groups(numbers, "matrix")

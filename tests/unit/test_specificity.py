@@ -1,0 +1,111 @@
+"""Own components against those of another task: which sets are compared, with what random sets, and the paired test."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse.data.tables import EFFECTS
+from circuit_reuse.stats import circuits, testing
+from circuit_reuse.studies.reuse import shared_circuits
+
+SPACE = [f"a{layer}.h{head}" for layer in range(4) for head in range(4)] + [f"m{layer}" for layer in range(4)]
+CFG = {"bootstrap": 400, "permutations": 999}
+FOUND = {"x": ("x", ["a0.h0", "a1.h0", "m2"], []), "y": ("y", ["a0.h0", "a1.h1", "a3.h2"], []), "z": ("empty", [], [])}
+
+
+def layers(names):
+    return sorted(name.split(".")[0] for name in names)
+
+
+@pytest.mark.parametrize("circuit", [["a0.h0"], ["a0.h0", "a0.h3", "a2.h1"], ["a1.h1", "a1.h2", "m3"]])
+def test_layer_matched_sets_have_as_much_in_every_layer_and_are_not_the_circuit(circuit):
+    sets = circuits.layer_matched_sets(circuit, SPACE, 12, "t")
+    assert sets and all(layers(names) == layers(circuit) for names in sets)
+    assert len({frozenset(names) for names in sets} - {frozenset(circuit)}) == len(sets) <= 12
+    # All there are where there are few: no more can be drawn than every choice of each layer.
+    everything = circuits.layer_matched_sets(circuit, SPACE, 10**6, "t")
+    by_layer = [list(itertools.combinations(pool, sum(n in circuit for n in pool))) for pool in pools()]
+    choices = {frozenset(itertools.chain(*parts)) for parts in itertools.product(*by_layer)}
+    assert {frozenset(names) for names in everything} == choices - {frozenset(circuit)}
+
+
+def pools():
+    return [
+        [name for name in SPACE if name.split(".")[0] == key] for key in sorted({name.split(".")[0] for name in SPACE})
+    ]
+
+
+def test_a_circuit_that_fills_its_layers_has_no_layer_matched_set():
+    assert circuits.layer_matched_sets([f"a1.h{head}" for head in range(4)], SPACE, 5, "t") == []
+
+
+def test_core_and_rest_make_up_each_circuit_and_rests_have_nothing_in_common():
+    asked = {
+        (each.source, target, each.component_set): each
+        for target in FOUND
+        for each in shared_circuits.contrasts(FOUND, target)
+    }
+    assert len(asked) == 3 * 2 * 3
+    for source, target in itertools.permutations(FOUND, 2):
+        whole, rest, core = (asked[source, target, name] for name in ("circuit", "residual", "core"))
+        assert set(core.other) | set(rest.own) == set(whole.own) == set(FOUND[target][1]) == set(core.own)
+        assert set(core.other) == set(whole.own) & set(whole.other) and not set(rest.own) & set(rest.other)
+        back = asked[target, source, "residual"]
+        assert (back.own, back.other) == (rest.other, rest.own)
+    sets = shared_circuits.contrasted_sets(FOUND, "x")
+    assert {frozenset(names) for names in sets.values()} == {
+        frozenset(names) for each in shared_circuits.contrasts(FOUND, "x") for names in (each.own, each.other) if names
+    }
+
+
+def outcomes(**effects):
+    """Effects of sets of components on 20 examples, from a metric that varies between examples far more."""
+    rng = np.random.default_rng(0)
+    metric = rng.normal(5, 10, 20)
+    frames = []
+    for circuit, change in {None: 0, **effects}.items():
+        for control, each in enumerate(np.atleast_2d(change + np.zeros(20))):
+            rows = {"example": range(20), "metric": metric + each, "correct": True, "kl": 0.0, "control": None}
+            if circuit and circuit.startswith("layer"):
+                rows["control"] = control
+            direction = "remove" if circuit else "none"
+            frames.append(pd.DataFrame(rows).assign(circuit=circuit, direction=direction))
+    frame = pd.concat(frames, ignore_index=True)
+    assert set(frame) <= set(EFFECTS.names)
+    return testing.Outcomes(frame)
+
+
+def test_own_and_other_effects_are_compared_on_the_same_examples():
+    rng = np.random.default_rng(1)
+    own, other = rng.normal(-3, 1, 20), rng.normal(-1, 1, 20)
+    table = outcomes(own=own, other=other, **{"layer-matched own": np.array([[-1.0] * 20, [-2.0] * 20])})
+    row = testing.specificity_row(table, "own", "other", shared_circuits.matched, CFG, ("t",))
+    assert row["own"] == pytest.approx(own.mean()) and row["other"] == pytest.approx(other.mean())
+    assert row["difference"] == pytest.approx((own - other).mean())
+    # Examples differ by tens of logits, the paired difference by one.
+    assert row["difference_low"] < row["difference"] < row["difference_high"] < -1 and row["p_value"] <= 0.002
+    assert row["own_random"] == pytest.approx(-1.5) and row["n_random_own"] == 2
+    assert row["other_random"] is None and row["n_random_other"] == 0
+    back = testing.specificity_row(table, "other", "own", shared_circuits.matched, CFG, ("t",))
+    assert back["difference"] == pytest.approx(-row["difference"]) and back["p_value"] <= 0.002
+
+
+def test_where_there_is_nothing_to_compare_there_is_no_p():
+    table = outcomes(own=-3.0, other=-1.0)
+    same = testing.specificity_row(table, "own", "own", shared_circuits.matched, CFG, ("t",))
+    assert same["difference"] == 0 and "p_value" not in same
+    for own, other in (("own", "empty"), ("empty", "other"), ("empty", "empty")):
+        row = testing.specificity_row(table, own, other, shared_circuits.matched, CFG, ("t",))
+        assert "p_value" not in row and row[{"own": "other", "empty": "own"}[own]] == 0
+
+
+def test_a_tasks_circuit_that_every_task_needs_is_rarely_called_its_own():
+    """With equal effects the paired test errs as often as it says."""
+    rng = np.random.default_rng(2)
+    found = []
+    for number in range(200):
+        table = outcomes(own=rng.normal(-2, 1, 20), other=rng.normal(-2, 1, 20))
+        row = testing.specificity_row(table, "own", "other", shared_circuits.matched, CFG, (number,))
+        found.append(row["p_value"] <= 0.05)
+    assert 0.01 <= np.mean(found) <= 0.10

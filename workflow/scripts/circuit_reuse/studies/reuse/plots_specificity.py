@@ -1,0 +1,88 @@
+"""Figures of specificity: a task's own components and those of other tasks, removed from the same examples."""
+
+from matplotlib.lines import Line2D
+
+from circuit_reuse.report import style
+from circuit_reuse.studies.reuse.plots import each, pick
+
+PARTS = {
+    "core": (style.BASELINE, "s", "what both circuits hold"),
+    "own": (style.CIRCUIT, "D", "the task's own rest"),
+    "other": (style.OTHER, "o", "the other task's rest"),
+}
+RANDOM = (style.CONTROL, "|", "random sets of the same layers, mean")
+
+
+def circuits(table, models, tasks, titles, unit):
+    """Effect on each task (columns) of removing each task's shared circuit (rows of a panel)."""
+    figure, axes = panels_of_tasks(models, tasks, titles, unit, "circuit of", len(tasks))
+    for model, target, ax in each(models, tasks, axes):
+        rows = pick(table, model=model, target=target, component_set="circuit").set_index("source")
+        for place, source in enumerate(tasks):
+            if source == target and len(rows):
+                point(ax, place, rows.iloc[0], "own", style.CIRCUIT, "D")
+            elif source in rows.index:
+                point(ax, place, rows.loc[source], "other", style.OTHER, "o")
+                mark(ax, place, rows.loc[source])
+        ax.set_yticks(range(len(tasks)), [titles[task] for task in tasks])
+    legend(figure, [(style.CIRCUIT, "D", "own circuit"), (style.OTHER, "o", "another task's circuit"), RANDOM])
+    return figure
+
+
+def parts(table, models, tasks, titles, unit):
+    """Effect on each task (columns) of what its circuit and another's share, and of what each holds alone."""
+    figure, axes = panels_of_tasks(models, tasks, titles, unit, "the other task", 1.4 * len(tasks))
+    for model, target, ax in each(models, tasks, axes):
+        others = [task for task in tasks if task != target]
+        for place, source in enumerate(others):
+            rows = pick(table, model=model, target=target, source=source).set_index("component_set")
+            if not {"core", "residual"} <= set(rows.index):
+                continue
+            point(ax, place - 0.25, rows.loc["core"], "other", *PARTS["core"][:2])
+            point(ax, place, rows.loc["residual"], "own", *PARTS["own"][:2])
+            point(ax, place + 0.25, rows.loc["residual"], "other", *PARTS["other"][:2])
+            mark(ax, place, rows.loc["residual"])
+        ax.set_yticks(range(len(others)), [titles[task] for task in others])
+        ax.set_ylim(len(others) - 0.5, -0.5)
+    legend(figure, [*PARTS.values(), RANDOM])
+    return figure
+
+
+def panels_of_tasks(models, tasks, titles, unit, ylabel, rows):
+    """Panels whose vertical axis has tasks, named on the left of each, as own names differ."""
+    figure, axes = style.grid(len(models), len(tasks), width=1.9, height=0.5 + 0.2 * rows, sharex=False)
+    for row, model in enumerate(models):
+        axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
+    for column, task in enumerate(tasks):
+        axes[0, column].set_title(f"on {titles[task]}")
+        axes[-1, column].set_xlabel(f"effect ({unit})")
+    for ax in axes.flat:
+        ax.axvline(0, color="black", linewidth=0.6)
+        ax.set_ylim(len(tasks) - 0.5, -0.5)
+    return figure, axes
+
+
+def point(ax, place, row, side, color, marker):
+    """One set's effect with its interval, and the mean over its random sets."""
+    if not row[f"n_components_{side}"]:
+        ax.text(0, place, " none", va="center", fontsize=style.SMALLEST, color=color)
+        return
+    error = [[max(row[side] - row[f"{side}_low"], 0)], [max(row[f"{side}_high"] - row[side], 0)]]
+    ax.errorbar(row[side], place, xerr=error, fmt=marker, color=color, markersize=4, capsize=1.5)
+    if row[f"n_random_{side}"]:
+        ax.plot(row[f"{side}_random"], place, RANDOM[1], color=RANDOM[0], markersize=7)
+
+
+def mark(ax, place, row):
+    """A star where both sets have components and the interval of their paired difference is without 0."""
+    if not (row["n_components_own"] and row["n_components_other"]):
+        return
+    if row["difference_low"] > 0 or row["difference_high"] < 0:
+        ax.text(1.0, place, "*", transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=9)
+
+
+def legend(figure, looks):
+    """What the marks mean, below the panels."""
+    handles = [Line2D([], [], color=color, marker=marker, linestyle="none") for color, marker, _ in looks]
+    labels = [*(text for _, _, text in looks), "* paired difference from the own: 95 % interval without 0"]
+    figure.legend([*handles, Line2D([], [], linestyle="none")], labels, loc="outside lower center", ncols=2)
