@@ -88,3 +88,12 @@ def test_no_two_modules_or_classes_have_the_same_name():
         if isinstance(node, ast.ClassDef)
     ]
     assert [name for name, count in Counter(classes).items() if count > 1] == []
+
+
+def test_files_and_functions_can_be_read_in_a_sitting():
+    for path in (PROJECT / "workflow").rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 350, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"

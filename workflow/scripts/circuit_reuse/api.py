@@ -115,8 +115,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     raises:      ValueError for an empty circuit or unknown components
     """
     kinds = kinds or sorted({components.kind(name) for name in circuit})
-    used = examples[examples["used"]]
-    train, test = (used[used["split"] == split] for split in ("train", "held_out"))
+    train, test = (examples[examples["used"] & (examples["split"] == split)] for split in ("train", "held_out"))
     universe = model.space.of_kinds(kinds)
     if not circuit or set(circuit) - set(universe):
         unknown = ", ".join(sorted(set(circuit) - set(universe)))

@@ -41,7 +41,7 @@ def draw(job):
             *grid,
             chosen["top_k"],
         ),
-        "cross_task": lambda: plots.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
+        "cross_task": lambda: plots_specificity.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
         "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit),
         "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit),
         "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),

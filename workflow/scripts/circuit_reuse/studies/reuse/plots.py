@@ -302,34 +302,6 @@ def similarity(pairs, clusters, models, tasks, titles, top_k):
     return figure
 
 
-def cross_task(cross, models, tasks, titles):
-    """Drop in accuracy on each task when the circuit of each task is removed."""
-    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 0.9, height=0.42 * len(tasks) + 0.7)
-    image = None
-    for ax, model in zip(axes[0], models, strict=True):
-        rows = pick(cross, model=model)
-        drop = rows.pivot(index="source", columns="target", values="accuracy_drop").reindex(index=tasks, columns=tasks)
-        control = rows.pivot(index="source", columns="target", values="accuracy_drop_control").reindex(
-            index=tasks, columns=tasks
-        )
-        values = 100 * drop.to_numpy(float)
-        image = ax.imshow(values, cmap=style.DIVERGING, vmin=-100, vmax=100)
-        for row in range(len(tasks)):
-            for column in range(len(tasks)):
-                value, other = values[row, column], 100 * control.to_numpy(float)[row, column]
-                text = "–" if np.isnan(value) else f"{value:.0f}\n({other:.0f})"
-                color = "white" if abs(value) > 60 else "black"
-                ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
-        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-        ax.set_yticks(range(len(tasks)), [titles[task] for task in tasks])
-        ax.set(title=model, xlabel="tested on")
-        ax.spines[["top", "right"]].set_visible(True)
-    axes[0, 0].set_ylabel("circuit of")
-    label = "accuracy drop (points),\ncontrols in brackets"
-    figure.colorbar(image, ax=axes, label=label, fraction=0.03)
-    return figure
-
-
 def agreement(table, models, tasks, titles):
     """Rank correlation of a method's scores with exact patching, an example a dot."""
     figure, axes = pyplot.subplots(figsize=(1.4 + 0.9 * len(tasks), 2.4))

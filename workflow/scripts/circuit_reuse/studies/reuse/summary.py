@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from circuit_reuse.data import gather, tables
+from circuit_reuse.report.numbers import small
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.reuse import published_tables, schemas
 
@@ -81,17 +82,15 @@ def latex(table, titles):
         if before is not None and here[:2] != before[:2]:
             lines.append(r"\addlinespace")
         before = here
-        values = [p_text(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_value", "q_value")]
+        values = [p_cell(getattr(row, c)) for c in ("p_mcnemar", "p_permutation", "p_value", "q_value")]
         numbers = [f"{row.top_k:g}", f"{100 * row.threshold:g}", str(row.n_components), *values]
         lines.append(" & ".join([*map(escape, names), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def p_text(value):
-    """A p-value with two significant digits; a dash where there is no test."""
-    if value is None or pd.isna(value):
-        return "--"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.1g}" if value >= 0.001 else f"$<${0.001:g}"
+def p_cell(value):
+    """A p-value as LaTeX prints it; a dash where there is no test."""
+    return small(value).replace("-", "--").replace("<", "$<$")
 
 
 def escape(text):

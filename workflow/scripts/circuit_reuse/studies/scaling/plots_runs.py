@@ -155,38 +155,13 @@ def hero_vs_random(tests, context, tasks):
             for n, (matching, (color, marker, _)) in enumerate(MATCHED.items()):
                 part = mine[(mine["matching"] == matching) & (mine["n_random"] > 0)]
                 x = part["n_heads"].map(sizes.index) + (n - 1) * 0.2
-                scale = 100 / part["metric"]
-                interval(
-                    metric,
-                    x,
-                    part["effect_random"] * scale,
-                    part["effect_random_low"] * scale,
-                    part["effect_random_high"] * scale,
-                    color,
-                    marker,
-                )
-                interval(
-                    accuracy,
-                    x,
-                    100 * part["accuracy_random"],
-                    100 * part["accuracy_random_low"],
-                    100 * part["accuracy_random_high"],
-                    color,
-                    marker,
-                )
+                percent_of(metric, x, part, "effect_random", color, marker, part["metric"])
+                percent_of(accuracy, x, part, "accuracy_random", color, marker)
             hero = mine[mine["effect"].notna()].drop_duplicates("n_heads").sort_values("n_heads")
-            x, scale = hero["n_heads"].map(sizes.index), 100 / hero["metric"]
-            for ax, y, low, high in (
-                (metric, hero["effect"] * scale, hero["effect_low"] * scale, hero["effect_high"] * scale),
-                (
-                    accuracy,
-                    100 * hero["accuracy_circuit"],
-                    100 * hero["accuracy_circuit_low"],
-                    100 * hero["accuracy_circuit_high"],
-                ),
-            ):
-                ax.plot(x, y, color=style.CIRCUIT, linewidth=0.8)
-                interval(ax, x, y, low, high, style.CIRCUIT, "D")
+            x = hero["n_heads"].map(sizes.index)
+            for ax, column, whole in ((metric, "effect", hero["metric"]), (accuracy, "accuracy_circuit", 1)):
+                ax.plot(x, 100 * hero[column] / whole, color=style.CIRCUIT, linewidth=0.8)
+                percent_of(ax, x, hero, column, style.CIRCUIT, "D", whole)
                 ax.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
                 ax.set_xlim(-0.5, len(sizes) - 0.5)
             metric.axhline(0, color="black", linewidth=0.5)
@@ -205,6 +180,11 @@ def hero_vs_random(tests, context, tasks):
     labels = ["strongest heads, 95 % interval", *(f"{name}, 95 % of sets" for *_, name in MATCHED.values())]
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
+
+
+def percent_of(ax, x, rows, column, color, marker, whole=1):
+    """Points of a column with its intervals, in per cent of a whole."""
+    interval(ax, x, *(100 * rows[name] / whole for name in (column, f"{column}_low", f"{column}_high")), color, marker)
 
 
 def interval(ax, x, y, low, high, color, marker):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from circuit_reuse.data import components, gather, tables
 from circuit_reuse.report import palette
+from circuit_reuse.report.numbers import percent
 from circuit_reuse.studies.sequences import diagrams, graphs, schemas
 
 DIRECTIONS, TOKENS = 3, 8
@@ -130,7 +131,7 @@ def facts(name, found, cfg):
         head = head.iloc[0]
         for score in ("next", "copy", "previous"):
             rows.append([f"{score} score", {t: percent(head.get(f"{score}_{t}")) for t in cfg["of"]}])
-        rows.append(["direct attribution, logits", {t: number(head.get(f"direct_{t}")) for t in cfg["of"]}])
+        rows.append(["direct attribution, logits", {t: signed(head.get(f"direct_{t}")) for t in cfg["of"]}])
         motif = head["motif"].replace("_", " ") if isinstance(head["motif"], str) else "none"
         rows.append(["motif", {"": motif}])
         for column in ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"):
@@ -145,13 +146,8 @@ def ranged(row, column):
     return f"{100 * row[column]:+.1f} [{100 * row[f'{column}_low']:+.1f}, {100 * row[f'{column}_high']:+.1f}]"
 
 
-def percent(value):
-    """A share as text."""
-    return "-" if value is None or not np.isfinite(value) else f"{100 * value:.0f} %"
-
-
-def number(value):
-    """A number as text."""
+def signed(value):
+    """A number with its sign, a dash where there is none."""
     return "-" if value is None or not np.isfinite(value) else f"{value:+.2f}"
 
 
