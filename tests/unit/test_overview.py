@@ -57,6 +57,11 @@ def specificity(**columns):
             "source": ["digits", "ioi"],
             "target": ["ioi", "digits"],
             "component_set": "circuit",
+            "circuit_own": ["a", "b"],
+            "circuit_other": ["b", "a"],
+            "n_components_own": [6, 4],
+            "n_components_other": [4, 6],
+            "n_clusters": [3, 5],
             "own": [-5.0, -1.0],
             "own_low": [-6.0, -2.0],
             "own_high": [-4.0, -0.5],
@@ -102,14 +107,24 @@ def test_kept_alone_says_what_else_is_left():
 
 def test_own_circuits_are_told_beside_those_of_other_tasks():
     first, second, share, third, *_ = sentences("reuse", summary=summary())
-    assert "a median of 95 % of its harm (40 to 150 %)" in share
-    assert "random circuits" in first and "in 1 of 2 ordered pairs of tasks, and less in 0" in second
-    assert "that of Digits on IOI in m: -2 [-3, -1] against -5 [-6, -4] of its own" in third
+    assert "random circuits" in first and "in 1 of 2 tested ordered pairs of tasks" in second and "less in 0" in second
+    assert "3 to 5 sentence frames" in second and "In 0 of the 1 the own circuit has no more" in second
+    assert "not tested" not in second and "at least half as much harm in 1 of 2 pairs" in share
+    assert "the circuit of IOI on Digits in m: -1.5 [-2.5, -0.7] against -1 [-2, -0.5] of its own" in third
+
+
+def test_pairs_with_the_same_circuit_or_none_are_counted_apart():
+    """The same circuit does all of the harm: strong evidence against a circuit of the task's own."""
+    rows = specificity(circuit_own=["a", "empty"], circuit_other=["a", "a"], q_value=np.nan, own=[-5.0, 0.0])
+    rows = rows.assign(other=[-5.0, -1.5], own_high=[-4.0, 0.0])
+    text = " ".join(sentences("reuse", summary=summary(), specificity=rows))
+    assert "in 0 of 0 tested" in text and "not tested: 1 with the same circuit, 1 without one" in text
+    assert "at least half as much harm in 1 of 1 pairs" in text
 
 
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"own_high": 0.1}])
 def test_a_circuit_is_a_tasks_own_only_with_its_test_and_its_intervals(columns):
-    assert "in 0 of 2 ordered pairs" in " ".join(
+    assert "in 0 of 2 tested ordered pairs" in " ".join(
         sentences("reuse", summary=summary(), specificity=specificity(**columns))
     )
 
@@ -117,9 +132,7 @@ def test_a_circuit_is_a_tasks_own_only_with_its_test_and_its_intervals(columns):
 def test_another_tasks_circuit_that_hurts_more_is_told_as_such():
     """Where removing the own circuit hurts less than removing another's."""
     rows = specificity(difference_low=[-4.0, 0.1], q_value=0.01)
-    assert "in 1 of 2 ordered pairs of tasks, and less in 1" in " ".join(
-        sentences("reuse", summary=summary(), specificity=rows)
-    )
+    assert "less in 1" in " ".join(sentences("reuse", summary=summary(), specificity=rows))
 
 
 def test_what_could_not_be_tested_is_not_counted_as_not_shown():

@@ -91,6 +91,23 @@ def test_own_and_other_effects_are_compared_on_the_same_examples():
     assert back["difference"] == pytest.approx(-row["difference"]) and back["p_value"] <= 0.002
 
 
+def test_an_effect_has_one_interval_whatever_it_is_compared_with():
+    rng = np.random.default_rng(3)
+    table = outcomes(own=rng.normal(-3, 1, 20), a=rng.normal(-1, 1, 20), b=rng.normal(-2, 1, 20))
+    rows = [testing.specificity_row(table, "own", other, shared_circuits.matched, CFG, ("t",)) for other in "ab"]
+    crossed = testing.cross_row(table, "own", CFG, ("t",))
+    for row in rows:
+        assert (row["own_low"], row["own_high"]) == (crossed["effect_low"], crossed["effect_high"])
+
+
+def test_one_example_has_effects_but_no_interval_and_no_p():
+    frame = pd.DataFrame({"example": [0] * 3, "metric": [5.0, 2.0, 4.0], "correct": True, "kl": 0.0, "control": None})
+    frame = frame.assign(circuit=[None, "own", "other"], direction=["none", "remove", "remove"])
+    row = testing.specificity_row(testing.Outcomes(frame), "own", "other", shared_circuits.matched, CFG, ("t",))
+    assert (row["own"], row["other"], row["difference"]) == (-3, -1, -2)
+    assert row["difference_low"] is None and "p_value" not in row
+
+
 def test_where_there_is_nothing_to_compare_there_is_no_p():
     table = outcomes(own=-3.0, other=-1.0)
     same = testing.specificity_row(table, "own", "own", shared_circuits.matched, CFG, ("t",))

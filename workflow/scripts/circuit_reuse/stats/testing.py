@@ -228,24 +228,25 @@ def specificity_row(outcomes, own, other, matched, cfg, stream):
     matched:      function from an id to the name of its layer-matched random sets
     cfg:          permutations, bootstrap
     returns:      effects, their paired difference with its interval, and its sign-flip p (two-sided); no p
-                  where a set is empty or both are the same, which leaves nothing to compare
+                  where a set is empty, both are the same or there is one example, which leaves nothing to compare
     """
     metric = outcomes.baseline("metric")
-    seeds = circuits.seeds(4, *stream, own, other)
     effects, found = {}, {}
-    for (side, key), seed in zip({"own": own, "other": other}.items(), seeds[:2], strict=True):
+    for side, key in (("own", own), ("other", other)):
         empty = key == "empty"
         change = np.zeros_like(metric) if empty else outcomes.circuit(key, "remove", "metric") - metric
-        ends = statistics.mean_interval(change, cfg["bootstrap"], seed)
+        # The stream of `cross_row`: the same effect has one interval, whatever it is compared with.
+        ends = statistics.mean_interval(change, cfg["bootstrap"], circuits.seeds(2, *stream, key)[0])
         random = outcomes.controls(matched(key), "remove", "metric") if outcomes.has(matched(key), "remove") else []
         effects[side] = change
         found |= {side: change.mean(), f"{side}_low": ends[0], f"{side}_high": ends[1]}
         found |= {f"{side}_random": (random - metric).mean() if len(random) else None, f"n_random_{side}": len(random)}
     difference = effects["own"] - effects["other"]
-    ends = statistics.mean_interval(difference, cfg["bootstrap"], seeds[2])
+    first, second = circuits.seeds(2, *stream, own, other)
+    ends = statistics.mean_interval(difference, cfg["bootstrap"], first)
     found |= {"difference": difference.mean(), "difference_low": ends[0], "difference_high": ends[1]}
-    if "empty" not in (own, other) and own != other:
-        found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], seeds[3])
+    if "empty" not in (own, other) and own != other and len(difference) > 1:
+        found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], second)
     return {name: plain(value) for name, value in found.items()}
 
 

@@ -72,7 +72,9 @@ def parts(table, models, tasks, titles, unit):
             point(ax, place + 0.25, rows.loc["residual"], "other", *PARTS["other"][:2])
             mark(ax, place, rows.loc["residual"])
         ax.set_yticks(range(len(others)), [titles[task] for task in others])
-        ax.set_ylim(len(others) - 0.5, -0.5)
+        ax.set_ylim(max(len(others), 1) - 0.5, -0.5)
+        if not others:
+            style.empty(ax, "one task only")
     legend(figure, [*PARTS.values(), RANDOM])
     return figure
 
@@ -96,7 +98,8 @@ def point(ax, place, row, side, color, marker):
     if not row[f"n_components_{side}"]:
         ax.text(0, place, " none", va="center", fontsize=style.SMALLEST, color=color)
         return
-    error = [[max(row[side] - row[f"{side}_low"], 0)], [max(row[f"{side}_high"] - row[side], 0)]]
+    # One example has no interval.
+    error = np.nan_to_num([[row[side] - row[f"{side}_low"]], [row[f"{side}_high"] - row[side]]]).clip(0)
     ax.errorbar(row[side], place, xerr=error, fmt=marker, color=color, markersize=4, capsize=1.5)
     if row[f"n_random_{side}"]:
         ax.plot(row[f"{side}_random"], place, RANDOM[1], color=RANDOM[0], markersize=7)

@@ -139,6 +139,10 @@ CROSS = table(
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
 EFFECT_OF = "mean change in the metric of the target's examples, logits or nats, when the {} is removed"
+RANDOM_OF = (
+    "mean of the same over random sets with as many heads and MLPs in each layer, of which the only MLP of a layer is always "
+    "the same"
+)
 SPECIFICITY = table(
     source=column(pa.string(), "the other task"),
     target=column(pa.string(), "task on whose held-out examples both its own set and the other task's are removed"),
@@ -149,23 +153,25 @@ SPECIFICITY = table(
     ),
     top_k=TOP_K,
     threshold=THRESHOLD,
+    circuit_own=column(pa.string(), "hash of the names of the own set; empty for none"),
+    circuit_other=column(pa.string(), "hash of the names of the other task's set"),
     n_components_own=column(pa.int32(), "components of the own set"),
-    n_components_other=column(pa.int32(), "components of the other set"),
-    n_examples=column(pa.int32(), "held-out examples of the target"),
+    n_components_other=column(pa.int32(), "components of the other task's set"),
+    n_examples=column(pa.int32(), "held-out examples of the target that can be tested"),
     n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
     own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
-    own_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    own_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
-    own_random=optional(pa.float64(), "mean of the same over random sets with as many components in each layer"),
+    own_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    own_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    own_random=optional(pa.float64(), RANDOM_OF),
     n_random_own=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
-    other=column(pa.float64(), EFFECT_OF.format("other set") + "; 0 for an empty one"),
-    other_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    other_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
-    other_random=optional(pa.float64(), "mean of the same over random sets with as many components in each layer"),
+    other=column(pa.float64(), EFFECT_OF.format("other task's set") + "; 0 for an empty one"),
+    other_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    other_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    other_random=optional(pa.float64(), RANDOM_OF),
     n_random_other=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
     difference=column(pa.float64(), "own - other, paired by example; negative: the own set matters more"),
-    difference_low=column(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    difference_high=column(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
+    difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
     p_value=optional(
         pa.float64(), "sign flips of the paired differences, two-sided; null where a set is empty or both are the same"
     ),

@@ -5,7 +5,7 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
     "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high q_value q_reuse_other faithfulness",
-    "specificity": "model method source target component_set n_components_own own own_low own_high other other_low other_high "
+    "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high "
     "difference difference_low difference_high q_value",
 }
 
@@ -22,28 +22,34 @@ def sentences(found, cfg):
 def specificity(table, cfg):
     """Does removing a task's own circuit hurt it more than removing another task's?"""
     table = table[table["method"] == cfg["method"]]
-    pairs = table[(table["component_set"] == "circuit") & table["q_value"].notna()]
+    pairs = table[table["component_set"] == "circuit"]
     if not len(pairs):
         return
-    more, less = surely(pairs, cfg, "high"), surely(pairs, cfg, "low")
+    tested = pairs[pairs["q_value"].notna()]
+    more, less = surely(tested, cfg, "high"), surely(tested, cfg, "low")
+    smaller = more[more["n_components_own"] <= more["n_components_other"]]
+    same = pairs[pairs["circuit_own"] == pairs["circuit_other"]]
+    left = f"; not tested: {len(same)} with the same circuit, {len(pairs) - len(tested) - len(same)} without one"
     yield (
         f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
-        f"of {len(pairs)} ordered pairs of tasks, and less in {len(less)} (paired, q <= {cfg['alpha']:g})."
+        f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g}, "
+        f"examples of {span(pairs['n_clusters'])} sentence frames taken as independent). In {len(smaller)} of the {len(more)} the own "
+        f"circuit has no more components than the other{left if len(tested) < len(pairs) else ''}."
     )
     harmed = pairs[pairs["own_high"] < 0]
+    harmed = harmed.assign(share=harmed["other"] / harmed["own"])
     if len(harmed):
-        shares = harmed["other"] / harmed["own"]
         yield (
-            f"Where removing the own circuit hurts, another task's does a median of {number(100 * shares.median())} % of its harm "
-            f"({span(100 * shares, ' %')})."
+            f"Where removing the own circuit hurts, another task's does at least half as much harm in {(harmed['share'] >= 0.5).sum()} of "
+            f"{len(harmed)} pairs."
         )
-    shown = pairs[pairs["other_high"] < 0]
-    if len(shown):
-        row = shown.loc[shown["other"].idxmin()]
+    near = harmed[(harmed["other_high"] < 0) & harmed["q_value"].notna()]
+    if len(near):
+        row = near.loc[near["share"].idxmax()]
         own, other = (cfg["titles"].get(row[name], row[name]) for name in ("target", "source"))
         yield (
-            f"The circuit of another task that hurts most is that of {other} on {own} in {row['model']}: {interval(row, 'other')} "
-            f"against {interval(row, 'own')} of its own."
+            f"By that share most of all the circuit of {other} on {own} in {row['model']}: {interval(row, 'other')} against "
+            f"{interval(row, 'own')} of its own."
         )
     rests = table[(table["component_set"] == "residual") & table["q_value"].notna()]
     if len(rests):

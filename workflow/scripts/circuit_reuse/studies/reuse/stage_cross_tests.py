@@ -51,11 +51,13 @@ def specificity_rows(outcomes, found, target, templates, cfg, stream):
             "target": target,
             "component_set": pair.component_set,
             **chosen(cfg),
+            "circuit_own": own,
+            "circuit_other": other,
             "n_components_own": len(pair.own),
             "n_components_other": len(pair.other),
             "n_examples": len(outcomes.examples),
             "n_clusters": templates,
-            **testing.specificity_row(outcomes, own, other, matched, cfg, (*stream, pair.component_set)),
+            **testing.specificity_row(outcomes, own, other, matched, cfg, stream),
         }
 
 

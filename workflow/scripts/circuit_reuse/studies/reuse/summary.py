@@ -26,7 +26,11 @@ def summarise(job):
         "aggregated": published_tables.aggregated(table, cfg["titles"], cfg["revisions"]),
         "cross": gather.rows(job.input.cross, schemas.CROSS),
         "specificity": statistics.with_q(
-            gather.rows(job.input.specificity, schemas.SPECIFICITY), "p_value", within=("component_set", "method")
+            gather.rows(job.input.specificity, schemas.SPECIFICITY),
+            "p_value",
+            within=("component_set", "method"),
+            # Two other tasks may have the same circuit, or share the same core with a task.
+            once=("model", "method", "target", "component_set", "circuit_own", "circuit_other"),
         ),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
