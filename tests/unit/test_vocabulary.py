@@ -8,6 +8,7 @@ from circuit_reuse.data import csv_tables, tables
 from circuit_reuse.studies.registry import STUDIES
 from circuit_reuse.studies.reuse.schemas import FAITHFULNESS_CSVS
 from circuit_reuse.validate import schemas as validate
+from support import PROJECT
 
 # What a column was called somewhere, or what says too little, and what it is called now.
 OLD = {
@@ -82,3 +83,10 @@ def test_columns_of_two_tasks_are_described_by_task():
     found = csv_tables.by_task(STUDIES["scaling"].module("schemas").HEADS)
     assert "delta_<task>_low" in found and not any("first" in name or "second" in name for name in found)
     assert csv_tables.description("delta_ioi_low", found) == "lower end of its 95 per cent t interval"
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_every_figure_has_a_caption(study):
+    captions = PROJECT / "workflow" / "report"
+    missing = [name for name in study.figures if not (captions / f"{study.name}_{name}.rst").is_file()]
+    assert missing == []
