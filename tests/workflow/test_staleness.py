@@ -69,7 +69,7 @@ CONFIG_EDITS = {
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
         RUN | {"share_circuits": PAIRS},
     ),
-    "permutations": ({"tests": {"permutations": 300}}, TESTED | WEIGHED | CONTRASTED),
+    "permutations": ({"tests": {"permutations": 300}}, TESTED | CROSSED | WEIGHED | CONTRASTED),
     "two values swapped": (
         {"tests": {"permutations": 100, "bootstrap": 200}},
         TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED,
@@ -163,7 +163,7 @@ CODE_EDITS = {
             "draw_replicate": 1,
         },
     ),
-    "summary": (code("studies/reuse/summary", "value >= 0.1", "value >= 0.2"), {"summarise_reuse": 1}),
+    "summary": (code("studies/reuse/summary", '"-", "--"', '"-", "---"'), {"summarise_reuse": 1}),
     "classes of heads": (
         code("studies/scaling/classes", "count < 2", "count < 3"),
         CLASSED | {"check_published_scaling": 1},
