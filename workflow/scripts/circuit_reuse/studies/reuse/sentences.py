@@ -48,7 +48,7 @@ def specificity(table, cfg):
         row = near.loc[near["share"].idxmax()]
         own, other = (cfg["titles"].get(row[name], row[name]) for name in ("target", "source"))
         yield (
-            f"By that share most of all the circuit of {other} on {own} in {row['model']}: {interval(row, 'other')} against "
+            f"Most by that share: the circuit of {other} on {own} in {row['model']}: {interval(row, 'other')} against "
             f"{interval(row, 'own')} of its own."
         )
     rests = table[(table["component_set"] == "residual") & table["q_value"].notna()]
