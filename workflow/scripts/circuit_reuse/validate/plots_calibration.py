@@ -12,7 +12,8 @@ from circuit_reuse.validate import nulls as tests
 from circuit_reuse.validate.coverage import SLACK
 
 # The tests and intervals in the order of the legends, of which each has its own marker.
-COLORS = [*style.BY_K[:5], style.CIRCUIT]
+COLORS = [*style.BY_K[:5], style.CIRCUIT, style.CONTROL]
+MARKERS = [*style.MARKERS, "X"]
 BAND = palette.GREY_87
 # Verdict, its marker and its colour.
 LOOKS = [
@@ -89,15 +90,16 @@ def power(table, level=0.05):
 
 def coverage(table):
     """Share of intervals that hold the truth against n, a panel per kind of interval."""
-    intervals = list(dict.fromkeys(table["interval"]))
+    # Kinds of data of the same name look the same in all panels.
+    intervals, settings = (list(dict.fromkeys(table[name])) for name in ("interval", "setting"))
     figure, axes = style.grid(1, len(intervals), width=1.5, height=1.7, sharex=True, sharey=True)
     level = table["level"].iloc[0]
     for ax, interval in zip(axes[0], intervals, strict=True):
         ax.axhspan(level - SLACK, level + SLACK, color=BAND, linewidth=0)
         ax.axhline(level, color="black", linewidth=0.6, linestyle=":")
         rows = table[table["interval"] == interval]
-        for number, (_, part) in enumerate(rows.groupby("setting", sort=False)):
-            line(ax, part, "n_examples", number + interval_offset(interval), part["setting"].iloc[0])
+        for setting, part in rows.groupby("setting", sort=False):
+            line(ax, part, "n_examples", settings.index(setting), setting)
         counts = sorted(rows["n_examples"].unique())
         ax.set_xscale("log", base=2)
         ax.set_xticks(counts, counts)
@@ -113,11 +115,6 @@ def coverage(table):
     return figure
 
 
-def interval_offset(interval):
-    """Where the colours of an interval begin: kinds of data of the same name look the same."""
-    return {"accuracy drop": 2, "lift": 3}.get(interval, 0)
-
-
 def line(axes, rows, column, number, label):
     """A line with its interval as error bars."""
     rows = rows.sort_values(column)
@@ -127,8 +124,8 @@ def line(axes, rows, column, number, label):
         rows[column],
         share,
         yerr=np.maximum(error, 0),
-        color=COLORS[number % 6],
-        marker=style.MARKERS[number % 6],
+        color=COLORS[number % len(COLORS)],
+        marker=MARKERS[number % len(MARKERS)],
         elinewidth=0.6,
         label=label,
     )
