@@ -1,6 +1,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from circuit_reuse.stats import statistics, testing
 from scipy import stats
@@ -259,3 +260,11 @@ def test_faithfulness_is_zero_with_nothing_and_one_with_everything():
     floor, full = np.array([0.0, 1.0]), np.array([4.0, 5.0])
     assert testing.faithfulness_of(floor, floor, full, axis=0) == 0
     assert testing.faithfulness_of(full, floor, full, axis=0) == 1
+
+
+def test_a_family_is_named_where_one_of_its_columns_has_no_value():
+    table = pd.DataFrame({"ranking": "all", "matching": ["layers", None, np.nan], "p_value": [0.01, 0.02, None]})
+    found = statistics.with_q(table, "p_value", within=("ranking", "matching"))
+    assert list(found["q_family"]) == ["all, layers", "all, none", "all, none"]
+    assert list(found["q_value"][:2]) == [0.01, 0.02]
+    assert len(statistics.with_q(table[:0], "p_value", within=("ranking", "matching"))) == 0

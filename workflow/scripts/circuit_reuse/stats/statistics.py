@@ -213,5 +213,6 @@ def with_q(table, p_value, within=(), where=None, once=()):
         found[rows] = false_discovery(values[rows].to_numpy())
     if once:
         found = found.groupby([table[name] for name in once], dropna=False).transform("first")
-    family = table[list(within)].astype(str).agg(", ".join, axis=1) if within and len(table) else "all"
+    labels = table[list(within)].astype(object).fillna("none") if within else table[[]]
+    family = [", ".join(map(str, row)) for row in labels.to_numpy()] if within else "all"
     return table.assign(**{f"q_{p_value.removeprefix('p_')}": found, "q_family": family})
