@@ -41,6 +41,15 @@ def optional(kind, text):
     return (kind, text, True)
 
 
+def bounds(name, what="bootstrap bound over examples", form=optional):
+    """Columns for the two ends of the 95 per cent interval of a value: {name_low: ..., name_high: ...}.
+
+    what: they are, after their level;  form: column or optional
+    """
+    ends = (("low", "2.5"), ("high", "97.5"))
+    return {f"{name}_{end}": form(pa.float64(), f"{level} per cent {what}") for end, level in ends}
+
+
 EXAMPLE = column(pa.int32(), "number of the example in its task")
 COMPONENT = column(pa.dictionary(pa.int32(), pa.string()), "input, a5.h1 (head) or m3 (MLP)")
 CIRCUIT = column(pa.string(), "hash of the sorted component names; 'empty' for none")
@@ -48,7 +57,7 @@ CIRCUIT = column(pa.string(), "hash of the sorted component names; 'empty' for n
 PROMPTS = table(
     example=EXAMPLE,
     id=column(pa.string(), "name of the example: a user's own, or its number"),
-    split=column(pa.string(), "train (selection) or held_out (every reported test)"),
+    split=column(pa.string(), "train (circuits are chosen on it) or held_out (they are tested on it)"),
     clean=column(pa.string(), "clean prompt"),
     corrupt=column(pa.string(), "corrupt prompt"),
     answer=column(pa.string(), "what follows the clean prompt, with its leading space"),

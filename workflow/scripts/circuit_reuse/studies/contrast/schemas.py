@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
-from circuit_reuse.data.tables import COMPONENT, NAMES, column, optional, table
+from circuit_reuse.data.tables import COMPONENT, NAMES, bounds, column, optional, table
 
 CONDITION = column(
     pa.string(),
@@ -25,8 +25,7 @@ DIFFERENCES = table(
     n_pairs=column(pa.int32(), "pairs compared"),
     n_clusters=column(pa.int32(), "clusters that these fall into: the units of p and of the bootstrap"),
     score=optional(pa.float64(), "the scoring's score; null with fewer than 2 pairs or no spread"),
-    score_low=optional(pa.float64(), "lower end of its 95 per cent bootstrap interval over clusters"),
-    score_high=optional(pa.float64(), "upper end"),
+    **bounds("score", "bootstrap bound over clusters"),
     score_null=optional(pa.float64(), "mean score over sign flips; distance only"),
     score_null_high=optional(pa.float64(), "95 per cent quantile over sign flips; distance only"),
     excess=optional(pa.float64(), "mean_of_norms: of unrelated pairs, between the sets less within them; else null"),

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
-from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, column, optional, table
+from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, bounds, column, optional, table
 
 # Shares of nodes or edges whose faithfulness the table of areas gives too: the areas hardly see small circuits.
 SMALL = (0.005, 0.01, 0.02)
@@ -88,14 +88,11 @@ TESTS = table(
     effect=optional(
         pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
     ),
-    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("effect"),
     effect_control=optional(pa.float64(), "mean of the same over the controls"),
-    effect_control_low=optional(pa.float64(), "2.5 per cent quantile over the controls"),
-    effect_control_high=optional(pa.float64(), "97.5 per cent quantile over the controls"),
+    **bounds("effect_control", "quantile over the controls"),
     difference=optional(pa.float64(), "effect - effect_control, logits or nats"),
-    difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    **bounds("difference", "bootstrap bound"),
     accuracy=column(pa.float64(), "share correct without intervention"),
     accuracy_circuit=optional(pa.float64(), "share correct with the circuit removed"),
     accuracy_control=optional(pa.float64(), "share correct with a control removed, mean"),
@@ -103,14 +100,12 @@ TESTS = table(
     lift=optional(
         pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy; negative is harm beyond the controls"
     ),
-    lift_low=optional(pa.float64(), "2.5 per cent bound, adjusted Wald"),
-    lift_high=optional(pa.float64(), "97.5 per cent bound, adjusted Wald"),
+    **bounds("lift", "bound, adjusted Wald"),
     p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
     p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
     p_value=optional(pa.float64(), "rank test: (1 + random sets that hurt as much) / (random sets + 1)"),
     faithfulness=optional(pa.float64(), "(metric of the circuit alone - all removed) / (intact - all removed)"),
-    faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("faithfulness"),
     faithfulness_control=optional(pa.float64(), "the same for the controls alone, mean"),
     kl=optional(pa.float64(), "mean KL(clean || circuit removed), nats"),
     problem=optional(pa.string(), "why there is no test"),
@@ -127,14 +122,12 @@ CROSS = table(
     n_controls=column(pa.int32(), "different random circuits compared with"),
     accuracy=column(pa.float64(), "share correct without intervention"),
     accuracy_drop=optional(pa.float64(), "accuracy - accuracy with the circuit removed; positive is harm"),
-    accuracy_drop_low=optional(pa.float64(), "2.5 per cent bound, adjusted Wald"),
-    accuracy_drop_high=optional(pa.float64(), "97.5 per cent bound, adjusted Wald"),
+    **bounds("accuracy_drop", "bound, adjusted Wald"),
     accuracy_drop_control=optional(pa.float64(), "mean drop for the controls"),
     effect=optional(
         pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
     ),
-    effect_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    effect_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    **bounds("effect", "bootstrap bound"),
     effect_control=optional(pa.float64(), "mean of the same over the controls"),
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
@@ -160,18 +153,15 @@ SPECIFICITY = table(
     n_examples=column(pa.int32(), "held-out examples of the target that can be tested"),
     n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
     own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
-    own_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    own_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("own"),
     own_random=optional(pa.float64(), RANDOM_OF),
     n_random_own=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
     other=column(pa.float64(), EFFECT_OF.format("other task's set") + "; 0 for an empty one"),
-    other_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    other_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("other"),
     other_random=optional(pa.float64(), RANDOM_OF),
     n_random_other=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
     difference=column(pa.float64(), "own - other, paired by example; negative: the own set matters more"),
-    difference_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    difference_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("difference"),
     p_value=optional(
         pa.float64(), "sign flips of the paired differences, two-sided; null where a set is empty or both are the same"
     ),
@@ -204,20 +194,16 @@ CURVES = table(
     n_total=column(pa.int32(), "all nodes or edges"),
     n_examples=column(pa.int32(), "held-out examples"),
     faithfulness=optional(pa.float64(), "0 all corrupted, 1 the intact model"),
-    faithfulness_low=optional(pa.float64(), "2.5 per cent bootstrap bound over examples"),
-    faithfulness_high=optional(pa.float64(), "97.5 per cent bootstrap bound over examples"),
+    **bounds("faithfulness"),
     cpr=optional(pa.float64(), "area under faithfulness, signed ranking; of the level"),
-    cpr_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    cpr_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    **bounds("cpr", "bootstrap bound"),
     cmd=optional(pa.float64(), "area under |1 - faithfulness|, absolute ranking; of the level"),
     cmd_low=optional(pa.float64(), "2.5 per cent bound of resampled examples: a spread"),
     cmd_high=optional(pa.float64(), "97.5 per cent bound of the same; CMD is biased upwards"),
     cpr_random=optional(pa.float64(), "the same for random rankings"),
-    cpr_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    cpr_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    **bounds("cpr_random", "bootstrap bound"),
     cmd_random=optional(pa.float64(), "the same for random rankings"),
-    cmd_random_low=optional(pa.float64(), "2.5 per cent bootstrap bound"),
-    cmd_random_high=optional(pa.float64(), "97.5 per cent bootstrap bound"),
+    **bounds("cmd_random", "bootstrap bound"),
 )
 EDGES = table(
     writer=column(pa.string(), "component that writes"),

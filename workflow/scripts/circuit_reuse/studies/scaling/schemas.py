@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import TASK, by_task, columns
-from circuit_reuse.data.tables import COMPONENT, EXAMPLE, NAMES, column, optional, table
+from circuit_reuse.data.tables import COMPONENT, EXAMPLE, NAMES, bounds, column, optional, table
 
 SPLIT = column(pa.string(), "train (heroes are chosen) or held_out (everything reported)")
 REPLACEMENT = column(pa.string(), "zero, mean, corrupt or resample")
@@ -83,8 +83,7 @@ MODEL_TRENDS = table(
     **both(pa.float64(), "reliability", "correlation over heads of train and held-out deltas"),
     correlation=optional(pa.float64(), "Pearson correlation of the two deltas over all heads"),
     corrected=optional(pa.float64(), "the same, corrected for attenuation by the noise of the deltas"),
-    corrected_low=optional(pa.float64(), "2.5 per cent bound of that, examples drawn again"),
-    corrected_high=optional(pa.float64(), "97.5 per cent bound"),
+    **bounds("corrected", "bound of that, examples drawn again"),
     spearman=optional(pa.float64(), "Spearman correlation of the deltas"),
     without_strongest=optional(pa.float64(), "correlation without the head of largest strength"),
     p_correlation=optional(pa.float64(), "permutation of heads, two-sided"),
@@ -93,8 +92,7 @@ MODEL_TRENDS = table(
     selected_k=column(pa.int32(), "heads that the study's rule would keep of each task"),
     selected=optional(pa.float64(), "correlation after that rule: union of the top k, missing filled with 0"),
     selected_null=optional(pa.float64(), "mean of the same with heads permuted, then selected"),
-    selected_null_low=optional(pa.float64(), "2.5 per cent quantile of that null"),
-    selected_null_high=optional(pa.float64(), "97.5 per cent quantile"),
+    **bounds("selected_null", "quantile of that null"),
     p_selected=optional(pa.float64(), "two-sided p under that null"),
     n_strong=column(pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there"),
     n_strong_low=column(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
@@ -105,11 +103,9 @@ DEPTHS = table(
     category=column(pa.string(), CATEGORY),
     n_heads=column(pa.int32(), "heads of the class"),
     share=column(pa.float64(), "of all heads of the model"),
-    share_low=column(pa.float64(), "Wilson 95 per cent bound"),
-    share_high=column(pa.float64(), "the same, upper"),
+    **bounds("share", "Wilson bound", column),
     depth=optional(pa.float64(), "mean depth of its heads"),
-    depth_low=optional(pa.float64(), "2.5 per cent bound, heads drawn again"),
-    depth_high=optional(pa.float64(), "97.5 per cent bound"),
+    **bounds("depth", "bound, heads drawn again"),
     p_value=optional(pa.float64(), "two-sided p that the class is as deep as any heads"),
 )
 SWEEP = table(

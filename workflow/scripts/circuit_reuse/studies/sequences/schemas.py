@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import TASK, columns
-from circuit_reuse.data.tables import NAMES, column, optional, table
+from circuit_reuse.data.tables import NAMES, bounds, column, optional, table
 
 NAME = column(pa.string(), "a5.h1 (head) or m3 (MLP)")
 THRESHOLD = column(pa.float64(), "how far below (or, two-sided, from) 1 the score of a circuit may be")
@@ -32,8 +32,7 @@ PRUNED = table(
     n_mlps=column(pa.int32(), "MLPs that are left"),
     score_train=column(pa.float64(), "score on the examples (the draw) pruned on, share of full"),
     score=column(pa.float64(), "score on the held-out examples, share of full"),
-    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    score_high=column(pa.float64(), "upper end"),
+    **bounds("score", form=column),
     n_components_before=optional(pa.int32(), "components left before any was added back"),
     score_train_before=optional(pa.float64(), "score on the train examples then"),
     n_passes=optional(pa.int32(), "passes through the components"),
@@ -62,15 +61,13 @@ INCLUSION = table(
     n_containing=column(pa.int32(), "pruning runs that kept the component"),
     n_runs=column(pa.int32(), "pruning runs"),
     frequency=column(pa.float64(), "n_containing / n_runs"),
-    frequency_low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
-    frequency_high=column(pa.float64(), "upper end"),
+    **bounds("frequency", "Wilson bound", column),
 )
 PARETO_FRONT = table(
     n_components=column(pa.int32(), "components of the circuit"),
     score_train=column(pa.float64(), "score on the train examples, share of full"),
     score=column(pa.float64(), "score on the held-out examples, share of full"),
-    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    score_high=column(pa.float64(), "upper end"),
+    **bounds("score", form=column),
     components=column(NAMES, "the circuit"),
 )
 NAMED = table(
@@ -105,8 +102,7 @@ CUT = table(
     n_components=column(pa.int32(), "heads and MLPs on such a way"),
     score_train=column(pa.float64(), "score of the edge circuit, train examples, share of full"),
     score=column(pa.float64(), "the same on held-out examples"),
-    score_low=column(pa.float64(), "lower end of its 95 per cent bootstrap interval over examples"),
-    score_high=column(pa.float64(), "upper end"),
+    **bounds("score", form=column),
     chosen=column(pa.bool_(), "whether this is the edge circuit of the diagrams"),
 )
 PATHS = table(
@@ -129,8 +125,7 @@ OV = table(
     n_hits=column(pa.int32(), "tokens whose target is among the top k"),
     n_tokens=column(pa.int32(), "tokens that have a target"),
     share=column(pa.float64(), "n_hits / n_tokens"),
-    share_low=column(pa.float64(), "lower end of the 95 per cent Wilson interval"),
-    share_high=column(pa.float64(), "upper end"),
+    **bounds("share", "Wilson bound", column),
 )
 ATTENTION = table(
     component=NAME,
