@@ -158,7 +158,7 @@ def test_jobs_of_one_rule_that_are_ready_together_are_submitted_as_an_array(both
     assert done.returncode == 0, done.stderr[-3000:]
     lines = slurm.submitted[before:]
     assert lines and all("rule_score_examples" in line for line in lines)
-    assert any(re.search(r"--array[ =]1-[2-9]", line) for line in lines)
+    assert all(re.search(r"--array[ =]1-[2-9]", line) for line in lines), lines
 
 
 def test_a_site_that_knows_gres_only(slurm, tmp_path):
@@ -184,6 +184,7 @@ def test_a_job_that_is_tried_again_gets_more(both, slurm):
     found = {}
     for line in slurm.submitted:
         rule = re.search(r"--comment '?(rule_\S+?)'? ", line)[1]
-        found.setdefault(rule, []).append(memory_of(line))
+        # An array asks for a few MB more, as its jobs are in its script.
+        found.setdefault(rule, []).append(round(memory_of(line), -3))
     again = [sizes for sizes in found.values() if len(set(sizes)) > 1]
-    assert again and all(max(sizes) >= 2 * min(sizes) - 100 for sizes in again)
+    assert again and all(max(sizes) >= 2 * min(sizes) for sizes in again)

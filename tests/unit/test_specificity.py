@@ -93,11 +93,12 @@ def test_own_and_other_effects_are_compared_on_the_same_examples():
 
 def test_an_effect_has_one_interval_whatever_it_is_compared_with():
     rng = np.random.default_rng(3)
-    table = outcomes(own=rng.normal(-3, 1, 20), a=rng.normal(-1, 1, 20), b=rng.normal(-2, 1, 20))
-    rows = [testing.specificity_row(table, "own", other, shared_circuits.matched, CFG, ("t",)) for other in "ab"]
-    crossed = testing.cross_row(table, "own", CFG, ("t",))
-    for row in rows:
-        assert (row["own_low"], row["own_high"]) == (crossed["effect_low"], crossed["effect_high"])
+    table = outcomes(x=rng.normal(-3, 1, 20), a=rng.normal(-1, 1, 20), b=rng.normal(-2, 1, 20))
+    crossed = testing.cross_row(table, "x", CFG, ("t",))
+    for partner in "ab":
+        for side, pair in (("own", ("x", partner)), ("other", (partner, "x"))):
+            row = testing.specificity_row(table, *pair, shared_circuits.matched, CFG, ("t",))
+            assert (row[f"{side}_low"], row[f"{side}_high"]) == (crossed["effect_low"], crossed["effect_high"])
 
 
 def test_one_example_has_effects_but_no_interval_and_no_p():
