@@ -106,7 +106,7 @@ def test_kept_alone_says_what_else_is_left():
 
 
 def test_own_circuits_are_told_beside_those_of_other_tasks():
-    first, second, share, third, *_ = sentences("reuse", summary=summary())
+    first, _, _, second, share, third, *_ = sentences("reuse", summary=summary())
     assert "random circuits" in first and "in 1 of 2 tested ordered pairs of tasks" in second and "less in 0" in second
     assert "3 to 5 sentence frames" in second and "In 0 of the 1 the own circuit has no more" in second
     assert "not tested" not in second and "at least half as much harm in 1 of 2 pairs" in share

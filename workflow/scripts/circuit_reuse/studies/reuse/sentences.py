@@ -12,11 +12,15 @@ COLUMNS = {
 
 def sentences(found, cfg):
     """Shared circuits against their controls and against those of other tasks, at one K and threshold."""
-    told = list(against_controls(found["summary"], cfg))
-    # What matters more than random components may be what every task needs: both are said first.
-    yield from told[:1]
-    yield from specificity(found["specificity"], cfg)
-    yield from told[1:]
+    table = found["summary"]
+    rows = table[
+        (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
+    ]
+    if len(rows):
+        yield from against_controls(rows, cfg)
+        # What matters more than random components may be what every task needs.
+        yield from specificity(found["specificity"], cfg)
+        yield from shared_and_kept(rows, cfg)
 
 
 def specificity(table, cfg):
@@ -69,19 +73,14 @@ def surely(pairs, cfg, end):
     return pairs[(pairs["q_value"] <= cfg["alpha"]) & sided]
 
 
-def against_controls(table, cfg):
-    """Do shared circuits matter more than random circuits do, what do examples share, and what do circuits keep?"""
-    rows = table[
-        (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
-    ]
+def against_controls(rows, cfg):
+    """Do shared circuits matter more than random circuits do?"""
     rows = rows.assign(
         pair=[
             f"{cfg['titles'].get(task, task)} in {model}"
             for model, task in zip(rows["model"], rows["task"], strict=True)
         ]
     )
-    if not len(rows):
-        return
     # Where nothing is shared, or no disjoint control exists, there is nothing to test.
     open_ = rows["q_value"].isna() | rows["difference_high"].isna()
     tested, untested = rows[~open_], rows[open_]
@@ -102,6 +101,10 @@ def against_controls(table, cfg):
     rest = tested.drop(beyond.index)["pair"]
     yield f"Not shown for {listed(rest)}." if len(rest) else ""
     yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
+
+
+def shared_and_kept(rows, cfg):
+    """What do examples share, and what do their circuits keep?"""
     asked = rows.dropna(subset=["q_reuse_other"])
     shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (

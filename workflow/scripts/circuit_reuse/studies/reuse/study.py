@@ -62,7 +62,7 @@ STUDY = Reuse(
         "agreement": ("method_agreement.csv", "Agreement with exact patching"),
         "accuracy": ("accuracy.csv", "Accuracy of the intact models"),
     },
-    first=("effect_against_controls", "multiplot_reuse_vs_threshold", "faithfulness_bars"),
+    first=("effect_against_controls", "specificity", "multiplot_reuse_vs_threshold"),
     reads=("summary", "specificity"),
     results=results,
     settings=settings,
