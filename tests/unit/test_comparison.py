@@ -88,6 +88,11 @@ def test_overlap_beyond_chance_is_nought_for_random_circuits_and_one_for_the_sam
     assert similarity.beyond_chance(first, first, GPT2) == pytest.approx(1)
     assert similarity.beyond_chance(first, first[:20], GPT2) == pytest.approx(1)
     assert np.isnan(similarity.beyond_chance(GPT2.names, GPT2.names, GPT2))
+    # Every size of a model: whole, the overlap of random circuits is certain, whatever rounding makes of that.
+    for layers, heads in itertools.product(range(1, 30), range(1, 20)):
+        space = Space(layers=layers, heads=heads, d_model=8, d_head=1)
+        assert np.isnan(similarity.beyond_chance(space.names, space.names, space)), (layers, heads)
+        assert np.isnan(similarity.chance(space.names, space.names, space)["p_value"]), (layers, heads)
 
 
 def endless(first, second, p, tail):

@@ -79,8 +79,13 @@ def chance(first, second, space):
         "jaccard": float(probability @ jaccard),
         "jaccard_low": low,
         "jaccard_high": high,
-        "p_value": min(1.0, float(probability[tail:].sum())) if probability.max() < 1 else float("nan"),
+        "p_value": min(1.0, float(probability[tail:].sum())) if varies(probability) else float("nan"),
     }
+
+
+def varies(probability):
+    """Whether an overlap of these probabilities can be more than one number; 1 less rounding is certain."""
+    return bool(probability.max() < 1 - 1e-9)
 
 
 def beyond_chance(first, second, space):
@@ -90,7 +95,7 @@ def beyond_chance(first, second, space):
     mine, other = ([name for name in each if name != "input"] for each in (first, second))
     probability = shared_at_random(mine, other, space.of_kinds(), components.kind)
     expected, most = float(probability @ np.arange(len(probability))), len(probability) - 1
-    if probability.max() == 1:
+    if not varies(probability):
         return float("nan")
     return (len(set(mine) & set(other)) - expected) / (most - expected)
 
