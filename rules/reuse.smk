@@ -84,6 +84,7 @@ use rule runs_model as run_effects with:
             "seed",
             "ablation",
             kinds=config["circuits"]["kinds"],
+            controls=some(config["circuits"]["controls"], "norm_strata", "random_sets"),
             **RUN,
             **USED,
             **task_cfg(wildcards.task, "accuracy"),

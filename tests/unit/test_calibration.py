@@ -33,6 +33,7 @@ def test_no_test_rejects_true_nulls_too_often(nulls):
         "p_permutation",
         "p_mcnemar",
         "p_rank",
+        "p_uniform",
         "p_reuse",
         "p_reuse_other",
         "p_variant",

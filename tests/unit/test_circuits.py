@@ -123,7 +123,9 @@ def test_a_planted_circuit_is_found_and_shared():
     assert shared["components"] == ["a0.h2", "a1.h1", "a2.h0"]
     assert sum(row["kind"] == "control" for row in rows) == 20
     drawn = sharing.random_sets(pd.DataFrame(rows))
-    assert list(drawn) == ["3 head"] and len(drawn["3 head"]) == 9
+    layered = f"layer-matched {shared['circuit']}"
+    assert set(drawn) == {"3 head", layered} and all(len(sets) == 9 for sets in drawn.values())
+    assert all([name[:2] for name in names] == ["a0", "a1", "a2"] for names in drawn[layered])
 
 
 def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
@@ -212,3 +214,16 @@ def test_pairwise_measures_by_hand():
     assert ranks[0, 1] == pytest.approx(-1)
     assert circuits.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1
     assert circuits.adjusted_rand([0, 1, 0, 1], [0, 0, 1, 1]) == pytest.approx(-0.5)
+
+
+def test_norm_matched_sets_have_as_many_of_each_kind_and_stratum_of_norm():
+    space = [f"a{layer}.h{head}" for layer in range(4) for head in range(4)] + [f"m{layer}" for layer in range(4)]
+    norms = {name: float(value) for name, value in zip(space, np.random.default_rng(0).gamma(2, size=20), strict=True)}
+    circuit = ["a0.h0", "a2.h1", "a3.h3", "m1"]
+    ordered = {kind: sorted((n for n in space if n[0] == kind), key=norms.get) for kind in "am"}
+    strata = {
+        name: (kind, place * 2 // len(names)) for kind, names in ordered.items() for place, name in enumerate(names)
+    }
+    sets = circuits.norm_matched_sets(circuit, space, norms, 2, 25, "x")
+    assert len({frozenset(names) for names in sets} - {frozenset(circuit)}) == 25
+    assert all(sorted(map(strata.get, names)) == sorted(map(strata.get, circuit)) for names in sets)

@@ -40,6 +40,7 @@ def summary(**columns):
             "effect_control": -0.5,
             "difference": [-4.5, -0.5, -8.5],
             "difference_high": [-3.0, 0.9, -8.0],
+            "n_random": 40,
             "q_value": [0.01, 0.2, 0.001],
             "q_reuse_other": [0.02, 0.5, 0.001],
             "faithfulness": [0.9, 0.4, 0.1],
@@ -95,6 +96,13 @@ def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     text = " ".join(sentences("reuse", summary=summary(**columns)))
     assert "in 0 of 2 tested pairs" in text and "Most for" not in text
     assert "Not shown for IOI in m, Digits in m" in text
+
+
+def test_circuits_with_too_few_random_sets_for_a_small_p_are_named():
+    """19 sets can give 0.05, 18 cannot."""
+    assert "Too few" not in " ".join(sentences("reuse", summary=summary(n_random=19)))
+    text = " ".join(sentences("reuse", summary=summary(n_random=[19, 18, 18])))
+    assert "Too few circuits with as many components in each layer exist for a p of 0.05: Digits in m." in text
 
 
 def test_kept_alone_says_what_else_is_left():

@@ -80,14 +80,14 @@ def test_own_and_other_effects_are_compared_on_the_same_examples():
     rng = np.random.default_rng(1)
     own, other = rng.normal(-3, 1, 20), rng.normal(-1, 1, 20)
     table = outcomes(own=own, other=other, **{"layer-matched own": np.array([[-1.0] * 20, [-2.0] * 20])})
-    row = testing.specificity_row(table, "own", "other", shared_circuits.matched, CFG, ("t",))
+    row = testing.specificity_row(table, "own", "other", CFG, ("t",))
     assert row["own"] == pytest.approx(own.mean()) and row["other"] == pytest.approx(other.mean())
     assert row["difference"] == pytest.approx((own - other).mean())
     # Examples differ by tens of logits, the paired difference by one.
     assert row["difference_low"] < row["difference"] < row["difference_high"] < -1 and row["p_value"] <= 0.002
     assert row["own_random"] == pytest.approx(-1.5) and row["n_random_own"] == 2
     assert row["other_random"] is None and row["n_random_other"] == 0
-    back = testing.specificity_row(table, "other", "own", shared_circuits.matched, CFG, ("t",))
+    back = testing.specificity_row(table, "other", "own", CFG, ("t",))
     assert back["difference"] == pytest.approx(-row["difference"]) and back["p_value"] <= 0.002
 
 
@@ -97,24 +97,24 @@ def test_an_effect_has_one_interval_whatever_it_is_compared_with():
     crossed = testing.cross_row(table, "x", CFG, ("t",))
     for partner in "ab":
         for side, pair in (("own", ("x", partner)), ("other", (partner, "x"))):
-            row = testing.specificity_row(table, *pair, shared_circuits.matched, CFG, ("t",))
+            row = testing.specificity_row(table, *pair, CFG, ("t",))
             assert (row[f"{side}_low"], row[f"{side}_high"]) == (crossed["effect_low"], crossed["effect_high"])
 
 
 def test_one_example_has_effects_but_no_interval_and_no_p():
     frame = pd.DataFrame({"example": [0] * 3, "metric": [5.0, 2.0, 4.0], "correct": True, "kl": 0.0, "control": None})
     frame = frame.assign(circuit=[None, "own", "other"], direction=["none", "remove", "remove"])
-    row = testing.specificity_row(testing.Outcomes(frame), "own", "other", shared_circuits.matched, CFG, ("t",))
+    row = testing.specificity_row(testing.Outcomes(frame), "own", "other", CFG, ("t",))
     assert (row["own"], row["other"], row["difference"]) == (-3, -1, -2)
     assert row["difference_low"] is None and "p_value" not in row
 
 
 def test_where_there_is_nothing_to_compare_there_is_no_p():
     table = outcomes(own=-3.0, other=-1.0)
-    same = testing.specificity_row(table, "own", "own", shared_circuits.matched, CFG, ("t",))
+    same = testing.specificity_row(table, "own", "own", CFG, ("t",))
     assert same["difference"] == 0 and "p_value" not in same
     for own, other in (("own", "empty"), ("empty", "other"), ("empty", "empty")):
-        row = testing.specificity_row(table, own, other, shared_circuits.matched, CFG, ("t",))
+        row = testing.specificity_row(table, own, other, CFG, ("t",))
         assert "p_value" not in row and row[{"own": "other", "empty": "own"}[own]] == 0
 
 
@@ -124,6 +124,6 @@ def test_a_tasks_circuit_that_every_task_needs_is_rarely_called_its_own():
     found = []
     for number in range(200):
         table = outcomes(own=rng.normal(-2, 1, 20), other=rng.normal(-2, 1, 20))
-        row = testing.specificity_row(table, "own", "other", shared_circuits.matched, CFG, (number,))
+        row = testing.specificity_row(table, "own", "other", CFG, (number,))
         found.append(row["p_value"] <= 0.05)
     assert 0.01 <= np.mean(found) <= 0.10

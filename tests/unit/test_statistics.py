@@ -154,7 +154,7 @@ def effects_table(circuit_shift, seed=0, controls=99, n=40):
     rng = np.random.default_rng(seed)
     rows = [("none", None, "none", rng.normal(5, 1, n))]
     sets = [("c", control) for control in (None, *range(controls))]
-    sets += [("1 head", control) for control in range(controls)]
+    sets += [(name, control) for name in ("1 head", "layer-matched c") for control in range(controls)]
     sets.append(("d", None))
     for name, control in sets:
         # Sets differ from each other, and examples within a set.
@@ -185,7 +185,7 @@ CFG = {"permutations": 199, "bootstrap": 200}
 
 def test_a_circuit_that_matters_is_told_from_one_that_does_not():
     strong = testing.test_one(testing.Outcomes(effects_table(-4)), "c", "1 head", CFG, ("x",))
-    assert strong["p_value"] == 1 / 100 and strong["p_permutation"] < 0.02
+    assert strong["p_value"] == strong["p_uniform"] == 1 / 100 and strong["p_permutation"] < 0.02
     assert strong["effect_high"] < strong["effect_control_low"] and strong["lift"] < 0
     ranks = [
         testing.test_one(testing.Outcomes(effects_table(0, seed, 19)), "c", "1 head", CFG, ("x",))["p_value"]
@@ -253,7 +253,17 @@ def test_a_circuit_is_not_ranked_against_itself():
     shared = row | {"kind": "shared", "circuit": "c", "control": None, "components": ["a0.h4"]}
     sets = [row | {"kind": "random", "circuit": "1 head", "control": n, "components": [f"a0.h{n}"]} for n in range(9)]
     found = testing.tests_table(effects, pd.DataFrame([shared, *sets]), CFG, ("x",))[0]
-    assert found["n_random"] == 8 and found["p_value"] == pytest.approx(1 / 9)
+    assert found["n_random_uniform"] == 8 and found["p_uniform"] == pytest.approx(1 / 9)
+
+
+def test_a_random_circuit_of_the_layers_that_matter_is_no_find_among_sets_of_its_layers():
+    """Statistics A5: among sets from any layer it is found too often."""
+    from circuit_reuse.validate import worlds
+
+    rng = np.random.default_rng(0)
+    rows = [worlds.planted_test(rng, 8, 8, f"early {draw}", by_layer=(5, 3, 0)) for draw in range(400)]
+    share = {name: np.mean([row[name] <= 0.05 for row in rows]) for name in ("p_value", "p_uniform")}
+    assert share["p_value"] < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400) < share["p_uniform"]
 
 
 def test_faithfulness_is_zero_with_nothing_and_one_with_everything():

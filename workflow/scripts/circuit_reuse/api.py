@@ -103,14 +103,15 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
 def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):
     """What removing a circuit does on held-out examples, beside size-matched random circuits.
 
-    controls:    how many random sets for the rank, and disjoint ones of the same composition for the difference
+    controls:    how many random sets for each rank, and disjoint ones of the same composition for the difference
     replacement: what removed components become: corrupt, mean, zero or resample
     kinds:       what counts as removable (head, mlp): those in the circuit without it.  `faithfulness` leaves all else
                  as it is: of a circuit of heads, every MLP
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
     returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls (NaN
-                 where the model has too few other components), p_value (one-sided rank: does it hurt more than size-matched random
-                 sets, which may overlap with it?), accuracy before and after, the faithfulness of the circuit
+                 where the model has too few other components), p_value (one-sided rank: does it hurt more than random sets with
+                 as many heads and MLPs in each layer, which may overlap with it? NaN where there is no such set) and n_random,
+                 their number, p_uniform (the same among sets from any layer), accuracy before and after, the faithfulness of the circuit
                  alone (0 all removed, 1 the intact model), and n_examples
     raises:      ValueError for an empty circuit or unknown components
     """
@@ -130,6 +131,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     drawn = circuits.random_sets(circuits.composition_of(circuit), universe, controls, name)
     # The circuit itself is no control of itself.
     drawn = [names for names in drawn if set(names) != set(circuit)]
+    layered = circuits.layer_matched_sets(circuit, universe, controls, name)
     run = effects.Evaluator(model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed)
 
     def result(direction, sets):
@@ -139,11 +141,11 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
         return frame["metric"].to_numpy().reshape(shape), frame["correct"].to_numpy().reshape(shape)
 
     intact, right = result("none", [[]])
-    removed, wrong = result("remove", [list(circuit), *alone, *drawn])
+    removed, wrong = result("remove", [list(circuit), *alone, *drawn, *layered])
     kept, _ = result("keep", [list(circuit), []])
     change = removed - intact
     low, high = mean_interval(change[0], 2000, circuits.generator(name, "interval"))
-    among = change[1 + len(alone) :].mean(axis=1)
+    uniform, matched = np.split(change[1 + len(alone) :].mean(axis=1), [len(drawn)])
     floor = kept[1].mean()
     return pd.Series(
         {
@@ -152,7 +154,9 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             "effect_low": low,
             "effect_high": high,
             "effect_control": change[1 : 1 + len(alone)].mean() if alone else np.nan,
-            "p_value": rank_p(change[0].mean(), among, larger=False),
+            "p_value": rank_p(change[0].mean(), matched, larger=False) if len(matched) else np.nan,
+            "n_random": len(matched),
+            "p_uniform": rank_p(change[0].mean(), uniform, larger=False),
             "accuracy": right.mean(),
             "accuracy_circuit": wrong[0].mean(),
             "faithfulness": (kept[0].mean() - floor) / (intact.mean() - floor),

@@ -191,6 +191,25 @@ def layer_matched_sets(circuit, space, count, name):
     return [names for names in found if set(names) != set(circuit)][:count]
 
 
+def norm_matched_sets(circuit, space, norms, strata, count, name):
+    """Random sets with as many heads and MLPs of each stratum of output norm as a circuit, never the circuit itself.
+
+    norms:   {component: norm of its output};  strata: parts of equal size that each kind is split into by norm
+    returns: a list of lists of names, as `layer_matched_sets`
+    """
+    stratum = {}
+    for kind in {components.kind(name) for name in space}:
+        mine = sorted((each for each in space if components.kind(each) == kind), key=norms.get)
+        stratum |= {each: (kind, rank * strata // len(mine)) for rank, each in enumerate(mine)}
+
+    def by_stratum(names):
+        return {key: [each for each in names if stratum[each] == key] for key in map(stratum.get, names)}
+
+    rng = generator("norm-matched sets", name, circuit_id(circuit))
+    found = sets_of(by_stratum(circuit), by_stratum(space), count + 1, rng)
+    return [names for names in found if set(names) != set(circuit)][:count]
+
+
 def sets_of(groups, pools, count, rng):
     """Different sets with as many components of each group as it has members; all there are, if no more than `count`."""
     possible = math.prod(math.comb(len(pools[key]), len(group)) for key, group in groups.items())

@@ -36,7 +36,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
     raises:  PoolTooSmall where a control is impossible and cfg does not say to skip it
     """
     kinds = sorted({components.kind(name) for name in names})
-    rows, drawn, compositions = [], {}, {}
+    rows, drawn, compositions, layered = [], {}, {}, {}
     for top_k in cfg["top_k"]:
         k = circuits.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
@@ -57,11 +57,23 @@ def task_circuits(scores, names, numbers, cfg, stream):
                 rows.append(here | row_of("control", control, control=number, of=key))
             if chosen:
                 compositions.setdefault(composition_name(chosen), (here, circuits.composition_of(chosen)))
+                layered.setdefault(key, (here, chosen))
+    count, name = cfg["controls"]["random_sets"], "/".join(map(str, stream))
     for composition, (here, counts) in compositions.items():
-        name = "/".join(map(str, stream))
-        for number, chosen in enumerate(circuits.random_sets(counts, names, cfg["controls"]["random_sets"], name)):
+        for number, chosen in enumerate(circuits.random_sets(counts, names, count, name)):
             rows.append(here | row_of("random", chosen, control=number, of=composition))
+    for key, (here, circuit) in layered.items():
+        for number, chosen in enumerate(circuits.layer_matched_sets(circuit, names, count, name)):
+            rows.append(here | row_of("random", chosen, control=number, of=matched(key)))
     return rows
+
+
+def matched(key, match="layer"):
+    """What the random sets that match a circuit are called, in the circuits and in the effects table.
+
+    key: id of the circuit;  match: layer (as many heads and MLPs in each layer) or norm (in each stratum of output norm)
+    """
+    return f"{match}-matched {key}"
 
 
 def composition_name(names):
@@ -70,9 +82,9 @@ def composition_name(names):
 
 
 def random_sets(table):
-    """{composition: sets} of the random sets in a circuits table."""
+    """{composition, or name by `matched`: sets} of the random sets in a circuits table."""
     rows = table[table["kind"] == "random"].sort_values("control")
-    return {composition: list(map(list, part["components"])) for composition, part in rows.groupby("circuit")}
+    return {name: list(map(list, part["components"])) for name, part in rows.groupby("circuit")}
 
 
 def draw(chosen, names, kinds, cfg, stream, top_k, threshold):

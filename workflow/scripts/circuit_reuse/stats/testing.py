@@ -7,7 +7,7 @@ controls, the rank among them, and what the circuit keeps on its own.
 import numpy as np
 
 from circuit_reuse.stats import circuits, statistics
-from circuit_reuse.stats.sharing import composition_name, random_sets
+from circuit_reuse.stats.sharing import composition_name, matched, random_sets
 
 
 class Outcomes:
@@ -46,7 +46,7 @@ class Outcomes:
 def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     """The columns of the tests table for one circuit; what needs controls only if it has any.
 
-    composition: its composition, under which the effects of random sets are found
+    composition: its composition, under which the effects of size-matched random sets are found
     own:  number of the random set that is the circuit itself, which is not compared with
     cfg:  permutations, bootstrap
     """
@@ -58,7 +58,6 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     effect = statistics.mean_interval(removed, draws, seed[0])
     found = {
         "n_controls": 0,
-        "n_random": 0,
         "effect": removed.mean(),
         "effect_low": effect[0],
         "effect_high": effect[1],
@@ -66,11 +65,15 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
         **kept_columns(outcomes, circuit, metric, draws, seed[4]),
     }
-    if outcomes.has(composition, "remove"):
-        random = (outcomes.controls(composition, "remove", "metric") - metric).mean(axis=1)
-        random = random if own is None else np.delete(random, own)
-        found["n_random"] = len(random)
-        found["p_value"] = statistics.rank_p(removed.mean(), random, larger=False)
+    for ending, p_value, name in (
+        ("", "p_value", matched(circuit)),
+        ("_uniform", "p_uniform", composition),
+        ("_norm", "p_norm", matched(circuit, "norm")),
+    ):
+        random = random_effects(outcomes, name)
+        random = np.delete(random, own) if name == composition and own is not None else random
+        found[f"n_random{ending}"] = len(random)
+        found[p_value] = statistics.rank_p(removed.mean(), random, larger=False) if len(random) else None
     controls = outcomes.controls(circuit, "remove", "metric") - metric
     if not len(controls):
         return found
@@ -95,6 +98,13 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "p_mcnemar": statistics.mcnemar(right.astype(bool), control_right[0].astype(bool)),
         "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3]),
     }
+
+
+def random_effects(outcomes, name):
+    """[set], the mean effects of the random sets of a name, perhaps none."""
+    if not outcomes.has(name, "remove"):
+        return np.empty(0)
+    return (outcomes.controls(name, "remove", "metric") - outcomes.baseline("metric")).mean(axis=1)
 
 
 def lift_of(circuit, control, baseline, axis):
@@ -171,7 +181,7 @@ def tests_table(effects, table, cfg, stream):
                 "components": list(row.components),
                 "n_examples": len(outcomes.examples),
                 "n_controls": 0,
-                "n_random": 0,
+                **dict.fromkeys(("n_random", "n_random_uniform", "n_random_norm"), 0),
                 "split": "held_out",
                 "replacement": replacement.iloc[0] if len(replacement) else "none",
                 "metric": float(outcomes.baseline("metric").mean()),
@@ -192,7 +202,7 @@ def plain(value):
 OPTIONAL = (
     "effect effect_low effect_high effect_control effect_control_low effect_control_high difference difference_low "
     "difference_high accuracy_circuit accuracy_control accuracy_control_0 lift lift_low "
-    "lift_high p_mcnemar p_permutation p_value faithfulness faithfulness_low faithfulness_high faithfulness_control "
+    "lift_high p_mcnemar p_permutation p_value p_uniform p_norm faithfulness faithfulness_low faithfulness_high faithfulness_control "
     "kl problem"
 ).split()
 
@@ -221,11 +231,10 @@ def cross_row(outcomes, circuit, cfg, stream):
     return {name: plain(value) for name, value in found.items()}
 
 
-def specificity_row(outcomes, own, other, matched, cfg, stream):
+def specificity_row(outcomes, own, other, cfg, stream):
     """What removing a task's own components does, minus what removing another task's does, on the same examples.
 
     own, other: ids of two sets of components, `empty` for none, whose removal changes nothing
-    matched:      function from an id to the name of its layer-matched random sets
     cfg:          permutations, bootstrap
     returns:      effects, their paired difference with its interval, and its sign-flip p (two-sided); no p
                   where a set is empty, both are the same or there is one example, which leaves nothing to compare
@@ -237,10 +246,10 @@ def specificity_row(outcomes, own, other, matched, cfg, stream):
         change = np.zeros_like(metric) if empty else outcomes.circuit(key, "remove", "metric") - metric
         # The stream of `cross_row`: the same effect has one interval, whatever it is compared with.
         ends = statistics.mean_interval(change, cfg["bootstrap"], circuits.seeds(2, *stream, key)[0])
-        random = outcomes.controls(matched(key), "remove", "metric") if outcomes.has(matched(key), "remove") else []
+        random = random_effects(outcomes, matched(key))
         effects[side] = change
         found |= {side: change.mean(), f"{side}_low": ends[0], f"{side}_high": ends[1]}
-        found |= {f"{side}_random": (random - metric).mean() if len(random) else None, f"n_random_{side}": len(random)}
+        found |= {f"{side}_random": random.mean() if len(random) else None, f"n_random_{side}": len(random)}
     difference = effects["own"] - effects["other"]
     first, second = circuits.seeds(2, *stream, own, other)
     ends = statistics.mean_interval(difference, cfg["bootstrap"], first)

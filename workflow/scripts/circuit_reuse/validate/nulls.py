@@ -134,7 +134,15 @@ def rank_nulls(datasets, seed, n=16):
     for size, setting in ((8, "8 of 24 heads, two matter"), (1, "1 of 24 heads, two matter")):
         rng = stream(seed, "rank", size)
         tests = [planted_test(rng, n, size, f"{seed} {number}") for number in range(datasets)]
-        found["p_rank", setting, n] = [row["p_value"] for row in tests]
+        found["p_uniform", setting, n] = [row["p_uniform"] for row in tests]
+        if size > 1:
+            found["p_rank", setting, n] = [row["p_value"] for row in tests]
+    # Circuits lie where the heads that matter are: among sets of the same layers that is no merit of theirs.
+    rng = stream(seed, "rank", "early")
+    tests = [planted_test(rng, n, 8, f"{seed} {number}", by_layer=(5, 3, 0)) for number in range(datasets)]
+    setting = "8 heads of the layers of the two that matter"
+    found["p_rank", setting, n] = [row["p_value"] for row in tests]
+    found["p_uniform", f"{WARNING}of a circuit in its layers: {setting}", n] = [row["p_uniform"] for row in tests]
     rng = stream(seed, "disjoint")
     tests = [disjoint_test(rng, n, 8, f"{seed} {number}") for number in range(datasets)]
     setting = f"{WARNING}what the workflow does: 8 of 24 heads among disjoint controls"

@@ -8,6 +8,7 @@ from scipy import stats
 
 from circuit_reuse.data.components import Space
 from circuit_reuse.stats import circuits, statistics, testing
+from circuit_reuse.stats.sharing import matched
 from circuit_reuse.studies.reuse import overlap as reuse
 
 HEADS = Space(layers=3, heads=8, d_model=1, d_head=1).of_kinds(["head"])
@@ -50,7 +51,7 @@ class Planted:
     on heads at all, and noise; it is the same set by set, so whatever a set is called.
     """
 
-    def __init__(self, rng, n, circuit, random=(), controls=(), extra=0.0):
+    def __init__(self, rng, n, circuit, random=(), controls=(), layered=(), extra=0.0):
         weight = dict.fromkeys(HEADS, 0.0) | {"a0.h3": -2.5, "a1.h6": -2.0}
         self.weight = {name: value + 0.1 * rng.normal() for name, value in weight.items()}
         self.metric = rng.normal(5, 1, n)
@@ -58,6 +59,7 @@ class Planted:
         self.rng = rng
         own = self.removed([circuit], extra)
         self.sets = {"circuit": (own, self.removed(controls)), "composition": (None, self.removed(random))}
+        self.sets[matched("circuit")] = None, self.removed(layered)
 
     def removed(self, sets, extra=0.0):
         """[set, example], the metric with each set removed."""
@@ -74,32 +76,37 @@ class Planted:
         return self.column(self.sets[name][0][0], column)
 
     def controls(self, name, direction, column):
-        """[set, example], the controls of the circuit or the random sets of its composition."""
+        """[set, example], the controls of the circuit or its random sets."""
         return self.column(self.sets[name][1], column)
 
     def has(self, name, direction):
         """Whether there is such a run: removed sets only."""
-        return direction == "remove" and (name == "circuit" or len(self.sets[name][1]) > 0)
+        return direction == "remove" and name in self.sets and (name == "circuit" or len(self.sets[name][1]) > 0)
 
     def column(self, metric, column):
         """The metric itself, or whether it is above 0; KL is not looked at."""
         return {"metric": metric, "correct": (metric > 0).astype(float)}.get(column, 0 * metric)
 
 
-def chosen_heads(rng, size):
-    """A random circuit."""
-    places = rng.choice(len(HEADS), size, replace=False)
+def chosen_heads(rng, size, by_layer=None):
+    """A random circuit; by_layer: how many heads of each layer it has."""
+    if by_layer is None:
+        places = rng.choice(len(HEADS), size, replace=False)
+    else:
+        places = np.concatenate([8 * layer + rng.choice(8, count, False) for layer, count in enumerate(by_layer)])
     return circuits.sorted_names(HEADS[place] for place in places)
 
 
-def planted_test(rng, n, size, number, extra=0.0):
-    """The tests of a random circuit among random sets of its composition, as testing.tests_table does.
+def planted_test(rng, n, size, number, extra=0.0, by_layer=None):
+    """The tests of a random circuit among random sets, as testing.tests_table does.
 
-    extra: a further effect of the circuit, in standard deviations of the sets' effects
+    extra:    a further effect of the circuit, in standard deviations of the sets' effects
+    by_layer: how many heads of each layer the circuit has; any without it
     """
-    circuit = chosen_heads(rng, size)
+    circuit = chosen_heads(rng, size, by_layer)
     sets = circuits.random_sets({"head": size}, HEADS, 100, number)
-    world = Planted(rng, n, circuit, sets, extra=-extra * planted_spread(size))
+    layered = circuits.layer_matched_sets(circuit, HEADS, 100, number)
+    world = Planted(rng, n, circuit, sets, layered=layered, extra=-extra * planted_spread(size))
     own = sets.index(circuit) if circuit in sets else None
     return testing.test_one(world, "circuit", "composition", CFG, (number,), own)
 

@@ -12,13 +12,19 @@ K = column(pa.int32(), "components per example circuit that top_k stands for")
 THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
 
 CIRCUITS = table(
-    kind=column(pa.string(), "example, shared, control (disjoint) or random (same composition)"),
+    kind=column(
+        pa.string(), "example, shared, control (disjoint) or random (same composition, or as many in each layer)"
+    ),
     top_k=TOP_K,
     k=K,
     threshold=optional(pa.float64(), "reuse threshold p, a share; null for example circuits"),
     example=optional(pa.int32(), "the example whose circuit this is"),
     control=optional(pa.int32(), "number of the control or random set, from 0"),
-    circuit=column(pa.string(), "hash of the component names; of the circuit that a control is for"),
+    circuit=column(
+        pa.string(),
+        "hash of the component names; of the circuit that a control is for; of random sets, their composition, or layer-matched "
+        "and the hash of the circuit",
+    ),
     components=column(NAMES, "component names in the order of the computation"),
     problem=optional(pa.string(), "why a shared circuit has no controls"),
 )
@@ -81,7 +87,12 @@ TESTS = table(
     n_components=column(pa.int32(), "components of the shared circuit"),
     n_examples=column(pa.int32(), "held-out examples"),
     n_controls=column(pa.int32(), "different random circuits, disjoint from it"),
-    n_random=column(pa.int32(), "different random sets of its composition, for p_value"),
+    n_random=column(
+        pa.int32(),
+        "different layer-matched random sets, for p_value: fewer than 19 cannot give 0.05; 0 where it fills its layers",
+    ),
+    n_random_uniform=column(pa.int32(), "different random sets of its composition, for p_uniform"),
+    n_random_norm=column(pa.int32(), "different norm-matched random sets, for p_norm"),
     split=column(pa.string(), "held_out"),
     replacement=column(pa.string(), "what removed components are replaced by"),
     metric=column(pa.float64(), "mean metric of the intact model, logits or nats"),
@@ -103,7 +114,15 @@ TESTS = table(
     **bounds("lift", "bound, adjusted Wald"),
     p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
     p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
-    p_value=optional(pa.float64(), "rank test: (1 + random sets that hurt as much) / (random sets + 1)"),
+    p_value=optional(
+        pa.float64(),
+        "rank test: (1 + random sets that hurt as much) / (random sets + 1), among sets with as many heads and MLPs in each layer",
+    ),
+    p_uniform=optional(pa.float64(), "the same among sets with as many heads and MLPs from any layer"),
+    p_norm=optional(
+        pa.float64(),
+        "the same among sets with as many heads and MLPs in each stratum of output norm; null unless asked for",
+    ),
     faithfulness=optional(pa.float64(), "(metric of the circuit alone - all removed) / (intact - all removed)"),
     **bounds("faithfulness"),
     faithfulness_control=optional(pa.float64(), "the same for the controls alone, mean"),
@@ -250,7 +269,7 @@ CSVS = {
         "model task method",
         REUSE,
         TESTS,
-        q="p_value p_permutation p_mcnemar p_reuse p_reuse_other",
+        q="p_value p_uniform p_norm p_permutation p_mcnemar p_reuse p_reuse_other",
         n_examples_train="train examples, which circuits are chosen on",
     ),
     "aggregated": dict.fromkeys(

@@ -4,7 +4,7 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high q_value q_reuse_other faithfulness",
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high n_random q_value q_reuse_other faithfulness",
     "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high "
     "difference difference_low difference_high q_value",
 }
@@ -89,8 +89,8 @@ def against_controls(rows, cfg):
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
         f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
-        f"than removing random circuits of as many components, overlapping (rank, q <= {cfg['alpha']:g}) and disjoint (interval over "
-        f"held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
+        f"than removing random circuits with as many components in each layer (rank, q <= {cfg['alpha']:g}) and disjoint ones of as many "
+        f"components (interval over held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )
     if len(beyond):
         row = beyond.loc[beyond["difference"].idxmin()]
@@ -100,6 +100,12 @@ def against_controls(rows, cfg):
         )
     rest = tested.drop(beyond.index)["pair"]
     yield f"Not shown for {listed(rest)}." if len(rest) else ""
+    few = tested[(1 + tested["n_random"]) * cfg["alpha"] < 1 - 1e-9]["pair"]
+    yield (
+        f"Too few circuits with as many components in each layer exist for a p of {cfg['alpha']:g}: {listed(few)}."
+        if len(few)
+        else ""
+    )
     yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
 
 

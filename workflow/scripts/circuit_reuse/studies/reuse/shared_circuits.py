@@ -62,8 +62,3 @@ def contrasted_sets(found, target):
     """{id: names} of all sets that `contrasts` compares, without the empty one."""
     sets = [list(names) for each in contrasts(found, target) for names in (each.own, each.other)]
     return {circuits.circuit_id(names): names for names in sets if names}
-
-
-def matched(key):
-    """What the effects table calls the layer-matched random sets of a set of components."""
-    return f"layer-matched {key}"

@@ -3,7 +3,8 @@
 from circuit_reuse.data import fingerprint, tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.stats import circuits
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasted_sets, matched
+from circuit_reuse.stats.sharing import matched
+from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasted_sets
 
 
 def run(job):

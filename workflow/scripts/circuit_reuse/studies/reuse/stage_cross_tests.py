@@ -3,7 +3,7 @@
 from circuit_reuse.data import gather, tables
 from circuit_reuse.stats import circuits, testing
 from circuit_reuse.studies.reuse import schemas
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasts, matched
+from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasts
 
 
 def test(job):
@@ -57,7 +57,7 @@ def specificity_rows(outcomes, found, target, templates, cfg, stream):
             "n_components_other": len(pair.other),
             "n_examples": len(outcomes.examples),
             "n_clusters": templates,
-            **testing.specificity_row(outcomes, own, other, matched, cfg, stream),
+            **testing.specificity_row(outcomes, own, other, cfg, stream),
         }
 
 

@@ -64,7 +64,7 @@ def summary(tests, reuse):
     hypothesis = ["model", "task", "method", "circuit"]
     for p_value in ("p_reuse", "p_reuse_other"):
         table = statistics.with_q(table, p_value)
-    for p_value in ("p_value", "p_permutation", "p_mcnemar"):
+    for p_value in ("p_value", "p_uniform", "p_norm", "p_permutation", "p_mcnemar"):
         table = statistics.with_q(table, p_value, once=hypothesis)
     rest = [name for name in table.columns if name not in FIRST]
     return table[[*FIRST, *rest]].sort_values(keys, ignore_index=True)

@@ -3,12 +3,11 @@
 import time
 
 import pandas as pd
-import torch
-from torch import einsum
 
 from circuit_reuse.data import tables
 from circuit_reuse.data.left_out import LeftOut
-from circuit_reuse.engine import ablation, batching, effects, interventions, models
+from circuit_reuse.engine import ablation, effects, models
+from circuit_reuse.engine.output_norms import output_norms
 from circuit_reuse.stats import circuits
 from circuit_reuse.studies.scaling import schemas, usable
 
@@ -52,22 +51,6 @@ def scan(model, table, reference, cfg, tokens, stream, log):
     found = pd.concat(parts, ignore_index=True).merge(norms, on=["example", "component"])
     splits = table.set_index("example")["split"]
     return found.assign(split=found["example"].map(splits))
-
-
-@torch.no_grad()
-def output_norms(model, table, tokens):
-    """Norm of what each head writes, mean over positions: example, component, output_norm."""
-    rows = []
-    for batch in batching.batches(table, tokens, model.device):
-        _, acts = interventions.run(model, batch.clean)
-        numbers = table["example"].to_numpy()[batch.rows]
-        for layer, z in enumerate(acts.z):
-            weights = model.bridge.blocks[layer].attn.W_O.float()
-            written = einsum("ephd,hdm->ephm", z.float(), weights).norm(dim=-1).mean(1)
-            for head, column in enumerate(written.T.cpu().numpy()):
-                name = f"a{layer}.h{head}"
-                rows.append(pd.DataFrame({"example": numbers, "component": name, "output_norm": column}))
-    return pd.concat(rows, ignore_index=True)
 
 
 def scan_shard(job):
