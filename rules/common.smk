@@ -25,6 +25,7 @@ from circuit_reuse.prompts import sequence, tasks
 from circuit_reuse.studies.check import check
 from circuit_reuse.studies.contrast import checks as contrast_checks
 from circuit_reuse.studies.registry import STUDIES
+from circuit_reuse.studies.reuse.checks import generic_texts
 
 with warnings.catch_warnings(record=True) as notes:
     warnings.simplefilter("always", ConfigNote)

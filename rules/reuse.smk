@@ -133,14 +133,54 @@ use rule reads_tables as test_cross_tasks with:
         examples=expand(EXAMPLES, **TASKS),
         effects=expand("<results>/{{model}}/{task}/cross_task/{{method}}.parquet", task=config["tasks"]),
         circuits=ALL_CIRCUITS,
+        about=ABOUT,
     output:
         table="<results>/{model}/cross_task/{method}.parquet",
         specificity="<results>/{model}/cross_task/{method}.specificity.parquet",
+        overlap="<results>/{model}/cross_task/{method}.overlap.parquet",
     log:
         "<logs>/test_cross_tasks/{model}/{method}.log",
     params:
         **runs("studies.reuse.stage_cross_tests.test"),
-        cfg=stage_cfg("seed", "cross_task", "tasks", **some(config["tests"], "permutations", "bootstrap")),
+        cfg=stage_cfg(
+            "seed",
+            "cross_task",
+            "tasks",
+            kinds=config["circuits"]["kinds"],
+            **some(config["tests"], "permutations", "bootstrap"),
+        ),
+
+
+# Whether what a task needs is what any text needs.
+use rule runs_model as run_texts with:
+    input:
+        **MODEL,
+        circuits=ALL_CIRCUITS,
+        texts=ordinary_text,
+    output:
+        runs="<results>/{model}/generic/{method}.runs.parquet",
+    log:
+        "<logs>/run_texts/{model}/{method}.log",
+    params:
+        **runs("studies.reuse.stage_generic.run"),
+        cfg=stage_cfg(
+            "cross_task", dtype=config["compute"]["dtype"], **some(config["generic"], "count", "longest", "random_sets")
+        ),
+
+
+use rule reads_tables as test_generic with:
+    input:
+        runs="<results>/{model}/generic/{method}.runs.parquet",
+        effects=expand("<results>/{{model}}/{task}/effects/{{method}}.parquet", task=config["tasks"]),
+        circuits=ALL_CIRCUITS,
+    output:
+        generic="<results>/{model}/generic/{method}.parquet",
+        sets="<results>/{model}/generic/{method}.sets.parquet",
+    log:
+        "<logs>/test_generic/{model}/{method}.log",
+    params:
+        **runs("studies.reuse.stage_generic_tests.test"),
+        cfg=stage_cfg("seed", "cross_task", **some(config["tests"], "bootstrap")),
 
 
 use rule reads_tables as summarise_reuse with:
@@ -150,6 +190,8 @@ use rule reads_tables as summarise_reuse with:
         reuse=by_model("<results>/{model}/reuse/{method}.parquet", config["methods"]),
         cross=by_model("<results>/{model}/cross_task/{method}.parquet", config["methods"]),
         specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", config["methods"]),
+        overlap=by_model("<results>/{model}/cross_task/{method}.overlap.parquet", config["methods"]),
+        generic=generic_tables(config["methods"]),
         agreement=agreement_tables(config["methods"]),
     output:
         **study_tables("reuse", () if config["agreement"]["examples"] else ("agreement",)),
@@ -191,6 +233,7 @@ for draw_method in config["methods"]:
             scores=by_task("<results>/{model}/{task}/scores/{method}/{shard}.parquet", draw_method, shard=shards()),
             cross=by_model("<results>/{model}/cross_task/{method}.parquet", draw_method),
             specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", draw_method),
+            generic=generic_tables(draw_method, ".sets"),
             agreement=agreement_tables(draw_method),
         output:
             figures=reuse_figures(draw_method),

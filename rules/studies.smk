@@ -6,6 +6,17 @@ def agreement_tables(methods):
     return expand("<results>/{model}/agreement/{method}.parquet", model=config["models"], method=methods)
 
 
+def generic_tables(methods, ending=""):
+    """Loss of ordinary text without the circuits of every model, if it is measured at all."""
+    path = f"<results>/{{model}}/generic/{{method}}{ending}.parquet"
+    return by_model(path, methods) if config["generic"]["count"] else []
+
+
+def ordinary_text(wildcards):
+    """The file of ordinary text of a model: that of the config, or one that the model knows the words of."""
+    return generic_texts(wildcards.model, config, PROJECT)
+
+
 def by_task(path, methods="", **more):
     """A file of every model, task and method of the reuse study."""
     return expand(path, model=config["models"], task=config["tasks"], method=methods, **more)
@@ -64,7 +75,8 @@ def study_tables(study, without=()):
 
 def reuse_figures(method):
     """Figure files of a method; the first method's have the plain names."""
-    names = [name for name in STUDIES["reuse"].figures if name != "method_agreement" or config["agreement"]["examples"]]
+    asked = {"method_agreement": config["agreement"]["examples"], "generic": config["generic"]["count"]}
+    names = [name for name in STUDIES["reuse"].figures if asked.get(name, True)]
     folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
     return figures("reuse", names, folder, method=method)
 

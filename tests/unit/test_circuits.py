@@ -114,6 +114,7 @@ def test_a_planted_circuit_is_found_and_shared():
     cfg = {
         "top_k": [3],
         "thresholds": [0.9],
+        "halves": 4,
         "draws": 99,
         "rarefaction": 20,
         "controls": {"count": 20, "random_sets": 9, "same_layers": False, "pool_too_small": "error"},
@@ -122,6 +123,10 @@ def test_a_planted_circuit_is_found_and_shared():
     shared = next(row for row in rows if row["kind"] == "shared")
     assert shared["components"] == ["a0.h2", "a1.h1", "a2.h0"]
     assert sum(row["kind"] == "control" for row in rows) == 20
+    halves = [row for row in rows if row["kind"] == "half"]
+    assert [row["control"] for row in halves] == list(range(8)) and all(
+        set(row["components"]) >= {"a0.h2", "a1.h1", "a2.h0"} for row in halves
+    )
     drawn = sharing.random_sets(pd.DataFrame(rows))
     layered = f"layer-matched {shared['circuit']}"
     assert set(drawn) == {"3 head", layered} and all(len(sets) == 9 for sets in drawn.values())

@@ -78,9 +78,24 @@ def specificity(**columns):
     return rows.assign(**columns)
 
 
+def overlap(**columns):
+    """One pair of tasks that share more than random sets."""
+    rows = {"model": "m", "method": "eap-ig", "first": ["ioi"], "second": "digits", "jaccard": 0.4, "jaccard_null": 0.1}
+    rows |= {"q_value": 0.01, "jaccard_halves_first": 0.9, "jaccard_halves_second": 0.8}
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def generic(**columns):
+    """Text needs the circuit of digits, not that of IOI, which hurts its task beyond what text loses."""
+    rows = {"model": "m", "task": ["ioi", "digits"], "method": "eap-ig", "loss_change": [0.01, 0.5]}
+    rows |= {"loss_change_low": [-0.1, 0.4], "loss_change_high": [0.1, 0.6], "n_texts": 50, "n_random": 99}
+    rows |= {"q_value": [0.6, 0.01], "q_left": [0.02, 0.3], "p_left": [0.01, 0.3]}
+    return pd.DataFrame(rows).assign(**columns)
+
+
 def sentences(study, **tables):
     if study == "reuse":
-        tables = {"specificity": specificity()} | tables
+        tables = {"specificity": specificity(), "overlap": overlap(), "generic": generic()} | tables
     return stage_findings.sentences_of(tables, CFG | {"study": study, "strategy": "s", "control_tasks": ["x"]})
 
 
@@ -98,6 +113,27 @@ def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     assert "Not shown for IOI in m, Digits in m" in text
 
 
+def test_what_tasks_share_is_told_beside_random_sets_and_halves_of_one_task():
+    text = " ".join(sentences("reuse", summary=summary()))
+    assert "Jaccard indices of 0.4 (0.1 for random sets" in text and "more is shown in 1 of 1 pairs" in text
+    assert "one task's examples share 0.8 to 0.9" in text
+    text = " ".join(sentences("reuse", summary=summary(), overlap=overlap(q_value=0.06)))
+    assert "more is shown in 0 of 1 pairs" in text
+
+
+@pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"loss_change_low": -0.1}])
+def test_a_circuit_is_generic_only_with_its_test_and_its_interval(columns):
+    assert "is generic, in 1 of 2 pairs" in " ".join(sentences("reuse", summary=summary()))
+    assert "is generic, in 0 of 2 pairs" in " ".join(sentences("reuse", summary=summary(), generic=generic(**columns)))
+
+
+def test_an_effect_beyond_that_on_text_is_counted_with_its_own_test():
+    assert "than these do in 1 of 2" in " ".join(sentences("reuse", summary=summary()))
+    assert "than these do in 0 of 1" in " ".join(
+        sentences("reuse", summary=summary(), generic=generic(q_left=[0.06, None]))
+    )
+
+
 def test_circuits_with_too_few_random_sets_for_a_small_p_are_named():
     """19 sets can give 0.05, 18 cannot."""
     assert "Too few" not in " ".join(sentences("reuse", summary=summary(n_random=19)))
@@ -109,7 +145,7 @@ def test_kept_alone_says_what_else_is_left():
     """Circuits of heads: every MLP stays, whatever is removed."""
     assert "Kept alone with all MLPs left as they are" in " ".join(sentences("reuse", summary=summary()))
     both = CFG | {"study": "reuse", "kinds": ["head", "mlp"]}
-    found = {"summary": summary(), "specificity": specificity()}
+    found = {"summary": summary(), "specificity": specificity(), "overlap": overlap(), "generic": generic()}
     assert "Kept alone, these" in " ".join(stage_findings.sentences_of(found, both))
 
 

@@ -152,7 +152,7 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, base, removed, instead, begin=None, keep=()):
+def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False):
     """Run with components replaced.
 
     base:    Base of the examples;  layers below the first replaced one are not run again
@@ -161,17 +161,19 @@ def replace(model, base, removed, instead, begin=None, keep=()):
     begin:   (layer, its input [set * example, position, d_model]) to start from instead, when
              what happens below is known: each set has its own input
     keep:    more hooks, which see what passes before anything is replaced
-    returns: logits after the last position, [set * example, vocabulary], sets outermost
+    everywhere: read the logits after every position; there must be no prefix
+    returns: logits after the last position, [set * example, vocabulary], sets outermost; with `everywhere`
+             [set * example, position, vocabulary]
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
     """
     sets, examples = len(removed), len(base.tokens)
     first = min(map(first_layer, removed))
-    if base.last is not None and first == math.inf and begin is None:
+    if base.last is not None and first == math.inf and begin is None and not everywhere:
         return base.last.repeat(sets, 1)
     masked = masks(model.space, removed, base.tokens.device)
     inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
     embedding, head_hooks, mlp_hooks = hook_names(model)
-    hooks = [*keep, *shortcuts.at_the_end(model)]
+    hooks = [*keep, *([] if everywhere else shortcuts.at_the_end(model))]
     begin = begin or beginning(base, first, sets)
 
     def hook(name, mask, value):
@@ -183,7 +185,10 @@ def replace(model, base, removed, instead, begin=None, keep=()):
         hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
     with shortcuts.starting(model, begin, hooks):
-        return models.logits(model, base.tokens.repeat(sets, 1), base.prefix, sets)
+        tokens = base.tokens.repeat(sets, 1)
+        if everywhere:
+            return models.logits_of_last(model, tokens, tokens.shape[1])
+        return models.logits(model, tokens, base.prefix, sets)
 
 
 def beginning(base, first, sets):

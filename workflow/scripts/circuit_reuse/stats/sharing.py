@@ -30,7 +30,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
     """The circuits table of one task: example circuits, shared circuits and controls.
 
     scores:  [example, component], train split, removable components only
-    cfg:     top_k, thresholds, controls {count, random_sets, same_layers, pool_too_small}
+    cfg:     top_k, thresholds, halves, controls {count, random_sets, same_layers, pool_too_small}
     stream:  names the random streams (model, task, method, seed)
     returns: a list of rows
     raises:  PoolTooSmall where a control is impossible and cfg does not say to skip it
@@ -55,6 +55,10 @@ def task_circuits(scores, names, numbers, cfg, stream):
             rows.append(here | row_of("shared", chosen, problem=problem))
             for number, control in enumerate(found):
                 rows.append(here | row_of("control", control, control=number, of=key))
+            rows += [
+                here | row
+                for row in half_circuits(member, names, threshold, cfg["halves"], (*stream, top_k, threshold))
+            ]
             if chosen:
                 compositions.setdefault(composition_name(chosen), (here, circuits.composition_of(chosen)))
                 layered.setdefault(key, (here, chosen))
@@ -66,6 +70,19 @@ def task_circuits(scores, names, numbers, cfg, stream):
         for number, chosen in enumerate(circuits.layer_matched_sets(circuit, names, count, name)):
             rows.append(here | row_of("random", chosen, control=number, of=matched(key)))
     return rows
+
+
+def half_circuits(member, names, threshold, draws, stream):
+    """What random halves of the examples share: rows of the kind `half`, two of each draw, numbered 2 d and 2 d + 1.
+
+    member: [example, component], example circuits;  draws: how often the examples are split
+    """
+    rng, half = circuits.generator("halves", *stream), len(member) // 2
+    for draw in range(draws if half else 0):
+        order = rng.permutation(len(member))
+        for side, rows in enumerate((order[:half], order[half : 2 * half])):
+            chosen = circuits.shared_names(member[rows], names, threshold)
+            yield row_of("half", chosen, control=2 * draw + side)
 
 
 def matched(key, match="layer"):

@@ -1,7 +1,13 @@
 """Mistakes in the settings of the reuse study, reported before any job."""
 
+from pathlib import Path
+
 from circuit_reuse.config import checks
 from circuit_reuse.config.errors import ConfigError
+from circuit_reuse.data.text_lines import read_lines
+
+# Texts at least, half of which are tested.
+LEAST_TEXTS = 20
 
 
 def check(config, folders):
@@ -17,6 +23,7 @@ def check(config, folders):
             checks.check_custom(name, task, config, folders, config["models"], config["examples"]["count"])
     checks.check_examples(config, "examples.count", config["examples"]["count"])
     check_grids(config)
+    check_texts(config, folders)
 
 
 def check_room(name, config, space):
@@ -38,6 +45,39 @@ def check_room(name, config, space):
                 f"circuits.top_k: a circuit of {k} of the {total} {what} of {name} leaves "
                 f"{total - k} for a matched control; use at most {total // 2}, or set "
                 "circuits.controls.pool_too_small: skip"
+            )
+
+
+def generic_texts(model, config, project):
+    """The file of ordinary text of a model: the config's, or one of the project's whose words the model knows."""
+    source = str(config["model_sources"].get(model, {}).get("path", ""))
+    own = "stories" if source.startswith("resources/models/tiny-") else "sentences"
+    own = Path(f"resources/texts/{own}.txt")
+    # The run may be in another folder than the project's.
+    return config["generic"]["texts"] or str(own if own.is_file() else project / own)
+
+
+def check_texts(config, folders):
+    """Ordinary text must be there, and enough of it."""
+    block = config["generic"]
+    if not block["count"]:
+        return
+    if block["count"] < LEAST_TEXTS:
+        raise ConfigError(
+            f"generic.count: {block['count']} texts are too few, half of them to be tested; use at least {LEAST_TEXTS}, or 0 to leave "
+            "generic importance out"
+        )
+    for file in {generic_texts(model, config, folders[0]) for model in config["models"]}:
+        path = checks.readable(file, "generic.texts")
+        if not path.is_file():
+            raise ConfigError(f"generic.texts: there is no file {file}")
+        try:
+            lines = read_lines(path)
+        except ValueError as problem:
+            raise ConfigError(f"generic.texts: {problem}") from None
+        if len(lines) < LEAST_TEXTS:
+            raise ConfigError(
+                f"generic.texts: {file} has {len(lines)} different lines of text; at least {LEAST_TEXTS} are needed"
             )
 
 

@@ -44,6 +44,7 @@ def draw(job):
         "cross_task": lambda: plots_specificity.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
         "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit),
         "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit),
+        "generic": lambda: plots_specificity.generic(gather.rows(job.input.generic, schemas.GENERIC_SETS), *grid, unit),
         "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

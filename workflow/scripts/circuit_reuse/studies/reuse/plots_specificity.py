@@ -79,6 +79,33 @@ def parts(table, models, tasks, titles, unit):
     return figure
 
 
+def generic(table, models, tasks, titles, unit):
+    """Effect on the task against the loss of ordinary text, of the shared circuit and of random sets of its layers."""
+    figure, axes = style.grid(len(models), len(tasks), width=1.6, height=1.5, sharex=False, sharey=False)
+    for model, task, ax in each(models, tasks, axes):
+        rows = pick(table, model=model, task=task)
+        ax.axhline(0, color="black", linewidth=0.6)
+        ax.axvline(0, color="black", linewidth=0.6)
+        if not len(rows):
+            style.empty(ax, "no circuit")
+            continue
+        random = rows["control"].notna()
+        ax.plot(rows["loss_change"][random], rows["effect"][random], "o", color=style.CONTROL, alpha=0.5, markersize=3)
+        ax.plot(rows["loss_change"][~random], rows["effect"][~random], "D", color=style.CIRCUIT, markersize=5)
+    for row, model in enumerate(models):
+        axes[row, 0].set_ylabel(f"{model}\neffect ({unit})")
+    for column, task in enumerate(tasks):
+        axes[0, column].set_title(titles[task])
+        axes[-1, column].set_xlabel("change in loss of text\n(nats per token)")
+    looks = [
+        ("D", style.CIRCUIT, "shared circuit removed"),
+        ("o", style.CONTROL, "random sets of the same layers removed"),
+    ]
+    handles = [Line2D([], [], color=color, marker=marker, linestyle="none") for marker, color, _ in looks]
+    figure.legend(handles, [text for *_, text in looks], loc="outside lower center", ncols=2)
+    return figure
+
+
 def panels_of_tasks(models, tasks, titles, unit, ylabel, rows):
     """Panels whose vertical axis has tasks, named on the left of each, as own names differ."""
     figure, axes = style.grid(len(models), len(tasks), width=1.9, height=0.5 + 0.2 * rows, sharex=False)

@@ -4,12 +4,19 @@ import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, bounds, column, optional, table
+from circuit_reuse.studies.reuse.schemas_specificity import (
+    GENERIC,
+    GENERIC_RUNS,
+    GENERIC_SETS,
+    OVERLAP,
+    SPECIFICITY,
+    THRESHOLD,
+    TOP_K,
+)
 
 # Shares of nodes or edges whose faithfulness the table of areas gives too: the areas hardly see small circuits.
 SMALL = (0.005, 0.01, 0.02)
-TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 K = column(pa.int32(), "components per example circuit that top_k stands for")
-THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
 
 CIRCUITS = table(
     kind=column(
@@ -150,41 +157,6 @@ CROSS = table(
     effect_control=optional(pa.float64(), "mean of the same over the controls"),
     jaccard=optional(pa.float64(), "Jaccard index of the two tasks' shared circuits"),
 )
-EFFECT_OF = "mean change in the metric of the target's examples, logits or nats, when the {} is removed"
-RANDOM_OF = (
-    "mean of the same over random sets with as many heads and MLPs in each layer, of which the only MLP of a layer is always "
-    "the same"
-)
-SPECIFICITY = table(
-    source=column(pa.string(), "the other task"),
-    target=column(pa.string(), "task on whose held-out examples both its own set and the other task's are removed"),
-    component_set=column(
-        pa.string(),
-        "circuit (the two shared circuits), residual (what each has beyond the other), core (the target's circuit "
-        "against what both have)",
-    ),
-    top_k=TOP_K,
-    threshold=THRESHOLD,
-    circuit_own=column(pa.string(), "hash of the names of the own set; empty for none"),
-    circuit_other=column(pa.string(), "hash of the names of the other task's set"),
-    n_components_own=column(pa.int32(), "components of the own set"),
-    n_components_other=column(pa.int32(), "components of the other task's set"),
-    n_examples=column(pa.int32(), "held-out examples of the target that can be tested"),
-    n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
-    own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
-    **bounds("own"),
-    own_random=optional(pa.float64(), RANDOM_OF),
-    n_random_own=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
-    other=column(pa.float64(), EFFECT_OF.format("other task's set") + "; 0 for an empty one"),
-    **bounds("other"),
-    other_random=optional(pa.float64(), RANDOM_OF),
-    n_random_other=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
-    difference=column(pa.float64(), "own - other, paired by example; negative: the own set matters more"),
-    **bounds("difference"),
-    p_value=optional(
-        pa.float64(), "sign flips of the paired differences, two-sided; null where a set is empty or both are the same"
-    ),
-)
 AGREEMENT = table(
     task=column(pa.string(), "task"),
     example=EXAMPLE,
@@ -250,6 +222,10 @@ SCHEMAS = {
     "tests": TESTS,
     "cross_task": CROSS,
     "specificity": SPECIFICITY,
+    "overlap": OVERLAP,
+    "generic_runs": GENERIC_RUNS,
+    "generic_sets": GENERIC_SETS,
+    "generic": GENERIC,
     "agreement": AGREEMENT,
     "curve_runs": CURVE_RUNS,
     "curves": CURVES,
@@ -277,6 +253,8 @@ CSVS = {
     ),
     "cross": columns("model method", CROSS),
     "specificity": columns("model method", SPECIFICITY, q="p_value"),
+    "overlap": columns("model method", OVERLAP, q="p_value"),
+    "generic": columns("model method", GENERIC, q="p_value p_left"),
     "agreement": columns(
         "model task method",
         rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",

@@ -5,6 +5,8 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
     "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high n_random q_value q_reuse_other faithfulness",
+    "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
+    "generic": "model task method loss_change loss_change_low loss_change_high n_texts q_value q_left p_left n_random",
     "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high "
     "difference difference_low difference_high q_value",
 }
@@ -20,6 +22,8 @@ def sentences(found, cfg):
         yield from against_controls(rows, cfg)
         # What matters more than random components may be what every task needs.
         yield from specificity(found["specificity"], cfg)
+        yield from overlap(found["overlap"], cfg)
+        yield from generic(found["generic"], cfg)
         yield from shared_and_kept(rows, cfg)
 
 
@@ -61,6 +65,36 @@ def specificity(table, cfg):
             f"Of what two circuits do not share, a task's own part hurts it more than the other's in {len(surely(rests, cfg, 'high'))} of "
             f"{len(rests)} pairs in which both have one, and less in {len(surely(rests, cfg, 'low'))}."
         )
+
+
+def overlap(table, cfg):
+    """Do the circuits of two tasks share more than random sets would, and than two circuits of one task do?"""
+    rows = table[(table["method"] == cfg["method"]) & table["jaccard"].notna()]
+    if not len(rows):
+        return
+    more = rows[rows["q_value"] <= cfg["alpha"]]
+    halves = rows[["jaccard_halves_first", "jaccard_halves_second"]].stack().dropna()
+    within = f"; equally good circuits of halves of one task's examples share {span(halves)}" if len(halves) else ""
+    yield (
+        f"The circuits of two tasks have Jaccard indices of {span(rows['jaccard'])} ({span(rows['jaccard_null'])} for random sets with as many "
+        f"components in each layer; more is shown in {len(more)} of {rows['q_value'].notna().sum()} pairs){within}."
+    )
+
+
+def generic(table, cfg):
+    """Is what a task needs what any text needs?"""
+    rows = table[(table["method"] == cfg["method"]) & table["q_value"].notna()]
+    if not len(rows):
+        return
+    needed = rows[(rows["q_value"] <= cfg["alpha"]) & (rows["loss_change_low"] > 0)]
+    fixed = rows[rows["q_left"].notna()]
+    beyond = fixed[fixed["q_left"] <= cfg["alpha"]]
+    yield (
+        f"Without the circuit the loss of ordinary text ({span(rows['n_texts'])} texts) changes by {span(rows['loss_change'])} nats per token: "
+        f"shown to rise more than without random circuits of the same layers, so that the circuit is generic, in {len(needed)} of "
+        f"{len(rows)} pairs of model and task. With the loss of text held fixed, the circuit is shown to hurt its task more than these do "
+        f"in {len(beyond)} of {len(fixed)}."
+    )
 
 
 def surely(pairs, cfg, end):

@@ -23,6 +23,19 @@ def chosen_circuits(paths, cfg):
     return found
 
 
+def halves(path, cfg):
+    """[(id, names), (id, names)] of each random split of a task's train examples, at one K and threshold.
+
+    path: the task's circuits table;  cfg: top_k, threshold
+    """
+    table = tables.read(path, schemas.CIRCUITS)
+    rows = table[
+        (table["kind"] == "half") & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
+    ]
+    found = [(row.circuit, list(row.components)) for row in rows.sort_values("control").itertuples()]
+    return list(zip(found[0::2], found[1::2], strict=True))
+
+
 @dataclass(frozen=True)
 class Contrast:
     """Two sets of components that are removed from the same examples, those of the target task.

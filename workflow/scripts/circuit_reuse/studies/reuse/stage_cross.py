@@ -4,7 +4,7 @@ from circuit_reuse.data import fingerprint, tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.stats import circuits
 from circuit_reuse.stats.sharing import matched
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasted_sets
+from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasted_sets, halves
 
 
 def run(job):
@@ -13,7 +13,8 @@ def run(job):
     found = chosen_circuits(job.input.circuits, cfg["cross_task"])
     asked = {key: (names, controls) for key, names, controls in found.values() if key != "empty"}
     sets = contrasted_sets(found, task)
-    asked = {key: (names, []) for key, names in sets.items()} | asked
+    of_halves = {key: (names, []) for pair in halves(job.input.own, cfg["cross_task"]) for key, names in pair if names}
+    asked = of_halves | {key: (names, []) for key, names in sets.items()} | asked
     space = fingerprint.shape(fingerprint.folder_of(job.input.model)).of_kinds(cfg["kinds"])
     stream = "/".join([str(cfg["seed"]), job.wildcards.model, job.wildcards.method])
     drawn = {

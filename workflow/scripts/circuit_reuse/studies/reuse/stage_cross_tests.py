@@ -1,18 +1,26 @@
 """The stage that measures what removing the circuit of one task does to another, and whether its own hurts a task more."""
 
-from circuit_reuse.data import gather, tables
-from circuit_reuse.stats import circuits, testing
+from itertools import combinations
+
+import numpy as np
+
+from circuit_reuse.data import fingerprint, gather, tables
+from circuit_reuse.stats import circuits, similarity, testing
 from circuit_reuse.studies.reuse import schemas
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasts
+from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasts, halves
+
+# Circuits of two halves of the examples whose effects are within this share of the whole circuit's are equally good.
+ALIKE = 0.1
 
 
 def test(job):
-    """The cross-task table of a model, a row for every two tasks, and its specificity table."""
+    """The cross-task table of a model, a row for every two tasks, its specificity table and that of overlap."""
     cfg = job.cfg
     found = chosen_circuits(job.input.circuits, cfg["cross_task"])
     paths, rows, specific = gather.one_by(job.input.effects, "task"), [], []
     # What was left out is not among the inputs.
     tasks = [task for task in cfg["tasks"] if task in paths]
+    own, within = gather.one_by(job.input.circuits, "task"), {}
     for target in tasks:
         outcomes = testing.Outcomes(tables.read(paths[target], tables.EFFECTS))
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.method, "cross", target)
@@ -20,8 +28,11 @@ def test(job):
         examples = tables.read_all(gather.by(job.input.examples, "task")[target], tables.EXAMPLES)
         templates = examples[examples["example"].isin(outcomes.examples)]["template"].nunique()
         specific += specificity_rows(outcomes, found, target, templates, cfg, stream)
+        within[target] = within_task(outcomes, found[target][0], halves(own[target], cfg["cross_task"]))
     job.write(job.output.table, schemas.CROSS, rows)
     job.write(job.output.specificity, schemas.SPECIFICITY, specific)
+    names = fingerprint.space_of(job.about).of_kinds(cfg["kinds"])
+    job.write(job.output.overlap, schemas.OVERLAP, list(overlap_rows(found, tasks, within, names, cfg)))
 
 
 def cross_rows(outcomes, found, tasks, target, cfg, stream):
@@ -59,6 +70,52 @@ def specificity_rows(outcomes, found, target, templates, cfg, stream):
             "n_clusters": templates,
             **testing.specificity_row(outcomes, own, other, cfg, stream),
         }
+
+
+def within_task(outcomes, key, pairs):
+    """How alike two equally good circuits of one task are: (splits, mean Jaccard index), None without a split.
+
+    key:   id of the whole shared circuit;  pairs: of circuits of two halves of the train examples, of `halves`
+    Equally good: removing either changes the metric by as much as removing the whole one, within ALIKE.
+    """
+    if key == "empty":
+        return 0, None
+    metric = outcomes.baseline("metric")
+
+    def effect(circuit):
+        return 0.0 if circuit == "empty" else (outcomes.circuit(circuit, "remove", "metric") - metric).mean()
+
+    whole = effect(key)
+    good = [
+        circuits.jaccard(first, second)
+        for (one, first), (other, second) in pairs
+        if max(abs(effect(one) - whole), abs(effect(other) - whole)) <= ALIKE * abs(whole)
+    ]
+    return len(good), float(np.mean(good)) if good else None
+
+
+def overlap_rows(found, tasks, within, names, cfg):
+    """What the shared circuits of every two tasks have in common, beside random sets and beside halves of one task.
+
+    found: of `chosen_circuits`;  within: {task: of `within_task`};  names: components that circuits may hold
+    """
+    for first, second in combinations(tasks, 2):
+        a, b = found[first][1], found[second][1]
+        shared = len(set(a) & set(b))
+        probability = similarity.shared_at_random(a, b, names, similarity.layer_and_kind)
+        at, union = np.arange(len(probability)), len(a) + len(b) - np.arange(len(probability))
+        row = {
+            "n_shared": shared,
+            "n_shared_null": float(probability @ at),
+            "jaccard": circuits.jaccard(a, b) if a or b else None,
+            "jaccard_null": float(probability @ (at / union)) if a or b else None,
+            "overlap_coefficient": shared / min(len(a), len(b)) if a and b else None,
+            "p_value": min(1.0, float(probability[shared:].sum())) if similarity.varies(probability) else None,
+        }
+        for side, task, mine in (("first", first, a), ("second", second, b)):
+            row |= {f"n_components_{side}": len(mine), f"containment_{side}": shared / len(mine) if mine else None}
+            row[f"n_halves_{side}"], row[f"jaccard_halves_{side}"] = within[task]
+        yield {"first": first, "second": second, **chosen(cfg), **row}
 
 
 def chosen(cfg):

@@ -32,6 +32,8 @@ def summarise(job):
             # Two other tasks may have the same circuit, or share the same core with a task.
             once=("model", "method", "target", "component_set", "circuit_own", "circuit_other"),
         ),
+        "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
+        "generic": generic(gather.rows(job.input.generic, schemas.GENERIC)),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
     if job.input.agreement:
@@ -68,6 +70,15 @@ def summary(tests, reuse):
         table = statistics.with_q(table, p_value, once=hypothesis)
     rest = [name for name in table.columns if name not in FIRST]
     return table[[*FIRST, *rest]].sort_values(keys, ignore_index=True)
+
+
+def generic(table):
+    """Generic importance with a family for each question: does text need the circuit, does the task need it more?
+
+    Two tasks may have the same circuit, which text needs once.
+    """
+    table = statistics.with_q(table, "p_value", within=("method",), once=("model", "method", "circuit"))
+    return statistics.with_q(table, "p_left", within=("method",))
 
 
 def latex(table, titles):

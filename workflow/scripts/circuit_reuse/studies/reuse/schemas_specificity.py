@@ -1,0 +1,108 @@
+"""The Parquet tables of what is specific to a task: own against other components, overlap, ordinary text."""
+
+import pyarrow as pa
+
+from circuit_reuse.data.tables import CIRCUIT, bounds, column, optional, table
+
+TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
+THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
+EFFECT_OF = "mean change in the metric of the target's examples, logits or nats, when the {} is removed"
+RANDOM_OF = (
+    "mean of the same over random sets with as many heads and MLPs in each layer, of which the only MLP of a layer is always "
+    "the same"
+)
+SPECIFICITY = table(
+    source=column(pa.string(), "the other task"),
+    target=column(pa.string(), "task on whose held-out examples both its own set and the other task's are removed"),
+    component_set=column(
+        pa.string(),
+        "circuit (the two shared circuits), residual (what each has beyond the other), core (the target's circuit "
+        "against what both have)",
+    ),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    circuit_own=column(pa.string(), "hash of the names of the own set; empty for none"),
+    circuit_other=column(pa.string(), "hash of the names of the other task's set"),
+    n_components_own=column(pa.int32(), "components of the own set"),
+    n_components_other=column(pa.int32(), "components of the other task's set"),
+    n_examples=column(pa.int32(), "held-out examples of the target that can be tested"),
+    n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
+    own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
+    **bounds("own"),
+    own_random=optional(pa.float64(), RANDOM_OF),
+    n_random_own=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
+    other=column(pa.float64(), EFFECT_OF.format("other task's set") + "; 0 for an empty one"),
+    **bounds("other"),
+    other_random=optional(pa.float64(), RANDOM_OF),
+    n_random_other=column(pa.int32(), "different such sets; 0 where the set fills its layers"),
+    difference=column(pa.float64(), "own - other, paired by example; negative: the own set matters more"),
+    **bounds("difference"),
+    p_value=optional(
+        pa.float64(), "sign flips of the paired differences, two-sided; null where a set is empty or both are the same"
+    ),
+)
+OF_SIDE = "of the {} task's circuit"
+OVERLAP = table(
+    first=column(pa.string(), "task"),
+    second=column(pa.string(), "another task"),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    n_components_first=column(pa.int32(), "components " + OF_SIDE.format("first")),
+    n_components_second=column(pa.int32(), "components " + OF_SIDE.format("second")),
+    n_shared=column(pa.int32(), "components that both circuits have"),
+    n_shared_null=column(pa.float64(), "mean of the same for random sets with as many heads and MLPs in each layer"),
+    jaccard=optional(pa.float64(), "n_shared / components that either has; null where both are empty"),
+    jaccard_null=optional(pa.float64(), "mean of the same for such random sets"),
+    overlap_coefficient=optional(pa.float64(), "n_shared / size of the smaller circuit"),
+    containment_first=optional(pa.float64(), "share of the first circuit that the second has"),
+    containment_second=optional(pa.float64(), "share of the second circuit that the first has"),
+    p_value=optional(
+        pa.float64(),
+        "P(as many shared or more) for random sets with as many heads and MLPs in each layer; null where it cannot vary",
+    ),
+    **{
+        name: kind
+        for side in ("first", "second")
+        for name, kind in {
+            f"n_halves_{side}": column(
+                pa.int32(),
+                f"splits of the {side} task's train examples whose two circuits both have its effect within a tenth",
+            ),
+            f"jaccard_halves_{side}": optional(
+                pa.float64(), "Jaccard index of these two circuits, mean: what equally good circuits of one task share"
+            ),
+        }.items()
+    },
+)
+GENERIC_RUNS = table(
+    circuit=column(pa.string(), "intact, hash of a shared circuit, or layer-matched and that hash"),
+    control=optional(pa.int32(), "number of the random set, from 0"),
+    text=column(pa.int32(), "line of the file, from 0, without empty and repeated ones"),
+    n_tokens=column(pa.int32(), "tokens that are predicted"),
+    loss=column(pa.float64(), "mean cross-entropy of these tokens, nats"),
+)
+GENERIC_SETS = table(
+    task=column(pa.string(), "task"),
+    control=optional(pa.int32(), "number of the layer-matched random set; null for the shared circuit"),
+    loss_change=column(pa.float64(), "what removing it adds to the loss of ordinary text, nats per token"),
+    effect=column(pa.float64(), "mean change in the task's metric when it is removed, logits or nats"),
+)
+GENERIC = table(
+    task=column(pa.string(), "task"),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    circuit=CIRCUIT,
+    n_components=column(pa.int32(), "components"),
+    n_texts=column(pa.int32(), "texts of ordinary language"),
+    loss=column(pa.float64(), "cross-entropy of the texts in the intact model, nats per token, mean over texts"),
+    loss_change=column(pa.float64(), "what removing the circuit adds to it, nats per token; positive is harm"),
+    **bounds("loss_change"),
+    n_random=column(pa.int32(), "different random sets with as many heads and MLPs in each layer"),
+    loss_change_random=optional(pa.float64(), "mean of loss_change over these"),
+    p_value=optional(pa.float64(), "rank test: (1 + random sets that add as much to the loss) / (random sets + 1)"),
+    effect=column(pa.float64(), "mean change in the task's metric when the circuit is removed, logits or nats"),
+    effect_left=optional(
+        pa.float64(), "effect less that which a line through the random sets gives at the circuit's loss_change"
+    ),
+    p_left=optional(pa.float64(), "rank test of the distance from the line through circuit and random sets, one-sided"),
+)
