@@ -63,9 +63,9 @@ def attribution_speed():
                 paired(lambda: limit(bare, batch, STEPS), lambda: score(model, batch, "ig"), 5),
                 "ratio",
             ),
-            "eap_over_atp": (paired(lambda: score(model, batch, "eap"), atp), "ratio"),
+            "eap_over_atp": (paired(lambda: score(model, batch, "eap-absolute"), atp), "ratio"),
             "eap_ig_over_ig": (
-                paired(lambda: score(model, batch, "eap-ig"), lambda: score(model, batch, "ig"), 5),
+                paired(lambda: score(model, batch, "eap-ig-absolute"), lambda: score(model, batch, "ig"), 5),
                 "ratio",
             ),
         }
@@ -117,7 +117,7 @@ def prefix_speed():
         def run(allowed, batches=batches):
             model.shortcuts["prefix"] = allowed
             for batch in batches:
-                score(model, batch, "eap-ig")
+                score(model, batch, "eap-ig-absolute")
 
         run(True)
         found[f"prefix_speedup_{task}"] = (paired(lambda: run(False), lambda: run(True), 5), "ratio")
@@ -214,8 +214,8 @@ def scaling():
         changes = {"n_layer": count, "n_embd": 192, "n_head": 6, "vocab_size": 2000}
         with random_model("gpt2-small", **changes) as (model, _):
             batch = random_batch(EXAMPLES, POSITIONS, 2000)
-            score(model, batch, "eap")
-            times.append(min(seconds(lambda: score(model, batch, "eap")) for _ in range(5)))
+            score(model, batch, "eap-absolute")
+            times.append(min(seconds(lambda: score(model, batch, "eap-absolute")) for _ in range(5)))
     found["components_scaling_exponent_eap"] = (exponent(layers, times), "exponent")
     return found
 
@@ -237,7 +237,7 @@ def gpu():
             vocabulary = model.bridge.original_model.config.vocab_size
             batch = random_batch(1000, POSITIONS, vocabulary, device="cuda")
             torch.cuda.reset_peak_memory_stats()
-            work = lambda: score(model, batch, "eap-ig")  # noqa: E731
+            work = lambda: score(model, batch, "eap-ig-absolute")  # noqa: E731
             work()
             spent = seconds(work, "cuda")
             size = sum(p.numel() for p in bare.parameters())

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from circuit_reuse.engine import attribution, batching, edges, interventions, models
+from circuit_reuse.methods import registry
 from circuit_reuse.studies.common import scoring
 from support import examples_for
 
-METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
+METHODS = list(registry.METHODS)
 close = torch.testing.assert_close
 
 
@@ -67,6 +68,61 @@ def first_order(model, hf, batch, row, name, clean, corrupt):
 def test_edges_out_of_a_component_sum_to_its_atp_score(model, batch):
     found = edges.edge_scores(model, batch, "logit_difference")
     close(found.sum(2), score(model, batch, "atp"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("eap", 0), ("eap-ig", 3)])
+def test_a_component_has_the_sum_of_its_edges_and_the_absolute_one_has_a_name_of_its_own(model, batch, method, steps):
+    """Statistics A7: no source adds up absolute values."""
+    found = edges.edge_scores(model, batch, "logit_difference", steps)
+    close(score(model, batch, method, steps=steps), found.sum(2), rtol=1e-4, atol=1e-4)
+    close(score(model, batch, f"{method}-absolute", steps=steps), found.abs().sum(2), rtol=1e-4, atol=1e-4)
+
+
+def test_gim_is_that_of_its_own_package(model, batch):
+    """On a bridge whose norms are written out, as the package's hooks need them."""
+    from gim.context import GIM
+    from torch.nn import functional
+    from transformer_lens.model_bridge import TransformerBridge
+
+    folder = model.bridge.original_model.config._name_or_path
+    bridge = TransformerBridge.boot_transformers(folder, dtype=torch.float32)
+    bridge.eval().requires_grad_(False)
+    bare = models.Model(bridge, model.space, model.parallel)
+    with GIM(bridge), pytest.MonkeyPatch.context() as patch:
+        # The package's softmax takes no dtype, and the bridge gives one.
+        softmax = functional.softmax
+        patch.setattr(functional, "softmax", lambda x, dim, dtype=None: softmax(x.to(dtype or x.dtype), dim=dim))
+        clean, gradient = attribution.gradient_at(bare, batch, "logit_difference")
+    _, corrupt = interventions.run(model, batch.corrupt)
+    expected = attribution.contract(interventions.add(corrupt, clean.like(torch.neg)), gradient)
+    close(score(model, batch, "gim"), expected, rtol=1e-4, atol=1e-4)
+    assert (expected - score(model, batch, "atp")).abs().max() > 1
+    # Nothing of it stays behind.
+    close(score(model, batch, "atp"), score(model, batch, "eap"), rtol=0, atol=0)
+
+
+def test_atp_star_is_the_mean_over_layers_that_are_detached(model, batch):
+    _, corrupt = interventions.run(model, batch.corrupt)
+    total = 0
+    for layer in range(model.space.layers):
+        hooks = [
+            (f"blocks.{layer}.{name}", lambda tensor, hook: tensor.detach())
+            for name in ("hook_attn_out", "hook_mlp_out")
+        ]
+        with torch.enable_grad(), model.bridge.hooks(fwd_hooks=[interventions.start_from(model)]):
+            with interventions.capturing(model) as kept, model.bridge.hooks(fwd_hooks=hooks):
+                last = models.logits(model, batch.clean)
+                metric = models.metric_values(last, batch.answer, batch.distractor, "logit_difference").sum()
+                acts = interventions.activations(model, kept)
+            tensors = [acts.embedding, *acts.z, *acts.mlp]
+            found = torch.autograd.grad(metric, tensors, allow_unused=True)
+        found = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
+        found[1 + model.space.layers + layer] = torch.zeros_like(tensors[1 + model.space.layers + layer])
+        layers = model.space.layers
+        gradient = interventions.Activations(found[0], found[1 : 1 + layers], found[1 + layers :])
+        change = interventions.add(corrupt, acts.like(lambda t: -t.detach()))
+        total = total + attribution.contract(change, gradient).abs()
+    close(score(model, batch, "atp-star"), total / (model.space.layers - 1), rtol=1e-4, atol=1e-4)
 
 
 def test_there_is_no_edge_against_the_computation(model, batch):

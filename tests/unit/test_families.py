@@ -263,5 +263,5 @@ def test_edges_of_a_model_built_otherwise_are_refused_and_not_wrong(name, tmp_pa
     model = models.load(tmp_path, "cpu", threads=1)
     batch = batching.batch_of(examples_for("digits", 2), range(2), "cpu")
     with pytest.raises(ValueError, match="use atp, ig or patching"):
-        scoring.score(model, batch, "eap", METRIC)
+        scoring.score(model, batch, "eap-absolute", METRIC)
     assert scoring.score(model, batch, "atp", METRIC).isfinite().all()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from circuit_reuse.engine import batching, models
+from circuit_reuse.methods import registry
 from circuit_reuse.studies.common import scoring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
@@ -13,7 +14,7 @@ from support import MODELS, examples_for
 from transformers import AutoModelForCausalLM
 
 NAME = "tiny-gpt2-small"
-METHODS = ["gradient", "atp", "ig", "eap", "eap-ig", "patching"]
+METHODS = list(registry.METHODS)
 METRIC = "logit_difference"
 often = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 

@@ -103,7 +103,7 @@ def test_logits_and_what_heads_and_mlps_write_are_those_of_the_plain_model(real)
 
 
 def test_atp_and_the_sums_of_edges_are_gradients_of_the_plain_model(real):
-    """atp and eap by the gradient at the clean run, ig and eap-ig by those at the steps."""
+    """atp (and eap, which is the same) by the gradient at the clean run, ig and eap-ig by those at the steps."""
     change = [real.corrupt.z[layer] - z for layer, z in real.wrote.z.items()]
     ways = [(step + 0.5) / STEPS for step in range(STEPS)]
     points = [torch.lerp(real.wrote.embedding, real.corrupt.embedding, way) for way in ways]

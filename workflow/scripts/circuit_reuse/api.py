@@ -73,8 +73,8 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
 def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     """How much each component matters on each example.
 
-    method:  gradient, atp, ig, eap, eap-ig, or patching (exact, and slower)
-    steps:   of ig and eap-ig
+    method:  a name in methods.registry.METHODS, such as eap-ig, gim, or patching (exact, and slower)
+    steps:   of ig, eap-ig and eap-ig-absolute
     returns: a DataFrame [example, component], in units of the metric: the (estimated) change of the metric
              if the component alone were as on the corrupt prompt
     """

@@ -1,13 +1,9 @@
-"""Edge attribution patching, summed over the edges that leave a component."""
+"""Edge attribution patching; a component's score is the sum over the edges that leave it, which is that of `atp`.
 
+The edges themselves are scored where a circuit of edges is made (engine.edges).
+"""
+
+from circuit_reuse.methods import atp
 from circuit_reuse.methods.method import Method
 
-
-def scores(model, batch, metric, steps, tokens):
-    """[example, component]: the sum of |edge|, which has no sign."""
-    from circuit_reuse.engine import edges
-
-    return edges.edge_scores(model, batch, metric, 0).abs().sum(-1)
-
-
-METHOD = Method("eap", scores, "Syed et al. 2023", signed=False, edges=True)
+METHOD = Method("eap", atp.scores, "Syed et al. 2023", edges=True)

@@ -1,13 +1,9 @@
-"""Edge attribution patching with integrated gradients, summed over the edges that leave a component."""
+"""Edge attribution patching with integrated gradients; a component's score is the sum over its edges, which is that of `ig`.
 
+The edges themselves are scored where a circuit of edges is made (engine.edges).
+"""
+
+from circuit_reuse.methods import ig
 from circuit_reuse.methods.method import Method
 
-
-def scores(model, batch, metric, steps, tokens):
-    """[example, component]: the sum of |edge|, which has no sign."""
-    from circuit_reuse.engine import edges
-
-    return edges.edge_scores(model, batch, metric, steps).abs().sum(-1)
-
-
-METHOD = Method("eap-ig", scores, "Hanna et al. 2024", signed=False, steps=True, edges=True)
+METHOD = Method("eap-ig", ig.scores, "Hanna et al. 2024", steps=True, edges=True)

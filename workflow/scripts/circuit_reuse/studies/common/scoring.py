@@ -12,7 +12,7 @@ def score(model, batch, method, metric, steps=5, tokens=1024):
     steps:   integration steps of methods that have any
     tokens:  tokens of one run of `patching`, at most
     returns: [example, component], float32, in units of the metric; negative where the component helps.
-             eap and eap-ig sum |edge| and so have no sign
+             Method.signed says which have no sign
     """
     models.check_ready(model)
     chosen = METHODS[method]

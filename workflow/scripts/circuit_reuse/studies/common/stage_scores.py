@@ -28,7 +28,7 @@ def patch(job):
 def scores(model, examples, method, cfg, tokens, log):
     """A DataFrame of the scores table for the valid examples of a shard.
 
-    cfg:    metric, and steps for ig and eap-ig
+    cfg:    metric, and steps for methods that integrate
     raises: ValueError that names the example with a score that is not a number
     """
     valid = examples[examples["valid"]].reset_index(drop=True)

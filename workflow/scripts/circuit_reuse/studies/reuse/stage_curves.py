@@ -34,8 +34,8 @@ def task_curves(job):
     if method.edges:
         steps = cfg["steps"] if method.steps else 0
         found = edge_means.mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
-        # A component's score by these methods has no sign; the sum of its edges does.
-        signed = found.groupby("writer")["score"].sum()[model.space.names]
+        if not method.signed:
+            signed = found.groupby("writer")["score"].sum()[model.space.names]
         scores = found["score"].to_numpy()
         plan = faithfulness.plan(scores, scores, cfg["random_draws"], stream)
         metrics = runs.edges(plan)
