@@ -12,6 +12,7 @@ use rule runs_model as run_curves with:
         runs=f"{CURVES}.runs.parquet",
         edges=f"{CURVES}.edges.parquet",
         completeness=f"{CURVES}.completeness.parquet",
+        hypotheses=f"{CURVES}.hypotheses.parquet",
     log:
         "<logs>/run_curves/{model}/{task}/{method}.log",
     params:
@@ -24,6 +25,7 @@ use rule runs_model as run_curves with:
             **BOOTSTRAP,
             **(asked_steps(wildcards.method) if METHODS[wildcards.method].edges else {}),
             **config["faithfulness"],
+            **some(config["tests"], "permutations"),
         ),
 
 
@@ -31,12 +33,14 @@ use rule reads_tables as summarise_faithfulness with:
     input:
         curves=by_task(f"{CURVES}.parquet", config["methods"]),
         completeness=by_task(f"{CURVES}.completeness.parquet", config["methods"]),
+        hypotheses=by_task(f"{CURVES}.hypotheses.parquet", config["methods"]),
     output:
         curves="<results>/tables/faithfulness/curves.csv",
         areas=shown(
             "<results>/tables/faithfulness/areas.csv", "areas", "Faithfulness", shows="CPR and CMD", method="all"
         ),
         completeness="<results>/tables/faithfulness/completeness.csv",
+        hypotheses="<results>/tables/faithfulness/hypotheses.csv",
     log:
         "<logs>/summarise_faithfulness.log",
     params:

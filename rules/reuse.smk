@@ -53,6 +53,22 @@ use rule reads_tables as share_circuits with:
         cfg=stage_cfg("seed", "circuits", **USED),
 
 
+# How far the shared circuit hangs on the examples, the sentence frame and the method.
+use rule reads_tables as measure_stability with:
+    input:
+        examples=OWN_EXAMPLES,
+        scores=expand(
+            "<results>/{{model}}/{{task}}/scores/{method}/{shard}.parquet", method=config["methods"], shard=shards()
+        ),
+    output:
+        stability="<results>/{model}/{task}/stability.parquet",
+    log:
+        "<logs>/measure_stability/{model}/{task}.log",
+    params:
+        **runs("studies.reuse.stage_stability.measure"),
+        cfg=stage_cfg("seed", "cross_task", "methods", **some(config["circuits"], "kinds", "halves")),
+
+
 # One job a model, because what tasks share generically is part of the null.
 use rule reads_tables as measure_reuse with:
     input:
@@ -191,6 +207,7 @@ use rule reads_tables as summarise_reuse with:
         cross=by_model("<results>/{model}/cross_task/{method}.parquet", config["methods"]),
         specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", config["methods"]),
         overlap=by_model("<results>/{model}/cross_task/{method}.overlap.parquet", config["methods"]),
+        stability=by_task("<results>/{model}/{task}/stability.parquet"),
         generic=generic_tables(config["methods"]),
         agreement=agreement_tables(config["methods"]),
     output:

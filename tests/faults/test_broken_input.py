@@ -89,6 +89,9 @@ CONFIGS = {
     "K larger than the model": ({"circuits__top_k": [500]}, ["circuits.top_k", "500"]),
     "a K of the matrix that is not built": ({"cross_task__top_k": 7}, ["cross_task.top_k", "7", "one of"]),
     "more controls than there are": ({"cross_task__controls": 10**6}, ["cross_task.controls"]),
+    "ordinary text that is not there": ({"generic__texts": "texts.txt"}, ["generic.texts", "texts.txt"]),
+    "ordinary text of a few lines": ({"generic__texts": "resources/texts/README.md"}, ["generic.texts", "at least 20"]),
+    "too few texts": ({"generic__count": 3}, ["generic.count", "3", "at least 20", "0"]),
     "too few examples": ({"examples__min_valid": 10**5}, ["examples.count", "min_valid"]),
     "more shards than can be planned": ({"examples__count": 10**9}, ["examples.count", "shard_size"]),
     "a path out of the project": (

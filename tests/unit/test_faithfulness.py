@@ -67,7 +67,7 @@ def stage(tmp_path_factory):
     tables.write(out / "examples.parquet", tables.EXAMPLES, prompts.to_dict("records"))
     tables.write(out / "scores.parquet", tables.SCORES, scores)
     (out / "model.json").write_text('{"fingerprint": "x"}')
-    names = ("curves", "runs", "edges", "completeness")
+    names = ("curves", "runs", "edges", "completeness", "hypotheses")
     output = {name: str(out / f"{name}.parquet") for name in names}
     given = {
         "model": [str(path) for path in fingerprint.files(folder)],
@@ -83,6 +83,9 @@ def stage(tmp_path_factory):
         "bootstrap": 50,
         "random_draws": 2,
         "subsets": 3,
+        "inflated": 12,
+        "quantile": 0.9,
+        "permutations": 99,
     }
     params = {"cfg": settings | cfg, "compute": {"device": "cpu", "batch_tokens": 512}}
     of = {"model": "m", "task": "ioi", "method": "eap-ig"}
@@ -102,6 +105,15 @@ def test_nothing_kept_is_0_and_everything_is_1(stage):
 def test_edges_by_score_beat_random_edges(stage):
     row = stage["curves"].query("level == 'edge'").iloc[0]
     assert row["cmd"] < 0.5 * row["cmd_random"]
+
+
+def test_hypotheses_are_tested_of_the_circuit_and_of_each_component(stage):
+    table = stage["hypotheses"]
+    members = set(stage["completeness"].query("kind == 'minimality'")["left_out"].explode())
+    assert list(table["test"])[:2] == ["equivalence", "independence"]
+    single = table[table["test"] == "minimality"]
+    assert set(single["component"]) == members and (single["n_random"] == 12).all()
+    assert table["p_value"].between(0, 1).all()
 
 
 def test_completeness_and_minimality_have_the_members_of_the_circuit(stage):

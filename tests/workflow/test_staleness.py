@@ -34,13 +34,15 @@ CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2, 
 MEASURED = CHOSEN | {"measure_differences": 2}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 CROSSED = {"test_cross_tasks": MODELS}
-RUN = TESTED | CROSSED | {"run_effects": PAIRS, "cross_tasks": PAIRS}
-SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS}
+GENERIC = {"test_generic": MODELS}
+RUN = TESTED | CROSSED | GENERIC | {"run_effects": PAIRS, "cross_tasks": PAIRS}
+SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS, "run_texts": MODELS}
 SCORED = (
     SHARED
     | PRUNED
     | CHOSEN
     | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
+    | {"measure_stability": PAIRS}
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
@@ -67,12 +69,16 @@ CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED),
     "controls": (
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
-        RUN | {"share_circuits": PAIRS},
+        RUN | {"share_circuits": PAIRS, "run_texts": MODELS},
+    ),
+    "random sets on texts": (
+        {"generic": {"count": 20, "random_sets": 7}},
+        GENERIC | {"run_texts": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "permutations": ({"tests": {"permutations": 300}}, TESTED | CROSSED | WEIGHED | CONTRASTED),
     "two values swapped": (
         {"tests": {"permutations": 100, "bootstrap": 200}},
-        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED,
+        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED | GENERIC,
     ),
     "draws of the null": (
         {"reuse": {"draws": 120}},
@@ -149,7 +155,7 @@ CODE_EDITS = {
     ),
     "tests": (
         code("stats/testing", "[2.5, 97.5]", "[2.5, 97.4]"),
-        TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | CROSSED | {"compare_methods": MODELS},
+        TESTED | CLASSED | LISTED | CONTRASTED | COMPARED | CROSSED | GENERIC | {"compare_methods": MODELS},
     ),
     "attribution": (code("engine/attribution", "(step + 0.5)", "(step + 0.4)"), SCORED),
     "figures": (
@@ -212,7 +218,7 @@ CODE_EDITS = {
     "findings of contrast": (code("studies/contrast/findings", "# Findings: contrast", "# What was found"), CONTRASTED),
     "how circuits are compared": (
         code("stats/similarity", "(1 - p) / p * total + rest", "rest + (1 - p) / p * total"),
-        PRUNED | COMPARED,
+        PRUNED | COMPARED | CROSSED | {"measure_stability": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "the page of circuits": (
         replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"),

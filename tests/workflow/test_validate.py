@@ -1,6 +1,7 @@
 """The targets beside the studies: circuits of every size, planted circuits, calibration."""
 
 import pandas as pd
+from circuit_reuse.methods.registry import METHODS
 
 
 def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):
@@ -23,6 +24,8 @@ def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):
             assert figure.stat().st_size > 2000
     completeness = pd.read_csv(folder / "completeness.csv")
     assert set(completeness["kind"]) == {"completeness", "minimality"}
+    tests = pd.read_csv(folder / "hypotheses.csv")
+    assert set(tests["test"]) == {"equivalence", "independence", "minimality"} and tests["q_value"].notna().all()
 
 
 def test_planted_circuits_and_calibration_as_jobs(project):
@@ -36,7 +39,8 @@ def test_planted_circuits_and_calibration_as_jobs(project):
         project.config()
     assert planned.count("rule recover_planted:") == 14
     planted = pd.read_parquet(project.folder / tables[0])
-    assert set(planted[planted["method"] == "eap-ig"]["auroc"]) == {1.0} and len(planted) == 14
+    assert set(planted[planted["method"] == "eap-ig"]["auroc"]) == {1.0}
+    assert set(planted["method"]) == {*METHODS, "activation-difference"} and len(planted) == 2 * (1 + len(METHODS))
     folder = project.folder / "results" / "tables" / "validate"
     for name in ("false_positives", "power", "coverage"):
         assert len(pd.read_csv(folder / f"{name}.csv")) > 10

@@ -100,6 +100,18 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     return circuits.shared_names(member, names, threshold), circuits.reuse(member, threshold, k)
 
 
+def random_circuits(circuit, universe, kinds, count, name):
+    """Disjoint random circuits of a circuit's composition (none where too few components are left), any, and those of its layers."""
+    try:
+        alone = circuits.controls(circuit, universe, kinds, count, name)
+    except circuits.PoolTooSmall:
+        alone = []
+    drawn = circuits.random_sets(circuits.composition_of(circuit), universe, count, name)
+    # The circuit itself is no control of itself.
+    drawn = [names for names in drawn if set(names) != set(circuit)]
+    return alone, drawn, circuits.layer_matched_sets(circuit, universe, count, name)
+
+
 def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=None, accuracy="top1", seed=0):
     """What removing a circuit does on held-out examples, beside size-matched random circuits.
 
@@ -124,14 +136,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             f"a circuit of {' and '.join(kinds)} of this model is needed; not among them: {unknown or 'nothing was given'}"
         )
     name = f"api {seed}"
-    try:
-        alone = circuits.controls(circuit, universe, kinds, controls, name)
-    except circuits.PoolTooSmall:
-        alone = []
-    drawn = circuits.random_sets(circuits.composition_of(circuit), universe, controls, name)
-    # The circuit itself is no control of itself.
-    drawn = [names for names in drawn if set(names) != set(circuit)]
-    layered = circuits.layer_matched_sets(circuit, universe, controls, name)
+    alone, drawn, layered = random_circuits(circuit, universe, kinds, controls, name)
     run = effects.Evaluator(model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed)
 
     def result(direction, sets):

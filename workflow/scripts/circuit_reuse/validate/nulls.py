@@ -7,8 +7,10 @@ import pandas as pd
 from scipy import stats
 
 from circuit_reuse.stats import circuits, statistics, testing
+from circuit_reuse.studies.reuse import generic, hypotheses
 from circuit_reuse.validate.worlds import (
     CFG,
+    DRAWS,
     HEADS,
     PERMUTATIONS,
     WARNING,
@@ -36,6 +38,8 @@ REASONS = {
     "p_reuse_other": "reuse takes few values, and the largest p of all other tasks counts",
     "q_value": "p_rank is at least 1 / (random sets + 1), so one circuit alone is never found",
     "q_mcnemar": "the p-values are discrete",
+    "p_equivalence": "the sign test is discrete",
+    "p_minimality": "the binomial test is discrete",
 }
 
 
@@ -47,7 +51,15 @@ def nulls(datasets=1000, seed=0):
              Clopper & Pearson 1934) and the verdict on the test in that setting
     """
     values = {}
-    for simulate in (sign_flip_nulls, mcnemar_nulls, rank_nulls, reuse_nulls, label_nulls):
+    for simulate in (
+        sign_flip_nulls,
+        mcnemar_nulls,
+        rank_nulls,
+        generic_nulls,
+        hypotheses_nulls,
+        reuse_nulls,
+        label_nulls,
+    ):
         values |= simulate(datasets, seed)
     rows = [row for key, found in values.items() for row in share_rows(*key, found)]
     for (test, setting, n), (draw, real, together) in DISCOVERIES.items():
@@ -161,6 +173,32 @@ def disjoint_test(rng, n, size, number):
     row = testing.test_one(world, "circuit", "composition", CFG, (number,))
     effects = (world.controls("circuit", "remove", "metric") - world.metric).mean(axis=1)
     return statistics.rank_p(row["effect"], effects, larger=False), row
+
+
+def generic_nulls(datasets, seed, sets=40):
+    """p_left of a set that is like the others: its effect goes with the loss of text as theirs do, both heavy-tailed."""
+    rng, found = stream(seed, "generic"), []
+    for _ in range(datasets):
+        losses = rng.exponential(size=sets) ** 2
+        found.append(generic.held_fixed(losses, rng.standard_t(3, size=sets) - 2 * losses)[1])
+    return {("p_left", "a set like the other 39, skewed", sets): found}
+
+
+def hypotheses_nulls(datasets, seed, n=16):
+    """The tests of Shi et al.: a circuit as good as the model, a rest that knows nothing, a component at the quantile."""
+    rng, found = stream(seed, "hypotheses"), {}
+    model, other = rng.exponential(size=(2, datasets, n))
+    found["p_equivalence", "circuit and model alike, skewed", n] = [
+        hypotheses.equivalence(*pair)[1] for pair in zip(other, model, strict=True)
+    ]
+    found["p_independence", "independent metrics, skewed", n] = [
+        hypotheses.independence(*pair, DRAWS, number)[1] for number, pair in enumerate(zip(other, model, strict=True))
+    ]
+    change = np.log(10)
+    found["p_minimality", "a component at the 90 % quantile of 50 others", n] = [
+        hypotheses.minimality(change, rng.exponential(size=50), 0.9) for _ in range(datasets)
+    ]
+    return found
 
 
 def reuse_nulls(datasets, seed, n=16):

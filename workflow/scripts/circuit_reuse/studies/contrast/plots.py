@@ -119,7 +119,7 @@ def component_bars(differences, context):
 def layer_map(differences, circuits, context):
     """Scores by layer and head, those in the circuit framed."""
     heads = 1 + max(components.place(n)[1] or 0 for n in differences["component"] if n.startswith("a"))
-    figure, axes = context.grid(width=max(1.9, 0.2 * heads + 0.7), height=1.5)
+    figure, axes = context.grid(width=max(2.4, 0.2 * heads + 0.7), height=1.5)
     real = differences[differences["condition"] == "real"]
     for ax, mine, scoring in context.panels(real, axes):
         mine = mine[mine["component"] != "input"].dropna(subset=["score"])

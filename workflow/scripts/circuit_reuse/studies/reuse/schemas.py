@@ -10,6 +10,7 @@ from circuit_reuse.studies.reuse.schemas_specificity import (
     GENERIC_SETS,
     OVERLAP,
     SPECIFICITY,
+    STABILITY,
     THRESHOLD,
     TOP_K,
 )
@@ -212,6 +213,23 @@ COMPLETENESS = table(
     faithfulness_without=optional(pa.float64(), "faithfulness of the circuit without it"),
     difference=optional(pa.float64(), "completeness: |full - circuit| without it; minimality: what the circuit loses"),
 )
+HYPOTHESES = table(
+    test=column(
+        pa.string(),
+        "equivalence (sign test: the circuit alone has the larger metric on half of the examples), independence (HSIC, permutations: the "
+        "model without the circuit does not know which examples the whole one does well on) or minimality (binomial: taking the component "
+        "from the circuit changes the metric more than a share of random components that were added to it)",
+    ),
+    component=optional(pa.string(), "the component, of minimality"),
+    n_components=column(pa.int32(), "nodes of the circuit"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    n_random=column(pa.int32(), "permutations, or random components added"),
+    statistic=column(pa.float64(), "share of examples; HSIC; mean |change of the metric|"),
+    p_value=optional(
+        pa.float64(),
+        "small: against equivalence, against independence, for the component being needed; null without a random component",
+    ),
+)
 
 SCHEMAS = {
     "circuits": CIRCUITS,
@@ -223,6 +241,7 @@ SCHEMAS = {
     "cross_task": CROSS,
     "specificity": SPECIFICITY,
     "overlap": OVERLAP,
+    "stability": STABILITY,
     "generic_runs": GENERIC_RUNS,
     "generic_sets": GENERIC_SETS,
     "generic": GENERIC,
@@ -231,6 +250,7 @@ SCHEMAS = {
     "curves": CURVES,
     "edges": EDGES,
     "completeness": COMPLETENESS,
+    "hypotheses": HYPOTHESES,
 }
 
 AREAS = ("cpr", "cmd", "cpr_random", "cmd_random")
@@ -255,6 +275,7 @@ CSVS = {
     "specificity": columns("model method", SPECIFICITY, q="p_value"),
     "overlap": columns("model method", OVERLAP, q="p_value"),
     "generic": columns("model method", GENERIC, q="p_value p_left"),
+    "stability": columns("model task", STABILITY),
     "agreement": columns(
         "model task method",
         rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",
@@ -281,4 +302,5 @@ FAITHFULNESS_CSVS = {
     )
     | {f"faithfulness_at_{share:g}": f"faithfulness of the {100 * share:g} % of largest |score|" for share in SMALL},
     "completeness": columns("model task method", COMPLETENESS),
+    "hypotheses": columns("model task method", HYPOTHESES, q="p_value"),
 }

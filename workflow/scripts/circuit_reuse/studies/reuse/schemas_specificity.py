@@ -74,6 +74,22 @@ OVERLAP = table(
         }.items()
     },
 )
+STABILITY = table(
+    method=column(pa.string(), "method; the first of two"),
+    kind=column(
+        pa.string(), "what the two circuits differ in: halves (of the train examples, at random), template or method"
+    ),
+    first=column(pa.string(), "draw and side, sentence frame, or method"),
+    second=column(pa.string(), "the other one"),
+    top_k=TOP_K,
+    threshold=THRESHOLD,
+    n_examples_first=column(pa.int32(), "train examples of the first circuit"),
+    n_examples_second=column(pa.int32(), "train examples of the second circuit"),
+    n_components_first=column(pa.int32(), "components of the first shared circuit"),
+    n_components_second=column(pa.int32(), "components of the second shared circuit"),
+    jaccard=optional(pa.float64(), "Jaccard index of the two shared circuits; null where both are empty"),
+    jaccard_null=optional(pa.float64(), "mean of the same for random sets with as many heads and MLPs in each layer"),
+)
 GENERIC_RUNS = table(
     circuit=column(pa.string(), "intact, hash of a shared circuit, or layer-matched and that hash"),
     control=optional(pa.int32(), "number of the random set, from 0"),

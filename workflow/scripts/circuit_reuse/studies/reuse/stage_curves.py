@@ -10,11 +10,11 @@ from circuit_reuse.data.examples import enough
 from circuit_reuse.engine import edge_circuits, edge_means, interventions, models, prepared
 from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.stats import circuits, sharing, testing
-from circuit_reuse.studies.reuse import faithfulness, schemas
+from circuit_reuse.studies.reuse import faithfulness, hypotheses, schemas
 
 
 def task_curves(job):
-    """Curves, areas, completeness and minimality of one task."""
+    """Curves, areas, completeness, minimality and the tests of hypotheses of one task."""
     cfg, compute = job.cfg, job.compute
     model = models.of_job(job)
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
@@ -45,11 +45,14 @@ def task_curves(job):
     raw.insert(0, faithfulness.frame(plan, runs.numbers, metrics).assign(level="node"))
     raw = pd.concat(raw, ignore_index=True)
     rows = summarise(raw, runs, cfg["bootstrap"], stream)
-    whole = halves(runs, mean, cfg, stream)
+    circuit = largest(mean, cfg["k"])
+    whole = halves(runs, mean, circuit, cfg, stream)
+    tests = hypotheses.tested(runs.removing, runs.clean.to_numpy(), list(mean.index), circuit, cfg, stream)
     job.write(job.output.runs, schemas.CURVE_RUNS, raw)
     job.write(job.output.curves, schemas.CURVES, rows)
     job.write(job.output.edges, schemas.EDGES, found)
     job.write(job.output.completeness, schemas.COMPLETENESS, whole)
+    job.write(job.output.hypotheses, schemas.HYPOTHESES, tests)
     job.log.info("%d circuits in %.1f s", len(raw) // len(runs.numbers), time.monotonic() - began)
 
 
@@ -118,14 +121,17 @@ def summarise(raw, runs, resamples, stream):
     return [{key: testing.plain(value) for key, value in row.items()} for row in rows]
 
 
-def halves(runs, mean, cfg, stream):
-    """Rows of the completeness table for the circuit of the K largest nodes (or share of all).
+def largest(mean, top_k):
+    """The circuit of the K nodes (or of a share of all) of largest mean |score|, in the order of the computation."""
+    order = faithfulness.order_of(mean.to_numpy(), "absolute")
+    return [mean.index[place] for place in sorted(order[: circuits.resolve_k(top_k, len(mean))])]
+
+
+def halves(runs, mean, circuit, cfg, stream):
+    """Rows of the completeness table for a circuit.
 
     source: Wang et al. 2023, section 4
     """
-    order = faithfulness.order_of(mean.to_numpy(), "absolute")
-    k = circuits.resolve_k(cfg["k"], len(mean))
-    circuit = [mean.index[place] for place in sorted(order[:k])]
     chosen = faithfulness.subsets(circuit, cfg["subsets"], stream)
     outside = [name for name in mean.index if name not in circuit]
     sets = [outside]

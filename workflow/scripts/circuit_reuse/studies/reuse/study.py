@@ -61,6 +61,7 @@ STUDY = Reuse(
         "cross": ("cross_task.csv", "Circuits removed on other tasks"),
         "specificity": ("specificity.csv", "Own components against those of other tasks"),
         "overlap": ("overlap.csv", "What the circuits of two tasks share"),
+        "stability": ("stability.csv", "A task's circuit over halves, sentence frames and methods"),
         "generic": ("generic.csv", "Loss of ordinary text without the circuits"),
         "agreement": ("method_agreement.csv", "Agreement with exact patching"),
         "accuracy": ("accuracy.csv", "Accuracy of the intact models"),
@@ -80,6 +81,7 @@ STUDY = Reuse(
         "cross_task": "<model>/cross_task/<method>",
         "specificity": "<model>/cross_task/<method>.specificity",
         "overlap": "<model>/cross_task/<method>.overlap",
+        "stability": "<model>/<task>/stability",
         "generic_runs": "<model>/generic/<method>.runs",
         "generic_sets": "<model>/generic/<method>.sets",
         "generic": "<model>/generic/<method>",
@@ -88,5 +90,6 @@ STUDY = Reuse(
         "curves": "<model>/<task>/faithfulness/<method>",
         "edges": "<model>/<task>/faithfulness/<method>.edges",
         "completeness": "<model>/<task>/faithfulness/<method>.completeness",
+        "hypotheses": "<model>/<task>/faithfulness/<method>.hypotheses",
     },
 )

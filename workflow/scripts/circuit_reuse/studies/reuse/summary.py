@@ -33,6 +33,7 @@ def summarise(job):
             once=("model", "method", "target", "component_set", "circuit_own", "circuit_other"),
         ),
         "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
+        "stability": gather.rows(job.input.stability, schemas.STABILITY),
         "generic": generic(gather.rows(job.input.generic, schemas.GENERIC)),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
