@@ -20,6 +20,8 @@ BASELINE, CIRCUIT, CONTROL, NULL, OTHER = (
     palette.GREY_38,
     palette.PURPLE,
 )
+# Controls beside those of CONTROL.
+OTHER_CONTROL = palette.GREY_60
 # Values of K, from few components to many.
 BY_K = [palette.ORANGE, palette.GREEN, palette.SKY, palette.PURPLE, palette.BLACK, palette.YELLOW]
 MARKERS = ["o", "s", "^", "D", "v", "P"]

@@ -51,19 +51,17 @@ def draw(job):
 
 
 def control_effects(paths, tests):
-    """{(model, task): change in the mean metric of each control of the tested circuit}."""
+    """{(model, task): changes in the mean metric by the controls of the tested circuit, and by the random sets of its layers}."""
     found = {}
     for (model, task), path in gather.one_by(paths, "model", "task").items():
         row = tests[(tests["model"] == model) & (tests["task"] == task)]
         effects = tables.read(path, tables.EFFECTS)
         base = effects[effects["direction"] == "none"]["metric"].mean()
-        mine = effects[
-            (effects["circuit"] == row["circuit"].iloc[0])
-            & (effects["direction"] == "remove")
-            & effects["control"].notna()
-        ]
-        if len(mine):
-            found[model, task] = (mine.groupby("control")["metric"].mean() - base).to_numpy()
+        removed = effects[(effects["direction"] == "remove") & effects["control"].notna()]
+        key = row["circuit"].iloc[0]
+        drawn = [removed[removed["circuit"] == name] for name in (key, sharing.matched(key))]
+        if any(map(len, drawn)):
+            found[model, task] = [(rows.groupby("control")["metric"].mean() - base).to_numpy() for rows in drawn]
     return found
 
 

@@ -172,7 +172,10 @@ def wilson(share, n, z=1.96):
 
 
 def effect_against_controls(tests, effects, models, tasks, titles, unit):
-    """Change in the metric when the shared circuit is removed, among that of its controls."""
+    """Change in the metric when the shared circuit is removed, among that of random circuits.
+
+    effects: {(model, task): [disjoint random circuits, random sets of the same layers]}
+    """
     figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
     for ax, model in zip(axes[0], models, strict=True):
         for place, task in enumerate(tasks):
@@ -181,8 +184,11 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
             if values is None or rows["effect"].isna().all():
                 ax.text(place, 0, "no test", rotation=90, ha="center", va="bottom", fontsize=6)
                 continue
-            spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(values))
-            ax.scatter(place + spread, values, s=4, color=style.CONTROL, alpha=0.5, linewidths=0)
+            for offset, color, each_set in zip(
+                (-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True
+            ):
+                spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
+                ax.scatter(place + offset + spread, each_set, s=4, color=color, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
             error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
             ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
@@ -191,11 +197,11 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
     axes[0, 0].set_ylabel(f"change in metric ({unit})")
     handles = [
-        Line2D([], [], color=style.CIRCUIT, marker="D", linestyle="none"),
-        Line2D([], [], color=style.CONTROL, marker="o", linestyle="none"),
+        Line2D([], [], color=color, marker=marker, linestyle="none")
+        for color, marker in ((style.CIRCUIT, "D"), (style.OTHER_CONTROL, "o"), (style.CONTROL, "o"))
     ]
-    labels = ["shared circuit removed, 95 % interval", "matched random circuits removed"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    labels = ["shared circuit, 95 % interval", "disjoint random circuits of its size", "random circuits of its layers"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, title="removed:")
     return figure
 
 
