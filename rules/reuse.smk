@@ -180,7 +180,9 @@ use rule runs_model as run_texts with:
     params:
         **runs("studies.reuse.stage_generic.run"),
         cfg=stage_cfg(
-            "cross_task", dtype=config["compute"]["dtype"], **some(config["generic"], "count", "longest", "random_sets")
+            "cross_task",
+            dtype=config["compute"]["dtype"],
+            **some(config["generic"], "count", "longest", "random_sets"),
         ),
 
 
