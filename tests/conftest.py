@@ -9,6 +9,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "workflow" not in item.path.parts)
 
 
+@pytest.fixture(scope="session")
+def one_thread():
+    """Torch on one thread: with as many as cores in each worker of the tests, small models take forty times as long."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", params=["tiny-gpt2-medium", "tiny-neox-medium"])
 def model(request):
     """An embedded model of each family."""

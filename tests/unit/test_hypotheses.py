@@ -6,6 +6,8 @@ from circuit_reuse.engine import batching, interventions, models
 from circuit_reuse.studies.reuse import hypotheses
 from circuit_reuse.validate import planted_recovery, planted_tasks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CFG = {"inflated": 50, "quantile": 0.8, "permutations": 199}
 
 

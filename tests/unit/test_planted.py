@@ -9,6 +9,8 @@ from circuit_reuse.engine import interventions
 from circuit_reuse.validate import planted_recovery, planted_summary, planted_tasks
 from support import PROJECT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NECESSARY = [name for name, task in planted_tasks.TASKS.items() if not task.redundant]
 
 

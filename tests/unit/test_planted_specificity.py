@@ -22,6 +22,8 @@ from circuit_reuse.validate.planted_tasks import QUERY, SYMBOLS
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHARED, OWN, GENERIC = "a0.h1", {"one": "a1.h2", "two": "a2.h0"}, "a3.h3"
 CFG = {"bootstrap": 500, "permutations": 999}
 COUNT = 24
