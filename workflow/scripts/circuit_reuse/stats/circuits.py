@@ -191,6 +191,17 @@ def layer_matched_sets(circuit, space, count, name):
     return [names for names in found if set(names) != set(circuit)][:count]
 
 
+def random_halves(count, draws, *stream):
+    """Random splits of examples into two halves: (places of the first, places of the second) of each draw.
+
+    count: examples, of which an odd one is left out;  stream: names the random stream
+    """
+    rng, half = generator("halves", *stream), count // 2
+    for _ in range(draws if half else 0):
+        order = rng.permutation(count)
+        yield order[:half], order[half : 2 * half]
+
+
 def norm_matched_sets(circuit, space, norms, strata, count, name):
     """Random sets with as many heads and MLPs of each stratum of output norm as a circuit, never the circuit itself.
 

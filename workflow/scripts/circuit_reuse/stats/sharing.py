@@ -77,10 +77,8 @@ def half_circuits(member, names, threshold, draws, stream):
 
     member: [example, component], example circuits;  draws: how often the examples are split
     """
-    rng, half = circuits.generator("halves", *stream), len(member) // 2
-    for draw in range(draws if half else 0):
-        order = rng.permutation(len(member))
-        for side, rows in enumerate((order[:half], order[half : 2 * half])):
+    for draw, pair in enumerate(circuits.random_halves(len(member), draws, *stream)):
+        for side, rows in enumerate(pair):
             chosen = circuits.shared_names(member[rows], names, threshold)
             yield row_of("half", chosen, control=2 * draw + side)
 

@@ -52,6 +52,27 @@ def overlap(first, second, names):
     }
 
 
+def beside_layers(first, second, names):
+    """What two sets share, beside random sets with as many components of each kind in each layer as the second has.
+
+    names:   the components that sets may hold
+    returns: n_shared, n_shared_null, jaccard and jaccard_null (None where both are empty), and p_value, P(as many
+             shared or more), None where the overlap cannot vary
+    """
+    shared = len(set(first) & set(second))
+    probability = shared_at_random(first, second, names, layer_and_kind)
+    at = np.arange(len(probability))
+    union = np.maximum(len(first) + len(second) - at, 1)
+    some = bool(first or second)
+    return {
+        "n_shared": shared,
+        "n_shared_null": float(probability @ at),
+        "jaccard": circuits.jaccard(first, second) if some else None,
+        "jaccard_null": float(probability @ (at / union)) if some else None,
+        "p_value": min(1.0, float(probability[shared:].sum())) if varies(probability) else None,
+    }
+
+
 def layer_and_kind(name):
     """The stratum of a component: its layer and whether it is a head."""
     return components.place(name)[0], components.kind(name)

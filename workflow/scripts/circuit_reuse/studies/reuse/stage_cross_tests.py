@@ -101,17 +101,9 @@ def overlap_rows(found, tasks, within, names, cfg):
     """
     for first, second in combinations(tasks, 2):
         a, b = found[first][1], found[second][1]
-        shared = len(set(a) & set(b))
-        probability = similarity.shared_at_random(a, b, names, similarity.layer_and_kind)
-        at, union = np.arange(len(probability)), len(a) + len(b) - np.arange(len(probability))
-        row = {
-            "n_shared": shared,
-            "n_shared_null": float(probability @ at),
-            "jaccard": circuits.jaccard(a, b) if a or b else None,
-            "jaccard_null": float(probability @ (at / union)) if a or b else None,
-            "overlap_coefficient": shared / min(len(a), len(b)) if a and b else None,
-            "p_value": min(1.0, float(probability[shared:].sum())) if similarity.varies(probability) else None,
-        }
+        row = similarity.beside_layers(a, b, names)
+        shared = row["n_shared"]
+        row["overlap_coefficient"] = shared / min(len(a), len(b)) if a and b else None
         for side, task, mine in (("first", first, a), ("second", second, b)):
             row |= {f"n_components_{side}": len(mine), f"containment_{side}": shared / len(mine) if mine else None}
             row[f"n_halves_{side}"], row[f"jaccard_halves_{side}"] = within[task]

@@ -2,6 +2,8 @@
 
 from itertools import combinations
 
+import numpy as np
+
 from circuit_reuse.data import gather, tables
 from circuit_reuse.stats import circuits, sharing, similarity
 from circuit_reuse.studies.reuse import schemas
@@ -25,11 +27,11 @@ def measure(job):
         member = circuits.top_k(values, circuits.resolve_k(at["top_k"], len(names)))
         templates = train.loc[numbers, "template"].to_numpy()
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, method, "stability")
-        pairs = [*halves(member, cfg["halves"], stream), *frames(templates)]
+        pairs = [*halves(len(member), cfg["halves"], stream), *frames(templates)]
         for kind, first, second in pairs:
             found = [circuits.shared_names(member[picked], names, at["threshold"]) for _, picked in (first, second)]
             about = {"method": method, "kind": kind, "first": first[0], "second": second[0]}
-            about |= {"n_examples_first": int(first[1].sum()), "n_examples_second": int(second[1].sum())}
+            about |= {"n_examples_first": len(first[1]), "n_examples_second": len(second[1])}
             rows.append(about | compared(*found, names))
         whole[method] = circuits.shared_names(member, names, at["threshold"]), names
     for first, second in combinations(whole, 2):
@@ -40,33 +42,24 @@ def measure(job):
     job.write(job.output.stability, schemas.STABILITY, [at | row for row in rows])
 
 
-def halves(member, draws, stream):
-    """Random splits into two halves: (kind, (name, bool [example]), (name, bool [example]))."""
-    rng, half = circuits.generator(*stream), len(member) // 2
-    for draw in range(draws if half else 0):
-        place = rng.permutation(len(member))
-        place = place.argsort()
-        yield "halves", (f"{draw} a", place < half), (f"{draw} b", (place >= half) & (place < 2 * half))
+def halves(count, draws, stream):
+    """Random splits into two halves: (kind, (name, places of the examples), (name, places))."""
+    for draw, (first, second) in enumerate(circuits.random_halves(count, draws, *stream)):
+        yield "halves", (f"{draw} a", first), (f"{draw} b", second)
 
 
 def frames(templates):
     """Every two sentence frames with enough examples, as in `halves`."""
-    picked = [(name, templates == name) for name in sorted(set(templates))]
-    for first, second in combinations([each for each in picked if each[1].sum() >= LEAST], 2):
+    picked = [(name, np.flatnonzero(templates == name)) for name in sorted(set(templates))]
+    for first, second in combinations([each for each in picked if len(each[1]) >= LEAST], 2):
         yield "template", first, second
 
 
 def compared(first, second, names):
     """What two circuits share, beside random sets with as many components in each layer."""
-    probability = similarity.shared_at_random(first, second, names, similarity.layer_and_kind)
-    null = sum(
-        chance * shared / max(1, len(first) + len(second) - shared)
-        for shared, chance in enumerate(probability.tolist())
-    )
-    some = bool(first or second)
+    found = similarity.beside_layers(first, second, names)
     return {
         "n_components_first": len(first),
         "n_components_second": len(second),
-        "jaccard": circuits.jaccard(first, second) if some else None,
-        "jaccard_null": null if some else None,
+        **{name: found[name] for name in ("jaccard", "jaccard_null")},
     }
