@@ -67,6 +67,7 @@ def examples(task, count, seed=0):
             {
                 "example": n,
                 "id": f"{n}",
+                "cluster": f"{n}",
                 "split": "train" if n % 2 else "held_out",
                 "valid": True,
                 "used": True,

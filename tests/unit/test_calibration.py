@@ -32,6 +32,7 @@ def test_no_test_rejects_true_nulls_too_often(nulls):
     assert {
         "p_permutation",
         "p_mcnemar",
+        "p_heads",
         "p_rank",
         "p_uniform",
         "p_left",
@@ -63,6 +64,12 @@ def test_the_shares_lie_in_their_intervals_and_rise_with_the_level(nulls):
         assert rows["share"].is_monotonic_increasing or "quarter real" in rows["setting"].iloc[0]
 
 
+def test_a_test_over_single_examples_of_clusters_is_told_apart(nulls):
+    rows = at(nulls)
+    single = rows[rows["setting"].str.contains("of the examples: ")]
+    assert len(single) == 4 and (single["share"] >= 0.1).all() and single["share"].mean() > 0.15
+
+
 @pytest.mark.parametrize("wrong", [lambda p: p / 2, lambda p: p**2])
 def test_a_broken_p_is_found_out(wrong, monkeypatch):
     right = statistics.sign_flip
@@ -92,18 +99,18 @@ def test_power_rises_with_the_effect():
 
 
 def test_intervals_cover_what_they_say():
-    """Within 2 points, and what 150 data sets can tell: from 16 examples, 32 if skewed."""
-    plain = [one for one in intervals.INTERVALS if one[1] != intervals.SKEWED]
-    skewed = [one for one in intervals.INTERVALS if one[1] == intervals.SKEWED]
-    parts = [intervals.coverage(150, 0, (16,), plain, draws=300), intervals.coverage(150, 0, (32,), skewed, draws=300)]
+    """Within 2 points, and what 150 data sets can tell: from 16 examples, 32 if skewed or in clusters."""
+    larger = [one for one in intervals.INTERVALS if intervals.SKEWED in one[1] or intervals.IN_CLUSTERS in one[1]]
+    plain = [one for one in intervals.INTERVALS if one not in larger]
+    parts = [intervals.coverage(150, 0, (16,), plain, draws=300), intervals.coverage(150, 0, (32,), larger, draws=300)]
     table = pd.concat(parts)
     noise = 3 * np.sqrt(0.95 * 0.05 / 150)
-    assert len(table) == 10 and (table["share"] > 0.93 - noise).all(), table
+    assert len(table) == 17 and (table["share"] > 0.93 - noise).all(), table
 
 
 def test_an_interval_too_narrow_is_found_out(monkeypatch):
     right = statistics.mean_interval
-    monkeypatch.setattr(statistics, "mean_interval", lambda values, draws, seed, level: right(values, draws, seed, 0.8))
+    monkeypatch.setattr(statistics, "mean_interval", lambda *given: right(*given[:3], 0.8))
     table = intervals.coverage(200, 0, (32,), intervals.INTERVALS[:1], draws=200)
     assert table["verdict"].iloc[0] == "covers too little"
 

@@ -67,15 +67,18 @@ def test_identical_examples_share_all_and_disjoint_ones_nothing():
     assert circuits.reuse(circuits.top_k(apart, 1), 0.5, 1) == 0
 
 
-def test_random_circuits_have_the_make_of_the_real_ones():
+def test_random_circuits_have_the_make_of_the_real_ones_and_are_as_alike_within_a_cluster():
     rng = np.random.default_rng(0)
     member = circuits.top_k(rng.normal(size=(7, 12)), 5)
     kinds = ["head"] * 8 + ["mlp"] * 4
-    drawn = circuits.random_members(member, kinds, 50, rng)
+    drawn = circuits.random_counts(member.astype(int), kinds, 200, rng)
     for columns in (slice(0, 8), slice(8, 12)):
-        assert (drawn[:, :, columns].sum(2) == member[:, columns].sum(1)).all()
-    # Every component is as likely as any other of its kind.
-    assert np.ptp(drawn.mean(0)[0, :8]) < 0.4
+        assert (drawn[:, columns].sum(1) == member[:, columns].sum()).all()
+        # Every component is as likely as any other of its kind.
+        assert np.ptp(drawn.mean(0)[columns]) < 0.5
+    # Examples of one cluster that hold the same component hold the same one still.
+    same = circuits.random_counts(np.array([[5, 5, 0, 0]]), ["head"] * 4, 50, rng)
+    assert (np.sort(same, axis=1) == [0, 0, 5, 5]).all()
 
 
 def test_controls_are_disjoint_different_matched_and_named_by_a_stream():
@@ -135,7 +138,7 @@ def test_a_planted_circuit_is_found_and_shared():
 
 def test_reuse_of_noise_is_that_of_its_null_and_p_is_not_small():
     cfg = {"top_k": [4], "thresholds": [0.5], "draws": 199, "rarefaction": 10}
-    examples = pd.DataFrame({"variant": ["a", "b"] * 15, "template": ["t"] * 30})
+    examples = pd.DataFrame({"variant": ["a", "b"] * 15, "template": ["t"] * 30, "cluster": range(30)})
     p_values = []
     for seed in range(60):
         scores = np.random.default_rng(seed).normal(size=(30, 12))
@@ -154,10 +157,10 @@ def test_reuse_beyond_what_every_task_shares():
     own[:, :2] += 8
     own[:, 8:10] += 8
     cfg = {"top_k": [4], "thresholds": [0.9], "draws": 199, "rarefaction": 10}
-    examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30})
+    examples = pd.DataFrame({"variant": ["a"] * 30, "template": ["t"] * 30, "cluster": range(30)})
 
     def p_other(scores, other):
-        return reuse.reuse_table("t", scores, HEADS, examples, {"o": other}, cfg, ("x",))[0]["p_reuse_other"]
+        return reuse.reuse_table("t", scores, HEADS, examples, {"o": (other, None)}, cfg, ("x",))[0]["p_reuse_other"]
 
     assert p_other(own, generic) < 0.05
     assert p_other(generic, generic + rng.normal(size=(30, 12)) * 0.01) > 0.05
@@ -166,12 +169,12 @@ def test_reuse_beyond_what_every_task_shares():
 def test_the_null_of_another_task_is_calibrated():
     """Where both tasks use the same circuits, as many p-values are small as should be."""
     cfg = {"top_k": [4], "thresholds": [0.75], "draws": 99, "rarefaction": 10}
-    examples = pd.DataFrame({"variant": ["a"] * 20, "template": ["t"] * 20})
+    examples = pd.DataFrame({"variant": ["a"] * 20, "template": ["t"] * 20, "cluster": range(20)})
     small = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         own, other = rng.normal(size=(2, 20, 12)) + np.r_[2.0, 1.5, 1.0, 1.0, np.zeros(8)]
-        row = reuse.reuse_table("t", own, HEADS, examples, {"o": other}, cfg, (seed,))[0]
+        row = reuse.reuse_table("t", own, HEADS, examples, {"o": (other, None)}, cfg, (seed,))[0]
         small += row["p_reuse_other"] <= 0.1
     assert small <= 20
 

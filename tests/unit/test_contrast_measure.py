@@ -443,7 +443,14 @@ def test_readings(low, high, size, q_effect, q_value, expected):
 def test_effects_that_cancel_are_seen_in_their_size():
     effects = np.tile([0.5, -0.5], 12)
     frame = pd.DataFrame(
-        {"example": range(24), "used": True, "split": "held_out", "clean_metric": 0.0, "corrupt_metric": -5.0}
+        {
+            "example": range(24),
+            "cluster": range(24),
+            "used": True,
+            "split": "held_out",
+            "clean_metric": 0.0,
+            "corrupt_metric": -5.0,
+        }
     )
     scores = pd.DataFrame({"example": range(24), "component": pd.Categorical(["m0"] * 24), "score": effects})
     row = measures.singles(scores, frame, CFG, STREAM)[0]

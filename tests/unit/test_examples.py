@@ -19,6 +19,7 @@ PAIR = {
     "corrupt_answer": None,
     "variant": "",
     "template": "",
+    "cluster": "",
     "roles": [{"role": "first", "start": 4, "end": 9}],
 }
 

@@ -1,6 +1,7 @@
 """Curves of faithfulness: sizes, areas, and what must hold at both ends."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def test_circuits_of_a_ranking_are_nested_and_of_the_sizes_of_mib():
 
 def test_areas_equal_the_trapezoid_by_hand():
     """Two examples; faithfulness rises with size and overshoots in the signed ranking."""
-    clean, corrupt = pd.Series([4.0, 2.0]), pd.Series([0.0, 0.0])
+    runs = SimpleNamespace(clean=pd.Series([4.0, 2.0]), corrupt=pd.Series([0.0, 0.0]), clusters=pd.Series(["a", "b"]))
     parts, values = [], {"absolute": np.linspace(0, 1, 10), "signed": np.linspace(0, 1.5, 10), "random": np.zeros(10)}
     for ranking, shares in values.items():
         for size, share in zip(faithfulness.SIZES, shares, strict=True):
@@ -41,11 +42,11 @@ def test_areas_equal_the_trapezoid_by_hand():
                 )
             )
     rows = pd.concat(parts)
-    found = faithfulness.areas(rows, clean, corrupt, 50, ("x",))
+    found = faithfulness.areas(rows, runs, 50, ("x",))
     assert found["cpr"][0] == pytest.approx(trapezoid(values["signed"], faithfulness.SIZES))
     assert found["cmd"][0] == pytest.approx(trapezoid(1 - values["absolute"], faithfulness.SIZES))
     assert found["cmd_random"][0] == pytest.approx(0.999)
-    line = faithfulness.curve(rows, clean, corrupt, 50, ("x",))
+    line = faithfulness.curve(rows, runs, 50, ("x",))
     assert [row["faithfulness"] for row in line[:10]] == pytest.approx(values["absolute"])
 
 

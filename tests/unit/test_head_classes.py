@@ -155,6 +155,7 @@ def one_column(deltas):
     m = classes.means(deltas)
     return {
         "n_examples": 48 * whole,
+        "n_clusters": 48 * whole,
         "base": whole,
         "base_standard_error": whole,
         "base_low": whole,

@@ -94,6 +94,7 @@ def effects(values, sets):
                         "control": control,
                         "direction": unit.direction,
                         "example": range(6),
+                        "cluster": range(6),
                         "metric": metric,
                         "correct": metric > 9.5,
                         "kl": 0.0,

@@ -1,6 +1,9 @@
 """Tests of what a circuit is said to be: against planted circuits, and against made-up metrics."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from circuit_reuse.engine import batching, interventions, models
 from circuit_reuse.studies.reuse import hypotheses
@@ -13,7 +16,7 @@ CFG = {"inflated": 50, "quantile": 0.8, "permutations": 199}
 
 @pytest.fixture(scope="module", params=["gpt2", "neox"])
 def planted(request):
-    """(removing, clean metrics, names, circuit) of a planted model."""
+    """(runs, names, circuit) of a planted model."""
     model, circuit = planted_recovery.load("induction", request.param, 1)
     batch = next(batching.batches(planted_tasks.examples("induction", 24, 1), 10**6))
     base, _ = interventions.base(model, batch.clean)
@@ -24,13 +27,15 @@ def planted(request):
         values = models.metric_values(last, *batch.targets(len(sets))[:2], "logit_difference")
         return values.view(len(sets), -1).double().numpy()
 
-    return removing, removing([[]])[0], model.space.of_kinds(), circuit
+    clean = pd.Series(removing([[]])[0])
+    runs = SimpleNamespace(removing=removing, clean=clean, clusters=pd.Series(range(24)))
+    return runs, model.space.of_kinds(), circuit
 
 
 def test_the_parts_of_a_planted_circuit_are_needed_and_a_decoy_is_not(planted):
-    removing, clean, names, circuit = planted
+    runs, names, circuit = planted
     decoy = next(name for name in names if name not in circuit)
-    rows = hypotheses.tested(removing, clean, names, [*circuit, decoy], CFG, ("t",))
+    rows = hypotheses.tested(runs, names, [*circuit, decoy], CFG, ("t",))
     found = {row["component"]: row for row in rows if row["test"] == "minimality"}
     assert all(found[name]["p_value"] < 0.05 and found[name]["statistic"] > 1 for name in circuit)
     assert found[decoy]["p_value"] > 0.3
@@ -38,10 +43,8 @@ def test_the_parts_of_a_planted_circuit_are_needed_and_a_decoy_is_not(planted):
 
 
 def test_half_a_circuit_is_not_equivalent_to_the_model(planted):
-    removing, clean, names, circuit = planted
-    row = next(
-        r for r in hypotheses.tested(removing, clean, names, circuit[:1], CFG, ("t",)) if r["test"] == "equivalence"
-    )
+    runs, names, circuit = planted
+    row = next(r for r in hypotheses.tested(runs, names, circuit[:1], CFG, ("t",)) if r["test"] == "equivalence")
     assert row["p_value"] < 0.001 and row["statistic"] < 0.1
 
 

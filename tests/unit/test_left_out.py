@@ -78,7 +78,7 @@ def test_an_answer_of_several_tokens_is_right_if_greedy_decoding_gives_all_of_it
         decoded.append(int(last.argmax()))
     right = tokenizer.decode(decoded)
     corrupt = clean.replace(" 4.", " 8.").replace(" 3.", " 1.")
-    about = {"split": "train", "corrupt_answer": None, "variant": "", "template": "", "roles": []}
+    about = {"split": "train", "corrupt_answer": None, "variant": "", "template": "", "cluster": "", "roles": []}
     texts = [(right, " 9"), (f"{tokenizer.decode(decoded[:2])} Mary", " 9"), (" 9", right)]
     frame = pd.DataFrame(
         {

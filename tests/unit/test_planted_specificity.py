@@ -72,7 +72,7 @@ def examples_of(task, seed):
         clean, corrupt, answer, distractor = PROMPTS[task](rng)
         positions = [place for place, pair in enumerate(zip(clean, corrupt, strict=True)) if len(set(pair)) > 1]
         tokens = {"clean_tokens": clean, "corrupt_tokens": corrupt, "positions": positions, "length": POSITIONS}
-        rows.append({"example": n, "answer": answer, "distractors": [distractor]} | tokens)
+        rows.append({"example": n, "cluster": f"{n}", "answer": answer, "distractors": [distractor]} | tokens)
     return pd.DataFrame(rows)
 
 

@@ -99,6 +99,7 @@ def effects_frame(values):
                     "control": control,
                     "direction": direction,
                     "example": range(len(metric)),
+                    "cluster": range(len(metric)),
                     "metric": metric,
                     "correct": True,
                     "rank": 1,

@@ -66,7 +66,14 @@ def outcomes(**effects):
     frames = []
     for circuit, change in {None: 0, **effects}.items():
         for control, each in enumerate(np.atleast_2d(change + np.zeros(20))):
-            rows = {"example": range(20), "metric": metric + each, "correct": True, "kl": 0.0, "control": None}
+            rows = {
+                "example": range(20),
+                "cluster": range(20),
+                "metric": metric + each,
+                "correct": True,
+                "kl": 0.0,
+                "control": None,
+            }
             if circuit and circuit.startswith("layer"):
                 rows["control"] = control
             direction = "remove" if circuit else "none"
@@ -103,7 +110,7 @@ def test_an_effect_has_one_interval_whatever_it_is_compared_with():
 
 def test_one_example_has_effects_but_no_interval_and_no_p():
     frame = pd.DataFrame({"example": [0] * 3, "metric": [5.0, 2.0, 4.0], "correct": True, "kl": 0.0, "control": None})
-    frame = frame.assign(circuit=[None, "own", "other"], direction=["none", "remove", "remove"])
+    frame = frame.assign(cluster="one", circuit=[None, "own", "other"], direction=["none", "remove", "remove"])
     row = testing.specificity_row(testing.Outcomes(frame), "own", "other", CFG, ("t",))
     assert (row["own"], row["other"], row["difference"]) == (-3, -1, -2)
     assert row["difference_low"] is None and "p_value" not in row

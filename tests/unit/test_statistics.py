@@ -168,6 +168,7 @@ def effects_table(circuit_shift, seed=0, controls=99, n=40):
                 "direction": direction,
                 "replacement": "corrupt",
                 "example": np.arange(n),
+                "cluster": np.arange(n),
                 "metric": metric,
                 "correct": metric > 0,
                 "kl": 0.1,

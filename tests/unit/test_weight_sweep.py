@@ -132,6 +132,7 @@ def test_gradients_are_those_of_the_weights(architecture):
 
 def test_an_architecture_whose_matrices_are_not_known_is_refused(architecture):
     model, _ = architecture
+    matrices.matrices(model)
     known = model.shortcuts.pop("matrices")
     bridge = model.bridge.blocks[1].mlp.out
     kept = bridge.original_component
@@ -159,7 +160,8 @@ def swept(model, sweeper, active, shares, trials, name):
         weights, ["non_circuit", "quantile"], shares, trials, lambda *n: draws(name, *n), 4, True
     )
     found = sweeper([numbers for *_, numbers in plan])
-    return stage_sweep.rows_of(plan, found, "mask", np.arange(found.loss.shape[1]))
+    numbers = np.arange(found.loss.shape[1])
+    return stage_sweep.rows_of(plan, found, "mask", pd.DataFrame({"example": numbers, "cluster": numbers}))
 
 
 @pytest.fixture(scope="module")

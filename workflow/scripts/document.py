@@ -86,7 +86,8 @@ user's turn in the model's chat template), for example `task_options: {{pronouns
 lists the tasks with their prompts, under which tokenizers they are valid, and what SmolLM2 answers.
 
 Your own task is a file with the columns clean, corrupt, answer and distractor (or distractors, a list or in a CSV
-text with | between them), and if you like id, split (train or held_out), variant, template and corrupt_answer:
+text with | between them), and if you like id, split (train or held_out), variant, template, cluster (what
+rows have in common that are near copies of one another) and corrupt_answer:
 
     custom_tasks:
       capitals: {{file: config/capitals.csv, title: Capitals}}

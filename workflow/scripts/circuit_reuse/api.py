@@ -120,11 +120,11 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     kinds:       what counts as removable (head, mlp): those in the circuit without it.  `faithfulness` leaves all else
                  as it is: of a circuit of heads, every MLP
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
-    returns:     a Series: metric, effect with its 95 % interval over examples, the mean effect of disjoint controls (NaN
+    returns:     a Series: metric, effect with its 95 % interval, the mean effect of disjoint controls (NaN
                  where the model has too few other components), p_value (one-sided rank: does it hurt more than random sets with
                  as many heads and MLPs in each layer, which may overlap with it? NaN where there is no such set) and n_random,
                  their number, p_uniform (the same among sets from any layer), accuracy before and after, the faithfulness of the circuit
-                 alone (0 all removed, 1 the intact model), and n_examples
+                 alone (0 all removed, 1 the intact model), n_examples, and the number of their clusters, over which the interval is taken
     raises:      ValueError for an empty circuit or unknown components
     """
     kinds = kinds or sorted({components.kind(name) for name in circuit})
@@ -149,7 +149,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     removed, wrong = result("remove", [list(circuit), *alone, *drawn, *layered])
     kept, _ = result("keep", [list(circuit), []])
     change = removed - intact
-    low, high = mean_interval(change[0], 2000, circuits.generator(name, "interval"))
+    low, high = mean_interval(change[0], 2000, circuits.generator(name, "interval"), clusters=test["cluster"])
     uniform, matched = np.split(change[1 + len(alone) :].mean(axis=1), [len(drawn)])
     floor = kept[1].mean()
     return pd.Series(
@@ -166,6 +166,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
             "accuracy_circuit": wrong[0].mean(),
             "faithfulness": (kept[0].mean() - floor) / (intact.mean() - floor),
             "n_examples": len(test),
+            "n_clusters": test["cluster"].nunique(),
         }
     )
 

@@ -205,6 +205,7 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
     if repeats:
         text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
         warnings.warn(text, ConfigNote, stacklevel=2)
+    note_clusters(key, task["file"], rows[:count])
     for model in names:
         folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
@@ -222,6 +223,27 @@ def check_custom(name, task, config, folders, names, count, what="examples.count
                 examples.enough(pairs, split, settings["min_valid"], name)
             except ValueError as problem:
                 raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
+
+
+def note_clusters(key, file, rows):
+    """Warn of held-out rows in too few clusters, and of frames that are taken as independent examples."""
+    # It takes scipy, which only a custom file needs here.
+    from circuit_reuse.stats import clusters
+
+    held_out = [row for row in rows if row["split"] == "held_out"]
+    number, frames = (len({row[name] for row in held_out}) for name in ("cluster", "template"))
+    if number < min(clusters.FEWEST, len(held_out)):
+        text = (
+            f"{key}: the {len(held_out)} held-out rows of {file} fall into {number} clusters; with fewer than {clusters.FEWEST} there "
+            "are no intervals and no p-values over examples"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
+    elif 1 < frames < number == len(held_out):
+        text = (
+            f"{key}: {file} has {frames} templates and no column cluster, so that its rows are taken as independent; if rows "
+            "of a template are alike, copy it into a column cluster"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
 
 
 def note_pairs(key, file, model, rows, pairs):

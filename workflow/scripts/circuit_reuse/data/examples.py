@@ -194,6 +194,7 @@ def tokenise(reader, row, labels=False):
         "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
         "variant": row["variant"],
         "template": row["template"],
+        "cluster": row["cluster"],
     }
 
 

@@ -41,7 +41,7 @@ def optional(kind, text):
     return (kind, text, True)
 
 
-def bounds(name, what="bootstrap bound over examples", form=optional):
+def bounds(name, what="bootstrap bound over clusters of examples", form=optional):
     """Columns for the two ends of the 95 per cent interval of a value: {name_low: ..., name_high: ...}.
 
     what: they are, after their level;  form: column or optional
@@ -52,6 +52,11 @@ def bounds(name, what="bootstrap bound over examples", form=optional):
 
 EXAMPLE = column(pa.int32(), "number of the example in its task")
 COMPONENT = column(pa.dictionary(pa.int32(), pa.string()), "input, a5.h1 (head) or m3 (MLP)")
+CLUSTER = column(
+    pa.dictionary(pa.int32(), pa.string()),
+    "what near copies share: sentence frame, start of a sequence; the unit of tests",
+)
+N_CLUSTERS = column(pa.int32(), "clusters that these examples fall into: the units of intervals and tests")
 CIRCUIT = column(pa.string(), "hash of the sorted component names; 'empty' for none")
 
 PROMPTS = table(
@@ -65,6 +70,7 @@ PROMPTS = table(
     corrupt_answer=optional(pa.string(), "what follows the corrupt prompt, if definite"),
     variant=column(pa.string(), "label, such as ABBA"),
     template=column(pa.string(), "sentence frame"),
+    cluster=CLUSTER,
     roles=column(ROLE_SPANS, "character spans of the named words in the clean prompt"),
 )
 EXAMPLES = table(
@@ -86,6 +92,7 @@ EXAMPLES = table(
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
     template=column(pa.string(), "sentence frame"),
+    cluster=CLUSTER,
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
     correct=optional(pa.bool_(), "whether the clean run answers correctly, with the whole answer"),
@@ -105,6 +112,7 @@ EFFECTS = table(
     direction=column(pa.string(), "none, remove (necessity) or keep (sufficiency)"),
     replacement=column(pa.string(), "none, zero, mean, corrupt or resample"),
     example=EXAMPLE,
+    cluster=CLUSTER,
     metric=column(pa.float32(), "metric, logits or nats"),
     correct=column(pa.bool_(), "whether the answer is correct, at the first token that differs"),
     rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),

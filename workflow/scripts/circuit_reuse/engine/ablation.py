@@ -58,6 +58,10 @@ class Stage:
 
         began = time.monotonic()
         frame, kept, new = effects.update(earlier(path), asked, context, evaluate)
+        # Rows that were kept may have been written when examples had other clusters.
+        frame["cluster"] = frame["example"].map(
+            dict(zip(tested["example"], tested["cluster"].astype(str), strict=True))
+        )
         rows = sum(len(intervention.sets) for intervention in asked) * len(tested)
         self.log.info(
             "%d interventions of circuits and controls reused, %d evaluated; %d rows in %.1f s",

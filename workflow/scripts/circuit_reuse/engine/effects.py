@@ -115,8 +115,8 @@ class Evaluator:
         pieces = [piece for ready in self.prepared for piece in self.evaluate(sets, *ready)]
         frame = pd.concat(pieces, ignore_index=True)
         frame = frame.sort_values(["place", "row"], kind="stable", ignore_index=True)
-        numbers = self.examples["example"].to_numpy()
-        frame["example"] = numbers[frame["row"]]
+        for name in ("example", "cluster"):
+            frame[name] = self.examples[name].to_numpy()[frame["row"]]
         frame["control"] = [sets[place][0] for place in frame["place"]]
         frame["circuit"] = intervention.circuit
         frame["direction"] = intervention.direction

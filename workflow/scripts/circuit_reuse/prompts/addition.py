@@ -33,7 +33,7 @@ def example(rng, split, largest=99, second=9, digits=None):
     corrupt, _ = fill(template, a=str(a), b=str(changed))
     carry = "carry" if a % 10 + b % 10 > 9 else "no carry"
     wrong = f" {a + changed}"
-    return Prompt(clean, corrupt, f" {total}", wrong, wrong, carry, name, roles)
+    return Prompt(clean, corrupt, f" {total}", wrong, wrong, carry, name, f"{a} + {b}", roles)
 
 
 def split_of(a, b):

@@ -7,21 +7,31 @@ corrupt prompt names the answer where it had named the distractor, and so swaps 
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("used", "The {kind} are {a}, {b}, {c} and {d}. We have used {x}, {y} and {z}. The one left is", False),
-    ("list", "List of {kind}: {a}, {b}, {c}, {d}. Done: {x}, {y}, {z}. Still to do:", False),
-    ("three", "There are three {kind}: {a}, {b} and {c}. We have used {x} and {y}. The one left is", False),
-    ("short", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. Still to do:", False),
-    ("mixed", "There are {kind}: {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. The one left is", True),
+    ("used", "The {kind} are {a}, {b}, {c} and {d}. We have used {x}, {y} and {z}. The one left is", LEARNED),
+    ("list", "List of {kind}: {a}, {b}, {c}, {d}. Done: {x}, {y}, {z}. Still to do:", LEARNED),
+    ("three", "There are three {kind}: {a}, {b} and {c}. We have used {x} and {y}. The one left is", LEARNED),
+    ("short", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. Still to do:", LEARNED),
+    ("mixed", "There are {kind}: {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. The one left is", TRAIN),
+    ("mixed_short", "There are {kind}: {a}, {b} and {c}. We have used {x} and {y}. Still to do:", TRAIN),
+    ("mixed_list", "There are {kind}: {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. Still to do:", HELD_OUT),
+    ("three_done", "There are three {kind}: {a}, {b} and {c}. Done: {x}, {y}. Still to do:", TRAIN),
+    ("three_left", "There are three {kind}: {a}, {b} and {c}. Done: {x}, {y}. The one left is", HELD_OUT),
+    ("used_three", "The {kind} are {a}, {b} and {c}. We have used {x} and {y}. The one left is", TRAIN),
+    ("done", "The {kind} are {a}, {b}, {c} and {d}. Done: {x}, {y}, {z}. Still to do:", TRAIN),
+    ("done_three", "The {kind} are {a}, {b} and {c}. Done: {x}, {y}. Still to do:", HELD_OUT),
+    ("short_used", "List of {kind}: {a}, {b}, {c}. We have used {x} and {y}. The one left is", HELD_OUT),
+    ("short_left", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. The one left is", TRAIN),
+    ("list_left", "List of {kind}: {a}, {b}, {c}, {d}. Done: {x}, {y}, {z}. The one left is", HELD_OUT),
 ]
 
 
-def example(rng, split):
-    """One prompt pair over a list of three or four items of a category."""
+def example(rng, split, learned=False):
+    """One prompt pair over a list of three or four items of a category; `learned` restricts the frames (base.templates)."""
     kind = rng.choice(sorted(words.CATEGORIES))
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = rng.choice(templates(TEMPLATES, split, learned))
     length = 4 if "{d}" in template else 3
     # Which items meet is what differs between the splits: see `allowed`.
     while True:
@@ -37,7 +47,7 @@ def example(rng, split):
     swapped = [answer if item == distractor else item for item in used]
     corrupt, _ = fill(template, kind=kind, **slots, **dict(zip("xyz", swapped, strict=False)))
     roles = [(role_of(role, slots, answer), start, end) for role, start, end in spans]
-    return Prompt(clean, corrupt, f" {answer}", f" {distractor}", f" {distractor}", kind, name, roles)
+    return Prompt(clean, corrupt, f" {answer}", f" {distractor}", f" {distractor}", kind, name, name, roles)
 
 
 def allowed(category, items, split):

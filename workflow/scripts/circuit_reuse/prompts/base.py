@@ -3,6 +3,9 @@
 import string
 from dataclasses import dataclass, field
 
+# Where a sentence frame is used, see `templates`.
+LEARNED, TRAIN, HELD_OUT = "learned", "train", "held_out"
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -12,7 +15,9 @@ class Prompt:
     answer:            what follows the clean prompt, with its leading space
     distractor:        the wrong answer that the metric compares with;  others: more of them
     corrupt_answer:    what follows the corrupt prompt, or None where nothing definite does
-    variant, template: labels by which examples may cluster (ABBA or BABA, sentence frame)
+    variant, template: labels by which circuits of examples may differ (ABBA or BABA, sentence frame)
+    cluster:           what examples share that are near copies of one another: the sentence frame, or
+                       what the answer follows from; clusters are the units of intervals and tests
     roles:             [(role, start, end)], character spans in the clean prompt
     """
 
@@ -23,6 +28,7 @@ class Prompt:
     corrupt_answer: str | None
     variant: str
     template: str
+    cluster: str
     roles: list = field(default_factory=list)
     others: tuple = ()
 
@@ -59,9 +65,12 @@ def fill(template, **slots):
     return text, spans
 
 
-def templates(pairs, split):
-    """Templates of a split: [(name, text, held_out)] -> [(name, text)].
+def templates(frames, split, learned=False):
+    """The sentence frames of a split: [(name, text, use)] -> [(name, text)].
 
-    Held-out examples use every template; train examples only those not held out.
+    use:     HELD_OUT (in held-out examples only), TRAIN (in both splits), or LEARNED (in both, and in what the embedded
+             models were trained on)
+    learned: only what the embedded models were trained on
     """
-    return [(name, text) for name, text, held_out in pairs if split != "train" or not held_out]
+    uses = (LEARNED,) if learned else (LEARNED, TRAIN) if split == "train" else (LEARNED, TRAIN, HELD_OUT)
+    return [(name, text) for name, text, use in frames if use in uses]

@@ -36,7 +36,8 @@ def example(rng, split, operators=3, parentheses=False):
     clean, roles = fill(template, e=text_of(literals, negated, joined))
     corrupt, _ = fill(template, e=text_of(changed, negated, joined))
     answer, other = word(value), word(not value)
-    return Prompt(clean, corrupt, f" {answer}", f" {other}", f" {other}", answer, name, roles)
+    form = text_of([True] * len(literals), negated, joined)
+    return Prompt(clean, corrupt, f" {answer}", f" {other}", f" {other}", answer, name, form, roles)
 
 
 def evaluate(literals, negated, joined):
@@ -90,7 +91,8 @@ def nested(rng, split, operators):
     clean, roles = fill(template, e=written(shape, literals))
     corrupt, _ = fill(template, e=written(shape, changed))
     answer, other = word(value), word(not value)
-    return Prompt(clean, corrupt, f" {answer}", f" {other}", f" {other}", answer, name, roles)
+    form = written(shape, [True] * len(literals))
+    return Prompt(clean, corrupt, f" {answer}", f" {other}", f" {other}", answer, name, form, roles)
 
 
 def tree(rng, operators):

@@ -1,12 +1,12 @@
 """Capitals: "The capital of France is the city of" -> " Paris".  The corrupt prompt names another country."""
 
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("capital", "The capital of {country} is the city of", False),
-    ("main", "The capital city of {country} is called", False),
-    ("seat", "The government of {country} sits in its capital, the city of", False),
-    ("known", "Everyone knows that the capital of {country} is", True),
+    ("capital", "The capital of {country} is the city of", TRAIN),
+    ("main", "The capital city of {country} is called", TRAIN),
+    ("seat", "The government of {country} sits in its capital, the city of", TRAIN),
+    ("known", "Everyone knows that the capital of {country} is", HELD_OUT),
 ]
 # Countries that common tokenizers take as one token after a space.
 CAPITALS = {
@@ -48,4 +48,4 @@ def example(rng, split):
     clean, roles = fill(template, country=countries[first])
     corrupt, _ = fill(template, country=countries[second])
     answer, wrong = (f" {CAPITALS[countries[n]]}" for n in (first, second))
-    return Prompt(clean, corrupt, answer, wrong, wrong, countries[first], name, roles)
+    return Prompt(clean, corrupt, answer, wrong, wrong, countries[first], name, countries[first], roles)

@@ -4,13 +4,22 @@ The corrupt prompt exchanges the two words, larger and smaller, so that the answ
 distractor and both numbers stay where they are.
 """
 
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("of", "Of {a} and {b}, the {which} number is", False),
-    ("given", "Given {a} and {b}, the {which} one is", False),
-    ("numbers", "Numbers: {a}, {b}. The {which} number is", False),
-    ("between", "Between {a} and {b}, the {which} number is", True),
+    ("of", "Of {a} and {b}, the {which} number is", TRAIN),
+    ("given", "Given {a} and {b}, the {which} one is", TRAIN),
+    ("numbers", "Numbers: {a}, {b}. The {which} number is", TRAIN),
+    ("between", "Between {a} and {b}, the {which} number is", TRAIN),
+    ("between_one", "Between {a} and {b}, the {which} one is", HELD_OUT),
+    ("of_one", "Of {a} and {b}, the {which} one is", TRAIN),
+    ("given_number", "Given {a} and {b}, the {which} number is", HELD_OUT),
+    ("out_of", "Out of {a} and {b}, the {which} number is", HELD_OUT),
+    ("numbers_one", "Numbers: {a}, {b}. The {which} one is", HELD_OUT),
+    ("look", "Look at {a} and {b}. The {which} number is", TRAIN),
+    ("take", "Take {a} and {b}. The {which} number is", TRAIN),
+    ("written", "I wrote down {a} and {b}. The {which} number is", TRAIN),
+    ("compare", "Compare {a} with {b}: the {which} number is", HELD_OUT),
 ]
 WHICH = ("larger", "smaller")
 
@@ -35,7 +44,7 @@ def example(rng, split, digits=2):
     larger, smaller = f" {max(a, b)}", f" {min(a, b)}"
     answer, distractor = (larger, smaller) if which == WHICH[0] else (smaller, larger)
     variant = f"{which} {'first' if answer == f' {a}' else 'second'}"
-    return Prompt(clean, corrupt, answer, distractor, distractor, variant, name, roles)
+    return Prompt(clean, corrupt, answer, distractor, distractor, variant, name, name, roles)
 
 
 def split_of(a, b):

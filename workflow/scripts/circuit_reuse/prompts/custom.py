@@ -1,7 +1,7 @@
 """A user's own prompts, from CSV, JSONL or Parquet.
 
-Columns clean, corrupt, answer and distractor are needed; id, split, variant, template and
-corrupt_answer are used where they are there.  Several wrong answers go into a column distractors
+Columns clean, corrupt, answer and distractor are needed; id, split, variant, template, cluster and
+corrupt_answer are used where they are there.  Without a cluster every row is its own, with those that share a prompt with it.  Several wrong answers go into a column distractors
 instead: a list, or in a CSV text with | between them.  The answer is written as it follows the
 prompt, with its leading space where it has one.
 """
@@ -9,7 +9,7 @@ prompt, with its leading space where it has one.
 from circuit_reuse.prompts.generate import split_of
 
 NEEDED = ("clean", "corrupt", "answer", "distractor")
-KNOWN = (*NEEDED, "distractors", "id", "split", "variant", "template", "corrupt_answer")
+KNOWN = (*NEEDED, "distractors", "id", "split", "variant", "template", "cluster", "corrupt_answer")
 SPLITS = ("train", "held_out")
 
 
@@ -55,6 +55,7 @@ def rows(file, held_out_share):
                 "corrupt_answer": text(record.get("corrupt_answer")) or None,
                 "variant": text(record.get("variant")) or "all",
                 "template": text(record.get("template")) or "all",
+                "cluster": cluster_of(record) or str(before[0]),
                 "roles": [],
             }
         )
@@ -65,6 +66,12 @@ def rows(file, held_out_share):
             "another; a circuit must be tested on prompts that it was not chosen on"
         )
     return result, len(records) - len(result)
+
+
+def cluster_of(record):
+    """The cluster that the file names for a row, text or a number; None where it names none."""
+    found = record.get("cluster")
+    return None if found is None or found == "" or found != found else str(found)
 
 
 def linked(records):

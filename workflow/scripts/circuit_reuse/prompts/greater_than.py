@@ -5,28 +5,38 @@ corrupt prompt starts in a year after the answer, so that the answer is wrong in
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("lasted", "The {event} lasted from the year 17{year} to the year", False),
-    ("went_on", "The {event} went on from the year 17{year} to the year", False),
-    ("started", "The {event} started in the year 17{year} and lasted to the year", True),
+    ("lasted", "The {event} lasted from the year 17{year} to the year", LEARNED),
+    ("went_on", "The {event} went on from the year 17{year} to the year", LEARNED),
+    ("started", "The {event} started in the year 17{year} and lasted to the year", TRAIN),
+    ("started_on", "The {event} started in the year 17{year} and went on to the year", HELD_OUT),
+    ("opened", "The {event} opened in the year 17{year} and lasted to the year", TRAIN),
+    ("long", "The long {event} lasted from the year 17{year} to the year", TRAIN),
+    ("good", "The good {event} went on from the year 17{year} to the year", HELD_OUT),
+    ("then", "Then the {event} lasted from the year 17{year} to the year", TRAIN),
+    ("so", "So the {event} went on from the year 17{year} to the year", HELD_OUT),
+    ("when", "When the {event} started in the year 17{year}, it lasted to the year", TRAIN),
+    ("after", "After the {event} started in the year 17{year}, it went on to the year", HELD_OUT),
+    ("is", "The {event} is from the year 17{year} to the year", HELD_OUT),
 ]
 CENTURY = " 17"
 
 
-def example(rng, split, form="whole"):
+def example(rng, split, form="whole", learned=False):
     """One prompt pair; years lie between 1702 and 1798.
 
     form: whole (the answer is a year of four digits; where a tokenizer takes the century apart, as
           GPT-2's does, it belongs to the prompt) or published (the prompt ends in the century, and
           the answer is the last two digits).  The years of a whole form differ in the digit of the
           tens: a tokenizer that takes digits one by one is compared there.
+    learned: restricts the frames (base.templates)
     """
     if form not in ("whole", "published"):
         raise ValueError(f"form {form!r} is unknown; known: whole, published")
     event = rng.choice(words.pool(words.EVENTS, split))
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = rng.choice(templates(TEMPLATES, split, learned))
     while True:
         distractor, start, answer, later, corrupt_answer = sorted(rng.sample(words.YEARS, 5))
         tens = [year[0] for year in (distractor, start, answer, later)]
@@ -38,4 +48,4 @@ def example(rng, split, form="whole"):
     answer, distractor, corrupt_answer = (
         CENTURY + year if form == "whole" else year for year in (answer, distractor, corrupt_answer)
     )
-    return Prompt(clean, corrupt, answer, distractor, corrupt_answer, "later", name, roles)
+    return Prompt(clean, corrupt, answer, distractor, corrupt_answer, "later", name, name, roles)

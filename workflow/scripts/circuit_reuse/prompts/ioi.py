@@ -6,29 +6,40 @@ second subject for the indirect object, so that the answer becomes the distracto
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("went", "When {a} and {b} went to the {place}, {s} gave a {object} to", False),
-    ("long_day", "Then {a} and {b} had a long day at the {place}. {s} gave a {object} to", False),
-    ("met", "After {a} and {b} met at the {place}, {s} handed a {object} to", False),
-    ("were", "While {a} and {b} were at the {place}, {s} offered a {object} to", False),
-    ("found", "Then {a} and {b} found a {object} at the {place}. {s} gave it to", False),
-    ("walked", "Then {a} and {b} walked to the {place}, and {s} handed a {object} to", False),
-    ("after_day", "After {a} and {b} had a long day at the {place}, {s} offered a {object} to", True),
-    ("when_found", "When {a} and {b} found a {object} at the {place}, {s} handed it to", True),
+    ("went", "When {a} and {b} went to the {place}, {s} gave a {object} to", LEARNED),
+    ("long_day", "Then {a} and {b} had a long day at the {place}. {s} gave a {object} to", LEARNED),
+    ("met", "After {a} and {b} met at the {place}, {s} handed a {object} to", LEARNED),
+    ("were", "While {a} and {b} were at the {place}, {s} offered a {object} to", LEARNED),
+    ("found", "Then {a} and {b} found a {object} at the {place}. {s} gave it to", LEARNED),
+    ("walked", "Then {a} and {b} walked to the {place}, and {s} handed a {object} to", LEARNED),
+    ("after_day", "After {a} and {b} had a long day at the {place}, {s} offered a {object} to", HELD_OUT),
+    ("when_found", "When {a} and {b} found a {object} at the {place}, {s} handed it to", TRAIN),
+    ("when_met", "When {a} and {b} met at the {place}, {s} gave a {object} to", TRAIN),
+    ("when_were", "When {a} and {b} were at the {place}, {s} handed a {object} to", HELD_OUT),
+    ("when_day", "When {a} and {b} had a long day at the {place}, {s} handed a {object} to", HELD_OUT),
+    ("after_went", "After {a} and {b} went to the {place}, {s} offered a {object} to", HELD_OUT),
+    ("after_were", "After {a} and {b} were at the {place}, {s} gave a {object} to", TRAIN),
+    ("after_found", "After {a} and {b} found a {object} at the {place}, {s} gave it to", HELD_OUT),
+    ("while_day", "While {a} and {b} had a long day at the {place}, {s} gave a {object} to", TRAIN),
+    ("while_found", "While {a} and {b} found a {object} at the {place}, {s} offered it to", HELD_OUT),
+    ("then_went", "Then {a} and {b} went to the {place}, and {s} gave a {object} to", TRAIN),
+    ("then_were", "Then {a} and {b} were at the {place}. {s} offered a {object} to", HELD_OUT),
+    ("then_met", "Then {a} and {b} met at the {place}, and {s} offered a {object} to", TRAIN),
 ]
 ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO", "s": "S2"}}
 
 
-def example(rng, split, variants=("ABBA", "BABA")):
-    """One prompt pair; `variants` restricts the order of the names."""
+def example(rng, split, variants=("ABBA", "BABA"), learned=False):
+    """One prompt pair; `variants` restricts the order of the names, `learned` the frames (base.templates)."""
     indirect, subject = rng.sample(words.whole(words.name_pool(split)), 2)
     variant = rng.choice(list(variants))
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = rng.choice(templates(TEMPLATES, split, learned))
     first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)
     rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
     clean, spans = fill(template, a=first, b=second, s=subject, **rest)
     corrupt, _ = fill(template, a=first, b=second, s=indirect, **rest)
     roles = [(ROLES[variant].get(role, role), start, end) for role, start, end in spans]
-    return Prompt(clean, corrupt, f" {indirect}", f" {subject}", f" {subject}", variant, name, roles)
+    return Prompt(clean, corrupt, f" {indirect}", f" {subject}", f" {subject}", variant, name, name, roles)

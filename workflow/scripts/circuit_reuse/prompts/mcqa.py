@@ -5,12 +5,19 @@ the same choices in another order, so that the right colour stands beside anothe
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("colour", "The {object} is {colour}. What colour is the {object}?{choices}\nAnswer:", False),
-    ("statement", "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:", False),
-    ("question", "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:", True),
+    ("colour", "The {object} is {colour}. What colour is the {object}?{choices}\nAnswer:", TRAIN),
+    ("statement", "A {colour} {object} lies on the table. The {object} is{choices}\nAnswer:", TRAIN),
+    ("question", "Question: I have a {colour} {object}. Which colour is it?{choices}\nAnswer:", TRAIN),
+    ("have", "I have a {colour} {object}. What colour is the {object}?{choices}\nAnswer:", TRAIN),
+    ("bought", "She bought a {colour} {object}. What colour is the {object}?{choices}\nAnswer:", HELD_OUT),
+    ("there", "There is a {colour} {object} here. Which colour is the {object}?{choices}\nAnswer:", HELD_OUT),
+    ("my", "My {object} is {colour}. Which colour is my {object}?{choices}\nAnswer:", TRAIN),
+    ("saw", "We saw a {colour} {object}. The {object} is{choices}\nAnswer:", TRAIN),
+    ("question_is", "Question: the {object} is {colour}. Which colour is it?{choices}\nAnswer:", HELD_OUT),
+    ("table", "The {object} on the table is {colour}. The colour of the {object} is{choices}\nAnswer:", HELD_OUT),
 ]
 COLOURS = "red blue green yellow black white pink orange".split()
 
@@ -38,6 +45,7 @@ def example(rng, split, choices=4):
         corrupt_answer,
         corrupt_answer,
         labels[right],
+        name,
         name,
         roles_of(clean, labels[right]),
         tuple(wrong),

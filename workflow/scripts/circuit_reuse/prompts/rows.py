@@ -53,5 +53,6 @@ def row(index, split, prompt):
         "corrupt_answer": prompt.corrupt_answer,
         "variant": prompt.variant,
         "template": prompt.template,
+        "cluster": prompt.cluster,
         "roles": [{"role": role, "start": start, "end": end} for role, start, end in prompt.roles],
     }

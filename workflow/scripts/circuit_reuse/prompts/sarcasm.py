@@ -5,27 +5,36 @@ changes the event, so that words and event agree and the remark is sincere (or t
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
 
 TEMPLATES = [
-    ("oh", "Oh {feeling}, the {thing} {event} again. That remark is", False),
-    ("just", "Just {feeling}, the {thing} {event} once more. That remark is", False),
-    ("how", "How {feeling}, the {thing} {event} today. That remark is", False),
-    ("well", "Well, {feeling}, the {thing} {event} again. That remark is", True),
+    ("oh", "Oh {feeling}, the {thing} {event} again. That remark is", LEARNED),
+    ("just", "Just {feeling}, the {thing} {event} once more. That remark is", LEARNED),
+    ("how", "How {feeling}, the {thing} {event} today. That remark is", LEARNED),
+    ("well", "Well, {feeling}, the {thing} {event} again. That remark is", TRAIN),
+    ("well_more", "Well, {feeling}, the {thing} {event} once more. That remark is", TRAIN),
+    ("oh_today", "Oh {feeling}, the {thing} {event} today. That remark is", TRAIN),
+    ("oh_more", "Oh {feeling}, the {thing} {event} once more. That remark is", HELD_OUT),
+    ("oh_comma", "Oh, {feeling}, the {thing} {event} again. That remark is", HELD_OUT),
+    ("just_again", "Just {feeling}, the {thing} {event} again. That remark is", TRAIN),
+    ("just_today", "Just {feeling}, the {thing} {event} today. That remark is", HELD_OUT),
+    ("how_again", "How {feeling}, the {thing} {event} again. That remark is", TRAIN),
+    ("how_more", "How {feeling}, the {thing} {event} once more. That remark is", HELD_OUT),
 ]
 
 
-def example(rng, split, praise_share=0.75, paired_events=False, events="common"):
+def example(rng, split, praise_share=0.75, paired_events=False, events="common", learned=False):
     """One prompt pair; half of the clean prompts are sarcastic.
 
     praise_share:  of the prompts; at one half, neither failures nor successes are the sarcastic ones
     paired_events: whether each failure goes with one success, so that pairs fall into groups
     events:        common, or learned (those that the embedded models know)
+    learned:       restricts the frames (base.templates)
     """
     if events not in words.EVENTS_OF:
         raise ValueError(f"events {events!r} is unknown; known: {', '.join(words.EVENTS_OF)}")
     failures, successes = words.EVENTS_OF[events]
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = rng.choice(templates(TEMPLATES, split, learned))
     thing = rng.choice(words.pool(words.THINGS, split))
     # Mostly praise, as in life; then the event alone decides most remarks.
     praise = rng.random() < praise_share
@@ -39,4 +48,4 @@ def example(rng, split, praise_share=0.75, paired_events=False, events="common")
     corrupt, _ = fill(template, feeling=feeling, thing=thing, event=other_event)
     sarcastic = praise == failed
     answer, other = (" sarcastic", " sincere") if sarcastic else (" sincere", " sarcastic")
-    return Prompt(clean, corrupt, answer, other, other, answer.strip(), name, roles)
+    return Prompt(clean, corrupt, answer, other, other, answer.strip(), name, name, roles)

@@ -79,9 +79,8 @@ def example(
     name = rng.choice(allowed) if len(texts) > 1 else allowed[0]
     clean, roles = render(texts[name], between, [elements[place] for place in shown])
     corrupt, _ = render(texts[name], between, [elements[place] for place in corrupted])
-    return Prompt(
-        clean, corrupt, f" {elements[answer]}", f" {elements[shown[-1]]}", None, f"start {elements[start]}", name, roles
-    )
+    last, begins = elements[shown[-1]], f"start {elements[start]}"
+    return Prompt(clean, corrupt, f" {elements[answer]}", f" {last}", None, begins, name, begins, roles)
 
 
 @cache

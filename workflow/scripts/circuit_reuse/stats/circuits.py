@@ -106,19 +106,20 @@ def seeds(count, *stream):
     return [int(number) for number in generator(*stream).integers(2**31, size=count)]
 
 
-def random_members(member, kinds, draws, rng):
-    """Example circuits drawn at random, each with as many heads and MLPs as the real one.
+def random_counts(containing, kinds, draws, rng):
+    """How many examples hold each component if the circuits of each cluster were elsewhere: [draw, component].
 
-    member:  [example, component];  kinds: the kind of each component
-    returns: [draw, example, component], bool
+    containing: [cluster, component], examples of each cluster whose circuit holds the component
+    kinds:      of each component
+    The components of a kind are permuted, for all examples of a cluster in the same way: circuits keep their numbers of
+    heads and MLPs, and those of a cluster stay as alike as they are.
     """
-    result = np.zeros((draws, *member.shape), dtype=bool)
+    result = np.zeros((draws, containing.shape[1]), dtype=containing.dtype)
     kinds = np.asarray(kinds)
     for kind in sorted(set(kinds)):
         columns = np.flatnonzero(kinds == kind)
-        counts = member[:, columns].sum(axis=1)
-        ranks = rng.random((draws, len(member), len(columns))).argsort(axis=2).argsort(axis=2)
-        result[:, :, columns] = ranks < counts[None, :, None]
+        for mine in containing[:, columns]:
+            result[:, columns] += mine[rng.random((draws, len(columns))).argsort(axis=1)]
     return result
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from circuit_reuse.stats import clusters as grouping
+
 
 def mcnemar(first, second):
     """Exact two-sided McNemar test of paired outcomes.
@@ -23,12 +25,26 @@ def mcnemar(first, second):
     return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
 
 
-def sign_flip(differences, resamples, seed):
+def paired_outcomes(first, second, resamples, seed, clusters=None):
+    """P that paired outcomes, bool [example], are right equally often: McNemar's, or flips of clusters where examples share any.
+
+    Flips of single examples are McNemar's test.
+    """
+    if grouping.number(clusters, len(first)) == len(first):
+        return mcnemar(first, second)
+    return sign_flip(first.astype(float) - second, resamples, seed, clusters)
+
+
+def sign_flip(differences, resamples, seed, clusters=None):
     """Two-sided permutation p that paired differences have mean 0.
 
     differences: [example];  resamples: sign flips drawn; all 2^n if there are no more
+    clusters:    [example], whose differences are flipped together;  returns: nan for too few of them
     """
     differences = np.asarray(differences, dtype=float)
+    if grouping.too_few(clusters, len(differences)):
+        return float("nan")
+    differences = grouping.sums(differences, clusters)
     if not np.any(differences):
         return 1.0
     result = stats.permutation_test(
@@ -55,38 +71,60 @@ def rank_p(observed, null, larger=True):
     return float((1 + extreme.sum()) / (len(null) + 1))
 
 
-def share_difference_interval(differences, level=0.95):
+def share_interval(right, clusters=None, level=0.95):
+    """Wilson's interval of a share of examples, of the effective number of examples where these share clusters.
+
+    right: bool [example];  returns: (low, high); (nan, nan) for too few clusters
+    source: Wilson 1927; Korn & Graubard 1998 for the effective number
+    """
+    right = np.asarray(right, dtype=float)
+    if not len(right) or grouping.too_few(clusters, len(right)):
+        return float("nan"), float("nan")
+    count, share, z = grouping.effective(right, clusters), right.mean(), stats.norm.ppf(0.5 + level / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    # Never without the observed share.
+    return float(min(max(middle - half, 0), share)), float(max(min(middle + half, 1), share))
+
+
+def share_difference_interval(differences, level=0.95, clusters=None):
     """Interval of a mean of paired differences of shares, each between -1 and 1: of accuracies, example by example.
 
     Adjusted Wald: one example more that is lost and one that is gained.  With few examples and a difference near 0 it is
     wider than it need be; a bootstrap is empty there, as no example of those at hand was lost.
-    returns: (low, high), within -1 and 1; (nan, nan) without an example
+    clusters: [example]; where examples share them, the effective number of examples counts
+    returns: (low, high), within -1 and 1; (nan, nan) without an example, or for too few clusters
     source:  Bonett & Price 2012, J. Educ. Behav. Stat. 37 (paired proportions)
     """
     found = np.asarray(differences, dtype=float)
-    if not len(found):
+    if not len(found) or grouping.too_few(clusters, len(found)):
         return float("nan"), float("nan")
-    count = len(found) + 2
-    mean = found.sum() / count
-    spread = np.sqrt(((found**2).sum() + 2) / count - mean**2)
+    independent = grouping.effective(found, clusters)
+    count = independent + 2
+    mean = found.mean() * independent / count
+    spread = np.sqrt(((found**2).mean() * independent + 2) / count - mean**2)
     half = stats.norm.ppf(0.5 + level / 2) * spread / np.sqrt(count)
     # Never without the observed mean.
     low, high = min(mean - half, found.mean()), max(mean + half, found.mean())
     return float(max(low, -1)), float(min(high, 1))
 
 
-def bootstrap(columns, statistic, resamples, seed, level=0.95):
-    """Expanded BCa interval over draws of the examples, with replacement.
+def bootstrap(columns, statistic, resamples, seed, level=0.95, clusters=None):
+    """Expanded BCa interval over draws of the examples, with replacement; of clusters where examples share any.
 
     columns:   arrays [example]; examples are drawn whole, so what is paired stays paired
-    statistic: function of the columns and an axis
-    returns:   (low, high), never without the observed value; (nan, nan) where that is undefined
+    statistic: function of the columns and an axis; with clusters, one of ratios of means, as sums of clusters are
+               averaged in their place
+    clusters:  [example], or None where each example is its own
+    returns:   (low, high), never without the observed value; (nan, nan) where that is undefined, or for too few clusters
     source:    BCa: Efron 1987; expanded to the width of Student's t for few examples:
                Hesterberg 2015
     """
     columns = [np.asarray(column, dtype=float) for column in columns]
+    few = grouping.too_few(clusters, len(columns[0]))
+    columns = [grouping.sums(column, clusters) for column in columns]
     count = len(columns[0])
-    if count < 2:
+    if count < 2 or few:
         return float("nan"), float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
         observed = float(statistic(*columns, axis=0))
@@ -151,9 +189,14 @@ def bca_tails(observed, drawn, without, level):
     return special.ndtr(bias + moved / stretch)
 
 
-def mean_interval(values, resamples, seed, level=0.95):
-    """Bootstrap interval of a mean over examples."""
-    return bootstrap((values,), lambda column, axis: column.mean(axis=axis), resamples, seed, level)
+def mean_interval(values, resamples, seed, level=0.95, clusters=None):
+    """Bootstrap interval of a mean over examples, which may share clusters."""
+    if grouping.number(clusters, len(values)) == len(values):
+        return bootstrap((values,), lambda column, axis: column.mean(axis=axis), resamples, seed, level)
+    columns = (values, np.ones(len(values)))
+    return bootstrap(
+        columns, lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis), resamples, seed, level, clusters
+    )
 
 
 def false_discovery(p_values):

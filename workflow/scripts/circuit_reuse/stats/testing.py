@@ -15,6 +15,8 @@ class Outcomes:
 
     def __init__(self, effects):
         self.examples = np.sort(effects["example"].unique())
+        self.clusters = effects.drop_duplicates("example").set_index("example")["cluster"][self.examples].to_numpy(str)
+        self.n_clusters = len(set(self.clusters))
         self.groups = {}
         control = effects["control"].astype("Int32").fillna(-1).astype(int)
         circuit = effects["circuit"].fillna("none")
@@ -55,7 +57,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     right = outcomes.circuit(circuit, "remove", "correct")
     draws = cfg["bootstrap"]
     seed = circuits.seeds(6, *stream, circuit)
-    effect = statistics.mean_interval(removed, draws, seed[0])
+    effect = statistics.mean_interval(removed, draws, seed[0], clusters=outcomes.clusters)
     found = {
         "n_controls": 0,
         "effect": removed.mean(),
@@ -79,8 +81,8 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         return found
     control_right = outcomes.controls(circuit, "remove", "correct")
     mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
-    difference = statistics.mean_interval(removed - mean_control, draws, seed[1])
-    lift = lift_interval(right, mean_right, correct)
+    difference = statistics.mean_interval(removed - mean_control, draws, seed[1], clusters=outcomes.clusters)
+    lift = lift_interval(right, mean_right, correct, clusters=outcomes.clusters)
     low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
     return found | {
         "n_controls": len(controls),
@@ -95,8 +97,10 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "lift": lift_of(right, mean_right, correct, axis=0),
         "lift_low": lift[0],
         "lift_high": lift[1],
-        "p_mcnemar": statistics.mcnemar(right.astype(bool), control_right[0].astype(bool)),
-        "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3]),
+        "p_mcnemar": statistics.paired_outcomes(
+            right.astype(bool), control_right[0].astype(bool), cfg["permutations"], seed[2], outcomes.clusters
+        ),
+        "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3], outcomes.clusters),
     }
 
 
@@ -114,10 +118,10 @@ def lift_of(circuit, control, baseline, axis):
         return np.divide(difference, baseline.mean(axis=axis))
 
 
-def lift_interval(circuit, control, baseline, level=0.95):
+def lift_interval(circuit, control, baseline, level=0.95, clusters=None):
     """Interval of the lift: of the paired difference, divided by the accuracy of the intact model."""
     accuracy = np.mean(baseline)
-    ends = statistics.share_difference_interval(np.asarray(circuit, dtype=float) - control, level)
+    ends = statistics.share_difference_interval(np.asarray(circuit, dtype=float) - control, level, clusters)
     return tuple(end / accuracy for end in ends) if accuracy > 0 else (float("nan"), float("nan"))
 
 
@@ -131,7 +135,7 @@ def kept_columns(outcomes, circuit, metric, draws, seed):
     floor = outcomes.circuit("empty", "keep", "metric")
     kept = outcomes.circuit(circuit, "keep", "metric")
     controls = outcomes.controls(circuit, "keep", "metric")
-    interval = statistics.bootstrap((kept, floor, metric), faithfulness_of, draws, seed)
+    interval = statistics.bootstrap((kept, floor, metric), faithfulness_of, draws, seed, clusters=outcomes.clusters)
     values = [faithfulness_of(row, floor, metric, axis=0) for row in controls]
     return {
         "faithfulness": faithfulness_of(kept, floor, metric, axis=0),
@@ -180,6 +184,7 @@ def tests_table(effects, table, cfg, stream):
                 "n_components": len(row.components),
                 "components": list(row.components),
                 "n_examples": len(outcomes.examples),
+                "n_clusters": outcomes.n_clusters,
                 "n_controls": 0,
                 **dict.fromkeys(("n_random", "n_random_uniform", "n_random_norm"), 0),
                 "split": "held_out",
@@ -215,8 +220,8 @@ def cross_row(outcomes, circuit, cfg, stream):
     drop = correct - outcomes.circuit(circuit, "remove", "correct")
     control_drop = correct - outcomes.controls(circuit, "remove", "correct")
     first, _ = circuits.seeds(2, *stream, circuit)
-    effect = statistics.mean_interval(removed, cfg["bootstrap"], first)
-    drops = statistics.share_difference_interval(drop)
+    effect = statistics.mean_interval(removed, cfg["bootstrap"], first, clusters=outcomes.clusters)
+    drops = statistics.share_difference_interval(drop, clusters=outcomes.clusters)
     found = {
         "n_controls": len(controls),
         "accuracy_drop": drop.mean(),
@@ -245,17 +250,18 @@ def specificity_row(outcomes, own, other, cfg, stream):
         empty = key == "empty"
         change = np.zeros_like(metric) if empty else outcomes.circuit(key, "remove", "metric") - metric
         # The stream of `cross_row`: the same effect has one interval, whatever it is compared with.
-        ends = statistics.mean_interval(change, cfg["bootstrap"], circuits.seeds(2, *stream, key)[0])
+        seed = circuits.seeds(2, *stream, key)[0]
+        ends = statistics.mean_interval(change, cfg["bootstrap"], seed, clusters=outcomes.clusters)
         random = random_effects(outcomes, matched(key))
         effects[side] = change
         found |= {side: change.mean(), f"{side}_low": ends[0], f"{side}_high": ends[1]}
         found |= {f"{side}_random": random.mean() if len(random) else None, f"n_random_{side}": len(random)}
     difference = effects["own"] - effects["other"]
     first, second = circuits.seeds(2, *stream, own, other)
-    ends = statistics.mean_interval(difference, cfg["bootstrap"], first)
+    ends = statistics.mean_interval(difference, cfg["bootstrap"], first, clusters=outcomes.clusters)
     found |= {"difference": difference.mean(), "difference_low": ends[0], "difference_high": ends[1]}
     if "empty" not in (own, other) and own != other and len(difference) > 1:
-        found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], second)
+        found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], second, outcomes.clusters)
     return {name: plain(value) for name, value in found.items()}
 
 

@@ -37,6 +37,8 @@ LEARNED = {name: task for name, task in TASKS.items() if name in WEIGHTS}
 LEARNED["greater_than"] = replace(LEARNED["greater_than"], options={"form": "published"})
 LEARNED["sarcasm"] = replace(LEARNED["sarcasm"], options={"events": "learned"})
 SEQUENCES = [name for name, task in LEARNED.items() if task.family == "sequence"]
+# Tasks of sentence frames, most of which are not learned.
+FRAMED = ("ioi", "anti_repeat", "greater_than", "pronouns", "sarcasm")
 STORIES = [
     ("{n} lost a {object} at the {place}. {m} found it and gave it to", "{n}"),
     ("The {object} of {n} is at the {place}, and {m} handed it to", "{n}"),
@@ -82,6 +84,8 @@ def sample(rng):
         return story(rng)
     task = LEARNED[name]
     options = dict(task.options)
+    if name in FRAMED:
+        options["learned"] = True
     if name in SEQUENCES:
         longest = {"days": 5, "digits_by_two": 7}.get(name, 8)
         options["length"] = rng.choice([4, 4, 4, 4, rng.randint(2, longest)])

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from circuit_reuse.stats import statistics, testing
+from circuit_reuse.validate import cluster_nulls
 from circuit_reuse.validate.worlds import clopper_pearson, stream
 
 # Coverage may lie this far from what the interval says.
@@ -61,6 +62,37 @@ def few_lost(rng, n):
     return rng.random(n) >= 0.05, (rng.random((20, n)) >= 0.05).mean(axis=0), np.ones(n)
 
 
+def in_clusters(columns, groups, noise):
+    """A function that draws columns with the clusters of their examples; of a cluster, examples are alike.
+
+    columns: function of the noise that gives such a function;  groups: clusters, which examples fall into at random
+    """
+
+    def draw(rng, n):
+        clusters = np.repeat(np.arange(groups), cluster_nulls.unequal(rng, n, groups))
+
+        def alike(rng, n):
+            common = noise(rng, groups)[clusters]
+            return np.sqrt(cluster_nulls.ALIKE) * common + np.sqrt(1 - cluster_nulls.ALIKE) * noise(rng, n)
+
+        return *columns(alike)(rng, n), clusters
+
+    return draw
+
+
+def lost_together(share):
+    """As `lost`, with clusters of which some lose nearly all of their examples: a correlation of 0.3."""
+
+    def draw(rng, n):
+        clusters = np.repeat(np.arange(GROUPS), cluster_nulls.unequal(rng, n, GROUPS))
+        often = rng.beta(share * 7 / 3, (1 - share) * 7 / 3, GROUPS)
+        return 1.0 * (rng.random(n) < often[clusters]), clusters
+
+    return draw
+
+
+GROUPS = 12
+IN_CLUSTERS = f"examples in {GROUPS} clusters"
 SKEWED = "skewed (exponential)"
 LOST = {"three in ten": 0.3, "one in ten": 0.1, "one in twenty": 0.05, "one in fifty": 0.02}
 
@@ -70,6 +102,19 @@ INTERVALS = (
     ("mean effect", "normal", columns_of(normal), mean_of),
     ("mean effect", SKEWED, columns_of(skewed), mean_of),
     *(("accuracy drop", f"{name} lost", lost(share), mean_of) for name, share in LOST.items()),
+    ("mean effect", f"normal, {IN_CLUSTERS}", in_clusters(columns_of, GROUPS, normal), mean_of),
+    ("mean effect", f"{SKEWED}, {IN_CLUSTERS}", in_clusters(columns_of, GROUPS, skewed), mean_of),
+    (
+        "faithfulness",
+        f"normal, {IN_CLUSTERS}",
+        in_clusters(faithfulness_columns, GROUPS, normal),
+        testing.faithfulness_of,
+    ),
+    *(
+        (name, f"{word} lost, {IN_CLUSTERS}", lost_together(LOST[word]), mean_of)
+        for name in ("accuracy drop", "accuracy")
+        for word in ("three in ten", "one in ten")
+    ),
     ("lift", "paired outcomes", lift_columns, testing.lift_of),
     ("lift", "one in twenty lost", few_lost, testing.lift_of),
     ("faithfulness", "normal", faithfulness_columns(normal), testing.faithfulness_of),
@@ -89,7 +134,10 @@ def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVAL
         for n in counts:
             rng = stream(seed, "coverage", interval, data, n)
             ends = np.array(
-                [ends_of(interval, draw(rng, n), statistic, draws, number, level) for number in range(datasets)]
+                [
+                    ends_of(interval, *divided(data, draw(rng, n)), statistic, draws, number, level)
+                    for number in range(datasets)
+                ]
             )
             held = np.sum((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
             low, high = clopper_pearson(held, datasets)
@@ -100,25 +148,33 @@ def coverage(datasets=1500, seed=0, counts=(16, 32, 64, 128), intervals=INTERVAL
     return pd.DataFrame(rows)
 
 
-def ends_of(interval, columns, statistic, draws, number, level):
+def divided(data, columns):
+    """The columns and the clusters of the examples, which come last where there are any."""
+    return (columns[:-1], columns[-1]) if data.endswith(IN_CLUSTERS) else (columns, None)
+
+
+def ends_of(interval, columns, clusters, statistic, draws, number, level):
     """The interval of one data set, by the function that the workflow calls for it."""
+    if interval == "accuracy":
+        return statistics.share_interval(columns[0], clusters, level)
     if interval == "accuracy drop":
-        return statistics.share_difference_interval(columns[0], level)
+        return statistics.share_difference_interval(columns[0], level, clusters)
     if interval == "lift":
         return testing.lift_interval(*columns, level)
     if statistic is mean_of:
-        return statistics.mean_interval(columns[0], draws, number, level)
-    return statistics.bootstrap(columns, statistic, draws, number, level)
+        return statistics.mean_interval(columns[0], draws, number, level, clusters)
+    return statistics.bootstrap(columns, statistic, draws, number, level, clusters)
 
 
 @cache
 def true_value(interval, data):
     """The value that an interval should hold: by the statistic of very many examples."""
+    data = data.removesuffix(f", {IN_CLUSTERS}")
     if interval == "mean effect":
         return 0.0
     if (interval, data) == ("lift", "one in twenty lost"):
         return 0.0
-    if interval == "accuracy drop":
+    if interval in ("accuracy", "accuracy drop"):
         return LOST[data.removesuffix(" lost")]
     for name, kind, draw, statistic in INTERVALS:
         if (name, kind) == (interval, data):

@@ -8,6 +8,7 @@ from scipy import stats
 
 from circuit_reuse.stats import circuits, statistics, testing
 from circuit_reuse.studies.reuse import generic, hypotheses
+from circuit_reuse.validate.cluster_nulls import cluster_nulls
 from circuit_reuse.validate.worlds import (
     CFG,
     DRAWS,
@@ -53,6 +54,7 @@ def nulls(datasets=1000, seed=0):
     values = {}
     for simulate in (
         sign_flip_nulls,
+        cluster_nulls,
         mcnemar_nulls,
         rank_nulls,
         generic_nulls,
@@ -208,6 +210,9 @@ def reuse_nulls(datasets, seed, n=16):
     rng = stream(seed, "reuse")
     rows = [reuse_row(rng, n, f"{seed} {number}", none) for number in range(datasets)]
     found["p_reuse", "circuits of 8 of 24 heads at random", n] = [r["p_reuse"] for r in rows]
+    rng = stream(seed, "reuse", "clusters")
+    rows = [reuse_row(rng, 3 * n, f"{seed} {number}", none, copies=3) for number in range(datasets)]
+    found["p_reuse", "the same, three near copies of each example", 3 * n] = [r["p_reuse"] for r in rows]
     for others, words in ((1, "one other task with the same heads"), (3, "three such tasks")):
         rng = stream(seed, "reuse other", others)
         numbers = range(datasets if others == 1 else datasets // 2)

@@ -255,6 +255,7 @@ def examples(name, count, seed):
             {
                 "example": n,
                 "id": f"{name} {n}",
+                "cluster": f"{name} {n}",
                 "length": len(clean),
                 "clean_tokens": clean,
                 "corrupt_tokens": corrupt,

@@ -57,6 +57,7 @@ class Planted:
         self.metric = rng.normal(5, 1, n)
         self.depends = rng.gamma(4, 0.25, n)
         self.rng = rng
+        self.clusters = np.arange(n)
         own = self.removed([circuit], extra)
         self.sets = {"circuit": (own, self.removed(controls)), "composition": (None, self.removed(random))}
         self.sets[matched("circuit")] = None, self.removed(layered)
@@ -134,17 +135,20 @@ def head_scores(rng, n, common, variants=None, variant=0.0):
     return scores
 
 
-def reuse_row(rng, n, number, mine, theirs=(), threshold=0.5):
+def reuse_row(rng, n, number, mine, theirs=(), threshold=0.5, copies=1):
     """The row of the reuse table of a made-up task, of labels that the circuits ignore.
 
     mine, theirs: [head], what heads add for the task, and for each of its other tasks
+    copies:       near copies of each example: of one cluster, with nearly the same scores
     """
     examples = pd.DataFrame({"variant": rng.integers(0, 2, n), "template": rng.integers(0, 4, n)})
-    scores = head_scores(rng, n, mine)
-    others = {str(place): head_scores(rng, n, common) for place, common in enumerate(theirs)}
+    scores = np.repeat(head_scores(rng, n // copies, mine), copies, axis=0)
+    scores = scores + 0.01 * rng.normal(size=scores.shape) if copies > 1 else scores
+    others = {str(place): (head_scores(rng, n, common), None) for place, common in enumerate(theirs)}
     if len(others) != 1:
         # Labels take as long as the rest, and are looked at with one other task only.
         examples[:] = 0
+    examples["cluster"] = np.arange(n) // copies
     cfg = {"top_k": [8], "thresholds": [threshold], "draws": DRAWS, "rarefaction": n}
     return reuse.reuse_table("task", scores, HEADS, examples, others, cfg, (number,))[0]
 

@@ -10,7 +10,7 @@ from circuit_reuse.studies.contrast.pooling import by_construction
 from circuit_reuse.studies.contrast.random_circuits import budget_matched_name, random_sets, removable
 
 TESTED = (
-    "scored_by rule circuit cost dimensions n_heads n_mlps n_examples accuracy faithfulness faithfulness_low faithfulness_high "
+    "scored_by rule circuit cost dimensions n_heads n_mlps n_examples n_clusters accuracy faithfulness faithfulness_low faithfulness_high "
     "faithfulness_random faithfulness_random_low faithfulness_random_high p_faithfulness accuracy_kept effect_share "
     "effect_share_low effect_share_high effect_share_random effect_share_random_low effect_share_random_high p_effect_share "
     "accuracy_circuit n_random faithfulness_lead faithfulness_lead_low faithfulness_lead_high"
@@ -20,7 +20,7 @@ BUDGET_SWEEP = (
     "effect_share_high n_random"
 ).split()
 SINGLE = (
-    "component n_examples effect effect_share effect_share_low effect_share_high effect_share_absolute effect_share_absolute_low effect_share_absolute_high "
+    "component n_examples n_clusters_held_out effect effect_share effect_share_low effect_share_high effect_share_absolute effect_share_absolute_low effect_share_absolute_high "
     "p_effect"
 ).split()
 # Labels of a component, by its difference and by its own effect.
@@ -56,7 +56,8 @@ def both(outcomes, circuit, cfg, stream):
     for side, statistic in SIDES.items():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
-        low, high = statistics.bootstrap(columns, statistic, cfg["tests"]["bootstrap"], seed(stream, circuit, side))
+        resamples, number = cfg["tests"]["bootstrap"], seed(stream, circuit, side)
+        low, high = statistics.bootstrap(columns, statistic, resamples, number, clusters=outcomes.clusters)
         name = NAMES[side][0]
         found |= {name: float(statistic(*columns, axis=0)), f"{name}_low": low, f"{name}_high": high}
     return found
@@ -81,7 +82,8 @@ def tested(outcomes, chosen, space, cfg, stream):
         drawn = random_sets(counts, space, cfg["random_sets"], (*stream[:3], "random"))
         others = np.array([circuits.circuit_id(each) != circuit for each in drawn], dtype=bool)
         found = {key: row[key] for key in ("scored_by", "rule", "circuit", "cost", "dimensions")}
-        found |= {"n_heads": counts.get("head", 0), "n_mlps": counts.get("mlp", 0), "n_examples": len(full)}
+        found |= {"n_heads": counts.get("head", 0), "n_mlps": counts.get("mlp", 0)}
+        found |= {"n_examples": len(full), "n_clusters": outcomes.n_clusters}
         found |= {"accuracy": outcomes.baseline("correct").mean()} | both(outcomes, circuit, cfg, stream)
         for side, statistic in SIDES.items():
             metric = outcomes.controls(composition, side, "metric")[others]
@@ -103,7 +105,8 @@ def tested(outcomes, chosen, space, cfg, stream):
                 floor,
                 full,
             )
-            low, high = statistics.bootstrap(columns, lead, cfg["tests"]["bootstrap"], seed(stream, circuit, "against"))
+            resamples, number = cfg["tests"]["bootstrap"], seed(stream, circuit, "against")
+            low, high = statistics.bootstrap(columns, lead, resamples, number, clusters=outcomes.clusters)
             found |= {
                 "faithfulness_lead": float(lead(*columns, axis=0)),
                 "faithfulness_lead_low": low,
@@ -161,7 +164,7 @@ def singles(scores, examples, cfg, stream):
     rows = []
     for name, mine in scores[scores["example"].isin(used.index)].groupby("component", observed=True):
         values = mine.set_index("example")["score"].astype(float)
-        full = whole[values.index].to_numpy()
+        full, clusters = whole[values.index].to_numpy(), used.loc[values.index, "cluster"].to_numpy(str)
         found = {}
         # The streams keep the names that the columns had at first.
         sizes = (
@@ -170,16 +173,18 @@ def singles(scores, examples, cfg, stream):
         )
         for key, stem, column in sizes:
             columns = (column, full if key == "effect_share" else np.abs(full))
-            low, high = statistics.bootstrap(columns, part, cfg["tests"]["bootstrap"], seed(stream, name, stem))
+            resamples, number = cfg["tests"]["bootstrap"], seed(stream, name, stem)
+            low, high = statistics.bootstrap(columns, part, resamples, number, clusters=clusters)
             found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
         rows.append(
             {
                 "component": str(name),
                 "n_examples": len(values),
+                "n_clusters_held_out": len(set(clusters)),
                 "effect": values.mean(),
                 **found,
                 "p_effect": statistics.sign_flip(
-                    values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip")
+                    values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip"), clusters
                 ),
             }
         )

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
-from circuit_reuse.data.tables import COMPONENT, NAMES, bounds, column, optional, table
+from circuit_reuse.data.tables import COMPONENT, N_CLUSTERS, NAMES, bounds, column, optional, table
 
 CONDITION = column(
     pa.string(),
@@ -99,6 +99,7 @@ CSVS = {
         n_heads="heads of the circuit",
         n_mlps="its MLPs",
         n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         n_random="different random circuits of its composition",
         accuracy="share that the intact model answers correctly",
         accuracy_kept="share correct with the circuit alone",
@@ -123,6 +124,7 @@ CSVS = {
         ends="effect_share effect_share_absolute",
         q="p_effect",
         n_examples="held-out examples",
+        n_clusters_held_out="clusters that the held-out examples fall into: the units of the interval and test of the effect",
         effect="mean change in the metric when the component alone is corrupted, logits or nats; negative is harm",
         effect_share="the same as a share of the effect of corrupting everything; positive is harm",
         effect_share_absolute="mean |change| as a share of the mean whole |effect|",

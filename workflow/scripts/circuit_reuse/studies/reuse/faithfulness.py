@@ -55,20 +55,21 @@ def plan(scores, signed, draws, stream):
     return found
 
 
-def curve(rows, clean, corrupt, resamples, stream):
+def curve(rows, runs, resamples, stream):
     """Faithfulness by ranking and size.
 
     rows:           a DataFrame: ranking, draw, share_kept, n_kept, example, metric
-    clean, corrupt: metric of the intact and of the corrupt run, Series by example
-    returns:        a list of dicts: ranking, share_kept, n_kept, faithfulness with its interval, n_examples
+    runs:           clean and corrupt (metric of the intact and of the corrupt run) and clusters, Series by example
+    returns:        a list of dicts: ranking, share_kept, n_kept, faithfulness with its interval, n_examples, n_clusters
     """
     found = []
     for (ranking, size), part in rows.groupby(["ranking", "share_kept"], sort=False):
         kept = part.groupby("example")["metric"].mean()
-        full, floor = clean[kept.index].to_numpy(), corrupt[kept.index].to_numpy()
+        full, floor = runs.clean[kept.index].to_numpy(), runs.corrupt[kept.index].to_numpy()
+        clusters = runs.clusters[kept.index].to_numpy()
         seed = circuits.seed(*stream, ranking, size)
         columns = (kept.to_numpy(), floor, full)
-        low, high = statistics.bootstrap(columns, faithfulness_of, resamples, seed)
+        low, high = statistics.bootstrap(columns, faithfulness_of, resamples, seed, clusters=clusters)
         found.append(
             {
                 "ranking": ranking,
@@ -78,12 +79,13 @@ def curve(rows, clean, corrupt, resamples, stream):
                 "faithfulness_low": low,
                 "faithfulness_high": high,
                 "n_examples": len(kept),
+                "n_clusters": len(set(clusters)),
             }
         )
     return found
 
 
-def areas(rows, clean, corrupt, resamples, stream):
+def areas(rows, runs, resamples, stream):
     """CPR and CMD, and the random circuits' for comparison.
 
     CPR: area under faithfulness over sizes, circuits by signed score (more is better)
@@ -106,7 +108,7 @@ def areas(rows, clean, corrupt, resamples, stream):
         wide = mine.assign(draw=mine["draw"].astype(float).fillna(0)).pivot_table(
             index=["draw", "share_kept"], columns="example", values="metric"
         )
-        full, floor = clean[wide.columns].to_numpy(), corrupt[wide.columns].to_numpy()
+        full, floor = runs.clean[wide.columns].to_numpy(), runs.corrupt[wide.columns].to_numpy()
 
         def area(*columns, axis, gap=gap):
             *kept, floor, full = columns
@@ -116,7 +118,7 @@ def areas(rows, clean, corrupt, resamples, stream):
 
         columns = (*wide.to_numpy(), floor, full)
         seed = circuits.seed(*stream, name)
-        bounds = statistics.bootstrap(columns, area, resamples, seed)
+        bounds = statistics.bootstrap(columns, area, resamples, seed, clusters=runs.clusters[wide.columns].to_numpy())
         found[name] = (float(area(*columns, axis=0)), *bounds)
     return found
 

@@ -7,26 +7,33 @@ import numpy as np
 from scipy import stats
 
 from circuit_reuse.stats import circuits, statistics
+from circuit_reuse.stats import clusters as grouping
+from circuit_reuse.stats.testing import plain
 
 
-def equivalence(circuit, model):
+def equivalence(circuit, model, resamples=9999, seed=0, clusters=None):
     """(share of examples on which the circuit alone has the larger metric, p of a two-sided sign test that it is a half).
 
     circuit, model: [example], metrics;  examples without a difference say nothing; p is 1 if none says anything
+    clusters:       [example], whose signs are flipped together (resamples times, or all ways) where examples share any
     A small p speaks against equivalence: one of the two is systematically better.
     """
     better, worse = int(np.sum(circuit > model)), int(np.sum(circuit < model))
     if better + worse == 0:
         return 0.5, 1.0
-    return better / (better + worse), float(stats.binomtest(better, better + worse).pvalue)
+    p_value = statistics.paired_outcomes(circuit > model, circuit < model, resamples, seed, clusters)
+    return better / (better + worse), plain(p_value)
 
 
-def independence(complement, model, draws, seed):
+def independence(complement, model, draws, seed, clusters=None):
     """(HSIC, permutation p) of the metrics of the model without the circuit and of the whole model, [example] each.
 
     A small p speaks against the circuit: what is left still knows which examples the model does well on.
+    clusters: [example]; where examples share them, their means are compared; p is None for too few
     source: Gretton et al. 2007; Gaussian kernels of the median distance
     """
+    few = grouping.too_few(clusters, len(model))
+    complement, model = (grouping.means(values, clusters) for values in (complement, model))
     first, second = kernel(complement), kernel(model)
     size = len(first)
     centre = np.eye(size) - 1 / size
@@ -35,7 +42,7 @@ def independence(complement, model, draws, seed):
     orders = [rng.permutation(size) for _ in range(draws)]
     observed = float((centred * second).sum()) / size**2
     null = [float((centred * second[np.ix_(order, order)]).sum()) / size**2 for order in orders]
-    return observed, statistics.rank_p(observed, null)
+    return observed, None if few else statistics.rank_p(observed, null)
 
 
 def kernel(values):
@@ -56,26 +63,28 @@ def minimality(change, inflated, quantile):
     return float(stats.binomtest(int(np.sum(inflated < change)), len(inflated), quantile, "greater").pvalue)
 
 
-def tested(removing, clean, names, circuit, cfg, stream):
+def tested(runs, names, circuit, cfg, stream):
     """Rows of the hypotheses table for one circuit.
 
-    removing: function of lists of components to the metric without each, [set, example]
-    clean:    [example], metric of the intact model;  names: all components;  circuit: those of the circuit
-    cfg:      inflated (random components), quantile, permutations
+    runs:    removing (function of lists of components to the metric without each, [set, example]), clean (metric of the
+             intact model) and clusters of the examples
+    names:   all components;  circuit: those of the circuit
+    cfg:     inflated (random components), quantile, permutations
     """
+    clean, clusters = runs.clean.to_numpy(), runs.clusters.to_numpy()
     outside = [name for name in names if name not in set(circuit)]
-    seeds = circuits.seeds(2, *stream, "hypotheses")
+    seeds = circuits.seeds(3, *stream, "hypotheses")
     drawn = [str(name) for name in np.random.default_rng(seeds[0]).permutation(outside)[: cfg["inflated"]]]
     sets = [outside, list(circuit)]
     sets += [[*outside, name] for name in circuit]
     sets += [[other for other in outside if other != name] for name in drawn]
-    alone, without, *changed = removing(sets)
+    alone, without, *changed = runs.removing(sets)
     changes = [float(np.abs(each - alone).mean()) for each in changed]
     own, inflated = changes[: len(circuit)], np.array(changes[len(circuit) :])
-    about = {"n_components": len(circuit), "n_examples": len(clean)}
-    share, p_value = equivalence(alone, clean)
+    about = {"n_components": len(circuit), "n_examples": len(clean), "n_clusters": len(set(clusters))}
+    share, p_value = equivalence(alone, clean, cfg["permutations"], seeds[2], clusters)
     rows = [about | {"test": "equivalence", "statistic": share, "n_random": 0, "p_value": p_value}]
-    hsic, p_value = independence(without, clean, cfg["permutations"], seeds[1])
+    hsic, p_value = independence(without, clean, cfg["permutations"], seeds[1], clusters)
     rows.append(
         about | {"test": "independence", "statistic": hsic, "n_random": cfg["permutations"], "p_value": p_value}
     )

@@ -1,16 +1,21 @@
 """How far the circuits of a task's examples are shared, against what chance would share."""
 
+import math
+
 import numpy as np
 
 from circuit_reuse.data import components
 from circuit_reuse.stats import circuits, statistics
+from circuit_reuse.stats import clusters as grouping
+
+FEWEST_WAYS = 20
 
 
 def reuse_table(task, scores, names, examples, others, cfg, stream):
     """The reuse table of one task: reuse at p against its nulls.
 
     scores:   [example, component], train split;  examples: their rows, in the same order
-    others:   {task: [example, component]} of the model's other tasks
+    others:   {task: ([example, component], [example] clusters)} of the model's other tasks
     cfg:      top_k, thresholds, draws, rarefaction
     """
     rows = []
@@ -19,20 +24,22 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
         k = circuits.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
         rng = circuits.generator(*stream, task, top_k)
-        random_counts = circuits.random_members(member, kinds, cfg["draws"], rng).sum(axis=1)
-        other_members = {other: circuits.top_k(values, k) for other, values in others.items()}
+        containing, sizes = counted(member, examples["cluster"])
+        random_counts = circuits.random_counts(containing, kinds, cfg["draws"], rng)
+        other_counts = {other: counted(circuits.top_k(values, k), names) for other, (values, names) in others.items()}
         rare, rare_n = rarefied(member, cfg["rarefaction"], cfg["draws"], rng)
         common = {"task": task, "top_k": float(top_k), "k": k, "n_examples": len(member)}
+        common |= {"n_clusters": len(sizes)}
         common |= alike(member, scores, k, examples, cfg["draws"], rng.integers(2**31))
         for threshold in cfg["thresholds"]:
             observed = circuits.reuse(member, threshold, k)
 
             def share(counts, n, threshold=threshold, k=k):
-                sizes = (counts >= circuits.needed(threshold, n)).sum(axis=1)
-                return np.minimum(sizes, k) / k
+                needed = np.array([circuits.needed(threshold, each) for each in np.broadcast_to(n, len(counts))])
+                return np.minimum((counts >= needed[:, None]).sum(axis=1), k) / k
 
             null = share(random_counts, len(member))
-            other, p_other = against_other_tasks(member, other_members, share, observed, cfg["draws"], rng)
+            other, p_other = against_other_tasks(containing, sizes, other_counts, share, observed, cfg["draws"], rng)
             chosen = circuits.shared_names(member, names, threshold)
             rows.append(
                 common
@@ -71,21 +78,29 @@ def alike(member, scores, k, examples, draws, seed):
     }
 
 
-def against_other_tasks(member, others, statistic, observed, draws, rng):
+def counted(member, clusters):
+    """Examples of each cluster whose circuit holds a component, [cluster, component], and examples of each, [cluster]."""
+    return grouping.sums(member, clusters).astype(int), grouping.sums(np.ones(len(member)), clusters).astype(int)
+
+
+def against_other_tasks(containing, sizes, others, statistic, observed, draws, rng):
     """Whether the examples of a task share more than examples of it and another task mixed.
 
-    others:    {task: [example, component]} example circuits
-    statistic: function of counts [draw, component] and n that gives reuse
+    containing, sizes, others: of the task, and {task: both} of others; see `counted`
+    statistic: function of counts [draw, component] and numbers of examples [draw] that gives reuse
     returns:   (mean reuse of the mixture, p), of the other task with the largest p; None for
-               both if the model has no other task
-    The labels of the two tasks are permuted: n of the pooled circuits are drawn without
-    replacement.  If a circuit is used in both tasks alike, p is uniform.
+               both if the model has no other task, or the tasks have too few clusters
+    The labels of the two tasks are permuted, cluster by cluster: as many of the pooled clusters as the task has are
+    drawn without replacement.  If a circuit is used in both tasks alike, p is uniform.
     """
     found = []
-    for other in others.values():
-        pool = np.concatenate([member, other])
-        order = rng.random((draws, len(pool))).argsort(axis=1)[:, : len(member)]
-        null = statistic(pool[order].sum(axis=1), len(member))
+    for other, other_sizes in others.values():
+        # With fewer ways to divide the clusters no p could be small.
+        if math.comb(len(sizes) + len(other_sizes), len(sizes)) < FEWEST_WAYS:
+            continue
+        pool, counts = np.concatenate([containing, other]), np.concatenate([sizes, other_sizes])
+        order = rng.random((draws, len(pool))).argsort(axis=1)[:, : len(sizes)]
+        null = statistic(pool[order].sum(axis=1), counts[order].sum(axis=1))
         found.append((statistics.rank_p(observed, null), float(null.mean())))
     if not found:
         return None, None

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
-from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, NAMES, bounds, column, optional, table
+from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, N_CLUSTERS, NAMES, bounds, column, optional, table
 from circuit_reuse.studies.reuse.schemas_specificity import (
     GENERIC,
     GENERIC_RUNS,
@@ -65,10 +65,13 @@ REUSE = table(
     k=K,
     threshold=THRESHOLD,
     n_examples=column(pa.int32(), "train examples"),
+    n_clusters=N_CLUSTERS,
     circuit=CIRCUIT,
     n_components=column(pa.int32(), "components of the shared circuit"),
     reuse=column(pa.float64(), "min(size, K) / K"),
-    reuse_null=column(pa.float64(), "mean of the same with random example circuits"),
+    reuse_null=column(
+        pa.float64(), "mean of the same with random example circuits, those of a cluster as alike as they are"
+    ),
     reuse_null_high=column(pa.float64(), "95 per cent quantile of the same"),
     p_reuse=column(pa.float64(), "(1 + random draws with as much reuse) / (draws + 1)"),
     reuse_other=optional(
@@ -94,6 +97,7 @@ TESTS = table(
     circuit=CIRCUIT,
     n_components=column(pa.int32(), "components of the shared circuit"),
     n_examples=column(pa.int32(), "held-out examples"),
+    n_clusters=N_CLUSTERS,
     n_controls=column(pa.int32(), "different random circuits, disjoint from it"),
     n_random=column(
         pa.int32(),
@@ -120,8 +124,13 @@ TESTS = table(
         pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy; negative is harm beyond the controls"
     ),
     **bounds("lift", "bound, adjusted Wald"),
-    p_mcnemar=optional(pa.float64(), "exact McNemar, circuit against control 0, two-sided"),
-    p_permutation=optional(pa.float64(), "sign flips of effect - mean control, two-sided"),
+    p_mcnemar=optional(
+        pa.float64(),
+        "exact McNemar, circuit against control 0, two-sided; sign flips of clusters where examples share any",
+    ),
+    p_permutation=optional(
+        pa.float64(), "sign flips of effect - mean control by cluster, two-sided; null for fewer than 6 clusters"
+    ),
     p_value=optional(
         pa.float64(),
         "rank test: (1 + random sets that hurt as much) / (random sets + 1), among sets with as many heads and MLPs in each layer",
@@ -146,6 +155,7 @@ CROSS = table(
     circuit=CIRCUIT,
     n_components=column(pa.int32(), "components"),
     n_examples=column(pa.int32(), "held-out examples of the target"),
+    n_clusters=N_CLUSTERS,
     n_controls=column(pa.int32(), "different random circuits compared with"),
     accuracy=column(pa.float64(), "share correct without intervention"),
     accuracy_drop=optional(pa.float64(), "accuracy - accuracy with the circuit removed; positive is harm"),
@@ -185,6 +195,7 @@ CURVES = table(
     n_kept=KEPT,
     n_total=column(pa.int32(), "all nodes or edges"),
     n_examples=column(pa.int32(), "held-out examples"),
+    n_clusters=N_CLUSTERS,
     faithfulness=optional(pa.float64(), "0 all corrupted, 1 the intact model"),
     **bounds("faithfulness"),
     cpr=optional(pa.float64(), "area under faithfulness, signed ranking; of the level"),
@@ -223,6 +234,7 @@ HYPOTHESES = table(
     component=optional(pa.string(), "the component, of minimality"),
     n_components=column(pa.int32(), "nodes of the circuit"),
     n_examples=column(pa.int32(), "held-out examples"),
+    n_clusters=N_CLUSTERS,
     n_random=column(pa.int32(), "permutations, or random components added"),
     statistic=column(pa.float64(), "share of examples; HSIC; mean |change of the metric|"),
     p_value=optional(

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from circuit_reuse.data.tables import CIRCUIT, bounds, column, optional, table
+from circuit_reuse.data.tables import CIRCUIT, N_CLUSTERS, bounds, column, optional, table
 
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
@@ -26,7 +26,7 @@ SPECIFICITY = table(
     n_components_own=column(pa.int32(), "components of the own set"),
     n_components_other=column(pa.int32(), "components of the other task's set"),
     n_examples=column(pa.int32(), "held-out examples of the target that can be tested"),
-    n_clusters=column(pa.int32(), "sentence frames among them; the test takes the examples as independent"),
+    n_clusters=N_CLUSTERS,
     own=column(pa.float64(), EFFECT_OF.format("own set") + "; negative is harm"),
     **bounds("own"),
     own_random=optional(pa.float64(), RANDOM_OF),

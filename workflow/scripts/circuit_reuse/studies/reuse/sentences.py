@@ -41,7 +41,7 @@ def specificity(table, cfg):
     yield (
         f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
         f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g}, "
-        f"examples of {span(pairs['n_clusters'])} sentence frames taken as independent). In {len(smaller)} of the {len(more)} the own "
+        f"over {span(pairs['n_clusters'])} clusters of alike examples, such as sentence frames). In {len(smaller)} of the {len(more)} the own "
         f"circuit has no more components than the other{left if len(tested) < len(pairs) else ''}."
     )
     harmed = pairs[pairs["own_high"] < 0]

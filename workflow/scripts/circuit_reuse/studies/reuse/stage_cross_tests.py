@@ -25,9 +25,7 @@ def test(job):
         outcomes = testing.Outcomes(tables.read(paths[target], tables.EFFECTS))
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.method, "cross", target)
         rows += cross_rows(outcomes, found, tasks, target, cfg, stream)
-        examples = tables.read_all(gather.by(job.input.examples, "task")[target], tables.EXAMPLES)
-        templates = examples[examples["example"].isin(outcomes.examples)]["template"].nunique()
-        specific += specificity_rows(outcomes, found, target, templates, cfg, stream)
+        specific += specificity_rows(outcomes, found, target, cfg, stream)
         within[target] = within_task(outcomes, found[target][0], halves(own[target], cfg["cross_task"]))
     job.write(job.output.table, schemas.CROSS, rows)
     job.write(job.output.specificity, schemas.SPECIFICITY, specific)
@@ -46,6 +44,7 @@ def cross_rows(outcomes, found, tasks, target, cfg, stream):
             "circuit": key,
             "n_components": len(names),
             "n_examples": len(outcomes.examples),
+            "n_clusters": outcomes.n_clusters,
             "n_controls": 0,
             "accuracy": float(outcomes.baseline("correct").mean()),
             "jaccard": circuits.jaccard(names, found[target][1]) if names or found[target][1] else None,
@@ -53,7 +52,7 @@ def cross_rows(outcomes, found, tasks, target, cfg, stream):
         yield base | (testing.cross_row(outcomes, key, cfg, stream) if key != "empty" else {})
 
 
-def specificity_rows(outcomes, found, target, templates, cfg, stream):
+def specificity_rows(outcomes, found, target, cfg, stream):
     """The target's own components against those of each other task, on the target's examples."""
     for pair in contrasts(found, target):
         own, other = (circuits.circuit_id(list(names)) for names in (pair.own, pair.other))
@@ -67,7 +66,7 @@ def specificity_rows(outcomes, found, target, templates, cfg, stream):
             "n_components_own": len(pair.own),
             "n_components_other": len(pair.other),
             "n_examples": len(outcomes.examples),
-            "n_clusters": templates,
+            "n_clusters": outcomes.n_clusters,
             **testing.specificity_row(outcomes, own, other, cfg, stream),
         }
 

@@ -47,7 +47,7 @@ def task_curves(job):
     rows = summarise(raw, runs, cfg["bootstrap"], stream)
     circuit = largest(mean, cfg["k"])
     whole = halves(runs, mean, circuit, cfg, stream)
-    tests = hypotheses.tested(runs.removing, runs.clean.to_numpy(), list(mean.index), circuit, cfg, stream)
+    tests = hypotheses.tested(runs, list(mean.index), circuit, cfg, stream)
     job.write(job.output.runs, schemas.CURVE_RUNS, raw)
     job.write(job.output.curves, schemas.CURVES, rows)
     job.write(job.output.edges, schemas.EDGES, found)
@@ -63,6 +63,7 @@ class Runs:
         self.model, self.metric, self.tokens = model, metric, tokens
         examples = examples.reset_index(drop=True)
         self.numbers = examples["example"].to_numpy()
+        self.clusters = pd.Series(examples["cluster"].to_numpy(str), self.numbers)
         clean, corrupt = np.empty(len(examples)), np.empty(len(examples))
         self.prepared = list(prepared.prepared(model, examples, None, "corrupt", tokens))
         for batch, base, _ in self.prepared:
@@ -109,13 +110,13 @@ def summarise(raw, runs, resamples, stream):
     """Rows of the curves table: faithfulness at each size, and the areas on each row."""
     rows = []
     for level, part in raw.groupby("level", sort=False):
-        areas = faithfulness.areas(part, runs.clean, runs.corrupt, resamples, (*stream, level))
+        areas = faithfulness.areas(part, runs, resamples, (*stream, level))
         columns = {
             f"{name}{end}": value
             for name, values in areas.items()
             for end, value in zip(("", "_low", "_high"), values, strict=True)
         }
-        found = faithfulness.curve(part, runs.clean, runs.corrupt, resamples, (*stream, level))
+        found = faithfulness.curve(part, runs, resamples, (*stream, level))
         total = int(part["n_kept"].max())
         rows += [{"level": level, "n_total": total, **row, **columns} for row in found]
     return [{key: testing.plain(value) for key, value in row.items()} for row in rows]

@@ -22,7 +22,7 @@ def measure(job):
     settings = {"top_k": cfg["top_k"], "thresholds": cfg["thresholds"], **cfg["reuse"]}
     rows = []
     for task in tasks:
-        others = {other: scores[other] for other in tasks if other != task}
+        others = {other: (scores[other], examples[other]["cluster"]) for other in tasks if other != task}
         rows += overlap.reuse_table(task, scores[task], names, examples[task], others, settings, stream)
     job.write(job.output.reuse, schemas.REUSE, rows)
     job.log.info("%d rows", len(rows))

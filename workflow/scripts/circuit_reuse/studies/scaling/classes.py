@@ -9,7 +9,7 @@ from scipy import stats
 
 from circuit_reuse.data import components
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.scaling.head_effects import matrix
+from circuit_reuse.studies.scaling.head_effects import matrix, units
 from circuit_reuse.studies.scaling.schemas import HEADS, SIDES
 
 CATEGORIES = ("first_only", "second_only", "shared", "weak", "uncertain")
@@ -49,9 +49,10 @@ def combined(first, second):
     )
 
 
-def means(values):
+def means(values, few=False):
     """Mean, standard error, t interval and test of the mean of each column of [example, head].
 
+    few:     whether the examples are too few clusters for all but the mean
     returns: dict of arrays [head]; p is 1 where every value is 0, nan where there are fewer
              than two examples
     source:  Student 1908; p is the larger of Student's and that of Hall's transformation (1992,
@@ -61,7 +62,7 @@ def means(values):
     """
     count = len(values)
     mean = values.mean(axis=0) if count else np.full(values.shape[1], np.nan)
-    if count < 2:
+    if count < 2 or few:
         nothing = np.full(mean.shape, np.nan)
         return {"mean": mean, "se": nothing, "low": nothing, "high": nothing, "p": nothing, "skewness": nothing}
     se = values.std(axis=0, ddof=1) / np.sqrt(count)
@@ -114,16 +115,17 @@ def scale_of(unit, base, low, se):
 
 def one_task(table, split, replacement, unit):
     """Columns of the heads table for one task, {name: [head]}, and the heads' names."""
-    deltas, names = matrix(table, split, replacement)
+    deltas, few, names, count = units(table, split, replacement)
     if not names:
         return None, []
-    base = means(matrix(table, split, replacement, "base")[0][:, :1])
+    base = means(units(table, split, replacement, "base")[0][:, :1], few)
     norms, _ = matrix(table, split, replacement, "output_norm")
-    found = means(deltas)
+    found = means(deltas, few)
     scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
     whole = np.ones(len(names))
     return {
-        "n_examples": np.full(len(names), len(deltas)),
+        "n_examples": np.full(len(names), count),
+        "n_clusters": np.full(len(names), len(deltas)),
         "base": whole * base["mean"],
         "base_standard_error": whole * base["se"],
         "base_low": whole * base["low"],
@@ -165,7 +167,7 @@ def classified(found, names, layers, cfg):
     missing = np.full(len(names), np.nan)
     found = [columns or dict.fromkeys([*NUMBERS, "scale"], missing) for columns in found]
     for columns in found:
-        moments = (columns[name] for name in ("delta", "delta_standard_error", "delta_skewness", "n_examples"))
+        moments = (columns[name] for name in ("delta", "delta_standard_error", "delta_skewness", "n_clusters"))
         columns["p_absent"] = absent_p(*moments, cfg["tau"] * np.abs(columns["scale"]))
     q_values, q_absents = (of_both([columns[name] for columns in found]) for name in ("p_value", "p_absent"))
     places = [components.place(name) for name in names]
@@ -190,7 +192,7 @@ def classified(found, names, layers, cfg):
 
 
 NUMBERS = (
-    "n_examples base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high "
+    "n_examples n_clusters base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high "
     "delta_skewness effect p_value p_absent output_norm"
 ).split()
 
@@ -220,7 +222,7 @@ def sweep(heads, taus, alpha):
             effects.append(heads[f"effect_{side}"].to_numpy(float))
             moments = [
                 heads[of_task(name, side)].to_numpy(float)
-                for name in ("delta", "delta_standard_error", "delta_skewness", "n_examples")
+                for name in ("delta", "delta_standard_error", "delta_skewness", "n_clusters")
             ]
             with np.errstate(divide="ignore", invalid="ignore"):
                 scale = np.abs(moments[0] / effects[-1])

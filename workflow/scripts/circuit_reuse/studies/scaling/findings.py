@@ -161,7 +161,7 @@ def correlation(models, alpha):
     lines += [
         "",
         f"Within layers (heads of a layer permuted) the correlation is positive at q <= {alpha:g} in {up} of "
-        f"{len(known)} models and negative in {len(clear) - up}. Intervals are over examples, not over "
+        f"{len(known)} models and negative in {len(clear) - up}. Intervals are over clusters of examples, not over "
         "heads: where one head is much stronger than all, read the column without it. Keeping the "
         "strongest heads of each task and filling in zeros, as the published study did, moves the null "
         "away from 0: compare `after top-k selection` with its null, never with 0.",
@@ -332,5 +332,5 @@ def limits(models):
         f"Each size is one trained model: with {several(len(models))} a trend over sizes and an accident of "
         "training cannot be distinguished, and the bands of the fits say so only as far as points "
         "scatter about the line. Effects are those of replacing one head alone: backups hide. "
-        "Intervals are over examples of these templates, not over ways to ask."
+        "Intervals are over the sentence frames that were written for these tasks, not over all ways to ask."
     )

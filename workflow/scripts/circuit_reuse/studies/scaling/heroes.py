@@ -7,7 +7,6 @@ import math
 from collections import Counter
 
 import numpy as np
-from scipy import stats
 
 from circuit_reuse.data import components
 from circuit_reuse.stats import circuits, statistics, testing
@@ -151,6 +150,7 @@ def hero_tests(frame, sets, cfg, stream):
             "ranking": ranking,
             "n_heads": size,
             "n_examples": len(metric),
+            "n_clusters": outcomes.n_clusters,
             "metric": metric.mean(),
             "accuracy": correct.mean(),
         }
@@ -162,15 +162,15 @@ def hero_tests(frame, sets, cfg, stream):
         removed = outcomes.circuit(name, "remove", "metric") - metric
         right = outcomes.circuit(name, "remove", "correct")
         seeds = circuits.seeds(2, *stream, name)
-        low, high = statistics.mean_interval(removed, cfg["bootstrap"], seeds[0])
-        share = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+        low, high = statistics.mean_interval(removed, cfg["bootstrap"], seeds[0], clusters=outcomes.clusters)
+        share = statistics.share_interval(right, outcomes.clusters)
         row |= {
             "effect": removed.mean(),
             "effect_low": low,
             "effect_high": high,
             "accuracy_circuit": right.mean(),
-            "accuracy_circuit_low": share.low,
-            "accuracy_circuit_high": share.high,
+            "accuracy_circuit_low": share[0],
+            "accuracy_circuit_high": share[1],
         }
         for matching, drawn in part[part["matching"].notna()].groupby("matching", sort=False):
             problem = drawn["problem"].dropna()
@@ -193,7 +193,7 @@ def against(outcomes, name, metric, removed, right, cfg, seed):
     low, high = np.percentile(each, [2.5, 97.5])
     accuracy_low, accuracy_high = np.percentile(accuracy, [2.5, 97.5])
     difference = removed - random.mean(axis=0)
-    bounds = statistics.mean_interval(difference, cfg["bootstrap"], seed)
+    bounds = statistics.mean_interval(difference, cfg["bootstrap"], seed, clusters=outcomes.clusters)
     return {
         "n_random": len(each),
         "effect_random": each.mean(),

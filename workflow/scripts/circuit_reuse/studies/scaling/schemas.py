@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import TASK, by_task, columns
-from circuit_reuse.data.tables import COMPONENT, EXAMPLE, NAMES, bounds, column, optional, table
+from circuit_reuse.data.tables import CLUSTER, COMPONENT, EXAMPLE, N_CLUSTERS, NAMES, bounds, column, optional, table
 
 SPLIT = column(pa.string(), "train (heroes are chosen) or held_out (everything reported)")
 REPLACEMENT = column(pa.string(), "zero, mean, corrupt or resample")
@@ -13,6 +13,7 @@ CATEGORY = "first_only, second_only, shared, weak or uncertain"
 
 SCAN = table(
     example=EXAMPLE,
+    cluster=CLUSTER,
     split=SPLIT,
     replacement=REPLACEMENT,
     component=COMPONENT,
@@ -25,6 +26,7 @@ SCAN = table(
 )
 TRACE = table(
     example=EXAMPLE,
+    cluster=CLUSTER,
     direction=column(pa.string(), "restore (clean into the corrupt run) or corrupt (corrupt into the clean run)"),
     part=column(pa.string(), "z, q, k, v, pattern of a head; attention, mlp or stream of a layer"),
     layer=LAYER,
@@ -49,15 +51,18 @@ HEADS = table(
     head=HEAD,
     depth=column(pa.float64(), "layer / number of layers"),
     **both(pa.int32(), "n_examples", "examples"),
+    **both(
+        pa.int32(), "n_clusters", "clusters of these, the units of intervals and tests (examples on the train split)"
+    ),
     **both(pa.float64(), "base", "mean metric of the intact model, logits or nats"),
     **both(pa.float64(), "base", "its standard error", "_standard_error"),
     **both(pa.float64(), "base", "lower end of its 95 per cent t interval", "_low"),
     **both(pa.float64(), "base", "upper end", "_high"),
     **both(pa.float64(), "delta", "mean change when the head is replaced"),
-    **both(pa.float64(), "delta", "its standard error over examples", "_standard_error"),
+    **both(pa.float64(), "delta", "its standard error over clusters", "_standard_error"),
     **both(pa.float64(), "delta", "lower end of its 95 per cent t interval", "_low"),
     **both(pa.float64(), "delta", "upper end", "_high"),
-    **both(pa.float64(), "delta_skewness", "skewness of the changes over examples"),
+    **both(pa.float64(), "delta_skewness", "skewness of the changes over clusters"),
     **both(pa.float64(), "effect", "delta in the units of tau"),
     **both(pa.float64(), "p_value", "two-sided test that the mean delta is 0, the larger of Student's and Hall's"),
     **both(pa.float64(), "q_value", "Benjamini-Hochberg over the heads of the model and both tasks"),
@@ -185,6 +190,7 @@ CSVS = {
         without=("example",),
         ends="influence",
         n_examples="examples",
+        n_clusters=N_CLUSTERS[1],
         influence_standard_error="standard error of the mean",
         influence="mean change in the metric of the run, logits or nats",
         gap="mean of clean less corrupt metric, same units",
@@ -210,6 +216,7 @@ CSVS = {
         n_heads="heads removed",
         matching="plain, layer or norm: what random sets have as the heroes do",
         n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         n_random="different random sets",
         metric="mean metric of the intact model, logits or nats",
         accuracy="share that the intact model answers correctly",

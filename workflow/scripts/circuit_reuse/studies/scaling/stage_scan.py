@@ -49,8 +49,8 @@ def scan(model, table, reference, cfg, tokens, stream, log):
             "corrupt to scaling.replacements"
         )
     found = pd.concat(parts, ignore_index=True).merge(norms, on=["example", "component"])
-    splits = table.set_index("example")["split"]
-    return found.assign(split=found["example"].map(splits))
+    about = table.set_index("example")
+    return found.assign(**{name: found["example"].map(about[name].astype(str)) for name in ("split", "cluster")})
 
 
 def scan_shard(job):

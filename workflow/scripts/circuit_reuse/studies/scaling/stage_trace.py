@@ -201,4 +201,5 @@ def trace_task(job):
         chosen = chosen[~chosen["category"].isin(["weak", "uncertain"])]
         heads = sorted(set(zip(chosen["layer"].map(int), chosen["head"].map(int), strict=True)))
     found = trace(model, table, cfg, heads, job.compute["batch_tokens"], job.log)
+    found["cluster"] = found["example"].map(table.set_index("example")["cluster"].astype(str))
     job.write(job.output.trace, schemas.TRACE, found)

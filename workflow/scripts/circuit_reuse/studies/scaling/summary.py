@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from circuit_reuse.data import components, gather, tables
-from circuit_reuse.stats import statistics
+from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.studies.scaling import fits, heroes, published_tables, schemas, transfer
 from circuit_reuse.studies.scaling.stage_classes import scans_of
 from circuit_reuse.studies.scaling.trends import clean
@@ -44,15 +44,9 @@ def tracing_csv(trace):
     share is the mean influence over the mean gap between the clean and the corrupt metric.
     """
     keys = ["family", "model", "task", "direction", "part", "layer", "head", "role"]
-    grouped = trace.groupby(keys, dropna=False, sort=False)
-    table = grouped.agg(
-        n_examples=("influence", "size"),
-        influence=("influence", "mean"),
-        influence_standard_error=("influence", "sem"),
-        gap=("gap", "mean"),
-    ).reset_index()
-    half = stats.t.ppf(0.975, (table["n_examples"] - 1).clip(lower=1)) * table["influence_standard_error"]
-    table["influence_low"], table["influence_high"] = table["influence"] - half, table["influence"] + half
+    names = {"mean": "influence"} | {name: f"influence_{name}" for name in ("standard_error", "low", "high")}
+    table = clusters.means_by(trace, "influence", keys).rename(columns=names)
+    table["gap"] = trace.groupby(keys, dropna=False, sort=False)["gap"].mean().to_numpy()
     table["share"] = table["influence"] / table["gap"]
     return table
 

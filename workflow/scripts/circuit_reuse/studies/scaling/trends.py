@@ -6,7 +6,7 @@ from scipy import stats
 from circuit_reuse.stats import statistics
 from circuit_reuse.stats.circuits import generator
 from circuit_reuse.studies.scaling import classes
-from circuit_reuse.studies.scaling.head_effects import matrix
+from circuit_reuse.studies.scaling.head_effects import matrix, units
 from circuit_reuse.studies.scaling.schemas import SIDES
 
 
@@ -78,7 +78,7 @@ def most_negative(values, k):
 
 
 def resampled_means(values, draws, rng):
-    """Means over examples drawn with replacement, [draw, head] from [example, head]."""
+    """Means over examples, or units that clusters are, drawn with replacement: [draw, head] from [unit, head]."""
     count = len(values)
     weights = rng.multinomial(count, np.full(count, 1 / count), size=draws) / count
     return weights @ values
@@ -106,7 +106,7 @@ FEWEST = 4
 def correlations(values, rows, cfg, drawn, rng):
     """The columns of the model_trends table about the correlation of the two tasks.
 
-    values: [example, head] of each task;  rows: the heads;  drawn: [draw, head] of each task
+    values: [unit, head] of each task (head_effects.units);  rows: the heads;  drawn: [draw, head] of each task
     """
     first, second = (part.mean(axis=0) for part in values)
     if len(first) < FEWEST:
@@ -152,7 +152,7 @@ def model_trends(scans, heads, replacement, cfg, stream):
     rng = generator(*stream, replacement, "trends")
     rows = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
-    values = [matrix(table, "held_out", replacement)[0] for table in scans]
+    values = [units(table, "held_out", replacement)[0] for table in scans]
     found = {"replacement": replacement, "n_heads": len(rows)}
     found["selected_k"] = max(1, round(cfg["selection"] * len(rows)))
     for side, table in zip(SIDES, scans, strict=True):

@@ -9,6 +9,7 @@ from torch import einsum
 
 from circuit_reuse.engine import interventions, models, norms, places
 from circuit_reuse.engine.places import FINAL
+from circuit_reuse.stats import statistics
 
 OFFSETS = {"next": 1, "copy": 0, "previous": -1}
 
@@ -90,8 +91,6 @@ def ov_scores(found, targets, names):
     targets: {score: [prompt, element] list of lists of token ids; empty where there is no target},
              of the last so many positions
     """
-    from scipy import stats
-
     rows = []
     for (stream, sign), layers in found.items():
         for layer, tops in enumerate(layers):
@@ -100,6 +99,7 @@ def ov_scores(found, targets, names):
                 length = len(wanted[0])
                 mine = tops[:, -length:]
                 there = np.array([[bool(ids) for ids in prompt] for prompt in wanted])
+                named = np.array([[" ".join(map(str, ids)) for ids in prompt] for prompt in wanted])
                 hit = np.array(
                     [
                         [np.isin(mine[n, p], ids).any(-1) for p, ids in enumerate(prompt)]
@@ -110,10 +110,12 @@ def ov_scores(found, targets, names):
                     for position in (None, *range(length)):
                         chosen = there if position is None else there[:, position]
                         hits = hit[..., head] if position is None else hit[:, position, head]
+                        targets_of = named if position is None else named[:, position]
                         n, count = int(chosen.sum()), int((hits & chosen).sum())
                         if not n:
                             continue
-                        bounds = stats.binomtest(count, n).proportion_ci(method="wilson")
+                        # A head raises the same for the same target, wherever it stands.
+                        low, high = statistics.share_interval(hits[chosen], targets_of[chosen])
                         rows.append(
                             {
                                 "component": name,
@@ -124,8 +126,8 @@ def ov_scores(found, targets, names):
                                 "n_hits": count,
                                 "n_tokens": n,
                                 "share": count / n,
-                                "share_low": float(bounds.low),
-                                "share_high": float(bounds.high),
+                                "share_low": low,
+                                "share_high": high,
                             }
                         )
     return rows

@@ -27,7 +27,7 @@ def cross_rows(effects, named, target, cfg, stream):
     rows = []
     for each in named[named["kind"] != "random"].itertuples():
         kept = outcomes.circuit(each.circuit, "keep", "metric")
-        low, high = shares.score_interval(kept, full, cfg["bootstrap"], each.components, stream[:3])
+        low, high = shares.score_interval(kept, full, cfg["bootstrap"], each.components, stream[:3], outcomes.clusters)
         row = {
             "circuit": each.circuit,
             "kind": each.kind,
@@ -36,6 +36,7 @@ def cross_rows(effects, named, target, cfg, stream):
             "target": target,
             "n_components": len(each.components),
             "n_examples": len(full),
+            "n_clusters": outcomes.n_clusters,
             "metric": full.mean(),
             "score": shares.share(kept, full),
             "score_low": low,
@@ -99,10 +100,10 @@ def importance_rows(effects, named, names, task, cfg, stream):
         inside = dict(zip(circuit, less, strict=True))
     rows = []
     for name, change in zip(names, single, strict=True):
-        row = {"task": task, "component": name, "in_circuit": name in inside}
-        row |= drop("from_full", change, full, cfg, (*stream, name, "full"))
+        row = {"task": task, "component": name, "in_circuit": name in inside, **counts_of(outcomes)}
+        row |= drop("from_full", change, outcomes, cfg, (*stream, name, "full"))
         if name in inside:
-            row |= drop("in_circuit_drop", inside[name], full, cfg, (*stream, name, "circuit"))
+            row |= drop("in_circuit_drop", inside[name], outcomes, cfg, (*stream, name, "circuit"))
         rows.append(row)
     return rows
 
@@ -110,28 +111,40 @@ def importance_rows(effects, named, names, task, cfg, stream):
 def file_drops(effects, named, task, cfg, stream):
     """What each component of a file's circuit is worth within it: rows as of importance_rows."""
     outcomes = testing.Outcomes(effects)
-    full, rows = outcomes.baseline("metric"), []
+    rows = []
     for each in named[(named["kind"] == "file") & (named["task"] == task)].itertuples():
         kept = outcomes.circuit(each.circuit, "keep", "metric")
         less = outcomes.controls(f"{each.circuit} without", "keep", "metric") - kept
         for name, change in zip(each.components, less, strict=True):
-            row = {"task": task, "circuit": each.circuit, "component": str(name), "in_circuit": True}
-            rows.append(row | drop("in_circuit_drop", change, full, cfg, (*stream, each.circuit, name)))
+            row = {
+                "task": task,
+                "circuit": each.circuit,
+                "component": str(name),
+                "in_circuit": True,
+                **counts_of(outcomes),
+            }
+            rows.append(row | drop("in_circuit_drop", change, outcomes, cfg, (*stream, each.circuit, name)))
     return rows
 
 
-def drop(column, change, full, cfg, stream):
+def counts_of(outcomes):
+    """How many examples a row rests on, and clusters of them."""
+    return {"n_examples": len(outcomes.examples), "n_clusters": outcomes.n_clusters}
+
+
+def drop(column, change, outcomes, cfg, stream):
     """A change of the score with its bootstrap interval and its sign-flip p.
 
-    change: [example], metric without the component less with it
+    change: [example], metric without the component less with it;  outcomes: testing.Outcomes of the task
     """
-    low, high = shares.share_interval(change, full, cfg["bootstrap"], stream)
+    full = outcomes.baseline("metric")
+    low, high = shares.share_interval(change, full, cfg["bootstrap"], stream, outcomes.clusters)
     seed = circuits.seed(*stream, "flip")
     return {
         column: shares.share(change, full),
         f"{column}_low": low,
         f"{column}_high": high,
-        f"p_{column}": statistics.sign_flip(change, PERMUTATIONS, seed),
+        f"p_{column}": statistics.sign_flip(change, PERMUTATIONS, seed, outcomes.clusters),
     }
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import TASK, columns
-from circuit_reuse.data.tables import NAMES, bounds, column, optional, table
+from circuit_reuse.data.tables import CLUSTER, N_CLUSTERS, NAMES, bounds, column, optional, table
 
 NAME = column(pa.string(), "a5.h1 (head) or m3 (MLP)")
 THRESHOLD = column(pa.float64(), "how far below (or, two-sided, from) 1 the score of a circuit may be")
@@ -32,7 +32,9 @@ PRUNED = table(
     n_mlps=column(pa.int32(), "MLPs that are left"),
     score_train=column(pa.float64(), "score on the examples (the draw) pruned on, share of full"),
     score=column(pa.float64(), "score on the held-out examples, share of full"),
-    **bounds("score", form=column),
+    **bounds("score"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    n_clusters=N_CLUSTERS,
     n_components_before=optional(pa.int32(), "components left before any was added back"),
     score_train_before=optional(pa.float64(), "score on the train examples then"),
     n_passes=optional(pa.int32(), "passes through the components"),
@@ -67,7 +69,7 @@ PARETO_FRONT = table(
     n_components=column(pa.int32(), "components of the circuit"),
     score_train=column(pa.float64(), "score on the train examples, share of full"),
     score=column(pa.float64(), "score on the held-out examples, share of full"),
-    **bounds("score", form=column),
+    **bounds("score"),
     components=column(NAMES, "the circuit"),
 )
 NAMED = table(
@@ -102,14 +104,16 @@ CUT = table(
     n_components=column(pa.int32(), "heads and MLPs on such a way"),
     score_train=column(pa.float64(), "score of the edge circuit, train examples, share of full"),
     score=column(pa.float64(), "the same on held-out examples"),
-    **bounds("score", form=column),
+    **bounds("score"),
+    n_examples=column(pa.int32(), "held-out examples"),
+    n_clusters=N_CLUSTERS,
     chosen=column(pa.bool_(), "whether this is the edge circuit of the diagrams"),
 )
 PATHS = table(
     writer=column(pa.string(), "input, head or MLP that sends"),
     reader=column(pa.string(), "a5.h1.q, .k or .v, m3 or logits: what receives"),
     score_change=column(pa.float64(), "mean change of the score when the edge is replaced"),
-    score_change_standard_error=column(pa.float64(), "of the mean over train examples"),
+    score_change_standard_error=column(pa.float64(), "of the mean over train examples, by cluster"),
     attribution=optional(pa.float64(), "score of the edge by edge attribution in the full model, units of the metric"),
     kept=column(pa.bool_(), "whether the edge is in the edge circuit"),
 )
@@ -125,7 +129,7 @@ OV = table(
     n_hits=column(pa.int32(), "tokens whose target is among the top k"),
     n_tokens=column(pa.int32(), "tokens that have a target"),
     share=column(pa.float64(), "n_hits / n_tokens"),
-    **bounds("share", "Wilson bound", column),
+    **bounds("share", "Wilson bound, of the effective number of different targets"),
 )
 ATTENTION = table(
     component=NAME,
@@ -162,14 +166,14 @@ DIRECT = table(
     attribution=column(
         pa.float64(), "mean direct contribution to the logit difference, logits, scale of the final norm held"
     ),
-    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples"),
+    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples, by cluster"),
 )
 NEURONS = table(
     component=NAME,
     neuron=column(pa.int32(), "neuron of the MLP"),
     rank=column(pa.int32(), "rank by |attribution| within the MLP, from 1"),
     attribution=column(pa.float64(), "mean first-order change of the metric when the neuron is corrupted, logits"),
-    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples"),
+    attribution_standard_error=column(pa.float64(), "of the mean over held-out examples, by cluster"),
     tokens=column(NAMES, "tokens that its output vector raises most"),
 )
 SPECTRUM = table(
@@ -184,6 +188,7 @@ LENGTHS = table(
     task=column(pa.string(), "task"),
     length=column(pa.int32(), "elements shown"),
     example=column(pa.int32(), "number of the prompt"),
+    cluster=CLUSTER,
     probability=column(pa.float32(), "probability of the answer"),
     rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),
     logit_difference=column(pa.float32(), "logit of the answer less that of the last element shown"),
@@ -228,6 +233,7 @@ CSVS = {
         target="task on whose held-out examples it is run",
         n_components="components of the circuit",
         n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         metric="mean metric of the intact model, logits or nats",
         score="mean metric of the circuit alone, share of the intact model's",
         score_empty="the same of the empty circuit",
@@ -265,6 +271,8 @@ CSVS = {
         component=NAME[1],
         circuit="name of the circuit of a file that the row is of; empty for the task's own",
         in_circuit="whether the circuit holds the component",
+        n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         from_full="change of the score when it is removed from the intact model; negative where it helps",
         p_from_full="two-sided sign-flip p of it",
         in_circuit_drop="change of the score when it is removed from the circuit; negative where it helps",
@@ -313,6 +321,7 @@ CSVS = {
         ends="probability",
         length="elements shown",
         n_examples="prompts",
+        n_clusters=N_CLUSTERS[1],
         probability="mean probability of the answer; t interval",
         rank="median rank of the answer, from 1",
         rank_quartile_1="lower quartile of the rank",

@@ -13,20 +13,20 @@ def share(values, full):
     return float(np.mean(values) / np.mean(full))
 
 
-def share_interval(values, full, resamples, stream):
-    """Bootstrap interval of the score over examples, circuit and full model drawn together."""
+def share_interval(values, full, resamples, stream, clusters):
+    """Bootstrap interval of the score over clusters of examples, circuit and full model drawn together."""
     seed = circuits.seed(*stream)
     return statistics.bootstrap(
-        (values, full), lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis), resamples, seed
+        (values, full), lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis), resamples, seed, clusters=clusters
     )
 
 
-def score_interval(values, full, resamples, names, stream):
+def score_interval(values, full, resamples, names, stream, clusters):
     """The interval of the score of a circuit alone on held-out examples, the same wherever it is given.
 
     names: components of the circuit;  stream: seed, model and the task whose examples these are
     """
-    return share_interval(values, full, resamples, (*stream, "score", circuits.circuit_id(list(names))))
+    return share_interval(values, full, resamples, (*stream, "score", circuits.circuit_id(list(names))), clusters)
 
 
 def check_task(full, task, model):

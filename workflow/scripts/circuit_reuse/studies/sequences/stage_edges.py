@@ -5,6 +5,7 @@ import pandas as pd
 
 from circuit_reuse.data import jobs, tables
 from circuit_reuse.engine import edge_circuits, edge_means, models, places
+from circuit_reuse.stats.clusters import standard_error
 from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, schemas, shares
 
 
@@ -21,7 +22,7 @@ def patch_edges(job):
     changes = found / evaluate.full.mean()
     table = pd.DataFrame(pairs, columns=["writer", "reader"])
     table["score_change"] = changes.mean(axis=1)
-    table["score_change_standard_error"] = changes.std(axis=1, ddof=1) / np.sqrt(changes.shape[1])
+    table["score_change_standard_error"] = standard_error(changes.T, evaluate.examples["cluster"])
     attributed = edge_means.mean_edges(model, chosen, cfg["metric"], cfg["steps"], tokens)
     table = table.merge(
         attributed[["writer", "reader", "score"]].rename(columns={"score": "attribution"}),
@@ -73,10 +74,12 @@ def cut_edges(job):
                 continue
             # All edges are the node circuit, whose score has the same interval elsewhere.
             given = values[place], evaluate.full, cfg["bootstrap"]
+            clusters = evaluate.examples["cluster"]
             if row["rule"] == "all":
-                bounds = shares.score_interval(*given, graphs.nodes_of(table), stream)
+                bounds = shares.score_interval(*given, graphs.nodes_of(table), stream, clusters)
             else:
-                bounds = shares.share_interval(*given, (*stream, "edges", row["rule"], row["value"]))
+                bounds = shares.share_interval(*given, (*stream, "edges", row["rule"], row["value"]), clusters)
+            row |= {"n_examples": len(evaluate.full), "n_clusters": clusters.nunique()}
             row |= dict(zip(("score", "score_low", "score_high"), (score, *bounds), strict=True))
     chosen = next(place for place, row in enumerate(rows) if row["chosen"])
     if not sets[chosen].any():

@@ -7,7 +7,7 @@ import torch
 from circuit_reuse.data import examples, fingerprint, jobs
 from circuit_reuse.engine import batching, models, places
 from circuit_reuse.prompts import sequence
-from circuit_reuse.stats import circuits
+from circuit_reuse.stats import circuits, clusters
 from circuit_reuse.studies.sequences import head_functions, schemas
 
 TOP_NEURONS, NEURON_TOKENS = 10, 8
@@ -182,12 +182,13 @@ def direct_rows(model, table, tokens, log):
     except ValueError:
         log.info("no direct attribution: in this model components do not simply add up")
         return []
-    parts = []
+    parts, rows = [], []
     for batch in batching.batches(table, tokens, model.device):
+        rows += batch.rows
         found, rest = head_functions.direct(model, batch)
         parts.append(torch.cat([found, rest[:, None]], dim=1).cpu())
     values = torch.cat(parts).double()
-    error = values.std(0) / len(values) ** 0.5
+    error = clusters.standard_error(values.numpy(), table["cluster"].to_numpy(str)[rows])
     return [
         {"component": name, "attribution": float(mean), "attribution_standard_error": float(se)}
         for name, mean, se in zip([*model.space.names, "rest"], values.mean(0), error, strict=True)
@@ -198,14 +199,16 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
     """Rows of the neurons table: of each MLP the neurons of largest mean attribution; none for experts."""
     if not models.reachable(model.bridge, "blocks.0.mlp.out.hook_in"):
         return []
-    layers = {}
+    layers, order = {}, []
     for batch in batching.batches(table, tokens, model.device):
+        order += batch.rows
         for layer, found in enumerate(head_functions.neurons(model, batch, metric)):
             layers.setdefault(layer, []).append(found.cpu())
     weight, rows = head_functions.unembedding(model)[0], []
     for layer, parts in layers.items():
         values = torch.cat(parts).double()
-        mean, error = values.mean(0), values.std(0) / len(values) ** 0.5
+        mean = values.mean(0)
+        error = clusters.standard_error(values.numpy(), table["cluster"].to_numpy(str)[order])
         out = head_functions.neuron_outputs(model, layer)
         chosen = mean.abs().argsort(descending=True, stable=True)[:TOP_NEURONS].tolist()
         for rank, neuron in enumerate(chosen, start=1):

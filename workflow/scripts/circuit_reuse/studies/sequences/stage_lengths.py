@@ -31,6 +31,7 @@ def measure(job):
                             "task": task,
                             "length": length,
                             "example": table["example"].to_numpy()[batch.rows],
+                            "cluster": table["cluster"].to_numpy(str)[batch.rows],
                             "probability": probability.cpu().numpy(),
                             "rank": (last >= answer).sum(1).cpu().numpy(),
                             "logit_difference": difference.cpu().numpy(),

@@ -134,7 +134,8 @@ class Judge:
         kept = frozenset(kept)
         if kept not in self.tested:
             values = self.test([set(self.names) - kept])[0]
-            bounds = shares.score_interval(values, self.test.full, self.resamples, kept, self.stream[:3])
+            clusters = self.test.examples["cluster"]
+            bounds = shares.score_interval(values, self.test.full, self.resamples, kept, self.stream[:3], clusters)
             fresh = None
             if self.new.sum() > 1:
                 fresh = shares.share(values[self.new], self.test.full[self.new])
@@ -157,6 +158,8 @@ class Judge:
             "score_train": score,
             "score_empty_train": self.empty,
             "n_new": int(self.new.sum()),
+            "n_examples": len(self.test.full),
+            "n_clusters": self.test.examples["cluster"].nunique(),
             **self.held_out(kept),
             **more,
         }

@@ -4,7 +4,7 @@ import pandas as pd
 
 from circuit_reuse.data import components, csv_tables, fingerprint, gather, tables
 from circuit_reuse.report import pages
-from circuit_reuse.stats import statistics
+from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.studies.sequences import findings, measures, schemas
 
 RANDOM = ("previous_token", "duplicate_token", "induction")
@@ -154,20 +154,20 @@ def above(rows, motif, keys):
 
 def lengths_csv(rows):
     """Behaviour by length: mean probability with its t interval, quartiles of the rank."""
-    from scipy import stats
-
-    grouped = rows.groupby(["model", "task", "length"], sort=False)
-    table = grouped.agg(
-        n_examples=("rank", "size"),
-        probability=("probability", "mean"),
-        se=("probability", "sem"),
-        rank=("rank", "median"),
-        rank_quartile_1=("rank", lambda r: r.quantile(0.25)),
-        rank_quartile_3=("rank", lambda r: r.quantile(0.75)),
-        top1=("rank", lambda r: (r == 1).mean()),
-        logit_difference=("logit_difference", "mean"),
-    ).reset_index()
-    half = stats.t.ppf(0.975, (table["n_examples"] - 1).clip(lower=1)) * table["se"].fillna(0)
-    table["probability_low"] = (table["probability"] - half).clip(lower=0)
-    table["probability_high"] = (table["probability"] + half).clip(upper=1)
-    return table.drop(columns="se")
+    keys = ["model", "task", "length"]
+    mean = clusters.means_by(rows, "probability", keys)
+    table = (
+        rows.groupby(keys, sort=False)
+        .agg(
+            rank=("rank", "median"),
+            rank_quartile_1=("rank", lambda r: r.quantile(0.25)),
+            rank_quartile_3=("rank", lambda r: r.quantile(0.75)),
+            top1=("rank", lambda r: (r == 1).mean()),
+            logit_difference=("logit_difference", "mean"),
+        )
+        .reset_index()
+    )
+    mean = mean.rename(columns={name: f"probability_{name}" for name in ("low", "high")} | {"mean": "probability"})
+    mean["probability_low"] = mean["probability_low"].clip(lower=0)
+    mean["probability_high"] = mean["probability_high"].clip(upper=1)
+    return mean.drop(columns="standard_error").merge(table, on=keys)

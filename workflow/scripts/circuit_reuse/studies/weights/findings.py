@@ -38,8 +38,8 @@ LIMITS = (
     "and a like number of weights, each against controls of its own; it does not ask whether the nodes "
     "are this task's, and masks of busy channels rank high in it, too: the comparison with the most "
     "active nodes says how much of the difference that can be. `p_trials` only asks whether two curves "
-    "differ, which is so for many random masks. Intervals are over prompts, several of which have the "
-    "same answer, and not over masks or draws of weights. A loss above the logarithm of the vocabulary is one "
+    "differ, which is so for many random masks. Intervals are over sequences (clusters of prompts that start alike), "
+    "and not over masks or draws of weights. A loss above the logarithm of the vocabulary is one "
     "of confident errors. Models are single trained networks."
 )
 

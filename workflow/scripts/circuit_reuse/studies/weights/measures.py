@@ -74,6 +74,16 @@ def random_differences(random, control, shares):
     return pd.Series(own, table.index).groupby("number").mean().to_numpy()
 
 
+def clusters_of(rows):
+    """[example] clusters of the examples, in the order of `curves`."""
+    return rows.drop_duplicates("example").sort_values("example")["cluster"].to_numpy(str)
+
+
+def counts_of(rows):
+    """How many examples a row rests on, and clusters of them."""
+    return {"n_examples": rows["example"].nunique(), "n_clusters": rows["cluster"].nunique()}
+
+
 def losses(sweep, condition, shares=None, trials=None):
     """Loss of a condition, [trial, example, share], and its shares.
 
@@ -96,9 +106,10 @@ def compare(sweep, random, control, cfg, stream):
     seeds = circuits.seeds(2, *stream, control)
     areas, others = area(shares, circuit.mean(1)), area(shares, other.mean(1))
     by_example = area(shares, circuit.mean(0)) - area(shares, other.mean(0))
-    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]), clusters=clusters_of(sweep))
     row = {
         "control": control,
+        **counts_of(sweep),
         "area_circuit": areas.mean(),
         "area_control": others.mean(),
         "spread_circuit": areas.std(),
@@ -118,7 +129,7 @@ def ranked(sweep, random, control, cfg, stream):
 
     Of the circuit as many trials and the same shares are used as of each random one: only then
     would a random mask in its place be one among them.  `ranked` is that difference, with its
-    interval over examples.
+    interval over clusters of examples.
     """
     shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
     _, circuit = losses(sweep, "circuit", shares, trials)
@@ -126,7 +137,7 @@ def ranked(sweep, random, control, cfg, stream):
     if control is not None:
         by_example = by_example - area(shares, losses(sweep, control, shares, trials)[1].mean(0))
     seed = circuits.seed(*stream, control, "ranked")
-    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed, clusters=clusters_of(sweep))
     null = random_differences(random, control, shares)
     return {
         "ranked": by_example.mean(),
@@ -150,6 +161,7 @@ def against_random(sweep, random, cfg, stream):
     last = random[(random["condition"] == "circuit") & (random["share"] == shares[-1])]
     return row | {
         "control": "random_circuit",
+        **counts_of(sweep),
         "area_circuit": own,
         "area_control": null.mean(),
         "spread_circuit": area(shares, circuit.mean(1)).std(),
@@ -169,7 +181,7 @@ def between(sweep, first, second, cfg, stream):
     _, other = losses(sweep, second)
     seeds = circuits.seeds(2, *stream, first, second)
     by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
-    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]))
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]), clusters=clusters_of(sweep))
     p = trials_p(area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1]))
     return {"difference": by_example.mean(), "difference_low": low, "difference_high": high, "p_trials": p}
 
@@ -177,7 +189,7 @@ def between(sweep, first, second, cfg, stream):
 def beyond_active(sweep, matched, cfg, stream):
     """How much more the circuit exceeds its matched control than the most active nodes do theirs.
 
-    returns: difference of the differences with its interval over examples; None without such a mask
+    returns: difference of the differences with its interval over clusters of examples; None without such a mask
     """
     if not (sweep["condition"] == "active").any():
         return dict.fromkeys(("difference", "difference_low", "difference_high"))
@@ -187,7 +199,7 @@ def beyond_active(sweep, matched, cfg, stream):
         found[condition] = area(shares, values.mean(0))
     by_example = found["circuit"] - found[matched] - (found["active"] - found["active_matched"])
     seed = circuits.seed(*stream, "active")
-    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed)
+    low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed, clusters=clusters_of(sweep))
     return {"difference": by_example.mean(), "difference_low": low, "difference_high": high}
 
 
@@ -196,7 +208,7 @@ def interpretation(tests, size, alpha, matched, margin):
 
     tests:  {control: row with difference, its interval and q_value};  size: from `between` matched and matrix
     margin: nats; a difference whose interval lies within it counts as none
-    More is shown only where q <= alpha and the interval over examples lies above 0; that there is
+    More is shown only where q <= alpha and the interval over clusters of examples lies above 0; that there is
     no difference only by an interval within the margin.
     """
     any_, equal = tests["non_circuit"], tests[matched]

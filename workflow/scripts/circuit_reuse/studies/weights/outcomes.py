@@ -39,10 +39,11 @@ class CopyOutcomes:
     def frame(self, examples, **columns):
         """A row an item and example, items outermost.
 
-        examples: numbers of the examples;  columns: one value for all, or one for each item
+        examples: their rows, with example and cluster;  columns: one value for all, or one for each item
         """
         count = len(examples)
-        frame = pd.DataFrame({"example": np.tile(examples, len(self.loss))})
+        about = {name: np.tile(examples[name].to_numpy(), len(self.loss)) for name in ("example", "cluster")}
+        frame = pd.DataFrame(about)
         for name, value in columns.items():
             one = np.isscalar(value) or value is None
             frame[name] = value if one else pd.Series(value).repeat(count).to_numpy()

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from circuit_reuse.data.csv_tables import columns
-from circuit_reuse.data.tables import EXAMPLE, column, optional, table
+from circuit_reuse.data.tables import CLUSTER, EXAMPLE, N_CLUSTERS, column, optional, table
 
 MASK = column(pa.string(), "hash of the model and of the active nodes: the circuit")
 COEFFICIENT = optional(pa.float64(), "sparsity coefficient of an active node, nats; null for a mask from a file")
@@ -83,6 +83,7 @@ SWEEP = table(
     share=SHARE,
     n_removed=COUNT,
     example=EXAMPLE,
+    cluster=CLUSTER,
     loss=LOSS,
     metric=METRIC,
     correct=CORRECT,
@@ -125,6 +126,7 @@ NODE_RUNS = table(
     share=column(pa.float64(), "share of the nodes that is changed (of the circuit's number: nodes_*)"),
     n_removed=COUNT,
     example=EXAMPLE,
+    cluster=CLUSTER,
     loss=LOSS,
     metric=METRIC,
     correct=CORRECT,
@@ -176,17 +178,18 @@ SCHEMAS = {
 OF_RUNS = {
     "n_trials": "random orders",
     "n_examples": "held-out examples",
+    "n_clusters": N_CLUSTERS[1],
     "loss": "mean loss, nats",
     "loss_std": "its standard deviation over orders",
-    "loss_low": "2.5 per cent bound over examples",
-    "loss_high": "97.5 per cent bound over examples",
+    "loss_low": "2.5 per cent bound over clusters of examples",
+    "loss_high": "97.5 per cent bound over clusters of examples",
     "loss_min": "lowest of the orders",
     "metric": "mean metric, logits or nats",
     "metric_std": "its standard deviation over orders",
     "accuracy": "share answered correctly",
     "accuracy_std": "its standard deviation over orders",
 }
-DIFFERENCE = "area of the circuit's curve less that of the control, nats; interval over examples"
+DIFFERENCE = "area of the circuit's curve less that of the control, nats; interval over clusters of examples"
 # The tables for people, by the names of the outputs.
 CSVS = {
     "circuits": columns("model task", WEIGHT_CIRCUITS),
@@ -200,12 +203,14 @@ CSVS = {
     "node_random": columns("model task", NODE_RANDOM),
     "random": columns("model task", RANDOM_SWEEP),
     "sweep": columns("model task", OF_RUNS, condition=CONDITION[1], share=SHARE[1], n_removed=COUNT[1]),
-    "nodes": columns("model task", NODE_RUNS, OF_RUNS, without=("mask", "trial", "example", "correct")),
+    "nodes": columns("model task", NODE_RUNS, OF_RUNS, without=("mask", "trial", "example", "cluster", "correct")),
     "tests": columns(
         "model task",
         ends="difference ranked",
         q="p_value",
         control="control that the circuit is compared with; random_circuit: random masks themselves",
+        n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         area_circuit="mean loss over the shares removed, circuit, nats",
         area_control="the same, control",
         spread_circuit="standard deviation of the area over orders",
@@ -214,7 +219,7 @@ CSVS = {
         p_trials="two-sided: do the curves differ beyond the order of removal?",
         loss_circuit="loss with all of the circuit's weights removed, nats",
         loss_control="loss with as many of the control's removed, nats",
-        ranked="the difference on the shares and as many orders as random masks have; interval over examples",
+        ranked="the difference on the shares and as many orders as random masks have; interval over clusters of examples",
         ranked_random="mean of the same over random masks",
         n_random="random masks",
         n_weights_random="mean number of their weights",
@@ -234,6 +239,8 @@ CSVS = {
         ends="loss_added",
         q="p_value",
         direction="sufficiency (all but the circuit replaced) or necessity (the circuit replaced)",
+        n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
         loss="mean loss, nats",
         loss_added="the same less the intact model's",
         accuracy="share answered correctly",

@@ -18,6 +18,6 @@ def sentences(found, cfg):
         yield (
             f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
             f"{interval(size, 'difference')} nats more than the matched control "
-            f"(95 % over prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_value'])}."
+            f"(95 % over clusters of prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_value'])}."
         )
     yield more(found["interpretations"])

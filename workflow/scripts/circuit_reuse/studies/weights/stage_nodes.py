@@ -26,7 +26,7 @@ def run(job):
     unpruned = [nodes.values(model, batch.clean) for batch in prepared.testing]
     states = torch.tensor(np.stack([each[-1] for each in plan]), device=model.device)
     result = prepared.runs(states, prepared.testing, unpruned)
-    rows = rows_of(plan, result, mask, prepared.held_out["example"].to_numpy())
+    rows = rows_of(plan, result, mask, prepared.held_out)
     job.write(job.output.runs, schemas.NODE_RUNS, rows)
     random = random_masks(prepared, active, cfg["random_circuits"], draws)
     job.write(job.output.random, schemas.NODE_RANDOM, random)

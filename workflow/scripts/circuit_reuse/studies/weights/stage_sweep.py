@@ -51,7 +51,7 @@ def run(job):
     busiest = weight_sets.most_active(active, sites, prepared.activity.cpu().numpy())
     plan += of_busiest(sweep.circuit(values, found, busiest), cfg, draws)
     result = sweeper([numbers for *_, numbers in plan])
-    rows = rows_of(plan, result, mask, prepared.held_out["example"].to_numpy())
+    rows = rows_of(plan, result, mask, prepared.held_out)
     job.write(job.output.sweep, schemas.SWEEP, rows)
     job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
     job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found, bins))

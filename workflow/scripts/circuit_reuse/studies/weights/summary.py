@@ -73,12 +73,13 @@ def curves(rows, keys, cfg):
         by_trial = group.groupby("trial")[["loss", "metric", "correct"]].mean()
         by_example = group.groupby("example")["loss"].mean().to_numpy(float)
         seed = circuits.seed(cfg["seed"], *names)
-        low, high = statistics.mean_interval(by_example, cfg["tests"]["bootstrap"], seed)
+        clusters = measures.clusters_of(group)
+        low, high = statistics.mean_interval(by_example, cfg["tests"]["bootstrap"], seed, clusters=clusters)
         kept.append(
             row
             | {
                 "n_trials": len(by_trial),
-                "n_examples": len(by_example),
+                **measures.counts_of(group),
                 "loss": by_trial["loss"].mean(),
                 "loss_std": by_trial["loss"].std(ddof=0),
                 "loss_min": by_trial["loss"].min(),
@@ -132,7 +133,8 @@ def node_tests(runs, random, cfg):
             group = mine[mine["condition"] == direction].set_index("example")
             added = (group["loss"] - clean).to_numpy(float)
             seed = circuits.seed(cfg["seed"], model, task, direction)
-            low, high = statistics.mean_interval(added, cfg["tests"]["bootstrap"], seed)
+            clusters = group["cluster"].to_numpy(str)
+            low, high = statistics.mean_interval(added, cfg["tests"]["bootstrap"], seed, clusters=clusters)
             loss = float(group["loss"].mean())
             null = others[direction].to_numpy(float)
             p = statistics.rank_p(loss, null, larger=direction == "necessity")
@@ -141,6 +143,8 @@ def node_tests(runs, random, cfg):
                     "model": model,
                     "task": task,
                     "direction": direction,
+                    "n_examples": len(group),
+                    "n_clusters": len(set(clusters)),
                     "loss": loss,
                     "loss_added": added.mean(),
                     "loss_added_low": low,
