@@ -53,6 +53,49 @@ use rule reads_tables as share_circuits with:
         cfg=stage_cfg("seed", "circuits", **USED),
 
 
+# The same question of edges, and of components at the positions of named words.
+use rule runs_model as share_fine_grained with:
+    input:
+        **MODEL,
+        examples=OWN_EXAMPLES,
+    output:
+        reuse="<results>/{model}/{task}/fine_grained.parquet",
+        shared="<results>/{model}/{task}/fine_grained.shared.parquet",
+    log:
+        "<logs>/share_fine_grained/{model}/{task}.log",
+    params:
+        **runs("studies.reuse.stage_fine_grained.share"),
+        cfg=stage_cfg(
+            "seed",
+            **RUN,
+            **USED,
+            **some(config["attribution"], "steps"),
+            **some(config["circuits"], "thresholds"),
+            **some(config["fine_grained"], "draws", "top_k"),
+        ),
+
+
+# Scores with other integration steps and against another corruption, for the stability of the shared circuit.
+use rule runs_model as score_variants with:
+    input:
+        **MODEL,
+        examples=OWN_EXAMPLES,
+    output:
+        variants="<results>/{model}/{task}/variants.parquet",
+    log:
+        "<logs>/score_variants/{model}/{task}.log",
+    params:
+        **runs("studies.reuse.stage_variants.score", METHODS[config["methods"][0]].module),
+        cfg=stage_cfg(
+            "seed",
+            method=config["methods"][0],
+            corruption=config["stability"]["corruption"],
+            variant_steps=config["stability"]["steps"],
+            **RUN,
+            **asked_steps(config["methods"][0]),
+        ),
+
+
 # How far the shared circuit hangs on the examples, the sentence frame and the method.
 use rule reads_tables as measure_stability with:
     input:
@@ -60,6 +103,7 @@ use rule reads_tables as measure_stability with:
         scores=expand(
             "<results>/{{model}}/{{task}}/scores/{method}/{shard}.parquet", method=config["methods"], shard=shards()
         ),
+        variants=variant_scores(),
     output:
         stability="<results>/{model}/{task}/stability.parquet",
     log:
@@ -203,6 +247,7 @@ use rule reads_tables as test_generic with:
 
 use rule reads_tables as summarise_reuse with:
     input:
+        **fine_grained_tables(),
         all_examples=by_task("<results>/{model}/{task}/examples/{shard}.parquet", shard=shards()),
         tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
         reuse=by_model("<results>/{model}/reuse/{method}.parquet", config["methods"]),
@@ -213,7 +258,7 @@ use rule reads_tables as summarise_reuse with:
         generic=generic_tables(config["methods"]),
         agreement=agreement_tables(config["methods"]),
     output:
-        **study_tables("reuse", () if config["agreement"]["examples"] else ("agreement",)),
+        **study_tables("reuse", left_out_tables()),
         latex="<results>/tables/reuse/permutation_summary.tex",
         metrics=by_task("<results>/tables/reuse/{model}/{task}/metrics.json"),
     log:
@@ -254,6 +299,7 @@ for draw_method in config["methods"]:
             specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", draw_method),
             generic=generic_tables(draw_method, ".sets"),
             agreement=agreement_tables(draw_method),
+            fine=fine_grained_tables()["fine"],
         output:
             figures=reuse_figures(draw_method),
         log:

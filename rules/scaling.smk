@@ -87,6 +87,29 @@ use rule runs_model as ablate_heroes with:
         ),
 
 
+# Every other head replaced once the heroes are gone: which ones take over?
+use rule runs_model as scan_backups with:
+    input:
+        **MODEL,
+        examples="<results>/{model}/{task}/examples/scan0000.parquet",
+        scan=f"{HEADS}/{{task}}/scan/scan0000.parquet",
+        sets=f"{HEADS}/hero_sets.parquet",
+    output:
+        runs=f"{HEADS}/{{task}}/backups.parquet",
+    log:
+        "<logs>/scan_backups/{model}/{task}.log",
+    params:
+        **runs("studies.scaling.stage_backups.scan"),
+        cfg=lambda wildcards: stage_cfg(
+            "seed",
+            **some(SCALING, "replacement"),
+            **some(SCALING["backups"], "heroes", "examples"),
+            **RUN,
+            **USED,
+            **task_cfg(wildcards.task, "accuracy"),
+        ),
+
+
 use rule reads_tables as summarise_scaling with:
     input:
         **{name: of_study("scaling", f"{HEADS}/{name}.parquet") for name in CLASSES},
@@ -98,8 +121,9 @@ use rule reads_tables as summarise_scaling with:
         effects=of_study("scaling", f"{HEADS}/{{task}}/heroes.parquet", task=SCALING_TASKS),
         heads=of_study("scaling", f"{HEADS}/classes.parquet"),
         sets=of_study("scaling", f"{HEADS}/hero_sets.parquet"),
+        backups=backup_tables(),
     output:
-        **study_tables("scaling"),
+        **study_tables("scaling", () if SCALING["backups"]["heroes"] else ("backups",)),
         **findings_page("scaling"),
     log:
         "<logs>/summarise_scaling.log",
@@ -119,9 +143,13 @@ use rule draws_figures as draw_scaling with:
     input:
         **{name: getattr(rules.summarise_scaling.input, name) for name in ("traces", "heads", "sets", *CLASSES)},
         **{name: table("scaling", name) for name in ("hero_vs_random", "influence", "transfer")},
+        backups=table("scaling", "backups") if SCALING["backups"]["heroes"] else [],
         about=of_study("scaling", ABOUT),
     output:
-        figures=figures("scaling"),
+        figures=figures(
+            "scaling",
+            [name for name in STUDIES["scaling"].figures if name != "backups" or SCALING["backups"]["heroes"]],
+        ),
     log:
         "<logs>/draw_scaling.log",
     params:

@@ -6,6 +6,38 @@ def agreement_tables(methods):
     return expand("<results>/{model}/agreement/{method}.parquet", model=config["models"], method=methods)
 
 
+def fine_grained_tables():
+    """Reuse of edges and of components at positions, and what is shared, if any is asked for."""
+    asked = any(config["fine_grained"]["top_k"].values())
+    path = "<results>/{model}/{task}/fine_grained"
+    return {
+        name: by_task(f"{path}{end}.parquet") if asked else []
+        for name, end in (("fine", ""), ("fine_shared", ".shared"))
+    }
+
+
+def backup_tables():
+    """Scans of heads without the heroes, if they are asked for."""
+    block = config["scaling"]
+    path = "<results>/{model}/heads/{task}/backups.parquet"
+    return of_study("scaling", path, task=block["tasks"]) if block["backups"]["heroes"] else []
+
+
+def variant_scores():
+    """Scores of a task by other steps or corruptions, if any are asked for."""
+    asked = config["stability"]["corruption"] or config["stability"]["steps"]
+    return "<results>/{model}/{task}/variants.parquet" if asked else []
+
+
+def left_out_tables():
+    """Tables of the reuse study that the config does not ask for."""
+    fine = fine_grained_tables()["fine"]
+    return [
+        *([] if config["agreement"]["examples"] else ["agreement"]),
+        *([] if fine else ["fine_grained", "fine_grained_shared"]),
+    ]
+
+
 def generic_tables(methods, ending=""):
     """Loss of ordinary text without the circuits of every model, if it is measured at all."""
     path = f"<results>/{{model}}/generic/{{method}}{ending}.parquet"
@@ -76,6 +108,7 @@ def study_tables(study, without=()):
 def reuse_figures(method):
     """Figure files of a method; the first method's have the plain names."""
     asked = {"method_agreement": config["agreement"]["examples"], "generic": config["generic"]["count"]}
+    asked["fine_grained"] = any(config["fine_grained"]["top_k"].values())
     names = [name for name in STUDIES["reuse"].figures if asked.get(name, True)]
     folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
     return figures("reuse", names, folder, method=method)

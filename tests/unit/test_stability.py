@@ -16,11 +16,15 @@ def test_halves_are_of_equal_size_and_have_no_example_in_common():
     assert len({tuple(first) for _, (_, first), _ in found}) > 1
 
 
-def test_frames_with_few_examples_are_left_out():
-    templates = np.array(["a"] * 4 + ["b"] * 6 + ["c"] * 3)
-    assert [(kind, first[0], second[0]) for kind, first, second in stage_stability.frames(templates)] == [
-        ("template", "a", "b")
-    ]
+def test_halves_of_the_frames_have_no_frame_in_common_and_few_examples_are_left_out():
+    templates = np.array(["a"] * 4 + ["b"] * 6 + ["c"] * 3 + ["d"] * 5)
+    found = list(stage_stability.frames(templates, 6, ("t",)))
+    assert len(found) == 6
+    for kind, (_, first), (_, second) in found:
+        assert kind == "template" and len(first) + len(second) == 18
+        assert not set(templates[first]) & set(templates[second])
+    assert not list(stage_stability.frames(np.array(["a"] * 9 + ["b"] * 3), 6, ("t",)))
+    assert not list(stage_stability.frames(np.array(["a"] * 9), 6, ("t",)))
 
 
 def test_chance_is_that_of_random_sets_of_the_same_layers():

@@ -52,19 +52,20 @@ def midpoints(steps):
     return [(step + 0.5) / steps for step in range(steps)]
 
 
-def contract(change, gradient):
+def contract(change, gradient, positions=False):
     """First-order change of the metric for each component.
 
-    change, gradient: Activations
-    returns: [example, component]
+    change, gradient: Activations;  positions: whether each position has a score of its own
+    returns: [example, component], or [example, position, component]
     source:  Nanda 2023, "Attribution patching"; Syed et al. 2023, eq. 2
     """
-    columns = [dot("epd,epd->e", change.embedding, gradient.embedding)[:, None]]
+    kept = "ep" if positions else "e"
+    columns = [dot(f"epd,epd->{kept}", change.embedding, gradient.embedding)[..., None]]
     for z, z_gradient, mlp, mlp_gradient in zip(change.z, gradient.z, change.mlp, gradient.mlp, strict=True):
-        columns.append(dot("ephd,ephd->eh", z, z_gradient))
-        columns.append(dot("epd,epd->e", mlp, mlp_gradient)[:, None])
+        columns.append(dot(f"ephd,ephd->{kept}h", z, z_gradient))
+        columns.append(dot(f"epd,epd->{kept}", mlp, mlp_gradient)[..., None])
     # Layers may lie on different devices.
-    return torch.cat([column.to(columns[0].device) for column in columns], dim=1)
+    return torch.cat([column.to(columns[0].device) for column in columns], dim=-1)
 
 
 def dot(pattern, first, second):

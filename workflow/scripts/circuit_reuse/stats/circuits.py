@@ -10,6 +10,9 @@ import numpy as np
 
 from circuit_reuse.data import components
 
+# From so many components on for each that is held, a permutation of all would be mostly of zeros.
+SPARSE = 50
+
 
 class PoolTooSmall(ValueError):
     """There are too few components left for a disjoint control of the same composition."""
@@ -119,7 +122,13 @@ def random_counts(containing, kinds, draws, rng):
     for kind in sorted(set(kinds)):
         columns = np.flatnonzero(kinds == kind)
         for mine in containing[:, columns]:
-            result[:, columns] += mine[rng.random((draws, len(columns))).argsort(axis=1)]
+            held = np.flatnonzero(mine)
+            if len(columns) < SPARSE * len(held):
+                result[:, columns] += mine[rng.random((draws, len(columns))).argsort(axis=1)]
+                continue
+            # Of very many components few are held: only these are put somewhere else.
+            for row in result:
+                row[columns[rng.choice(len(columns), len(held), replace=False)]] += mine[held]
     return result
 
 

@@ -3,7 +3,7 @@
 from circuit_reuse.data import gather, tables
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import sharing
-from circuit_reuse.studies.reuse import plots, plots_specificity, schemas
+from circuit_reuse.studies.reuse import plots, plots_curves, plots_specificity, schemas
 
 UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 
@@ -45,6 +45,9 @@ def draw(job):
         "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit),
         "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit),
         "generic": lambda: plots_specificity.generic(gather.rows(job.input.generic, schemas.GENERIC_SETS), *grid, unit),
+        "fine_grained": lambda: plots_curves.fine_grained(
+            gather.rows(job.input.fine, schemas.FINE_GRAINED), shared, *grid, chosen["top_k"]
+        ),
         "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

@@ -1,9 +1,9 @@
-"""Figures of faithfulness against circuit size; panels are models (rows) and tasks (columns)."""
+"""Figures of faithfulness against circuit size, and of reuse at three levels; panels are models (rows) and tasks (columns)."""
 
 from matplotlib.lines import Line2D
 
 from circuit_reuse.report import style
-from circuit_reuse.studies.reuse.plots import each, panels, pick
+from circuit_reuse.studies.reuse.plots import each, panels, pick, thresholds
 
 LOOK = {
     "absolute": (style.CIRCUIT, "o", "by |score|"),
@@ -45,4 +45,37 @@ def curves(table, models, tasks, titles, level):
     handles = [Line2D([], [], color=color, marker=marker) for color, marker, _ in LOOK.values()]
     labels = [label for *_, label in LOOK.values()]
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+LEVELS = {
+    "component": (style.CIRCUIT, "o", "components"),
+    "edge": (style.OTHER, "s", "edges"),
+    "position": (style.BY_K[0], "^", "components at positions"),
+}
+
+
+def fine_grained(table, reuse, models, tasks, titles, top_k):
+    """Reuse against the threshold of components, of edges, and of components at positions; dotted, by chance.
+
+    table, reuse: the fine_grained and the reuse table;  top_k: of the components
+    """
+    figure, axes = thresholds(models, tasks, titles, "reuse (share of K)")
+    components = reuse[reuse["top_k"] == top_k].assign(level="component")
+    for model, task, ax in each(models, tasks, axes):
+        for level, (color, marker, _) in LEVELS.items():
+            rows = pick(components if level == "component" else table, model=model, task=task, level=level)
+            rows = rows.sort_values("threshold")
+            ax.plot(rows["threshold"], rows["reuse"], color=color, marker=marker)
+            ax.plot(rows["threshold"], rows["reuse_null"], color=color, linestyle=":")
+        ax.set_ylim(-0.03, 1.03)
+    sizes = {
+        "component": components["k"],
+        **{level: table[table["level"] == level]["k"] for level in ("edge", "position")},
+    }
+    shown = [level for level in LEVELS if len(sizes[level])]
+    handles = [Line2D([], [], color=LEVELS[level][0], marker=LEVELS[level][1]) for level in shown]
+    labels = [f"{LEVELS[level][2]}, K = {', '.join(map(str, sorted(set(sizes[level]))))}" for level in shown]
+    handles.append(Line2D([], [], color="black", linestyle=":"))
+    figure.legend(handles, [*labels, "by chance"], loc="outside lower center", ncols=2)
     return figure

@@ -5,6 +5,8 @@ import pyarrow as pa
 from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, N_CLUSTERS, NAMES, bounds, column, optional, table
 from circuit_reuse.studies.reuse.schemas_specificity import (
+    FINE_GRAINED,
+    FINE_GRAINED_SHARED,
     GENERIC,
     GENERIC_RUNS,
     GENERIC_SETS,
@@ -13,6 +15,7 @@ from circuit_reuse.studies.reuse.schemas_specificity import (
     STABILITY,
     THRESHOLD,
     TOP_K,
+    VARIANTS,
 )
 
 # Shares of nodes or edges whose faithfulness the table of areas gives too: the areas hardly see small circuits.
@@ -254,6 +257,9 @@ SCHEMAS = {
     "specificity": SPECIFICITY,
     "overlap": OVERLAP,
     "stability": STABILITY,
+    "variants": VARIANTS,
+    "fine_grained": FINE_GRAINED,
+    "fine_grained_shared": FINE_GRAINED_SHARED,
     "generic_runs": GENERIC_RUNS,
     "generic_sets": GENERIC_SETS,
     "generic": GENERIC,
@@ -288,6 +294,8 @@ CSVS = {
     "overlap": columns("model method", OVERLAP, q="p_value"),
     "generic": columns("model method", GENERIC, q="p_value p_left"),
     "stability": columns("model task", STABILITY),
+    "fine_grained": columns("model task", FINE_GRAINED, q="p_value"),
+    "fine_grained_shared": columns("model task", FINE_GRAINED_SHARED),
     "agreement": columns(
         "model task method",
         rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",

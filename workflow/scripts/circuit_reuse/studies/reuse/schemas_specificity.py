@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from circuit_reuse.data.tables import CIRCUIT, N_CLUSTERS, bounds, column, optional, table
+from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, N_CLUSTERS, bounds, column, optional, table
 
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
@@ -77,9 +77,11 @@ OVERLAP = table(
 STABILITY = table(
     method=column(pa.string(), "method; the first of two"),
     kind=column(
-        pa.string(), "what the two circuits differ in: halves (of the train examples, at random), template or method"
+        pa.string(),
+        "what the two circuits differ in: halves (of the train examples, at random), template (halves of the sentence frames), method, "
+        "steps (of integration) or corruption (the clean prompt of another example)",
     ),
-    first=column(pa.string(), "draw and side, sentence frame, or method"),
+    first=column(pa.string(), "draw and side, method, or as configured"),
     second=column(pa.string(), "the other one"),
     top_k=TOP_K,
     threshold=THRESHOLD,
@@ -121,4 +123,36 @@ GENERIC = table(
         pa.float64(), "effect less that which a line through the random sets gives at the circuit's loss_change"
     ),
     p_left=optional(pa.float64(), "rank test of the distance from the line through circuit and random sets, one-sided"),
+)
+VARIANTS = table(
+    variant=column(pa.string(), "what is other than configured: '<n> steps' or 'other prompts'"),
+    example=EXAMPLE,
+    component=COMPONENT,
+    score=column(pa.float32(), "change in the metric when the component is corrupted"),
+)
+LEVEL = column(
+    pa.string(),
+    "edge (writer to reader), or position (component at the last token of a named word, the end, or the rest)",
+)
+FINE_GRAINED = table(
+    level=LEVEL,
+    k=column(pa.int32(), "edges, or components at positions, of an example's circuit"),
+    threshold=THRESHOLD,
+    n_units=column(pa.int32(), "all of them"),
+    n_examples=column(pa.int32(), "train examples"),
+    n_clusters=N_CLUSTERS,
+    n_shared=column(pa.int32(), "how many a share of at least the threshold of the example circuits hold"),
+    reuse=column(pa.float64(), "min(n_shared, K) / K"),
+    reuse_null=column(
+        pa.float64(), "mean of the same with circuits elsewhere, those of a cluster as alike as they are"
+    ),
+    p_value=column(pa.float64(), "(1 + random draws with as much reuse) / (draws + 1)"),
+)
+FINE_GRAINED_SHARED = table(
+    level=LEVEL,
+    component=column(pa.string(), "component, or the one that writes"),
+    place=column(pa.string(), "reader of the edge, or role of the position"),
+    n_containing=column(pa.int32(), "train examples whose circuit holds it"),
+    frequency=column(pa.float64(), "the same as a share"),
+    mean_score=column(pa.float64(), "mean score over the train examples, units of the metric"),
 )

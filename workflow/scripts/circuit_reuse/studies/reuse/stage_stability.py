@@ -8,7 +8,7 @@ from circuit_reuse.data import gather, tables
 from circuit_reuse.stats import circuits, sharing, similarity
 from circuit_reuse.studies.reuse import schemas
 
-# Examples of one sentence frame, at least, for a circuit of their own.
+# Examples of some sentence frames, at least, for a circuit of their own.
 LEAST = 4
 
 
@@ -27,13 +27,16 @@ def measure(job):
         member = circuits.top_k(values, circuits.resolve_k(at["top_k"], len(names)))
         templates = train.loc[numbers, "template"].to_numpy()
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, method, "stability")
-        pairs = [*halves(len(member), cfg["halves"], stream), *frames(templates)]
+        pairs = [*halves(len(member), cfg["halves"], stream), *frames(templates, cfg["halves"], stream)]
         for kind, first, second in pairs:
             found = [circuits.shared_names(member[picked], names, at["threshold"]) for _, picked in (first, second)]
             about = {"method": method, "kind": kind, "first": first[0], "second": second[0]}
             about |= {"n_examples_first": len(first[1]), "n_examples_second": len(second[1])}
             rows.append(about | compared(*found, names))
         whole[method] = circuits.shared_names(member, names, at["threshold"]), names
+        if job.input.variants and method == cfg["methods"][0]:
+            variants = tables.read(job.input.variants, schemas.VARIANTS)
+            rows += varied(variants, scores, train.index, cfg, names, method)
     for first, second in combinations(whole, 2):
         about = {"method": first, "kind": "method", "first": first, "second": second}
         about |= {"n_examples_first": len(train), "n_examples_second": len(train)}
@@ -48,11 +51,29 @@ def halves(count, draws, stream):
         yield "halves", (f"{draw} a", first), (f"{draw} b", second)
 
 
-def frames(templates):
-    """Every two sentence frames with enough examples, as in `halves`."""
-    picked = [(name, np.flatnonzero(templates == name)) for name in sorted(set(templates))]
-    for first, second in combinations([each for each in picked if len(each[1]) >= LEAST], 2):
-        yield "template", first, second
+def frames(templates, draws, stream):
+    """Random splits of the sentence frames into two halves, as in `halves`: all examples of a frame are on one side."""
+    known = np.array(sorted(set(templates)))
+    for draw, (first, second) in enumerate(circuits.random_halves(len(known), draws, *stream, "frames")):
+        sides = [np.flatnonzero(np.isin(templates, known[picked])) for picked in (first, second)]
+        if min(map(len, sides)) >= LEAST:
+            yield "template", (f"{draw} a", sides[0]), (f"{draw} b", sides[1])
+
+
+def varied(variants, scores, train, cfg, names, method):
+    """Rows that compare the circuit with those of other steps and corruptions, on the examples that these have."""
+    at = cfg["cross_task"]
+    for variant, other in variants.groupby("variant", sort=False, observed=True):
+        numbers, sides = train[train.isin(other["example"])], []
+        for table in (scores, other):
+            values, _, every = sharing.matrix(table, numbers)
+            values, _ = sharing.select(values, every, cfg["kinds"])
+            member = circuits.top_k(values, circuits.resolve_k(at["top_k"], len(names)))
+            sides.append(circuits.shared_names(member, names, at["threshold"]))
+        kind = "steps" if variant.endswith(" steps") else "corruption"
+        about = {"method": method, "kind": kind, "first": "as configured", "second": variant}
+        about |= {"n_examples_first": len(numbers), "n_examples_second": len(numbers)}
+        yield about | compared(*sides, names)
 
 
 def compared(first, second, names):

@@ -37,6 +37,10 @@ def summarise(job):
         "generic": generic(gather.rows(job.input.generic, schemas.GENERIC)),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
+    if job.input.fine:
+        fine = gather.rows(job.input.fine, schemas.FINE_GRAINED)
+        written["fine_grained"] = statistics.with_q(fine, "p_value", within=("level",))
+        written["fine_grained_shared"] = gather.rows(job.input.fine_shared, schemas.FINE_GRAINED_SHARED)
     if job.input.agreement:
         agreement = gather.rows(job.input.agreement, schemas.AGREEMENT)
         written["agreement"] = agreement.groupby(["model", "task", "method"], as_index=False).agg(

@@ -4,7 +4,7 @@ import pandas as pd
 
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.scaling import plots, plots_runs, plots_sizes, summary
+from circuit_reuse.studies.scaling import plots, plots_backups, plots_runs, plots_sizes, summary
 
 UNITS = {
     "base": "% of metric",
@@ -56,6 +56,7 @@ def draw(job):
         "tracing_heads": lambda: plots_runs.tracing_heads(tracing, context, tasks, shapes),
         "influence_vs_strength": lambda: plots_runs.influence_vs_strength(tracing, train, influence, context, tasks),
         "hero_vs_random": lambda: plots_runs.hero_vs_random(tests, context, tasks),
+        "backups": lambda: plots_backups.backups(pd.read_csv(job.input.backups), context, tasks, job.cfg["metric"]),
         "transfer": lambda: plots_runs.transfer(transfer, context, tasks, alpha),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

@@ -145,6 +145,14 @@ HERO_SETS = table(
     components=column(NAMES, "heads"),
     problem=optional(pa.string(), "why there is no such set"),
 )
+BACKUP_RUNS = table(
+    component=COMPONENT,
+    example=EXAMPLE,
+    cluster=CLUSTER,
+    n_heroes=column(pa.int32(), "heads that were gone before"),
+    delta_alone=column(pa.float32(), "change in the metric when the head alone is replaced"),
+    delta_given=column(pa.float32(), "the same once the heroes are replaced"),
+)
 SCHEMAS = {
     "scan": SCAN,
     "trace": TRACE,
@@ -154,6 +162,7 @@ SCHEMAS = {
     "sweep": SWEEP,
     "heroes": HEROES,
     "hero_sets": HERO_SETS,
+    "backup_runs": BACKUP_RUNS,
 }
 
 MODELS = "family model parameters"
@@ -228,6 +237,23 @@ CSVS = {
         p_value="one-sided: share of random sets, with the heroes, that lower the metric as much",
         p_accuracy="the same for the accuracy",
         problem="why there is no comparison",
+    ),
+    "backups": columns(
+        "family model task",
+        ends="difference",
+        q="p_value",
+        component="head",
+        layer="layer, from 0",
+        head="head, from 0",
+        n_heroes="strongest heads of the train split, which are replaced first",
+        n_examples="held-out examples",
+        n_clusters=N_CLUSTERS[1],
+        state="state of the head in the scan: strong, absent or unclear",
+        delta_alone="mean change of the metric when the head alone is replaced, on these examples",
+        delta_given="the same once the heroes are replaced; negative where the head helps then",
+        difference="delta_given - delta_alone: below 0 for a backup, above 0 for a head that works through the heroes",
+        p_value="two-sided test that the difference is 0, the larger of Student's and Hall's",
+        backup="whether q <= scaling.classes.alpha, the difference and delta_given are below 0",
     ),
     "transfer": columns(
         ends="mean_fractional_rank_null",

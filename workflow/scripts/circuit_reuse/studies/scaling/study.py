@@ -37,6 +37,7 @@ STUDY = Study(
         "tracing_heads": "Causal tracing of heads",
         "influence_vs_strength": "Traced influence against strength",
         "hero_vs_random": "Heroes against random heads",
+        "backups": "Heads that take over without the heroes",
         "transfer": "Counterparts in other models",
     },
     tables={
@@ -48,6 +49,7 @@ STUDY = Study(
         "tracing": ("tracing.csv", ""),
         "influence": ("influence.csv", "Strength and traced influence"),
         "hero_vs_random": ("hero_vs_random.csv", "Heroes against random heads"),
+        "backups": ("backups.csv", "Heads that take over without the heroes"),
         "transfer": ("transfer.csv", "Counterparts in other models"),
         "joint": ("joint_{tasks}_all.csv", ""),
         "categories": ("head_category_summary.csv", "Classes by model"),
@@ -70,5 +72,6 @@ STUDY = Study(
         "sweep": "<model>/heads/sweep",
         "heroes": "<model>/heads/heroes",
         "hero_sets": "<model>/heads/hero_sets",
+        "backup_runs": "<model>/heads/<task>/backups",
     },
 )

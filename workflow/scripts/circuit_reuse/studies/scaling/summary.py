@@ -6,7 +6,7 @@ from scipy import stats
 
 from circuit_reuse.data import components, gather, tables
 from circuit_reuse.stats import clusters, statistics
-from circuit_reuse.studies.scaling import fits, heroes, published_tables, schemas, transfer
+from circuit_reuse.studies.scaling import backups, fits, heroes, published_tables, schemas, transfer
 from circuit_reuse.studies.scaling.stage_classes import scans_of
 from circuit_reuse.studies.scaling.trends import clean
 
@@ -242,9 +242,21 @@ def summarise(job):
             ["family", "model", "params_m", "corr"]
         ],
     }
+    if job.input.backups:
+        written["backups"] = backups_csv(job.input.backups, found["heads"], about, cfg)
     job.write_csvs(written, schemas.CSVS)
     pages.write(job, findings.text(written, found, cfg, names))
     job.log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
+
+
+def backups_csv(paths, heads, about, cfg):
+    """backups.csv, with false discovery rates over the heads and both tasks of a model."""
+    heads = heads[(heads["split"] == "held_out") & (heads["replacement"] == cfg["replacement"])]
+    runs = {key: path for key, path in gather.one_by(paths, "model", "task").items() if key[0] in about}
+    table = backups.table(runs, heads, cfg, lambda path: tables.read(path, schemas.BACKUP_RUNS))
+    table = statistics.with_q(table, "p_value", within=("model",))
+    table.insert(0, "family", [about[model]["family"] for model in table["model"]])
+    return table.assign(backup=backups.called(table, cfg["classes"]["alpha"])) if "difference" in table else table
 
 
 def renamed(table, names):

@@ -1,0 +1,65 @@
+"""Scores of what is finer than a component, on every example: edges, and components at the positions of named words.
+
+Everything by integrated gradients: the sum over the edges of a writer, and over the positions of a component, is its score
+by `eap-ig`, which is that of `ig`.
+"""
+
+import numpy as np
+
+from circuit_reuse.engine import attribution, batching, edge_circuits, edges, interventions, places
+
+# Positions of no named word, and the last one, where the answer is read.
+REST, END = "rest", "end"
+
+
+def of_edges(model, examples, metric, steps, tokens):
+    """Scores of every edge that exists.
+
+    returns: [example, edge], [(writer, reader)]
+    raises:  ValueError for models whose stream is no sum of what components write
+    """
+    there = edge_circuits.exist(model)
+    result = np.empty((len(examples), int(there.sum())), dtype=np.float32)
+
+    def run(batch):
+        return edges.edge_scores(model, batch.shortened(model), metric, steps).cpu().numpy()[:, there]
+
+    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "edges"):
+        result[batch.rows] = found
+    names, readers = model.space.names, places.reader_names(model.space)
+    return result, [(names[writer], readers[reader]) for writer, reader in zip(*np.nonzero(there), strict=True)]
+
+
+def of_positions(model, examples, metric, steps, tokens):
+    """Scores of every component at each role: at the last token of a named word, at the end, or at the rest together.
+
+    examples: with a column roles
+    returns:  [example, component at role], [(component, role)]; 0 where an example has no such role
+    """
+    names = model.space.names
+    roles = [role_at(row, length) for row, length in zip(examples["roles"], examples["length"], strict=True)]
+    known = [*dict.fromkeys(role for row in roles for role in row if role not in (REST, END)), END, REST]
+    result = np.zeros((len(examples), len(known), len(names)), dtype=np.float32)
+
+    def run(batch):
+        part = batch.shortened(model)
+        _, corrupt = interventions.run(model, part.corrupt, part.prefix)
+        clean, gradient = attribution.integrated_gradient(model, part, corrupt, metric, steps)
+        change = interventions.add(corrupt, clean.like(lambda tensor: -tensor))
+        return attribution.contract(change, gradient, positions=True).cpu().numpy()
+
+    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "positions"):
+        # Before the first position in which the prompts differ there is nothing to attribute.
+        start = batch.clean.shape[1] - found.shape[1]
+        for row, values in zip(batch.rows, found, strict=True):
+            np.add.at(result[row], [known.index(role) for role in roles[row][start:]], values)
+    return result.reshape(len(examples), -1), [(name, role) for role in known for name in names]
+
+
+def role_at(roles, length):
+    """The role at each position of a prompt."""
+    found = [REST] * length
+    for role in roles:
+        found[role["position"]] = role["role"]
+    found[-1] = END
+    return found
