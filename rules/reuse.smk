@@ -245,9 +245,25 @@ use rule reads_tables as test_generic with:
         cfg=stage_cfg("seed", "cross_task", **some(config["tests"], "bootstrap")),
 
 
+# The circuit, and random sets of its layers, removed by the constants that do least harm.
+use rule runs_model as ablate_optimally with:
+    input:
+        **MODEL,
+        examples=OWN_EXAMPLES,
+        circuits=f"{CIRCUITS}.parquet",
+    output:
+        runs="<results>/{model}/{task}/optimal/{method}.parquet",
+    log:
+        "<logs>/ablate_optimally/{model}/{task}/{method}.log",
+    params:
+        **runs("studies.reuse.stage_optimal.ablate"),
+        cfg=stage_cfg("cross_task", **RUN, **some(config["optimal_ablation"], "random_sets", "rate", "steps")),
+
+
 use rule reads_tables as summarise_reuse with:
     input:
         **fine_grained_tables(),
+        optimal=optimal_tables(),
         all_examples=by_task("<results>/{model}/{task}/examples/{shard}.parquet", shard=shards()),
         tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
         reuse=by_model("<results>/{model}/reuse/{method}.parquet", config["methods"]),

@@ -29,13 +29,18 @@ def variant_scores():
     return "<results>/{model}/{task}/variants.parquet" if asked else []
 
 
+def optimal_tables():
+    """Circuits removed by learned constants, if that is asked for."""
+    path = "<results>/{model}/{task}/optimal/{method}.parquet"
+    return by_task(path, config["methods"]) if config["optimal_ablation"]["steps"] else []
+
+
 def left_out_tables():
     """Tables of the reuse study that the config does not ask for."""
-    fine = fine_grained_tables()["fine"]
-    return [
-        *([] if config["agreement"]["examples"] else ["agreement"]),
-        *([] if fine else ["fine_grained", "fine_grained_shared"]),
-    ]
+    fine = any(config["fine_grained"]["top_k"].values())
+    asked = {"agreement": config["agreement"]["examples"], "fine_grained": fine, "fine_grained_shared": fine}
+    asked["optimal"] = config["optimal_ablation"]["steps"]
+    return [name for name, wanted in asked.items() if not wanted]
 
 
 def generic_tables(methods, ending=""):

@@ -106,6 +106,22 @@ def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
     assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
 
 
+@pytest.mark.parametrize(
+    ("q_values", "told"), [([0.01, 0.2], "2 of 2"), ([0.2, 0.2], "1 of 2"), ([0.2, 0.01], "0 of 2")]
+)
+def test_another_method_is_told_by_how_often_it_says_the_same(q_values, told):
+    """Of two pairs, the first method shows the one of IOI; the other's circuit of digits hurts as much."""
+    other = summary(method="atp", q_value=[*q_values, 0.001], difference_high=-1.0, effect_high=-1.0)
+    both = pd.concat([summary(), other])
+    specific = pd.concat([specificity(), specificity(method="atp")])
+    text = " ".join(sentences("reuse", summary=both, specificity=specific))
+    shown = sum(q <= 0.05 for q in q_values)
+    assert f"With circuits by atp the same is shown against random circuits in {shown} of 2 tested" in text
+    assert f"say the same in {told})" in text and "other tasks' circuits in 1 of 2" in text
+    assert "in 1 of 2 tested pairs of model and task. Most for IOI" in text
+    assert "With circuits by" not in " ".join(sentences("reuse", summary=summary()))
+
+
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"effect_high": 0.1}])
 def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     text = " ".join(sentences("reuse", summary=summary(**columns)))
@@ -152,7 +168,7 @@ def test_kept_alone_says_what_else_is_left():
 def test_own_circuits_are_told_beside_those_of_other_tasks():
     first, _, _, second, share, third, *_ = sentences("reuse", summary=summary())
     assert "random circuits" in first and "in 1 of 2 tested ordered pairs of tasks" in second and "less in 0" in second
-    assert "3 to 5 sentence frames" in second and "In 0 of the 1 the own circuit has no more" in second
+    assert "3 to 5 clusters of alike examples" in second and "In 0 of the 1 the own circuit has no more" in second
     assert "not tested" not in second and "at least half as much harm in 1 of 2 pairs" in share
     assert "the circuit of IOI on Digits in m: -1.5 [-2.5, -0.7] against -1 [-2, -0.5] of its own" in third
 

@@ -10,7 +10,7 @@ TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
 # Everything from a stage on.
 TABLED = {"summarise_scaling": 1, "draw_scaling": 1}
-CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS}
+CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS, "scan_backups": PAIRS}
 TRACED = TABLED | {"trace_heads": PAIRS}
 SCANNED = CLASSED | TRACED | {"scan_heads": PAIRS * SHARDS}
 # The sequence study: one model, digits with IOI as a control task.
@@ -36,13 +36,13 @@ TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 CROSSED = {"test_cross_tasks": MODELS}
 GENERIC = {"test_generic": MODELS}
 RUN = TESTED | CROSSED | GENERIC | {"run_effects": PAIRS, "cross_tasks": PAIRS}
-SHARED = RUN | {"share_circuits": PAIRS, "measure_reuse": MODELS, "run_texts": MODELS}
+SHARED = RUN | {"ablate_optimally": PAIRS, "share_circuits": PAIRS, "measure_reuse": MODELS, "run_texts": MODELS}
 SCORED = (
     SHARED
     | PRUNED
     | CHOSEN
     | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
-    | {"measure_stability": PAIRS}
+    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
@@ -66,10 +66,10 @@ def code(module, old, new):
 
 
 CONFIG_EDITS = {
-    "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED),
+    "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED | {"share_fine_grained": PAIRS}),
     "controls": (
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
-        RUN | {"share_circuits": PAIRS, "run_texts": MODELS},
+        RUN | {"share_circuits": PAIRS, "run_texts": MODELS, "ablate_optimally": PAIRS},
     ),
     "random sets on texts": (
         {"generic": {"count": 20, "random_sets": 7}},
@@ -97,7 +97,10 @@ CONFIG_EDITS = {
     ),
     "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | CONTRASTED | COMPARED | {"draw_reuse_atp": 1}),
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
-    "steps of integrated gradients": ({"attribution": {"steps": 9}}, PATCHED | {"summarise_reuse": 1}),
+    "steps of integrated gradients": (
+        {"attribution": {"steps": 9}},
+        PATCHED | {"share_fine_grained": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+    ),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
     "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED | MEASURED),
@@ -151,7 +154,7 @@ CODE_EDITS = {
     "layout": (code("studies/reuse/overlap", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (
         code("studies/reuse/overlap", "np.percentile(null, 95)", "np.percentile(null, 94)"),
-        {"measure_reuse": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+        {"measure_reuse": MODELS, "share_fine_grained": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "tests": (
         code("stats/testing", "[2.5, 97.5]", "[2.5, 97.4]"),

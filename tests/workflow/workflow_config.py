@@ -30,6 +30,9 @@ CONFIG = {
         "halves": 3,
     },
     "generic": {"count": 20, "random_sets": 6},
+    "fine_grained": {"top_k": {"edge": 6, "position": 4}, "draws": 19},
+    "stability": {"corruption": True},
+    "optimal_ablation": {"steps": 2, "random_sets": 2},
     "reuse": {"draws": 99, "rarefaction": 6},
     "ablation": {"replacement": "corrupt", "directions": ["remove", "keep"], "keep_controls": 2},
     "tests": {"permutations": 200, "bootstrap": 100, "alpha": 0.05},
@@ -44,6 +47,7 @@ CONFIG = {
         "classes": {"tau": 0.05, "unit": "base"},
         "heroes": {"sizes": [1, 2], "random_sets": 4, "examples": 4},
         "tracing": {"parts": ["z", "v"], "by_position": ["z"], "examples": 3},
+        "backups": {"heroes": 2, "examples": 8},
         "transfer": {"draws": 19},
     },
     "sequences": {

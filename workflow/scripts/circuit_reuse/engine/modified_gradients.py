@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from transformer_lens.model_bridge.generalized_components import NormalizationBridge
 
-from circuit_reuse.data.fingerprint import ModelError
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import interventions, models, norms, shortcuts
 
 # Softmax is differentiated at this temperature; a product's factors share its gradient, queries and keys twice over.
@@ -17,11 +17,11 @@ TEMPERATURE, SHARES = 2.0, {"q": 0.25, "k": 0.25, "v": 0.5}
 def gim(model):
     """Runs inside have the gradient of GIM: norms keep their scale, softmax is flatter, factors of products share.
 
-    raises: ModelError for a model whose attention pattern is not read back from its hook
+    raises: LeftOut for a model whose attention pattern is not read back from its hook
     source: arXiv 2505.17630 (gradient interaction modifications)
     """
     if not shortcuts.able(model, "pattern"):
-        raise ModelError("gim needs the attention pattern, which this model's attention does not give; use atp or ig")
+        raise LeftOut("gim needs the attention pattern, which this model's attention does not give; use atp or ig")
     frozen = [module for module in model.bridge.modules() if isinstance(module, NormalizationBridge)]
     kept = [module.__dict__.get("forward") for module in frozen]
     hooks = []

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from circuit_reuse.data.tables import CIRCUIT, COMPONENT, EXAMPLE, N_CLUSTERS, bounds, column, optional, table
+from circuit_reuse.data.tables import CIRCUIT, CLUSTER, COMPONENT, EXAMPLE, N_CLUSTERS, bounds, column, optional, table
 
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
 THRESHOLD = column(pa.float64(), "reuse threshold p: share of the train examples whose circuit must hold a component")
@@ -155,4 +155,16 @@ FINE_GRAINED_SHARED = table(
     n_containing=column(pa.int32(), "train examples whose circuit holds it"),
     frequency=column(pa.float64(), "the same as a share"),
     mean_score=column(pa.float64(), "mean score over the train examples, units of the metric"),
+)
+OPTIMAL_RUNS = table(
+    circuit=CIRCUIT,
+    n_components=column(pa.int32(), "components of the circuit"),
+    control=optional(pa.int32(), "number of the layer-matched random set; null for the circuit itself"),
+    example=EXAMPLE,
+    cluster=CLUSTER,
+    clean_metric=column(pa.float64(), "metric of the intact model, logits or nats"),
+    metric=column(pa.float64(), "metric with the set's components writing the constants that were learned for it"),
+    metric_mean=column(pa.float64(), "the same with their mean outputs"),
+    kl=column(pa.float64(), "KL(intact || learned constants) at the answer, nats"),
+    kl_mean=column(pa.float64(), "KL(intact || mean outputs) at the answer, nats"),
 )

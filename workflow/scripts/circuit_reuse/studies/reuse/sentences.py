@@ -25,6 +25,7 @@ def sentences(found, cfg):
         yield from overlap(found["overlap"], cfg)
         yield from generic(found["generic"], cfg)
         yield from shared_and_kept(rows, cfg)
+        yield from other_methods(table, found["specificity"], cfg)
 
 
 def specificity(table, cfg):
@@ -107,6 +108,36 @@ def surely(pairs, cfg, end):
     return pairs[(pairs["q_value"] <= cfg["alpha"]) & sided]
 
 
+def divided(rows, cfg):
+    """Rows that were tested against random circuits, those of them shown to hurt more, and those not tested."""
+    # Where nothing is shared, or no disjoint control exists, there is nothing to test.
+    open_ = rows["q_value"].isna() | rows["difference_high"].isna()
+    tested = rows[~open_]
+    # Hurts, and more than random circuits do: where removing helps, controls may help more.
+    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0) & (tested["effect_high"] < 0)]
+    return tested, beyond, rows[open_]
+
+
+def other_methods(table, specific, cfg):
+    """Do circuits by another method of attribution say the same?"""
+    at = table[(table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])]
+    own = at[at["method"] == cfg["method"]]
+    first, shown = (set(zip(rows["model"], rows["task"], strict=True)) for rows in divided(own, cfg)[:2])
+    for method in at["method"].drop_duplicates():
+        if method == cfg["method"]:
+            continue
+        tested, beyond, _ = divided(at[at["method"] == method], cfg)
+        mine, also = (set(zip(rows["model"], rows["task"], strict=True)) for rows in (tested, beyond))
+        both = mine & first
+        pairs = specific[(specific["method"] == method) & (specific["component_set"] == "circuit")]
+        pairs = pairs[pairs["q_value"].notna()]
+        yield (
+            f"With circuits by {method} the same is shown against random circuits in {len(beyond)} of {len(tested)} tested pairs of model and "
+            f"task (both methods say the same in {len(both - (shown ^ also))} of {len(both)}), and against other tasks' circuits in "
+            f"{len(surely(pairs, cfg, 'high'))} of {len(pairs)}."
+        )
+
+
 def against_controls(rows, cfg):
     """Do shared circuits matter more than random circuits do?"""
     rows = rows.assign(
@@ -115,11 +146,7 @@ def against_controls(rows, cfg):
             for model, task in zip(rows["model"], rows["task"], strict=True)
         ]
     )
-    # Where nothing is shared, or no disjoint control exists, there is nothing to test.
-    open_ = rows["q_value"].isna() | rows["difference_high"].isna()
-    tested, untested = rows[~open_], rows[open_]
-    # Hurts, and more than random circuits do: where removing helps, controls may help more.
-    beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference_high"] < 0) & (tested["effect_high"] < 0)]
+    tested, beyond, untested = divided(rows, cfg)
     k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
         f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "

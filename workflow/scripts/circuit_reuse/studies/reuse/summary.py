@@ -7,7 +7,7 @@ import pandas as pd
 from circuit_reuse.data import gather, tables
 from circuit_reuse.report.numbers import small
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.reuse import published_tables, schemas
+from circuit_reuse.studies.reuse import optimal, published_tables, schemas
 
 FIRST = (
     "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control "
@@ -37,6 +37,8 @@ def summarise(job):
         "generic": generic(gather.rows(job.input.generic, schemas.GENERIC)),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
+    if job.input.optimal:
+        written["optimal"] = optimal_table(job.input.optimal, cfg)
     if job.input.fine:
         fine = gather.rows(job.input.fine, schemas.FINE_GRAINED)
         written["fine_grained"] = statistics.with_q(fine, "p_value", within=("level",))
@@ -60,7 +62,7 @@ def summarise(job):
 
 
 def summary(tests, reuse):
-    """Tests and reuse side by side, with false discovery rates over the whole study.
+    """Tests and reuse side by side, with false discovery rates over all that is tested by one method.
 
     A circuit that is
     shared at several thresholds is one hypothesis and counts once.
@@ -70,11 +72,21 @@ def summary(tests, reuse):
     table = tests.merge(reuse[columns], on=keys, how="left", validate="one_to_one")
     hypothesis = ["model", "task", "method", "circuit"]
     for p_value in ("p_reuse", "p_reuse_other"):
-        table = statistics.with_q(table, p_value)
+        table = statistics.with_q(table, p_value, within=("method",))
     for p_value in ("p_value", "p_uniform", "p_norm", "p_permutation", "p_mcnemar"):
-        table = statistics.with_q(table, p_value, once=hypothesis)
+        table = statistics.with_q(table, p_value, within=("method",), once=hypothesis)
     rest = [name for name in table.columns if name not in FIRST]
     return table[[*FIRST, *rest]].sort_values(keys, ignore_index=True)
+
+
+def optimal_table(paths, cfg):
+    """optimal.csv of all models, tasks and methods, a family for each method."""
+    rows = []
+    for (model, task, method), path in gather.one_by(paths, "model", "task", "method").items():
+        stream = (cfg["settings"]["seed"], model, task, method)
+        row = optimal.row_of(tables.read(path, schemas.OPTIMAL_RUNS), cfg["settings"], stream)
+        rows.append({"model": model, "task": task, "method": method} | row)
+    return statistics.with_q(pd.DataFrame(rows), "p_value", within=("method",), once=("model", "method", "circuit"))
 
 
 def generic(table):
