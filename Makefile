@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
+.PHONY: run real paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -20,6 +20,16 @@ run: $(VENV)/done
 REAL ?= config/smollm2.yaml
 real:
 	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml $(filter-out config/smollm2.yaml,$(REAL)) --cores $(CORES) $(ARGS)"
+
+# The published studies, one after the other, each with its own models and settings: about the cost, docs/plan.md.
+paper: $(VENV)/done
+	for name in reuse scaling sequences weights contrast; do \
+	  $(BIN)/snakemake --cores $(CORES) paper_$$name --configfile config/papers/$$name.yaml $(ARGS) || exit 1; \
+	done
+
+# All that the published studies need, to the end, with small models in the place of theirs.
+rehearsal: $(VENV)/done
+	$(BIN)/snakemake --cores $(CORES) paper --configfile config/smollm2.yaml config/papers/rehearsal.yaml $(ARGS)
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst

@@ -36,6 +36,7 @@ for study in STUDIES:
 include: "rules/faithfulness.smk"
 include: "rules/validate.smk"
 include: "rules/overview.smk"
+include: "rules/papers.smk"
 
 
 # Rules that run no model stay where Snakemake runs; `use rule` does not take over a localrule of the rule it builds on.
@@ -72,9 +73,3 @@ rule all:
         [getattr(rules, study).input for study in STUDIES],
         rules.list_skipped.output,
         rules.describe_tables.output,
-
-
-# The same on public models: with --configfile config/paper.yaml.
-rule paper:
-    input:
-        rules.all.input,

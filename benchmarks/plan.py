@@ -150,7 +150,7 @@ def jobs():
         "1",
         "paper",
         "--configfile",
-        "config/paper.yaml",
+        "config/public.yaml",
     ]
     text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
@@ -204,14 +204,14 @@ def page():
     lines = [
         "# What it costs",
         "",
-        "Written by `python benchmarks/plan.py` from `config/paper.yaml`: all studies on seven public models of 124 million to 1.2 billion parameters. An estimate, not a",
+        "Written by `python benchmarks/plan.py` from `config/public.yaml`: all studies on seven public models of 124 million to 1.2 billion parameters. An estimate, not a",
         "measurement: no GPU was at hand, and none of these models was run. Work is counted in forward passes of prompts of "
         f"{TOKENS} tokens at 2 N T operations each (N parameters outside the embeddings, Kaplan et al. 2020); a machine's rate times that gives hours. The stages reach 0.8 to 1.4 of what the bare model",
         "does on the same machine ([benchmarks](benchmarks.md), `..._fraction_of_limit`), so a rate for your GPU is one run of the bare model away.",
         "",
         "## The paper target",
         "",
-        f"`snakemake -n paper --configfile config/paper.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
+        f"`snakemake -n paper --configfile config/public.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
         "",
         f"| study | stage | 10^15 operations | hours here ({here / 1e9:.0f} Gop/s, measured) | "
         + " | ".join(f"hours, {name} ({value / 1e12:.0f} Top/s, assumed)" for name, value in GPUS.items())

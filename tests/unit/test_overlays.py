@@ -9,8 +9,8 @@ from circuit_reuse.prompts import tasks
 from circuit_reuse.studies import check as configs
 from support import PROJECT
 
-OVERLAYS = sorted(path for path in (PROJECT / "config").glob("*.yaml") if path.name != "config.yaml")
-ON_TOP_OF = {"gemma3.yaml": "smollm2.yaml"}
+OVERLAYS = sorted(path for path in (PROJECT / "config").rglob("*.yaml") if path.name != "config.yaml")
+ON_TOP_OF = {"gemma3.yaml": "smollm2.yaml", "rehearsal.yaml": "smollm2.yaml"}
 
 
 def merged(base, overlay):

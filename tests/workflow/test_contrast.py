@@ -189,6 +189,6 @@ def test_the_overlay_of_public_models_plans_without_network(project):
     """Texts of a file, the published scoring and budget, and the published circuits tested on the model."""
     shipped = (PROJECT / "config" / "config.yaml").read_bytes()
     with project.edited("config/config.yaml", lambda _: shipped):
-        text = project.snakemake("--dry-run", "contrast", "--configfile", "config/contrast.yaml")
+        text = project.snakemake("--dry-run", "contrast", "--configfile", "config/papers/contrast.yaml")
     assert re.search(r"fetch_model\s+1\n", text) and re.search(r"measure_differences\s+2\n", text)
     assert "remarks.csv" in text and "sarcasm-circuits/original.json" in text

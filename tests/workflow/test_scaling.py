@@ -103,5 +103,5 @@ def test_only_heroes_can_be_traced(project, tmp_path):
 
 
 def test_the_overlay_of_the_public_models_plans_without_network(project):
-    text = project.snakemake("--dry-run", "scaling", "--configfile", "config/scaling.yaml")
+    text = project.snakemake("--dry-run", "scaling", "--configfile", "config/papers/scaling.yaml")
     assert text.count("rule fetch_model:") == 17 and text.count("rule scan_heads:") == 34

@@ -161,5 +161,5 @@ def test_legends_and_labels_lie_inside_figures_of_one_panel(project):
 
 
 def test_the_overlay_of_public_models_plans_without_network(project):
-    text = project.snakemake("--dry-run", "weights", "--configfile", "config/weights.yaml")
+    text = project.snakemake("--dry-run", "weights", "--configfile", "config/papers/weights.yaml")
     assert re.search(r"^sweep_weights +8$", text, re.MULTILINE), text[-3000:]

@@ -1,7 +1,7 @@
 """The published circuits and numbers of GPT-2 small (Lan et al. 2024), recomputed where that can be done.
 
 What follows from the lists of nodes is recomputed here; what needs the model's weights is null until
-the study has run with the published circuits on GPT-2 (config/sequences.yaml), and is then compared
+the study has run with the published circuits on GPT-2 (config/papers/sequences.yaml), and is then compared
 within a tolerance, because prompts and the order of computation differ.
 """
 
@@ -18,7 +18,7 @@ from circuit_reuse.studies.sequences import schemas
 COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
 # Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.
 POINTS, SHARE = 5.0, 10.0
-NEEDS = "needs the weights of GPT-2 small: run config/sequences.yaml, in which the published circuits are scored"
+NEEDS = "needs the weights of GPT-2 small: run config/papers/sequences.yaml, in which the published circuits are scored"
 
 
 def run(job):

@@ -1,0 +1,52 @@
+# The claims of published studies beside what a run says: one target a paper, and all of them.
+PUBLISHED = {
+    "scaling": rules.check_published_scaling.output,
+    "sequences": rules.check_published_sequences.output,
+    "contrast": rules.replicate_circuits.output,
+}
+
+
+def study_outputs(wildcards):
+    """All tables that a study makes, and its comparison of published numbers."""
+    found = [*getattr(rules, f"summarise_{wildcards.study}").output, *PUBLISHED.get(wildcards.study, [])]
+    return [path for path in found if path.endswith(".csv")]
+
+
+use rule reads_tables as check_claims with:
+    input:
+        claims="<resources>/papers/{study}.yaml",
+        all_tables=study_outputs,
+    output:
+        table="<results>/tables/papers/{study}.csv",
+        findings="<results>/tables/papers/{study}.md",
+        page="<results>/tables/papers/{study}.html",
+    log:
+        "<logs>/check_claims/{study}.log",
+    wildcard_constraints:
+        study=one_of(STUDIES),
+    params:
+        **runs("papers.stage_claims.check"),
+        cfg=lambda wildcards: stage_cfg(
+            figures={
+                STUDIES[wildcards.study].figures[name]: f"../../figures/{wildcards.study}/{name}"
+                for name in STUDIES[wildcards.study].first
+            },
+            format=next(
+                kind for kind in ("svg", "png", *config["figures"]["formats"]) if kind in config["figures"]["formats"]
+            ),
+        ),
+
+
+for study in STUDIES:
+
+    rule:
+        name:
+            f"paper_{study}"
+        input:
+            getattr(rules, study).input,
+            f"<results>/tables/papers/{study}.html",
+
+
+rule paper:
+    input:
+        [getattr(rules, f"paper_{study}").input for study in STUDIES],

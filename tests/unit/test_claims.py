@@ -1,0 +1,130 @@
+"""Claims of papers: the files hold, a claim is decided by its rows and its interval, and no claim holds whatever comes out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from circuit_reuse.data.csv_tables import description
+from circuit_reuse.papers import claims, schemas, stage_claims
+from circuit_reuse.studies.registry import STUDIES
+from support import PROJECT
+
+PAPERS = PROJECT / "resources" / "papers"
+# How many claims of each paper there are to be, with those of published tables.
+LEAST = {"reuse": 20, "scaling": 7, "sequences": 6, "weights": 10, "contrast": 15}
+TABLE = pd.DataFrame(
+    {
+        "model": ["a", "a", "b", "b"],
+        "task": ["x", "y", "x", "y"],
+        "value": [0.2, 0.8, 0.6, np.nan],
+        "value_low": [0.1, 0.4, 0.5, np.nan],
+        "value_high": [0.3, 0.9, 0.7, np.nan],
+        "q_value": [0.01, 0.2, 0.03, np.nan],
+    }
+)
+
+
+def claim(**more):
+    return {
+        "id": "one",
+        "claim": "It is so.",
+        "where": "abstract",
+        "published": "high",
+        "table": "t",
+        "value": "value",
+    } | more
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_claims_of_a_paper_read_columns_that_its_tables_have(study):
+    about = claims.read(PAPERS / f"{study}.yaml")
+    assert len(about["claims"]) >= LEAST[study]
+    csvs = STUDIES[study].module("schemas").CSVS
+    files = {file.replace("{tasks}", "ioi_anti_repeat"): name for name, (file, _) in STUDIES[study].tables.items()}
+    files |= {"published_check.csv": "published_check", "replicate.csv": "replicate"}
+    for each in about["claims"]:
+        folder, file = each["table"].split("/")
+        assert folder == study and file in files, each["id"]
+        declared = csvs[files[file]]
+        named = pd.Series([each["value"]]).str.extractall(r"([a-z_]\w*)")[0].tolist()
+        named += [*each.get("rows", {}), *each.get("when", {}), *each.get("match", ())]
+        missing = [name for name in named if description(name, declared) is None]
+        assert not missing, f"{study}: {each['id']}: {file} has no {missing}"
+    for name in about.get("checks", ()):
+        assert name.split("/")[1] in files
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_claim_can_fail(study):
+    """Of numbers far off on either side, one at least must not be what is expected."""
+    for each in claims.read(PAPERS / f"{study}.yaml")["claims"]:
+        assert "differs" in {claims.verdict(each["expect"], value) for value in (-1e6, 1e6)}, each["id"]
+
+
+def test_rows_are_chosen_by_values_lists_and_comparisons():
+    assert len(claims.chosen(TABLE, {"task": "x", "value": ">= 0.5"})) == 1
+    assert len(claims.chosen(TABLE, {"task": ["x", "y"], "q_value": "< 0.1"})) == 2
+    assert len(claims.chosen(TABLE, None)) == 4
+
+
+def test_one_row_has_its_interval_and_several_are_one_number():
+    value, low, high, rows = claims.answer(claim(rows={"model": "a", "task": "x"}), TABLE)
+    assert (value, low, high, len(rows)) == (0.2, 0.1, 0.3, 1)
+    assert claims.answer(claim(over="max"), TABLE)[0] == 0.8
+    assert claims.answer(claim(value="1 - value / 2", over="min"), TABLE)[0] == pytest.approx(0.6)
+    # What is missing is no zero: of three rows with a value two are below.
+    assert claims.answer(claim(when={"q_value": "<= 0.05"}), TABLE)[0] == pytest.approx(2 / 3)
+    assert claims.answer(claim(rows={"task": "z"}), TABLE)[0] is None
+
+
+def test_rows_are_divided_by_those_that_match():
+    found = claims.answer(claim(rows={"task": "x"}, divide_by={"task": "y"}, match=["model"]), TABLE)
+    assert found[0] == pytest.approx(0.25) and len(found[3]) == 1
+
+
+@pytest.mark.parametrize(
+    ("expect", "ends", "verdict"),
+    [
+        ({"at_least": 0.5}, (0.6, 0.9), "agrees"),
+        ({"at_least": 0.5}, (0.4, 0.9), "undecided"),
+        ({"at_least": 0.5}, (0.1, 0.4), "differs"),
+        ({"between": [0.3, 0.5]}, (0.1, 0.9), "undecided"),
+        ({"at_most": 0.5}, (np.nan, np.nan), "differs"),
+        ({"near": 0.7, "within": 0.1}, (0.1, 0.9), "agrees"),
+    ],
+)
+def test_a_claim_is_decided_by_the_whole_interval(expect, ends, verdict):
+    value = np.nanmean(ends) if np.isfinite(ends[0]) else 0.7
+    value = 0.7 if "near" in expect else value
+    assert claims.verdict(expect, value, *ends) == verdict
+
+
+def test_what_was_not_run_or_run_on_other_models_says_so():
+    about = {
+        "claims": [claim(expect={"at_least": 0.5}, models=["gpt2"]), claim(id="two", table="u", expect={"at_least": 1})]
+    }
+    about |= {"cost": "run it", "checks": ["v", "w"]}
+    check = pd.DataFrame(
+        {
+            "item": ["i", "j", "k"],
+            "published": [1, 2, np.nan],
+            "recomputed": [1, np.nan, 3],
+            "agrees": [True, np.nan, np.nan],
+            "why": ["", "weights", ""],
+        }
+    )
+    rows = claims.rows_of(about, {"t": TABLE, "v": check})
+    assert [row["verdict"] for row in rows] == ["other models", "not run", "agrees", "not run", "not run"]
+    assert "gpt2" in rows[0]["why"] and rows[0]["models"] == "a b" and "run it" in rows[1]["why"]
+    frame = pd.DataFrame(rows, columns=list(schemas.CLAIMS))
+    text = stage_claims.page({"title": "T", "source": "S"} | about, frame, {"F": "f.svg"})
+    assert "5 claims: 1 agrees, 1 other models, 3 not run." in text and "![F](f.svg)" in text
+
+
+@pytest.mark.parametrize("broken", [{"expect": None}, {"colour": "red"}])
+def test_a_broken_claim_is_named(tmp_path, broken):
+    one = claim(expect={"at_least": 1}) | broken
+    one = {key: value for key, value in one.items() if value is not None}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"claims": [one]}))
+    with pytest.raises(claims.ClaimError, match="claim 'one'"):
+        claims.read(tmp_path / "p.yaml")

@@ -1,0 +1,211 @@
+"""Claims of published studies beside what the tables of a run say.
+
+A claim names the table and the rows that answer it, the number that is read from them, and what it must be, with a tolerance
+that was set beforehand.  resources/papers/<study>.yaml has those of each paper.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+# What a comparison in a claim may say, such as "<= 0.05".
+COMPARISONS = {"<=": np.less_equal, ">=": np.greater_equal, "<": np.less, ">": np.greater}
+OVER = {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "sum": np.sum}
+# agrees, differs: by the whole interval where there is one; undecided: the interval holds both; other models: a number of certain
+# models was published, and none of them was run.
+VERDICTS = ("agrees", "differs", "undecided", "other models", "not run")
+KEYS = {
+    "id",
+    "claim",
+    "where",
+    "published",
+    "table",
+    "rows",
+    "value",
+    "over",
+    "when",
+    "divide_by",
+    "match",
+    "expect",
+    "models",
+    "note",
+}
+
+
+class ClaimError(ValueError):
+    """A file of claims that cannot be used."""
+
+
+def read(path):
+    """The file of a paper: {title, source, cost, checks: tables of published numbers, claims: list of dicts}.
+
+    raises: ClaimError for a claim that lacks something, has an unknown key, or stands twice
+    """
+    about = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    seen = set()
+    for each in about["claims"]:
+        name = f"{path}: claim {each.get('id')!r}"
+        if missing := {"id", "claim", "where", "published", "table", "value", "expect"} - set(each):
+            raise ClaimError(f"{name} lacks {', '.join(sorted(missing))}")
+        if unknown := set(each) - KEYS:
+            raise ClaimError(f"{name} has the unknown {', '.join(sorted(unknown))}; known: {', '.join(sorted(KEYS))}")
+        if each["id"] in seen:
+            raise ClaimError(f"{name} stands twice")
+        seen.add(each["id"])
+    return about
+
+
+def chosen(table, rows):
+    """The rows of a table with given values: a value, a list of values, or a comparison such as "<= 0.05"."""
+    for name, wanted in (rows or {}).items():
+        compared = re.fullmatch(r"(<=|>=|<|>)\s*(\S+)", wanted) if isinstance(wanted, str) else None
+        if compared:
+            table = table[COMPARISONS[compared[1]](table[name].astype(float), float(compared[2]))]
+        else:
+            table = table[table[name].isin(wanted if isinstance(wanted, list) else [wanted])]
+    return table
+
+
+def answer(claim, table):
+    """(value, low, high, rows used) of a claim from its table; None for the value where no row answers it.
+
+    value:  an expression of columns (pandas.eval), of the rows;  over: how several rows are one number
+    when:   instead of an expression's value the share of rows in which a comparison holds: {column: comparison}
+    divide_by: rows by whose value each is divided, matched by the columns `match`
+    low, high: the ends of the interval, of a single row of one column that has them
+    """
+    rows = chosen(table, claim.get("rows"))
+    if claim.get("models"):
+        # Where none of the paper's models was run, others answer, and the row says so.
+        own = rows[rows["model"].isin(claim["models"])]
+        rows = own if len(own) else rows
+    if "when" in claim:
+        rows = rows[rows[list(claim["when"])].notna().all(axis=1)]
+        return (len(chosen(rows, claim["when"])) / len(rows) if len(rows) else None), None, None, rows
+    values = rows.eval(claim["value"], engine="python") if len(rows) else pd.Series(dtype=float)
+    if "divide_by" in claim and len(rows):
+        others = chosen(table, claim["divide_by"]).set_index(claim["match"])
+        below = others.eval(claim["value"], engine="python").groupby(level=claim["match"]).first()
+        values = values.to_numpy(float) / below.reindex(pd.MultiIndex.from_frame(rows[claim["match"]])).to_numpy(float)
+        values = pd.Series(values, rows.index)
+    known = values.notna() if values.dtype == object else np.isfinite(values.astype(float))
+    rows, values = rows[known], values[known]
+    if not len(rows):
+        return None, None, None, rows
+    if len(rows) == 1:
+        row, low = rows.iloc[0], f"{claim['value']}_low"
+        ends = (float(row[low]), float(row[f"{claim['value']}_high"])) if low in rows else (None, None)
+        value = values.iloc[0]
+        return (value if isinstance(value, str) else float(value)), *ends, rows
+    return float(OVER[claim.get("over", "mean")](values.astype(float))), None, None, rows
+
+
+def holds(expect, value):
+    """Whether a value is as a claim expects: {near, within}, {at_least}, {at_most}, {between}, or {equals}."""
+    if "equals" in expect:
+        return str(value) == str(expect["equals"])
+    if "near" in expect:
+        return abs(value - expect["near"]) <= expect["within"] + 1e-12
+    low, high = expect.get("between", (expect.get("at_least", -np.inf), expect.get("at_most", np.inf)))
+    return low <= value <= high
+
+
+def verdict(expect, value, low=None, high=None):
+    """One of VERDICTS for a value and its interval."""
+    if value is None:
+        return "not run"
+    if low is None or not np.isfinite([low, high]).all() or "near" in expect or "equals" in expect:
+        return "agrees" if holds(expect, value) else "differs"
+    ends = [holds(expect, low), holds(expect, high)]
+    return "agrees" if all(ends) else "undecided" if any(ends) or holds(expect, value) else "differs"
+
+
+def expectation(expect):
+    """What is expected, in words."""
+    if "equals" in expect:
+        return str(expect["equals"])
+    if "near" in expect:
+        return f"{expect['near']:g} ± {expect['within']:g}"
+    if "between" in expect:
+        return f"{expect['between'][0]:g} to {expect['between'][1]:g}"
+    return f"at least {expect['at_least']:g}" if "at_least" in expect else f"at most {expect['at_most']:g}"
+
+
+def rows_of(about, tables):
+    """Rows of the claims table of a paper.
+
+    about:  of `read`;  tables: {name: DataFrame} of those that are there, named as in the claims
+    """
+    found = []
+    for claim in about["claims"]:
+        row = {
+            "claim": claim["id"],
+            "text": claim["claim"],
+            "where": claim["where"],
+            "published": str(claim["published"]),
+        }
+        row |= {"expected": expectation(claim["expect"]), "table": claim["table"]}
+        table = tables.get(claim["table"])
+        value, low, high, used = (None, None, None, None) if table is None else answer(claim, table)
+        why = claim.get("note", "")
+        if table is None:
+            why = f"{claim['table']} was not made; {about['cost']}"
+        elif value is None:
+            why = f"no row of {claim['table']} answers it"
+        models = sorted(set(used["model"])) if used is not None and "model" in used else []
+        other = claim.get("models") and models and not set(models) & set(claim["models"])
+        if other:
+            why = f"published of {', '.join(claim['models'])}, here of other models; {why}".rstrip("; ")
+        row |= {
+            "ours": value if value is None else written(value),
+            "low": low,
+            "high": high,
+            "models": " ".join(models),
+        }
+        decided = "other models" if other else verdict(claim["expect"], value, low, high)
+        found.append(row | {"verdict": decided, "why": why})
+    for name in about.get("checks", ()):
+        found += from_check(name, tables.get(name), about["cost"])
+    return found
+
+
+def from_check(name, table, cost):
+    """Rows for a table of published numbers that were recomputed; what had nothing published is no claim."""
+    if table is None:
+        return [
+            {
+                "claim": name,
+                "text": "published numbers",
+                "table": name,
+                "verdict": "not run",
+                "why": f"{name} was not made; {cost}",
+            }
+        ]
+    rows = []
+    for row in table[table["published"].notna()].to_dict("records"):
+        recomputed = row["recomputed"] if pd.notna(row["recomputed"]) else None
+        agrees = None if pd.isna(row["agrees"]) else str(row["agrees"]) == "True"
+        found = {True: "agrees", False: "differs", None: "not run" if recomputed is None else "undecided"}[agrees]
+        why = row["why"] if isinstance(row["why"], str) else ""
+        rows.append(
+            {
+                "claim": row["item"],
+                "text": row["item"],
+                "where": "published tables and lists",
+                "published": str(row["published"]),
+                "expected": str(row["published"]),
+                "table": name,
+                "ours": recomputed if recomputed is None else written(recomputed),
+                "verdict": found,
+                "why": why,
+            }
+        )
+    return rows
+
+
+def written(value):
+    """A number or a text as it stands in the table."""
+    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
