@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -22,15 +24,29 @@ from circuit_reuse.data.fingerprint import files as model_folder_files
 from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.origins import sources
 from circuit_reuse.prompts import sequence, tasks
-from circuit_reuse.studies.check import check
+from circuit_reuse.studies.check import asked_for, check
 from circuit_reuse.studies.contrast import checks as contrast_checks
 from circuit_reuse.studies.registry import STUDIES
 from circuit_reuse.studies.reuse.checks import generic_texts
 
+
+def targets_given():
+    """The targets on the command line; none where this is no command of Snakemake's."""
+    from snakemake.cli import parse_args
+
+    try:
+        # Snakemake itself has said what its parser says.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return parse_args(sys.argv[1:])[1].targets
+    except SystemExit:
+        return ()
+
+
 with warnings.catch_warnings(record=True) as notes:
     warnings.simplefilter("always", ConfigNote)
     try:
-        check(config, PROJECT, Path.cwd())
+        # A job reads this file again, for its own outputs: what is asked for was checked when the run began.
+        check(config, PROJECT, Path.cwd(), asked_for(targets_given()) if workflow.is_main_process else ())
     except ValueError as problem:
         # One line, not where in the code it was found.
         raise WorkflowError(str(problem)) from None

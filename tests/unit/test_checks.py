@@ -1,5 +1,6 @@
 """Every mistake gets one clear message before any job: key, value, allowed, nearest name."""
 
+import copy
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from circuit_reuse.config import checks, errors, schema
 from circuit_reuse.data import fingerprint
+from circuit_reuse.studies import check as configs
 from circuit_reuse.studies.reuse import checks as reuse_checks
 from support import MODELS, PROJECT
 
@@ -279,3 +281,48 @@ def test_everything_but_torch_is_pinned_by_hash_and_has_its_licence_listed():
     assert "torch" not in pins and not any(name.startswith("nvidia") for name in pins)
     if sys.platform == "linux":
         assert listed == lock.licences(), "run make lock: docs/licences.md is old"
+
+
+def test_all_mistakes_of_types_and_names_are_told_at_once():
+    config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+    config["examples"] |= {"cont": 3}
+    config |= {"seed": "x", "tests": {"alpha": 2}}
+    with pytest.raises(ValueError) as caught:
+        configs.check(config, PROJECT, PROJECT)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3 and all(
+        part in "".join(lines) for part in ("Did you mean count?", "seed is 'x'", "tests.alpha is 2")
+    )
+
+
+def test_numbers_of_the_command_line_are_numbers():
+    """Snakemake gives what stands in a mapping or a list of --config as text."""
+    config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+    config["circuits"] |= {"top_k": ["5", "8", "0.25"], "thresholds": ["0.75", "1"]}
+    config["examples"] |= {"count": "50", "correct_only": "false"}
+    config["figures"] |= {"formats": ["png"]}
+    configs.check(config, PROJECT, PROJECT)
+    assert config["circuits"]["top_k"] == [5, 8, 0.25] and config["examples"]["count"] == 50
+    assert config["examples"]["correct_only"] is False and config["figures"]["formats"] == ["png"]
+
+
+def test_a_mistake_in_a_study_that_is_not_asked_for_is_only_noted():
+    config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
+    config["sequences"]["examples"] = 4
+    with pytest.warns(errors.ConfigNote, match="sequences is not asked for"):
+        configs.check(
+            copy.deepcopy(config), PROJECT, PROJECT, configs.asked_for(["reuse", "results/tables/scaling/heads.csv"])
+        )
+    config["scaling"]["examples"] = 4
+    with pytest.raises(ValueError) as caught:
+        configs.check(config, PROJECT, PROJECT)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_targets_say_what_is_asked_for():
+    assert configs.asked_for(["paper_scaling", "results/figures/weights/a.svg"]) == configs.asked_for(
+        ["weights", "scaling"]
+    )
+    assert (
+        len(configs.asked_for([])) == len(configs.asked_for(["all"])) == len(configs.asked_for(["reuse", "all"])) == 5
+    )

@@ -184,7 +184,9 @@ class Run:
                     ours = ("circuit_reuse", "warm", "run_folder", "job")
                     for name in [name for name in sys.modules if name.split(".")[0] in ours]:
                         del sys.modules[name]
-                    snakemake.cli.main(["--cores", "2", "--dry-run", *map(str, arguments)])
+                    # The Snakefile reads the targets from here.
+                    sys.argv = ["snakemake", "--cores", "2", "--dry-run", *map(str, arguments)]
+                    snakemake.cli.main(sys.argv[1:])
                 except SystemExit as end:
                     status = end.code or 0
                 except BaseException:

@@ -4,10 +4,10 @@ import difflib
 
 
 class ConfigError(ValueError):
-    """A mistake in the config or in a file that it names, reported in one line."""
+    """Mistakes in the config or in files that it names, a line each."""
 
     def __init__(self, message):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__("\n".join(" ".join(line.split()) for line in str(message).splitlines()))
 
 
 class ConfigNote(UserWarning):

@@ -53,14 +53,45 @@ def check_schema(config):
 
     schema = read_schema()
     drop(config, schema)
+    numbered(config, schema)
     check_values(config)
     # JSON takes 3.0 for an integer; what counts by it does not.
     draft = jsonschema.Draft202012Validator
     whole = draft.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int)
     validator = jsonschema.validators.extend(draft, type_checker=whole)(schema)
-    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
-        raise ConfigError(explain(error))
+    # Several mistakes in one place are one, and each has a line.
+    found = {str(list(error.path)): explain(error) for error in validator.iter_errors(config)}
+    if found:
+        raise ConfigError("\n".join(found[place] for place in sorted(found)))
     fill(config, schema)
+
+
+def numbered(value, part):
+    """Numbers that Snakemake's --config gives as text, where the schema takes no text; the value, changed in place.
+
+    part: the schema of the value
+    """
+    kinds = part.get("type", [])
+    if isinstance(value, str):
+        taken = {kinds} if isinstance(kinds, str) else set(kinds)
+        if not taken & {"integer", "number", "boolean"} or "string" in taken or "enum" in part:
+            return value
+        import yaml
+
+        try:
+            found = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+        return found if isinstance(found, (int, float)) else value
+    if isinstance(value, dict):
+        inner = part.get("additionalProperties")
+        for key, item in value.items():
+            below = part.get("properties", {}).get(key, inner)
+            if isinstance(below, dict):
+                value[key] = numbered(item, below)
+    elif isinstance(value, list) and isinstance(part.get("items"), dict):
+        value[:] = [numbered(item, part["items"]) for item in value]
+    return value
 
 
 def check_values(value, where=""):

@@ -20,6 +20,8 @@ def check(config, folders):
     raises:  ConfigError with the first mistake
     """
     block = config["sequences"]
+    # Before anything can be found wrong, as the rules read it whether or not the study runs.
+    block["edges"].setdefault("tasks", list(block["tasks"]))
     spaces = checks.study_models("sequences", config, folders)
     seen = {}
     for kind in KINDS:
@@ -83,7 +85,6 @@ def check_choices(block):
             f"sequences.pruning.means is published, which needs sequences.replacement: mean, not {block['replacement']}"
         )
     edges = block["edges"]
-    edges.setdefault("tasks", list(block["tasks"]))
     for task in edges["tasks"]:
         if task not in block["tasks"]:
             raise ConfigError(
