@@ -5,13 +5,15 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
+# Two lines that stay, instead of all that Snakemake says (workflow/screen); VERBOSE=1 shows that.
+SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake --logger circuit-reuse
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run real paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
-	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory results/report.html
 	@echo "Open results/report.html in a browser; figures are in results/figures, tables in results/tables."
 
@@ -24,12 +26,12 @@ real:
 # The published studies, one after the other, each with its own models and settings: about the cost, docs/plan.md.
 paper: $(VENV)/done
 	for name in reuse scaling sequences weights contrast; do \
-	  $(BIN)/snakemake --cores $(CORES) paper_$$name --configfile config/papers/$$name.yaml $(ARGS) || exit 1; \
+	  $(SNAKEMAKE) --cores $(CORES) paper_$$name --configfile config/papers/$$name.yaml $(ARGS) || exit 1; \
 	done
 
 # All that the published studies need, to the end, with small models in the place of theirs.
 rehearsal: $(VENV)/done
-	$(BIN)/snakemake --cores $(CORES) paper --configfile config/smollm2.yaml config/papers/rehearsal.yaml $(ARGS)
+	@$(SNAKEMAKE) --cores $(CORES) paper --configfile config/smollm2.yaml config/papers/rehearsal.yaml $(ARGS)
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst
@@ -49,7 +51,7 @@ explain: $(VENV)/done
 
 # Are the methods and tests right, and how faithful are circuits of every size: with a report.
 validate: $(VENV)/done
-	$(BIN)/snakemake --cores $(CORES) $(ARGS) validate faithfulness
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) validate faithfulness
 	$(BIN)/snakemake --cores 1 $(ARGS) --report results/validation.html validate faithfulness
 
 test: $(VENV)/done

@@ -1,0 +1,109 @@
+"""What a person sees of a run: few lines, how far it is, how long still, and why it failed."""
+
+import io
+import json
+import logging
+import re
+from types import SimpleNamespace
+
+import pytest
+from snakemake_logger_plugin_circuit_reuse.screen import Screen, spelled
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Run:
+    """Records as Snakemake makes them, with a clock that the test moves."""
+
+    def __init__(self, stream, tmp_path):
+        self.now, self.stream = 0.0, stream
+        (tmp_path / "durations.json").write_text(json.dumps({"score": 10, "share": 2}))
+        self.screen = Screen(stream, tmp_path / "durations.json", tmp_path / "note", lambda: self.now, 80)
+        self.tell("resources_info", cores=2)
+        self.tell("run_info", stats={"score": 4, "share": 2, "total": 6})
+
+    def tell(self, event=None, level=logging.INFO, text="", **about):
+        record = SimpleNamespace(event=event, levelno=level, getMessage=lambda: text, **about)
+        self.screen.take(record)
+
+    def job(self, number, rule, seconds, **wildcards):
+        self.tell("job_info", jobid=number, rule_name=rule, wildcards=wildcards)
+        self.now += seconds
+        self.tell("job_finished", job_id=number)
+        self.tell("progress", done=number, total=6)
+
+    def text(self):
+        return self.stream.getvalue()
+
+
+def test_without_a_terminal_there_is_a_line_every_half_minute(tmp_path):
+    run = Run(io.StringIO(), tmp_path)
+    assert run.text() == "6 jobs, about 22 s left.\n"
+    for number in range(1, 6):
+        run.job(number, "score" if number < 5 else "share", 16, model="m", task=f"t{number}")
+    run.job(6, "share", 1)
+    lines = run.text().splitlines()
+    assert 4 <= len(lines) <= 5 and lines[-1] == "6 jobs in 81 s."
+    # By the time of the jobs of this run, not of the default one: two of 16 s and two of 2 s on two cores.
+    assert "2 of 6 jobs (33 %), about 18 s left" in run.text()
+    assert "\x1b" not in run.text()
+
+
+def test_on_a_terminal_two_lines_stay_and_are_gone_at_the_end(tmp_path):
+    run = Run(Terminal(), tmp_path)
+    run.tell("job_info", jobid=1, rule_name="score", wildcards={"model": "m", "task": "ioi"})
+    (tmp_path / "note").write_text("score m ioi eap-ig:  50%|#####     | 4/8 [00:02<00:02]")
+    run.screen.show()
+    shown = run.text().rpartition("\x1b[J")[2]
+    assert shown.startswith("[....") and "eap-ig:  50%" in shown and max(map(len, shown.splitlines())) < 80
+    run.tell("job_finished", job_id=1)
+    run.tell("job_info", jobid=2, rule_name="score", wildcards={"model": "m", "task": "digits"})
+    # The note of a job that has ended is not shown.
+    assert run.text().rpartition("\x1b[J")[2].splitlines()[1] == "score m digits"
+    run.tell("progress", done=6, total=6)
+    assert run.text().rpartition("\x1b[J")[2] == "6 jobs in 0 s.\n"
+    run.screen.show()
+    assert run.text().endswith("6 jobs in 0 s.\n")
+
+
+def test_a_failed_job_is_named_with_its_log_and_no_traceback_follows(tmp_path):
+    run = Run(io.StringIO(), tmp_path)
+    run.tell("job_info", jobid=1, rule_name="score", wildcards={"model": "m"})
+    run.tell("job_error", logging.ERROR, jobid=1, rule_name="score", log=["logs/score/m.log"])
+    run.tell(
+        "error",
+        logging.ERROR,
+        "RuleException:\nCalledProcessError in file x, line 23:\nCommand 'set -euo'",
+        exception="RuleException",
+    )
+    assert "score m failed (log: logs/score/m.log)" in run.text() and "Command" not in run.text()
+
+
+def test_a_mistake_in_the_config_is_shown_without_the_places_in_the_code(tmp_path):
+    run = Run(io.StringIO(), tmp_path)
+    text = 'WorkflowError in file "/p/rules/common.smk", line 47:\nseed is \'x\'; it must be of type integer\n  File "/p/rules/common.smk", line 47, in <module>\n'
+    text += "  Base directory: /p\n  Config file(s): [x]"
+    run.tell("error", logging.ERROR, text, exception="WorkflowError")
+    assert run.text().splitlines()[1:] == ["seed is 'x'; it must be of type integer"]
+
+
+def test_warnings_are_shown_and_chatter_is_not(tmp_path):
+    run = Run(io.StringIO(), tmp_path)
+    run.tell(None, logging.WARNING, "8 pairs are left out")
+    run.tell(None, logging.INFO, "Using shell: /usr/bin/bash")
+    run.tell("shellcmd", shellcmd="ls")
+    assert run.text().splitlines()[1:] == ["8 pairs are left out"]
+
+
+def test_an_unknown_rule_leaves_no_guess_of_the_time(tmp_path):
+    screen = Screen(io.StringIO(), None)
+    screen.take(SimpleNamespace(event="run_info", stats={"new": 9, "total": 9}, levelno=logging.INFO))
+    assert screen.stream.getvalue() == "9 jobs.\n"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3, "3 s"), (89, "89 s"), (91, "2 min"), (7200, "2.0 h")])
+def test_times_in_words(seconds, words):
+    assert spelled(seconds) == words and re.match(r"\d", words)
