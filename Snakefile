@@ -62,6 +62,7 @@ onstart:
 
 onsuccess:
     print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
+    print(f"Open {index_page.write(config, Path.cwd()).relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "tell_findings"}
     if problem := start_page.nothing_left(Path.cwd(), asked):
         raise WorkflowError(problem)

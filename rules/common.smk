@@ -14,6 +14,7 @@ from snakemake.logging import logger
 PROJECT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
+import index_page
 import run_folder
 import start_page
 import warm

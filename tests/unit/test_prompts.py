@@ -200,3 +200,17 @@ def test_a_row_that_repeats_another_counts_once(tmp_path):
     pairs = [(f"clean {n}", f"corrupt {n}") for n in range(4)]
     rows, repeats = custom.rows(write_pairs(tmp_path / "t.csv", pairs * 8), 0.5)
     assert len(rows) == 4 and repeats == 28 and [row["example"] for row in rows] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "task", ["ioi", "anti_repeat", "greater_than", "pronouns", "digits", "months", "mcqa", "comparison"]
+)
+def test_frames_and_starts_go_round_in_turn(task):
+    """As many examples as there are clusters have each of them once, whatever comes after."""
+    held_out = [prompt.cluster for _, split, prompt in generate(task, 200) if split == "held_out"]
+    number = len(set(held_out))
+    assert number >= 8
+    for start in range(0, 3 * number, number):
+        assert len(set(held_out[start : start + number])) == number
+    assert held_out[:number] != held_out[number : 2 * number]
+    assert [p.clean for _, _, p in generate(task, 40)] == [p.clean for _, _, p in generate(task, 200)][:40]

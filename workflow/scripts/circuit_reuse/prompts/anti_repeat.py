@@ -7,7 +7,7 @@ corrupt prompt names the answer where it had named the distractor, and so swaps 
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("used", "The {kind} are {a}, {b}, {c} and {d}. We have used {x}, {y} and {z}. The one left is", LEARNED),
@@ -31,7 +31,7 @@ TEMPLATES = [
 def example(rng, split, learned=False):
     """One prompt pair over a list of three or four items of a category; `learned` restricts the frames (base.templates)."""
     kind = rng.choice(sorted(words.CATEGORIES))
-    name, template = rng.choice(templates(TEMPLATES, split, learned))
+    name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     length = 4 if "{d}" in template else 3
     # Which items meet is what differs between the splits: see `allowed`.
     while True:

@@ -65,6 +65,11 @@ def fill(template, **slots):
     return text, spans
 
 
+def in_turn(rng, options):
+    """One of some options: in turn where the stream is one of `generate`, else at random."""
+    return rng.in_turn(options) if hasattr(rng, "in_turn") else rng.choice(options)
+
+
 def templates(frames, split, learned=False):
     """The sentence frames of a split: [(name, text, use)] -> [(name, text)].
 

@@ -4,7 +4,7 @@ The corrupt prompt exchanges the two words, larger and smaller, so that the answ
 distractor and both numbers stay where they are.
 """
 
-from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("of", "Of {a} and {b}, the {which} number is", TRAIN),
@@ -36,7 +36,7 @@ def example(rng, split, digits=2):
         a, b = rng.randint(low, high), rng.randint(low, high)
         if str(a)[0] != str(b)[0] and split_of(a, b) == split:
             break
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = in_turn(rng, templates(TEMPLATES, split))
     which = rng.choice(WHICH)
     other = WHICH[which == WHICH[0]]
     clean, roles = fill(template, a=str(a), b=str(b), which=which)

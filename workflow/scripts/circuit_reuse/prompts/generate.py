@@ -19,9 +19,23 @@ def split_of(index, held_out_share):
     return "held_out" if after > before else "train"
 
 
+class Draw(random.Random):
+    """A random stream that knows the place of its example in its split, so that choices can go round in turn."""
+
+    def __init__(self, text, order, turn):
+        super().__init__(text)
+        self.order, self.turn = order, turn
+
+    def in_turn(self, options):
+        """One of some options: each comes once in as many examples as there are options, in a new order each time."""
+        round_, place = divmod(self.turn, len(options))
+        return random.Random(f"{self.order}/{round_}").sample(options, len(options))[place]
+
+
 def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None, taken=()):
     """The examples of a task with numbers below n, all different.
 
+    Sentence frames and starts of sequences go round in turn, so that few examples have many of them.
     Each has its own random stream, named by (seed, task, index, attempt); a repeat of an
     earlier prompt is drawn again, so a prefix of a longer list equals the shorter list.
 
@@ -37,8 +51,10 @@ def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None, taken
         split = split_of(index, held_out_share)
         if split in exhausted:
             continue
+        held_out = int(index * held_out_share)
+        turn = held_out if split == "held_out" else index - held_out
         for attempt in range(ATTEMPTS):
-            rng = random.Random(f"{seed}/{task}/{index}/{attempt}")
+            rng = Draw(f"{seed}/{task}/{index}/{attempt}", f"{seed}/{task}/{split}", turn)
             prompt = make(rng, split, **settings)
             if prompt.clean not in seen:
                 seen.add(prompt.clean)

@@ -6,7 +6,7 @@ second subject for the indirect object, so that the answer becomes the distracto
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("went", "When {a} and {b} went to the {place}, {s} gave a {object} to", LEARNED),
@@ -36,7 +36,7 @@ def example(rng, split, variants=("ABBA", "BABA"), learned=False):
     """One prompt pair; `variants` restricts the order of the names, `learned` the frames (base.templates)."""
     indirect, subject = rng.sample(words.whole(words.name_pool(split)), 2)
     variant = rng.choice(list(variants))
-    name, template = rng.choice(templates(TEMPLATES, split, learned))
+    name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)
     rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
     clean, spans = fill(template, a=first, b=second, s=subject, **rest)

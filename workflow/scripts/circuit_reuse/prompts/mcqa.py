@@ -5,7 +5,7 @@ the same choices in another order, so that the right colour stands beside anothe
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("colour", "The {object} is {colour}. What colour is the {object}?{choices}\nAnswer:", TRAIN),
@@ -27,7 +27,7 @@ def example(rng, split, choices=4):
     if choices not in range(2, 7):
         raise ValueError(f"choices is {choices!r}; it must be from 2 to 6")
     labels = words.LETTERS[:choices]
-    name, template = rng.choice(templates(TEMPLATES, split))
+    name, template = in_turn(rng, templates(TEMPLATES, split))
     thing = rng.choice(words.pool(words.OBJECTS, split))
     colours = rng.sample(COLOURS, choices)
     right, moved = rng.sample(range(choices), 2)

@@ -4,7 +4,7 @@ The corrupt prompt has a name of the other gender.
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("friend", "So {name} is a really good friend, isn't", LEARNED),
@@ -29,7 +29,7 @@ def example(rng, split, learned=False):
     """One prompt pair with a man's name and a woman's name; `learned` restricts the frames (base.templates)."""
     woman = rng.choice(words.whole(words.name_pool(split)[1::2]))
     man = rng.choice(words.whole(words.name_pool(split)[0::2]))
-    name, template = rng.choice(templates(TEMPLATES, split, learned))
+    name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
     rest = {slot: word for slot, word in rest.items() if f"{{{slot}}}" in template}
     she = rng.random() < 0.5

@@ -5,7 +5,7 @@ changes the event, so that words and event agree and the remark is sincere (or t
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
 
 TEMPLATES = [
     ("oh", "Oh {feeling}, the {thing} {event} again. That remark is", LEARNED),
@@ -34,7 +34,7 @@ def example(rng, split, praise_share=0.75, paired_events=False, events="common",
     if events not in words.EVENTS_OF:
         raise ValueError(f"events {events!r} is unknown; known: {', '.join(words.EVENTS_OF)}")
     failures, successes = words.EVENTS_OF[events]
-    name, template = rng.choice(templates(TEMPLATES, split, learned))
+    name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     thing = rng.choice(words.pool(words.THINGS, split))
     # Mostly praise, as in life; then the event alone decides most remarks.
     praise = rng.random() < praise_share

@@ -9,7 +9,7 @@ from functools import cache
 from string import Formatter
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt
+from circuit_reuse.prompts.base import Prompt, in_turn
 
 MEMBERS = {
     "digits": words.DIGITS[1:],
@@ -70,7 +70,7 @@ def example(
     span = abs(step) * length
     shapes = [words.shape(element) for element in elements] if alike else None
     starts = [low if step > 0 else low + span for low in range(len(elements) - span)]
-    start = rng.choice([s for s in starts if replaceable(s, step, length, shapes)] or starts)
+    start = in_turn(rng, [s for s in starts if replaceable(s, step, length, shapes)] or starts)
     shown = [start + step * place for place in range(length)]
     answer = shown[-1] + step
     corrupted = corrupt_elements(rng, shown, answer, step, len(elements), corruption, shapes)

@@ -25,9 +25,11 @@ def hundred(share):
     return "-" if share is None else number(100 * share)
 
 
-def interval(row, name, written=number):
-    """A value with its 95 % interval; written: how each number is printed."""
-    return f"{written(row[name])} [{written(row[f'{name}_low'])}, {written(row[f'{name}_high'])}]"
+def interval(row, name, written=number, unit=""):
+    """A value with its 95 % interval, or the word that there is none; written: how each number is printed, unit: what follows it."""
+    if not np.isfinite([row[f"{name}_low"], row[f"{name}_high"]]).all():
+        return f"{written(row[name])}{unit} (no interval, too few clusters)"
+    return f"{written(row[name])}{unit} [{written(row[f'{name}_low'])}, {written(row[f'{name}_high'])}]"
 
 
 def small(value):

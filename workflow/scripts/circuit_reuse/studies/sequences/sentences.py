@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from circuit_reuse.report.numbers import MOST, hundred, more, span
+from circuit_reuse.report.numbers import MOST, hundred, interval, more, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
@@ -26,8 +26,8 @@ def sentences(found, cfg):
     for row in chosen.head(MOST).to_dict("records"):
         title = cfg["titles"].get(row["task"], row["task"])
         yield (
-            f"{title}{' in ' + row['model'] if several else ''}: {row['n_heads']:.0f} heads and {row['n_mlps']:.0f} MLPs keep {hundred(row['score'])} % "
-            f"[{hundred(row['score_low'])}, {hundred(row['score_high'])}] of the metric on held-out examples."
+            f"{title}{' in ' + row['model'] if several else ''}: {row['n_heads']:.0f} heads and {row['n_mlps']:.0f} MLPs keep "
+            f"{interval(row, 'score', hundred, ' %')} of the metric on held-out examples."
         )
     yield more(chosen)
     shared = found["overlap"]

@@ -1,0 +1,305 @@
+"""results/index.html: what a run found, with its figures and tables, as one file that opens without a network.
+
+Plumbing only, like start_page: written at the end of every run from the results that are there.
+"""
+
+import csv
+import html
+import json
+import platform
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import start_page
+from circuit_reuse.studies.registry import STUDIES
+
+# Figures that together are larger are linked, not put in, the last first.
+MOST_BYTES = 5_500_000
+# Columns of the table of results, from reuse/summary.csv.
+COLUMNS = {
+    "model": "model",
+    "task": "task",
+    "method": "method",
+    "top_k": "K",
+    "threshold": "p",
+    "n_components": "components",
+    "reuse": "reuse",
+    "effect": "effect",
+    "effect_low": "from",
+    "effect_high": "to",
+    "effect_control": "random circuits",
+    "q_value": "q",
+    "faithfulness": "kept alone",
+    "n_examples": "n",
+    "n_clusters": "clusters",
+}
+STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 0 auto; padding: 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.3rem; margin-top: 2.5rem; border-bottom: 1px solid #bbb }
+nav a { margin-right: 1rem } a { color: #0b5394 }
+figure { margin: 1.2rem 0 } figure svg { max-width: 100%; height: auto }
+figcaption { font-size: .88rem; color: #444; max-width: 60rem } .links { font-size: .85rem }
+table { border-collapse: collapse; font-size: .85rem; width: 100% } td, th { padding: .2rem .5rem; text-align: left }
+th button { font: inherit; font-weight: bold; border: 0; background: none; cursor: pointer; padding: 0 }
+th button::after { content: ' \\2195'; color: #888 } th[aria-sort=ascending] button::after { content: ' \\2191'; color: #222 }
+th[aria-sort=descending] button::after { content: ' \\2193'; color: #222 }
+tbody tr:nth-child(even) td { background: #f4f4f4 } .wide { overflow-x: auto; max-height: 32rem }
+input[type=search] { font: inherit; padding: .2rem .4rem; width: 22rem; max-width: 100% } summary { cursor: pointer; margin: .6rem 0 }
+pre { background: #f6f6f6; padding: .6rem; overflow-x: auto; font-size: .8rem }
+"""
+SCRIPT = """
+for (const table of document.querySelectorAll('table.sorts')) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, place) => head.firstElementChild.addEventListener('click', () => {
+    const up = head.getAttribute('aria-sort') !== 'ascending';
+    heads.forEach(other => other.removeAttribute('aria-sort'));
+    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+    const value = row => row.cells[place].dataset.value ?? row.cells[place].textContent;
+    const rows = [...body.rows].sort((a, b) => {
+      const x = value(a), y = value(b), gone = (x === '') - (y === '');
+      if (gone) return gone;
+      const way = x !== '' && y !== '' && !isNaN(x) && !isNaN(y) ? x - y : x.localeCompare(y);
+      return up ? way : -way;
+    });
+    body.append(...rows);
+  }));
+  const field = document.getElementById(table.dataset.filter), told = document.getElementById(table.dataset.told);
+  const filter = () => {
+    const words = field.value.toLowerCase().split(/\\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of body.rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every(word => text.includes(word));
+      shown += !row.hidden;
+    }
+    told.textContent = `${shown} of ${body.rows.length} rows`;
+  };
+  field.addEventListener('input', filter);
+  filter();
+}
+"""
+
+
+def write(config, folder):
+    """Write the page from what is in results/; returns its path."""
+    results = Path(folder) / "results"
+    path = results / "index.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(page(config, Path(folder)), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def page(config, folder):
+    """The whole page."""
+    results, found = folder / "results", start_page.overviews(folder)
+    inside = chosen(results, found)
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+        f"<title>circuit-reuse: results</title><style>{STYLE}</style></head><body>",
+        "<h1>Which components do the task, is that real, and is the circuit shared?</h1>",
+        "<p>Every sentence and every figure is drawn from the tables of this run.</p>",
+        "<nav aria-label='Studies'>",
+        *(f"<a href='#{name}'>{STUDIES[name].title}</a>" for name in found),
+        "<a href='#results'>All results</a><a href='#run'>What was run</a></nav>",
+    ]
+    for number, (name, about) in enumerate(found.items()):
+        parts += study(name, about, config, results, inside, f"s{number}")
+    parts += [table_of_results(results), left_out(results), claims(results), what_was_run(config, folder, found)]
+    return "\n".join([*parts, f"<script>{SCRIPT}</script></body></html>\n"])
+
+
+def chosen(results, found):
+    """The figures that are put into the page: those to begin with first, as far as there is room."""
+    order = [results / "figures" / name / f"{each}.svg" for name in found for each in STUDIES[name].first]
+    order += [
+        path for name in found for path in sorted((results / "figures" / name).glob("*.svg")) if path not in order
+    ]
+    inside, size = set(), 0
+    for path in order:
+        if path.is_file() and size + path.stat().st_size <= MOST_BYTES:
+            size += path.stat().st_size
+            inside.add(path)
+    return inside
+
+
+def study(name, about, config, results, inside, prefix):
+    """A study: what it asks, what it found, its figures and its tables."""
+    whole = STUDIES[name]
+    yield f"<section id='{name}'><h2>{whole.title}</h2><p>{html.escape(whole.question)}</p>"
+    sentences = [f"<li>{html.escape(text)}</li>" for text in about["sentences"]]
+    yield f"<ul>{''.join(sentences[:3])}</ul>"
+    if sentences[3:]:
+        yield f"<details><summary>{len(sentences) - 3} more findings</summary><ul>{''.join(sentences[3:])}</ul></details>"
+    page_of_findings = results / "tables" / name / "findings.html"
+    if page_of_findings.is_file():
+        yield f"<p><a href='tables/{name}/findings.html'>All findings, in words</a></p>"
+    first = [each for each in whole.first if (results / "figures" / name / f"{each}.svg").is_file()]
+    rest = [
+        each for each in whole.figures if each not in first and list((results / "figures" / name).glob(f"{each}.*"))
+    ]
+    for each in first:
+        yield figure(name, each, config, results, inside, prefix)
+    if rest:
+        yield f"<details><summary>{len(rest)} more figures</summary>"
+        for each in rest:
+            yield figure(name, each, config, results, inside, prefix)
+        yield "</details>"
+    yield "<p class='links'>Tables (CSV): "
+    for file, title in whole.tables.values():
+        path = results / "tables" / name / file.replace("{tasks}", "_".join(whole.block(config).get("tasks", ())))
+        if path.is_file():
+            yield f"<a href='tables/{name}/{path.name}' title='{html.escape(title)}'>{path.name}</a> "
+    yield "</p></section>"
+
+
+def figure(name, each, config, results, inside, prefix):
+    """A figure with its caption and links to its files; a small picture's place is a link where there is no room."""
+    folder = results / "figures" / name
+    files = {path.suffix[1:]: path for path in sorted(folder.glob(f"{each}.*"))}
+    title, svg = STUDIES[name].figures[each], files.get("svg")
+    links = " ".join(f"<a href='figures/{name}/{path.name}'>{kind.upper()}</a>" for kind, path in files.items())
+    drawn = (
+        inlined(svg, f"{prefix}{each}", title)
+        if svg in inside
+        else f"<p>{html.escape(title)}: too large for this page.</p>"
+    )
+    module = f"workflow/scripts/circuit_reuse/studies/{name}/figures.py"
+    text = f"<strong>{html.escape(title)}.</strong> {html.escape(caption(name, each, config))}"
+    return f"<figure id='{name}-{each}'>{drawn}<figcaption>{text}<br><span class='links'>{links}, drawn in {module}</span></figcaption></figure>"
+
+
+def inlined(path, prefix, title):
+    """A figure's SVG to stand in a page: its ids its own, its title for those who do not see it."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<(script|foreignObject)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r">\s+<", "><", text)
+    return re.sub(r"<svg\b", f'<svg role="img" aria-label="{html.escape(title)}"', text, count=1)
+
+
+def caption(name, each, config):
+    """A figure's caption, with the numbers of this run's config; empty where there is none."""
+    from jinja2 import TemplateError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    folder = Path(__file__).resolve().parents[1] / "report"
+    path = folder / f"{name}_{each}.rst"
+    if not path.is_file():
+        return ""
+    try:
+        text = (
+            SandboxedEnvironment()
+            .from_string(path.read_text(encoding="utf-8"))
+            .render(snakemake=SimpleNamespace(config=config))
+        )
+    except TemplateError:
+        return ""
+    return " ".join(re.sub(r"[`*]|:\w+:", "", text).split())
+
+
+def rows_of(path):
+    """The rows of a CSV as dicts; none if it is not there or says why it was left out."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [row for row in csv.DictReader(stream) if None not in row.values()]
+
+
+def table(columns, rows, name, label):
+    """A table to sort by its heads and to filter by words."""
+    heads = "".join(
+        f"<th scope='col'><button type='button'>{html.escape(title)}</button></th>" for title in columns.values()
+    )
+    lines = []
+    for row in rows:
+        cells = (row.get(key) or "" for key in columns)
+        lines.append(
+            "<tr>"
+            + "".join(f"<td data-value='{html.escape(each)}'>{html.escape(shortened(each))}</td>" for each in cells)
+            + "</tr>"
+        )
+    return (
+        f"<p><label>Filter: <input type='search' id='{name}-filter' placeholder='words, such as ioi eap-ig'></label> "
+        f"<span id='{name}-told' role='status'></span></p><div class='wide'><table class='sorts' data-filter='{name}-filter' "
+        f"data-told='{name}-told'><caption class='links'>{html.escape(label)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def shortened(text):
+    """A number to three digits; any other text as it is."""
+    try:
+        return f"{float(text):.3g}" if "." in text or "e" in text.lower() else text
+    except ValueError:
+        return text
+
+
+def table_of_results(results):
+    """All pairs of model and task of the reuse study."""
+    rows = rows_of(results / "tables" / "reuse" / "summary.csv")
+    if not rows:
+        return "<section id='results'></section>"
+    label = "Shared circuits of every model, task, K and threshold: effect of removing them with its interval, rank test among random circuits of the same layers (q)"
+    return f"<section id='results'><h2>All results</h2>{table(COLUMNS, rows, 'all', label)}</section>"
+
+
+def left_out(results):
+    """What was left out, and why."""
+    rows = rows_of(results / "tables" / "skipped.csv")
+    if not rows:
+        return "<section id='left-out'><h2>Left out</h2><p>Nothing was left out.</p></section>"
+    columns = {
+        "study": "study",
+        "model": "model",
+        "task": "task",
+        "usable": "usable",
+        "needed": "needed",
+        "reason": "why",
+    }
+    return f"<section id='left-out'><h2>Left out</h2>{table(columns, rows, 'left', 'Tasks that a model cannot do, by study')}</section>"
+
+
+def claims(results):
+    """Links to the pages of claims of papers, where they were made."""
+    pages = sorted((results / "tables" / "papers").glob("*.html"))
+    links = " ".join(f"<a href='tables/papers/{path.name}'>{path.stem}</a>" for path in pages)
+    return f"<section id='papers'><h2>Published claims</h2><p>{links}</p></section>" if links else ""
+
+
+def what_was_run(config, folder, found):
+    """Models, versions, and the config with its defaults."""
+    content = start_page.content(config, folder)
+    models = {}
+    for about in found.values():
+        models |= about["models"]
+    rows = [
+        {
+            "model": name,
+            "source": start_page.source(config["model_sources"].get(name, {})),
+            **{key: str(value) for key, value in about.items()},
+        }
+        for name, about in sorted(models.items())
+    ]
+    columns = {
+        "model": "model",
+        "source": "source",
+        "parameters": "parameters",
+        "layers": "layers",
+        "heads": "heads",
+        "rounding": "rounding",
+        "fingerprint": "fingerprint",
+    }
+    plain = {key: value for key, value in config.items() if key != "start_page"}
+    shown = html.escape(json.dumps(plain, indent=1, default=str))
+    return (
+        f"<section id='run'><h2>What was run</h2>{table(columns, rows, 'models', 'Models')}"
+        f"<p>{html.escape(content['time'].replace(chr(92), ''))}. Python {platform.python_version()}, {html.escape(', '.join(start_page.versions()))}.</p>"
+        f"<details><summary>The config, with its defaults</summary><pre>{shown}</pre></details></section>"
+    )
