@@ -41,14 +41,14 @@ class Run:
 
 def test_without_a_terminal_there_is_a_line_every_half_minute(tmp_path):
     run = Run(io.StringIO(), tmp_path)
-    assert run.text() == "6 jobs, about 22 s left.\n"
+    assert run.text() == "6 jobs, at least 22 s left.\n"
     for number in range(1, 6):
         run.job(number, "score" if number < 5 else "share", 16, model="m", task=f"t{number}")
     run.job(6, "share", 1)
     lines = run.text().splitlines()
     assert 4 <= len(lines) <= 5 and lines[-1] == "6 jobs in 81 s."
     # By the time of the jobs of this run, not of the default one: two of 16 s and two of 2 s on two cores.
-    assert "2 of 6 jobs (33 %), about 18 s left" in run.text()
+    assert "2 of 6 jobs (33 %), at least 18 s left" in run.text()
     assert "\x1b" not in run.text()
 
 
@@ -96,6 +96,18 @@ def test_warnings_are_shown_and_chatter_is_not(tmp_path):
     run.tell(None, logging.INFO, "Using shell: /usr/bin/bash")
     run.tell("shellcmd", shellcmd="ls")
     assert run.text().splitlines()[1:] == ["8 pairs are left out"]
+
+
+def test_rules_that_have_not_run_yet_are_taken_to_be_as_much_slower_as_the_others(tmp_path):
+    (tmp_path / "d.json").write_text(json.dumps({"a": 1, "b": 2, "c": 3, "d": 10}))
+    now = [0.0]
+    screen = Screen(io.StringIO(), tmp_path / "d.json", None, lambda: now[0])
+    screen.take(SimpleNamespace(event="run_info", stats={"a": 1, "b": 1, "c": 1, "d": 3}, levelno=logging.INFO))
+    for job, (rule, seconds) in enumerate((("a", 5), ("b", 10), ("c", 15))):
+        screen.take(SimpleNamespace(event="job_info", jobid=job, rule_name=rule, wildcards={}, levelno=logging.INFO))
+        now[0] += seconds
+        screen.take(SimpleNamespace(event="job_finished", job_id=job, levelno=logging.INFO))
+    assert screen.left() == ", about 2 min left"  # three of ten seconds, five times as slow
 
 
 def test_an_unknown_rule_leaves_no_guess_of_the_time(tmp_path):

@@ -42,6 +42,7 @@ nav a { margin-right: 1rem } a { color: #0b5394 }
 figure { margin: 1.2rem 0 } figure svg { max-width: 100%; height: auto }
 figcaption { font-size: .88rem; color: #444; max-width: 60rem } .links { font-size: .85rem }
 table { border-collapse: collapse; font-size: .85rem; width: 100% } td, th { padding: .2rem .5rem; text-align: left }
+td:first-child { white-space: nowrap }
 th button { font: inherit; font-weight: bold; border: 0; background: none; cursor: pointer; padding: 0 }
 th button::after { content: ' \\2195'; color: #888 } th[aria-sort=ascending] button::after { content: ' \\2191'; color: #222 }
 th[aria-sort=descending] button::after { content: ' \\2193'; color: #222 }
@@ -133,9 +134,12 @@ def study(name, about, config, results, inside, prefix):
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
         yield f"<details><summary>{len(sentences) - 3} more findings</summary><ul>{''.join(sentences[3:])}</ul></details>"
-    page_of_findings = results / "tables" / name / "findings.html"
-    if page_of_findings.is_file():
-        yield f"<p><a href='tables/{name}/findings.html'>All findings, in words</a></p>"
+    more = [(results / "tables" / name / "findings.html", "All findings, in words")]
+    more += [(path, f"Interactive: {path.stem}") for path in sorted((results / "figures" / name).glob("*.html"))]
+    links = [
+        f"<a href='{path.relative_to(results)}'>{html.escape(title)}</a>" for path, title in more if path.is_file()
+    ]
+    yield f"<p>{' '.join(links)}</p>" if links else ""
     first = [each for each in whole.first if (results / "figures" / name / f"{each}.svg").is_file()]
     rest = [
         each for each in whole.figures if each not in first and list((results / "figures" / name).glob(f"{each}.*"))
@@ -201,7 +205,8 @@ def caption(name, each, config):
         )
     except TemplateError:
         return ""
-    return " ".join(re.sub(r"[`*]|:\w+:", "", text).split())
+    # What is left of the markup: emphasis, literals, escapes.
+    return " ".join(re.sub(r"[`*]|:\w+:|\\(?=\W)", "", text).split())
 
 
 def rows_of(path):

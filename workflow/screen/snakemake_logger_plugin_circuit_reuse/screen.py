@@ -9,9 +9,13 @@ import threading
 import time
 
 SECONDS = 30
+# Without a terminal, lines come no oftener than this share of the time that has gone by: a run of hours is not a page of them.
+LINES = 20
 BAR = 24
 # Of jobs that run at once, so many are named.
 NAMED = 3
+# Rules that must have run before their times say how much slower this run is than the default one.
+SOME = 3
 NOTHING = "Nothing to be done"
 
 
@@ -103,18 +107,35 @@ class Screen:
 
     on_job_started = on_debug_dag = on_rulegraph = on_workflow_started = on_group_info = on_group_error = on_shellcmd
 
+    def slowness(self):
+        """How many times longer jobs take than in the default run, by the rules that have run; None before a few have."""
+        ratios = [
+            statistics.median(found) / self.known[rule] for rule, found in self.seconds.items() if self.known.get(rule)
+        ]
+        return statistics.median(ratios) if len(ratios) >= SOME else None
+
     def left(self):
-        """How long still, in words: medians of this run, else of the default run; nothing where too little is known."""
+        """How long still, in words; nothing where too little is known.
+
+        By the medians of this run; of rules that have not run yet by those of the default run, times how much slower this run is.
+        """
         total = known = 0.0
+        slowness = self.slowness()
         for rule, count in self.counts.items():
-            seconds = statistics.median(self.seconds[rule]) if rule in self.seconds else self.known.get(rule)
+            seconds = self.known.get(rule)
+            if rule in self.seconds:
+                seconds = statistics.median(self.seconds[rule])
+            elif seconds is not None:
+                seconds *= slowness or 1
             known += count if seconds is not None else 0
             total += max(count, 0) * (seconds or 0.0)
         for began in self.running.values():
             total -= min(self.clock() - began, total)
         if not total or known < 0.5 * sum(self.counts.values()):
             return ""
-        return f", about {spelled(total / max(self.cores, 1))} left"
+        # A larger model takes longer than that of the default run.
+        word = "about" if slowness else "at least"
+        return f", {word} {spelled(total / max(self.cores, 1))} left"
 
     def summary(self):
         """How far the run is, in one line."""
@@ -133,7 +154,10 @@ class Screen:
             return
         if self.live:
             self.draw()
-        elif self.clock() - self.shown >= SECONDS and self.clock() - self.began >= SECONDS / 2:
+        elif (
+            self.clock() - self.shown >= max(SECONDS, (self.clock() - self.began) / LINES)
+            and self.clock() - self.began >= SECONDS / 2
+        ):
             self.shown = self.clock()
             running = self.names()
             self.stream.write(f"{self.summary()}{'; ' + running if running else ''}\n")
@@ -174,14 +198,14 @@ class Screen:
                 self.show()
 
     def tick(self):
-        """Draw again every second on a terminal, since time goes by and jobs say how far they are."""
-        if self.live and not self.over:
-            self.timer = threading.Timer(1.0, self.ticked)
+        """Draw again every second, or write a line when it is time, since jobs may take long."""
+        if not self.over:
+            self.timer = threading.Timer(1.0 if self.live else SECONDS / 2, self.ticked)
             self.timer.daemon = True
             self.timer.start()
 
     def ticked(self):
-        """A second went by."""
+        """Some time went by."""
         with self.lock:
             self.show()
         self.tick()

@@ -1,0 +1,89 @@
+"""The page of results, opened in a real browser."""
+
+import json
+import re
+import sys
+
+import index_page
+import pytest
+import yaml
+from browser import Page, installed
+from circuit_reuse.studies.registry import STUDIES
+from workflow_config import PROJECT
+
+ARTEFACTS = PROJECT / "tests" / "artefacts"
+
+
+@pytest.fixture(scope="module")
+def path(project):
+    """The page that the tiny run wrote at its end."""
+    return project.folder / "results" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def page(path, tmp_path_factory):
+    """It in a browser."""
+    if not installed():
+        pytest.skip("no Chromium to open the page in")
+    opened = Page(tmp_path_factory.mktemp("browser"))
+    opened.open(path.as_uri())
+    yield opened
+    opened.close()
+
+
+def test_it_is_one_small_file_that_tells_and_links_what_is_there(project, path):
+    text = path.read_text()
+    assert path.stat().st_size < 6_000_000
+    for name in STUDIES:
+        about = json.loads((project.folder / f"results/tables/{name}/overview.json").read_text())
+        assert all(index_page.html.escape(sentence) in text for sentence in about["sentences"])
+    links = re.findall(r"href='([^'#]+)'", text)
+    assert len(links) > 100 and not [link for link in links if re.match(r"\w+:", link)]
+    missing = [link for link in links if not (path.parent / link).is_file()]
+    assert not missing
+
+
+def test_nothing_is_asked_of_the_network_and_nothing_goes_wrong(page):
+    assert page.errors == []
+    assert all(url.startswith(("file:", "data:")) for url in page.requests)
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.picture(ARTEFACTS / "index_start.png")
+
+
+def test_rows_are_sorted_and_filtered(page):
+    rows = "[...document.querySelectorAll('table.sorts')[0].tBodies[0].rows]"
+    total = page.run(f"{rows}.length")
+    page.run("(f => { f.value = 'ioi'; f.dispatchEvent(new Event('input')) })(document.getElementById('all-filter'))")
+    shown = page.run(f"{rows}.filter(row => !row.hidden).map(row => row.cells[1].textContent)")
+    assert 0 < len(shown) < total and set(shown) == {"ioi"}
+    assert page.run("document.getElementById('all-told').textContent") == f"{len(shown)} of {total} rows"
+    head = "document.querySelectorAll('table.sorts')[0].tHead.rows[0].cells[7]"
+    for way, sign in (("ascending", 1), ("descending", -1)):
+        page.run(f"{head}.firstElementChild.click()")
+        assert page.run(f"{head}.getAttribute('aria-sort')") == way
+        values = page.run(f"{rows}.map(row => row.cells[7].dataset.value).filter(value => value !== '').map(Number)")
+        assert values == sorted(values, reverse=sign < 0) and len(values) > 4
+
+
+def test_what_needs_no_mouse_or_eyes_is_there(page):
+    assert page.run("[...document.querySelectorAll('figure svg')].every(svg => svg.getAttribute('aria-label'))")
+    assert page.run("[...document.querySelectorAll('th')].every(head => head.querySelector('button'))")
+    assert page.run("[...document.querySelectorAll('input')].every(field => field.closest('label'))")
+    # Each id stands once, in the figures too.
+    assert page.run("(ids => ids.length === new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))")
+
+
+def test_text_from_tables_is_escaped(project, tmp_path):
+    results = tmp_path / "results" / "tables" / "reuse"
+    results.mkdir(parents=True)
+    evil = "<script>alert(1)</script>"
+    about = {
+        "sentences": [evil],
+        "models": {evil: {"fingerprint": "x", "parameters": 1, "layers": 1, "heads": 1, "rounding": ""}},
+    }
+    (results / "overview.json").write_text(json.dumps(about))
+    (results / "summary.csv").write_text(f"model,task,effect\n{evil},ioi,1.5\n")
+    config = yaml.safe_load((project.folder / "config" / "config.yaml").read_text())
+    text = index_page.write(config | {"model_sources": {}}, tmp_path).read_text()
+    assert evil not in text and index_page.html.escape(evil) in text
+    assert "alert(1)" in text and sys.getsizeof(text) < 100_000
