@@ -14,20 +14,41 @@ import logging
 import numpy as np
 import pandas as pd
 
+from circuit_reuse.config.errors import nearest
 from circuit_reuse.data import components
 from circuit_reuse.data import examples as reading
 from circuit_reuse.data.circuit_files import Circuit
-from circuit_reuse.engine import effects, models
+from circuit_reuse.engine import edge_circuits, edge_means, effects, fine_scores, models, places
+from circuit_reuse.engine.replacements import REPLACEMENTS
+from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.prompts import rows as sources
 from circuit_reuse.prompts import tasks
-from circuit_reuse.stats import circuits, sharing, similarity
+from circuit_reuse.stats import circuits, sharing, similarity, testing
 from circuit_reuse.stats.statistics import mean_interval, rank_p
 from circuit_reuse.studies.common import stage_examples, stage_scores
+from circuit_reuse.studies.reuse import stage_curves
 from circuit_reuse.studies.sequences import evaluator, pruning
 
 LOG = logging.getLogger(__name__)
 TOKENS = 4096
+METRICS = ("logit_difference", "log_probability")
+KINDS = ("head", "mlp")
 METRIC = "logit_difference"
+
+
+def one_of(name, value, known):
+    """Check a name at the boundary.
+
+    raises: ValueError that says what is known, and which of it is nearest
+    """
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; known: {', '.join(map(str, known))}{nearest(value, list(known))}")
+
+
+def between(name, value, low, high):
+    """Check a number at the boundary; raises ValueError."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; it must be from {low} to {high}")
 
 
 def load(folder, device="auto", dtype="float32", threads=None):
@@ -50,8 +71,9 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     returns: a DataFrame; `used` says which rows are valid, `split` whether train or held_out
     raises:  ValueError for an unknown task or a file that cannot be used
     """
-    if file is None and task not in tasks.TASKS:
-        raise ValueError(f"unknown task {task!r}; known: {', '.join(tasks.TASKS)}")
+    if file is None:
+        one_of("task", task, tasks.TASKS)
+    between("held_out_share", held_out_share, 0, 1)
     about = tasks.TASKS.get(task, tasks.Task("custom", task))
     asked = {name: options.pop(name, getattr(about, name)) for name in tasks.SETTINGS}
     cfg = {
@@ -78,11 +100,59 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     returns: a DataFrame [example, component], in units of the metric: the (estimated) change of the metric
              if the component alone were as on the corrupt prompt
     """
+    one_of("method", method, METHODS)
+    one_of("metric", metric, METRICS)
+    between("steps", steps, 1, 1000)
     used = examples[examples["used"]].reset_index(drop=True)
     cfg = {"metric": metric, "steps": steps}
     found = stage_scores.scores(model, used, method, cfg, TOKENS, LOG)
     values, numbers, names = sharing.matrix(found)
     return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
+
+
+def edges(model, examples, metric=METRIC, steps=5):
+    """How much each edge matters: EAP-IG from every component to every one that reads what it writes (steps=0: EAP).
+
+    returns: a DataFrame of the train split, strongest first: writer, reader (a5.h1.q, .k or .v, m3 or logits), score (mean over the
+             examples, signed), its standard error, and score_absolute
+    raises:  ValueError for a model whose stream is no sum of what components write
+    """
+    one_of("metric", metric, METRICS)
+    between("steps", steps, 0, 1000)
+    train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
+    found = edge_means.mean_edges(model, train, metric, steps, TOKENS)
+    return found.sort_values("score", key=abs, ascending=False, ignore_index=True)
+
+
+def edge_circuit(model, examples, kept, metric=METRIC):
+    """What a circuit of edges keeps on held-out examples: every edge that is not kept sees its writer's corrupt value.
+
+    kept:    a DataFrame with the columns writer and reader, such as the first rows of `edges`
+    returns: faithfulness: 0 with no edge kept, 1 the intact model
+    """
+    test = examples[examples["used"] & (examples["split"] == "held_out")].reset_index(drop=True)
+    runs = stage_curves.Runs(model, test, metric, TOKENS)
+    writers, readers = model.space.names, places.reader_names(model.space)
+    for name, column, known in (("writer", kept["writer"], writers), ("reader", kept["reader"], readers)):
+        for value in column.unique():
+            one_of(name, value, known)
+    mask = np.zeros((len(writers), len(readers)), dtype=bool)
+    mask[[writers.index(name) for name in kept["writer"]], [readers.index(name) for name in kept["reader"]]] = True
+    there = edge_circuits.exist(model)
+    metrics = runs.edges([("kept", None, 0, mask[there])])[0]
+    return float(testing.faithfulness_of(metrics, runs.corrupt.to_numpy(), runs.clean.to_numpy(), axis=0))
+
+
+def positions(model, examples, metric=METRIC, steps=5):
+    """How much each component matters at each named word, at the end, and at the rest, by integrated gradients.
+
+    returns: a DataFrame [example, (component, role)] of all used examples; roles are those of the task's prompts
+    """
+    one_of("metric", metric, METRICS)
+    used = examples[examples["used"]].reset_index(drop=True)
+    values, names = fine_scores.of_positions(model, used, metric, steps, TOKENS)
+    columns = pd.MultiIndex.from_tuples(names, names=["component", "role"])
+    return pd.DataFrame(values, index=pd.Index(used["example"], name="example"), columns=columns)
 
 
 def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
@@ -92,6 +162,9 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     threshold: share of the train examples whose circuit must hold a component
     returns:   (names, reuse): reuse is their number as a share of an example circuit's size, at most 1
     """
+    between("threshold", threshold, 0, 1)
+    for kind in kinds:
+        one_of("kinds", kind, KINDS)
     train = examples[examples["used"] & (examples["split"] == "train")]["example"]
     rows = scores.loc[scores.index.isin(train)]
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds)
@@ -127,6 +200,8 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
                  alone (0 all removed, 1 the intact model), n_examples, and the number of their clusters, over which the interval is taken
     raises:      ValueError for an empty circuit or unknown components
     """
+    one_of("replacement", replacement, REPLACEMENTS)
+    one_of("accuracy", accuracy, ("top1", "preferred", "choice"))
     kinds = kinds or sorted({components.kind(name) for name in circuit})
     train, test = (examples[examples["used"] & (examples["split"] == split)] for split in ("train", "held_out"))
     universe = model.space.of_kinds(kinds)
@@ -178,6 +253,8 @@ def prune(model, examples, threshold=0.2, strategy="backward_first", replacement
     strategy:  backward_first, forward_first, ... (sequences.pruning.STRATEGIES that need no scores), or random
     returns:   (names, trace): the circuit, and a DataFrame of what was tried and what it scored (1: the full model)
     """
+    one_of("replacement", replacement, ("corrupt", "mean", "zero"))
+    between("threshold", threshold, 0, 1)
     train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
     names = model.space.of_kinds(("head", "mlp"))
     evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, METRIC, TOKENS)
