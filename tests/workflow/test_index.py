@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 
 import index_page
@@ -87,3 +89,22 @@ def test_text_from_tables_is_escaped(project, tmp_path):
     text = index_page.write(config | {"model_sources": {}}, tmp_path).read_text()
     assert evil not in text and index_page.html.escape(evil) in text
     assert "alert(1)" in text and sys.getsizeof(text) < 100_000
+
+
+def test_every_figure_has_a_caption_as_text_and_as_latex_that_compiles(project, tmp_path):
+    folder = project.folder / "results" / "figures" / "reuse"
+    text, tex = ((folder / f"captions.{end}").read_text() for end in ("md", "tex"))
+    drawn = {path.stem for path in folder.glob("*.png")}
+    assert (
+        {line.split("**")[1] for line in text.splitlines() if line}
+        == drawn
+        == set(re.findall(r"linewidth\]\{(\w+)\.png\}", tex))
+    )
+    assert "K = 3" in text
+    if not shutil.which("pdflatex"):
+        pytest.skip("no LaTeX")
+    before = r"\documentclass{article}\usepackage{graphicx}\begin{document}\graphicspath{{" + f"{folder}/" + "}}\n"
+    body = tex.replace(r"\end{figure}", r"\end{figure}\clearpage")
+    (tmp_path / "a.tex").write_text(before + body + r"\end{document}")
+    done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

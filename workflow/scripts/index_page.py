@@ -90,7 +90,46 @@ def write(config, folder):
     partial = path.with_suffix(".partial")
     partial.write_text(page(config, Path(folder)), encoding="utf-8")
     partial.replace(path)
+    for name in start_page.overviews(folder):
+        write_captions(name, config, results / "figures" / name)
     return path
+
+
+def write_captions(name, config, folder):
+    """captions.md and captions.tex beside a study's figures: what each shows, and a LaTeX figure to copy."""
+    text, tex = [], ["% Each is complete: \\input this file, or copy one. Paths are relative to this folder.", ""]
+    for each, title in STUDIES[name].figures.items():
+        files = {path.suffix[1:] for path in folder.glob(f"{each}.*")}
+        if not files:
+            continue
+        words = f"{title}. {caption(name, each, config)}".strip()
+        text += [f"**{each}**: {words}", ""]
+        kind = "pdf" if "pdf" in files else "png"
+        tex += [
+            "\\begin{figure}",
+            f"  \\includegraphics[width=\\linewidth]{{{each}.{kind}}}",
+            f"  \\caption{{{latex(words)}}}",
+            f"  \\label{{fig:{name}-{each.replace('_', '-')}}}",
+            "\\end{figure}",
+            "",
+        ]
+    if text:
+        (folder / "captions.md").write_text("\n".join(text), encoding="utf-8")
+        (folder / "captions.tex").write_text("\n".join(tex), encoding="utf-8")
+
+
+def latex(text):
+    """Text as LaTeX prints it."""
+    special = {
+        "\\": "\\textbackslash{}",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": "$|$",
+    }
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    return "".join(special.get(character, character) for character in text)
 
 
 def page(config, folder):
