@@ -159,7 +159,7 @@ def test_an_answer_is_right_where_it_is_first_or_before_the_distractor(batch):
     rows = torch.arange(len(batch.rows))
     last[0, rows, batch.answer] = 2.0
     last[1, rows, batch.answer] = 0.9
-    last[1, rows, batch.distractor] = 0.1
+    last[1, rows[:, None], batch.distractor.view(len(rows), -1)] = 0.1
     _, metric, right = outcomes.judged(last, batch, ASKED)
     assert right[0].all() and not right[1].any()
     np.testing.assert_allclose(metric[1], 0.8, atol=1e-6)

@@ -35,7 +35,8 @@ GLOSSARY = {
     r"\bdraws allow\b": "minimum attainable p",
 }
 # A file of weights is rounded by a recipe, which is its makers' word.
-EXCEPT = {"docs/sources.md": r"\b[Rr]ecipes?\b"}
+# So is the title of a paper.
+EXCEPT = {"docs/sources.md": r"\b[Rr]ecipes?\b", "docs/papers.md": r"\b([Tt]old|[Tt]ells?)\b"}
 TEXTS = ["README.md", *(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
 TEXTS += [str(path.relative_to(PROJECT)) for path in (PROJECT / "workflow" / "report").glob("*.rst")]
 TEXTS += [

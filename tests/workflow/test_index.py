@@ -58,7 +58,7 @@ def test_rows_are_sorted_and_filtered(page):
     page.run("(f => { f.value = 'ioi'; f.dispatchEvent(new Event('input')) })(document.getElementById('all-filter'))")
     shown = page.run(f"{rows}.filter(row => !row.hidden).map(row => row.cells[1].textContent)")
     assert 0 < len(shown) < total and set(shown) == {"ioi"}
-    assert page.run("document.getElementById('all-told').textContent") == f"{len(shown)} of {total} rows"
+    assert page.run("document.getElementById('all-count').textContent") == f"{len(shown)} of {total} rows"
     head = "document.querySelectorAll('table.sorts')[0].tHead.rows[0].cells[7]"
     for way, sign in (("ascending", 1), ("descending", -1)):
         page.run(f"{head}.firstElementChild.click()")

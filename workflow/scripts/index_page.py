@@ -66,7 +66,7 @@ for (const table of document.querySelectorAll('table.sorts')) {
     });
     body.append(...rows);
   }));
-  const field = document.getElementById(table.dataset.filter), told = document.getElementById(table.dataset.told);
+  const field = document.getElementById(table.dataset.filter), count = document.getElementById(table.dataset.count);
   const filter = () => {
     const words = field.value.toLowerCase().split(/\\s+/).filter(Boolean);
     let shown = 0;
@@ -75,7 +75,7 @@ for (const table of document.querySelectorAll('table.sorts')) {
       row.hidden = !words.every(word => text.includes(word));
       shown += !row.hidden;
     }
-    told.textContent = `${shown} of ${body.rows.length} rows`;
+    count.textContent = `${shown} of ${body.rows.length} rows`;
   };
   field.addEventListener('input', filter);
   filter();
@@ -271,8 +271,8 @@ def table(columns, rows, name, label):
         )
     return (
         f"<p><label>Filter: <input type='search' id='{name}-filter' placeholder='words, such as ioi eap-ig'></label> "
-        f"<span id='{name}-told' role='status'></span></p><div class='wide'><table class='sorts' data-filter='{name}-filter' "
-        f"data-told='{name}-told'><caption class='links'>{html.escape(label)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<span id='{name}-count' role='status'></span></p><div class='wide'><table class='sorts' data-filter='{name}-filter' "
+        f"data-count='{name}-count'><caption class='links'>{html.escape(label)}</caption><thead><tr>{heads}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

@@ -10,6 +10,9 @@ from scipy import stats
 
 # With fewer clusters no p of sign flips can be below .05, and no interval holds its level.
 FEWEST = 6
+# Added to the squares between clusters of shares: where few examples are lost, few clusters show too little of their spread
+# (docs/validation.md simulates it).
+UNSEEN = 0.1
 
 
 def numbered(clusters, count):
@@ -73,7 +76,7 @@ def standard_error(values, clusters):
 def effective(values, clusters):
     """How many independent examples would say as much about a mean as these do, at most as many as there are.
 
-    values: [example].  By the ratio of the variances of the mean, with and without clusters (the design effect of
+    values: [example], shares from -1 to 1.  By the ratio of the variances of the mean, with and without clusters (the design effect of
     Kish 1965), at least the number of clusters; and fewer by as much as Student's t of few clusters is wider (Korn &
     Graubard 1998).  Values without spread show no design effect: then clusters count as one example each.
     """
@@ -83,7 +86,8 @@ def effective(values, clusters):
     if groups == count or groups < 2:
         return float(groups)
     independent = values.var(ddof=1) / count
-    robust = units(values, clusters).var(ddof=1) / groups
+    found = units(values, clusters)
+    robust = (((found - found.mean()) ** 2).sum() + UNSEEN) / groups**2
     found = groups if independent == 0 else np.clip(count * independent / max(robust, 1e-300), groups, count)
     narrower = stats.t.ppf(0.975, count - 1) / stats.t.ppf(0.975, groups - 1)
     return float(found * narrower**2)
