@@ -1,4 +1,4 @@
-"""What the `paper` target costs, and how that grows: writes docs/plan.md.
+"""What all studies on public models cost, and how that grows: writes docs/plan.md.
 
     python benchmarks/plan.py            jobs by a dry run, work by the config, rates by this machine
 
@@ -148,7 +148,7 @@ def jobs():
         "rules",
         "--cores",
         "1",
-        "paper",
+        "all",
         "--configfile",
         "config/public.yaml",
     ]
@@ -196,7 +196,7 @@ def number(value):
 
 def page():
     """The text of docs/plan.md."""
-    cfg = yaml.safe_load((PROJECT / "config" / "paper.yaml").read_text())
+    cfg = yaml.safe_load((PROJECT / "config" / "public.yaml").read_text())
     counted, seconds = jobs()
     here, size = rate(), disk()
     costs = work(cfg)
@@ -209,9 +209,9 @@ def page():
         f"{TOKENS} tokens at 2 N T operations each (N parameters outside the embeddings, Kaplan et al. 2020); a machine's rate times that gives hours. The stages reach 0.8 to 1.4 of what the bare model",
         "does on the same machine ([benchmarks](benchmarks.md), `..._fraction_of_limit`), so a rate for your GPU is one run of the bare model away.",
         "",
-        "## The paper target",
+        "## The jobs",
         "",
-        f"`snakemake -n paper --configfile config/public.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
+        f"`snakemake -n --configfile config/public.yaml` plans **{counted['total']:,} jobs** without network ({seconds:.0f} s on this machine, two cores).",
         "",
         f"| study | stage | 10^15 operations | hours here ({here / 1e9:.0f} Gop/s, measured) | "
         + " | ".join(f"hours, {name} ({value / 1e12:.0f} Top/s, assumed)" for name, value in GPUS.items())

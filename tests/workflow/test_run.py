@@ -150,11 +150,11 @@ def test_a_crash_loses_nothing_that_was_finished(project, tmp_path):
     assert (run.folder / target).read_bytes() == (project.folder / target).read_bytes()
 
 
-def test_the_paper_plans_without_network_in_few_jobs(project):
-    """All studies on public models, from the shipped config and its overlay: nothing is fetched to plan."""
+def test_all_studies_on_public_models_plan_without_network_in_few_jobs(project):
+    """From the shipped config and its overlay: nothing is fetched to plan."""
     shipped = (PROJECT / "config" / "config.yaml").read_bytes()
     with project.edited("config/config.yaml", lambda _: shipped):
-        text = project.snakemake("--dry-run", "paper", "--configfile", "config/public.yaml")
+        text = project.snakemake("--dry-run", "all", "--configfile", "config/public.yaml")
     jobs = int(re.search(r"^total\s+(\d+)$", text, re.MULTILINE)[1])
     assert 500 < jobs < 2000 and re.search(r"^fetch_model\s+7$", text, re.MULTILINE)
 

@@ -63,7 +63,7 @@ def test_the_other_tables_are_there_and_agree(project, heads):
     page = (folder / "findings.html").read_text()
     assert "<table>" in page and "<script" not in page and "tiny-neox-small" in page
     figures = list((project.folder / "results/figures/scaling").glob("*.png"))
-    assert len(figures) == 14 and min(path.stat().st_size for path in figures) > 2000
+    assert len(figures) == 15 and min(path.stat().st_size for path in figures) > 2000
 
 
 def test_published_numbers_and_a_users_table_are_checked(project):

@@ -142,6 +142,6 @@ def test_the_trace_of_scores_is_kept_and_holds_what_the_walks_asked_for(project)
 
 @pytest.mark.parametrize("overlay", ["sequences", "sequences-llama"])
 def test_the_overlays_of_public_models_plan_without_network(project, overlay):
-    text = project.snakemake("--dry-run", "sequences", "--configfile", f"config/{overlay}.yaml")
+    text = project.snakemake("--dry-run", "sequences", "--configfile", f"config/papers/{overlay}.yaml")
     assert text.count("rule fetch_model:") == 1
     assert text.count("rule prune_nodes:") >= 3 and text.count("rule patch_edges:") >= 2
