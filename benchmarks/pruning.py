@@ -40,8 +40,8 @@ def train_examples(task):
     spec = TASKS[task]
     about = {"family": spec.family, "options": spec.options}
     rows = sources.rows(task, {"seed": 0, "held_out_share": 0.5, "examples": [0, COUNT], "task": about})
-    tokenizer, bos = examples.load_tokenizer(PROJECT / "resources" / "models" / MODEL)
-    table = pd.DataFrame([examples.tokenise(tokenizer, bos, row) for row in rows])
+    reader = examples.reader(PROJECT / "resources" / "models" / MODEL)
+    table = pd.DataFrame([examples.tokenise(reader, row) for row in rows])
     return table[table["split"] == "train"].reset_index(drop=True)
 
 
