@@ -299,7 +299,7 @@ def test_an_edit_of_the_code(project, name):
         jobs = project.planned()
     if expected == "digits":
         # Heroes go by both tasks of the study, and circuits are tried on the other task too.
-        both = ("ablate_heroes", "cross_sequences", "cross_tasks")
+        both = ("ablate_heroes", "scan_backups", "cross_sequences", "cross_tasks")
         per_task = [job for job in jobs if "task" in job[1] and job[0] not in both]
         assert per_task and all(values["task"] == "digits" for _, values in per_task)
         # Shards, as many of the scan, one each of the sequence, weight and contrast study.

@@ -40,17 +40,25 @@ def clone(tmp_path_factory):
     return folder
 
 
+def logs(clone):
+    """Snakemake's logs, which name every job of a run."""
+    return sorted((clone / ".snakemake" / "log").glob("*.log"))
+
+
 def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
     commands, began = blocks("tutorial.md", "sh"), time.monotonic()
     assert len(commands) >= 8
-    said = []
+    said, jobs = [], []
     for kind, command in commands:
+        before = {*logs(clone)}
         done = subprocess.run(["bash", "-ec", command], cwd=clone, capture_output=True, text=True)
         text = done.stdout + done.stderr
         assert (done.returncode != 0) == (kind == "fails"), f"{command}\n{text[-3000:]}"
         assert "Traceback" not in text
         said.append(text)
+        jobs.append("".join(path.read_text() for path in logs(clone) if path not in before))
     first, table, explained, _, own, crossed, wrong, mine = said
+    ran_first, *_, ran_own, _, _, ran_mine = jobs
     assert {"effect", "effect_control", "q_value"} <= {*table.splitlines()[0].split(",")}
     assert "in 1 of 1 tested pairs" in first  # the sentence and the table agree
     assert "What was found" in first and (clone / "results" / "report.html").stat().st_size > 10**6
@@ -59,9 +67,10 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
         and "[0.5, 0.75] -> [0.5, 0.75, 0.9]" in explained
         and "score_examples" not in explained
     )
-    assert "left out" not in own and "task=owner" in own and "score_examples/tiny-gpt2-medium/ioi" not in own
+    scored = "score_examples/tiny-gpt2-medium/ioi"
+    assert "left out" not in own and "task=owner" in ran_own and scored in ran_first and scored not in ran_own
     assert "owner" in crossed and "Did you mean ioi?" in wrong
-    assert "model=mine" in mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
+    assert "left out" not in mine and "model=mine" in ran_mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
     assert time.monotonic() - began < 600
 
 
