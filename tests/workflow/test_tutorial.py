@@ -70,7 +70,11 @@ def test_every_command_of_the_tutorial_works_in_order_in_ten_minutes(clone):
     scored = "score_examples/tiny-gpt2-medium/ioi"
     assert "left out" not in own and "task=owner" in ran_own and scored in ran_first and scored not in ran_own
     assert "owner" in crossed and "Did you mean ioi?" in wrong
-    assert "left out" not in mine and "model=mine" in ran_mine and (clone / "results" / "mine" / "owner" / "tests").is_dir()
+    assert (
+        "left out" not in mine
+        and "model=mine" in ran_mine
+        and (clone / "results" / "mine" / "owner" / "tests").is_dir()
+    )
     assert time.monotonic() - began < 600
 
 
