@@ -46,7 +46,8 @@ def checked(config, folder):
         whole.check(copy.deepcopy(config), PROJECT, folder)
     except TOLD as problem:
         text = str(problem)
-        assert "\n" not in text and 10 < len(text) < 2500, text
+        # A line for each mistake.
+        assert all(10 < len(line) < 2500 for line in text.splitlines()), text
         return text
     finally:
         os.chdir(before)
