@@ -59,10 +59,14 @@ def check_schema(config):
     draft = jsonschema.Draft202012Validator
     whole = draft.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int)
     validator = jsonschema.validators.extend(draft, type_checker=whole)(schema)
-    # Several mistakes in one place are one, and each has a line.
-    found = {str(list(error.path)): explain(error) for error in validator.iter_errors(config)}
+    # Several mistakes in one place are one, its type if that is wrong, and each has a line.
+    found = {}
+    for error in validator.iter_errors(config):
+        place = str(list(error.path))
+        if place not in found or found[place].validator != "type":
+            found[place] = error
     if found:
-        raise ConfigError("\n".join(found[place] for place in sorted(found)))
+        raise ConfigError("\n".join(explain(found[place]) for place in sorted(found)))
     fill(config, schema)
 
 

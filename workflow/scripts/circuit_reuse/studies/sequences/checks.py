@@ -30,7 +30,9 @@ def check(config, folders):
             if task in seen:
                 raise ConfigError(f"sequences.{kind}: {task!r} is in sequences.{seen[task]} already")
             seen[task] = kind
-    for task in [*config["tasks"], *config["scaling"]["tasks"], *seen]:
+    # An unknown task of another study is that study's mistake.
+    elsewhere = [task for task in config["scaling"]["tasks"] if task in tasks.TASKS or task in config["custom_tasks"]]
+    for task in [*config["tasks"], *elsewhere, *seen]:
         check_sequence(task, config)
     for task in block["tasks"]:
         if declared(task, config)[1] != "sequence":
