@@ -243,6 +243,20 @@ def prompt_file(wildcards):
     return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
 
 
+# The rules that compare a study with published numbers, besides the claims of its paper.
+PUBLISHED = {
+    "scaling": "check_published_scaling",
+    "sequences": "check_published_sequences",
+    "contrast": "replicate_circuits",
+}
+
+
+def study_outputs(wildcards):
+    """All tables that a study makes, and its comparison with published numbers."""
+    made = [f"summarise_{wildcards.study}", *filter(None, [PUBLISHED.get(wildcards.study)])]
+    return [path for name in made for path in getattr(rules, name).output if path.endswith(".csv")]
+
+
 # Parts that many rules share: a model's files and description as inputs, what shapes its runs as settings.
 ABOUT = "<results>/{model}/model.json"
 MODEL = {"model": model_inputs, "about": ABOUT}

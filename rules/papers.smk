@@ -1,17 +1,4 @@
 # The claims of published studies beside what a run says: one target a paper, and all of them.
-PUBLISHED = {
-    "scaling": rules.check_published_scaling.output,
-    "sequences": rules.check_published_sequences.output,
-    "contrast": rules.replicate_circuits.output,
-}
-
-
-def study_outputs(wildcards):
-    """All tables that a study makes, and its comparison of published numbers."""
-    found = [*getattr(rules, f"summarise_{wildcards.study}").output, *PUBLISHED.get(wildcards.study, [])]
-    return [path for path in found if path.endswith(".csv")]
-
-
 use rule reads_tables as check_claims with:
     input:
         claims="<resources>/papers/{study}.yaml",
