@@ -103,7 +103,7 @@ use rule reads_tables as measure_stability with:
         scores=expand(
             "<results>/{{model}}/{{task}}/scores/{method}/{shard}.parquet", method=config["methods"], shard=shards()
         ),
-        variants=variant_scores(),
+        variants="<results>/{model}/{task}/variants.parquet" if VARIANTS else [],
     output:
         stability="<results>/{model}/{task}/stability.parquet",
     log:
@@ -274,7 +274,7 @@ use rule reads_tables as summarise_reuse with:
         generic=generic_tables(config["methods"]),
         agreement=agreement_tables(config["methods"]),
     output:
-        **study_tables("reuse", left_out_tables()),
+        **study_tables("reuse"),
         latex="<results>/tables/reuse/permutation_summary.tex",
         metrics=by_task("<results>/tables/reuse/{model}/{task}/metrics.json"),
     log:

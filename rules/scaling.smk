@@ -123,7 +123,7 @@ use rule reads_tables as summarise_scaling with:
         sets=of_study("scaling", f"{HEADS}/hero_sets.parquet"),
         backups=backup_tables(),
     output:
-        **study_tables("scaling", () if SCALING["backups"]["heroes"] else ("backups",)),
+        **study_tables("scaling"),
         **findings_page("scaling"),
     log:
         "<logs>/summarise_scaling.log",
@@ -143,13 +143,10 @@ use rule draws_figures as draw_scaling with:
     input:
         **{name: getattr(rules.summarise_scaling.input, name) for name in ("traces", "heads", "sets", *CLASSES)},
         **{name: table("scaling", name) for name in ("hero_vs_random", "influence", "transfer")},
-        backups=table("scaling", "backups") if SCALING["backups"]["heroes"] else [],
+        backups=table("scaling", "backups") if ASKED_TABLES["backups"] else [],
         about=of_study("scaling", ABOUT),
     output:
-        figures=figures(
-            "scaling",
-            [name for name in STUDIES["scaling"].figures if name != "backups" or SCALING["backups"]["heroes"]],
-        ),
+        figures=figures("scaling"),
     log:
         "<logs>/draw_scaling.log",
     params:

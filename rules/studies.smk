@@ -1,52 +1,50 @@
 # What the rules of the studies ask for: functions only, as the linter wants them apart from rules.
+FINE_GRAINED = any(config["fine_grained"]["top_k"].values())
+VARIANTS = config["stability"]["corruption"] or config["stability"]["steps"]
+# Tables and figures that a config may leave out, and whether it asks for them.
+ASKED_TABLES = {
+    "agreement": config["agreement"]["examples"],
+    "fine_grained": FINE_GRAINED,
+    "fine_grained_shared": FINE_GRAINED,
+    "optimal": config["optimal_ablation"]["steps"],
+    "backups": config["scaling"]["backups"]["heroes"],
+}
+ASKED_FIGURES = {
+    "method_agreement": config["agreement"]["examples"],
+    "generic": config["generic"]["count"],
+    "fine_grained": FINE_GRAINED,
+    "backups": config["scaling"]["backups"]["heroes"],
+}
+
+
 def agreement_tables(methods):
     """Agreement with exact patching of every model, if it is measured at all."""
-    if not config["agreement"]["examples"]:
-        return []
-    return expand("<results>/{model}/agreement/{method}.parquet", model=config["models"], method=methods)
+    return by_model("<results>/{model}/agreement/{method}.parquet", methods) if ASKED_TABLES["agreement"] else []
 
 
 def fine_grained_tables():
     """Reuse of edges and of components at positions, and what is shared, if any is asked for."""
-    asked = any(config["fine_grained"]["top_k"].values())
     path = "<results>/{model}/{task}/fine_grained"
-    return {
-        name: by_task(f"{path}{end}.parquet") if asked else []
-        for name, end in (("fine", ""), ("fine_shared", ".shared"))
-    }
+    ends = {"fine": "", "fine_shared": ".shared"}
+    return {name: by_task(f"{path}{end}.parquet") if FINE_GRAINED else [] for name, end in ends.items()}
 
 
 def backup_tables():
     """Scans of heads without the heroes, if they are asked for."""
-    block = config["scaling"]
     path = "<results>/{model}/heads/{task}/backups.parquet"
-    return of_study("scaling", path, task=block["tasks"]) if block["backups"]["heroes"] else []
-
-
-def variant_scores():
-    """Scores of a task by other steps or corruptions, if any are asked for."""
-    asked = config["stability"]["corruption"] or config["stability"]["steps"]
-    return "<results>/{model}/{task}/variants.parquet" if asked else []
+    return of_study("scaling", path, task=config["scaling"]["tasks"]) if ASKED_TABLES["backups"] else []
 
 
 def optimal_tables():
     """Circuits removed by learned constants, if that is asked for."""
     path = "<results>/{model}/{task}/optimal/{method}.parquet"
-    return by_task(path, config["methods"]) if config["optimal_ablation"]["steps"] else []
-
-
-def left_out_tables():
-    """Tables of the reuse study that the config does not ask for."""
-    fine = any(config["fine_grained"]["top_k"].values())
-    asked = {"agreement": config["agreement"]["examples"], "fine_grained": fine, "fine_grained_shared": fine}
-    asked["optimal"] = config["optimal_ablation"]["steps"]
-    return [name for name, wanted in asked.items() if not wanted]
+    return by_task(path, config["methods"]) if ASKED_TABLES["optimal"] else []
 
 
 def generic_tables(methods, ending=""):
     """Loss of ordinary text without the circuits of every model, if it is measured at all."""
     path = f"<results>/{{model}}/generic/{{method}}{ending}.parquet"
-    return by_model(path, methods) if config["generic"]["count"] else []
+    return by_model(path, methods) if ASKED_FIGURES["generic"] else []
 
 
 def ordinary_text(wildcards):
@@ -88,9 +86,10 @@ def shown_figures(folder, category, names, prefix="", **labels):
 
 
 def figures(study, names=None, folder=None, **labels):
-    """The figures of a study, or some, with their captions."""
+    """The figures of a study that the config asks for, or some, with their captions."""
     about = STUDIES[study]
-    chosen = about.figures if names is None else {name: about.figures[name] for name in names}
+    names = [name for name in about.figures if ASKED_FIGURES.get(name, True)] if names is None else names
+    chosen = {name: about.figures[name] for name in names}
     return shown_figures(folder or study, about.title, chosen, f"{study}_", **labels)
 
 
@@ -106,17 +105,15 @@ def table(study, name):
 
 
 def study_tables(study, without=()):
-    """The tables of a study by the name of the output."""
-    return {name: table(study, name) for name in STUDIES[study].tables if name not in without}
+    """The tables of a study that the config asks for, less some, by the name of the output."""
+    names = [name for name in STUDIES[study].tables if ASKED_TABLES.get(name, True) and name not in without]
+    return {name: table(study, name) for name in names}
 
 
 def reuse_figures(method):
     """Figure files of a method; the first method's have the plain names."""
-    asked = {"method_agreement": config["agreement"]["examples"], "generic": config["generic"]["count"]}
-    asked["fine_grained"] = any(config["fine_grained"]["top_k"].values())
-    names = [name for name in STUDIES["reuse"].figures if asked.get(name, True)]
     folder = "reuse" if method == config["methods"][0] else f"reuse/{method}"
-    return figures("reuse", names, folder, method=method)
+    return figures("reuse", folder=folder, method=method)
 
 
 def findings_page(study, name="findings", caption=None, title="Findings, in words"):

@@ -46,8 +46,10 @@ def checked(config, folder):
         whole.check(copy.deepcopy(config), PROJECT, folder)
     except TOLD as problem:
         text = str(problem)
-        # A line for each mistake.
-        assert all(10 < len(line) < 2500 for line in text.splitlines()), text
+        # A line for each mistake, of one key or of one study, none of them twice.
+        lines = text.split("\n")
+        assert len(text) < 2500 and all(len(line) > 10 and line == line.strip() for line in lines), text
+        assert len({*lines}) == len(lines), text
         return text
     finally:
         os.chdir(before)

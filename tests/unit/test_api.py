@@ -1,4 +1,4 @@
-"""The library's boundary: wrong names and numbers are told with the nearest right one; edges and positions are what the studies use."""
+"""The library's boundary: errors for wrong names and numbers name the nearest right one; edges and positions are those of the studies."""
 
 import numpy as np
 import pytest

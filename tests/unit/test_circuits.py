@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from circuit_reuse.data import components
 from circuit_reuse.data.components import Space
-from circuit_reuse.stats import circuits, likeness, sharing
+from circuit_reuse.stats import circuits, example_similarity, sharing
 from circuit_reuse.studies.reuse import overlap as reuse
 
 SPACE = Space(layers=3, heads=4, d_model=16, d_head=4)
@@ -180,7 +180,7 @@ def test_the_null_of_another_task_is_calibrated():
 
 
 def test_one_example_without_a_ranking_spoils_only_itself():
-    ranks = likeness.rank_correlations(np.array([[1.0, 2, 3], [2.0, 2, 2], [3.0, 2, 1]]))
+    ranks = example_similarity.rank_correlations(np.array([[1.0, 2, 3], [2.0, 2, 2], [3.0, 2, 1]]))
     assert np.isnan(ranks[0, 1]) and ranks[0, 2] == pytest.approx(-1)
 
 
@@ -207,21 +207,21 @@ def test_two_planted_families_are_found_and_follow_their_label():
     label = np.repeat([0, 1], 20)
     scores[label == 0, :3] += 5
     scores[label == 1, 6:9] += 5
-    overlap = likeness.pairwise_jaccard(circuits.top_k(scores, 3))
-    families, order = likeness.clusters(1 - overlap)
-    assert likeness.adjusted_rand(families, label) == 1.0 and sorted(order) == list(range(40))
+    overlap = example_similarity.pairwise_jaccard(circuits.top_k(scores, 3))
+    families, order = example_similarity.clusters(1 - overlap)
+    assert example_similarity.adjusted_rand(families, label) == 1.0 and sorted(order) == list(range(40))
     assert statistics.label_permutation(overlap, label, 199, 0) == 1 / 200
-    one, _ = likeness.clusters(np.ones((40, 40)) - np.eye(40))
+    one, _ = example_similarity.clusters(np.ones((40, 40)) - np.eye(40))
     assert set(one) == {1}
 
 
 def test_pairwise_measures_by_hand():
     member = np.array([[1, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
-    assert likeness.pairwise_jaccard(member)[0].tolist() == [1, 1 / 3, 0]
-    ranks = likeness.rank_correlations(np.array([[1.0, -2, 3], [3.0, 2, 1]]))
+    assert example_similarity.pairwise_jaccard(member)[0].tolist() == [1, 1 / 3, 0]
+    ranks = example_similarity.rank_correlations(np.array([[1.0, -2, 3], [3.0, 2, 1]]))
     assert ranks[0, 1] == pytest.approx(-1)
-    assert likeness.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1
-    assert likeness.adjusted_rand([0, 1, 0, 1], [0, 0, 1, 1]) == pytest.approx(-0.5)
+    assert example_similarity.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1
+    assert example_similarity.adjusted_rand([0, 1, 0, 1], [0, 0, 1, 1]) == pytest.approx(-0.5)
 
 
 def test_norm_matched_sets_have_as_many_of_each_kind_and_stratum_of_norm():

@@ -107,9 +107,9 @@ def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("q_values", "told"), [([0.01, 0.2], "2 of 2"), ([0.2, 0.2], "1 of 2"), ([0.2, 0.01], "0 of 2")]
+    ("q_values", "agreeing"), [([0.01, 0.2], "2 of 2"), ([0.2, 0.2], "1 of 2"), ([0.2, 0.01], "0 of 2")]
 )
-def test_another_method_is_told_by_how_often_it_says_the_same(q_values, told):
+def test_another_method_is_reported_by_how_often_it_says_the_same(q_values, agreeing):
     """Of two pairs, the first method shows the one of IOI; the other's circuit of digits hurts as much."""
     other = summary(method="atp", q_value=[*q_values, 0.001], difference_high=-1.0, effect_high=-1.0)
     both = pd.concat([summary(), other])
@@ -117,7 +117,7 @@ def test_another_method_is_told_by_how_often_it_says_the_same(q_values, told):
     text = " ".join(sentences("reuse", summary=both, specificity=specific))
     shown = sum(q <= 0.05 for q in q_values)
     assert f"With circuits by atp the same is shown against random circuits in {shown} of 2 tested" in text
-    assert f"say the same in {told})" in text and "other tasks' circuits in 1 of 2" in text
+    assert f"say the same in {agreeing})" in text and "other tasks' circuits in 1 of 2" in text
     assert "in 1 of 2 tested pairs of model and task. Most for IOI" in text
     assert "With circuits by" not in " ".join(sentences("reuse", summary=summary()))
 

@@ -22,18 +22,18 @@ class Run:
         self.now, self.stream = 0.0, stream
         (tmp_path / "durations.json").write_text(json.dumps({"score": 10, "share": 2}))
         self.screen = Screen(stream, tmp_path / "durations.json", tmp_path / "note", lambda: self.now, 80)
-        self.tell("resources_info", cores=2)
-        self.tell("run_info", stats={"score": 4, "share": 2, "total": 6})
+        self.log("resources_info", cores=2)
+        self.log("run_info", stats={"score": 4, "share": 2, "total": 6})
 
-    def tell(self, event=None, level=logging.INFO, text="", **about):
+    def log(self, event=None, level=logging.INFO, text="", **about):
         record = SimpleNamespace(event=event, levelno=level, getMessage=lambda: text, **about)
         self.screen.take(record)
 
     def job(self, number, rule, seconds, **wildcards):
-        self.tell("job_info", jobid=number, rule_name=rule, wildcards=wildcards)
+        self.log("job_info", jobid=number, rule_name=rule, wildcards=wildcards)
         self.now += seconds
-        self.tell("job_finished", job_id=number)
-        self.tell("progress", done=number, total=6)
+        self.log("job_finished", job_id=number)
+        self.log("progress", done=number, total=6)
 
     def text(self):
         return self.stream.getvalue()
@@ -54,16 +54,16 @@ def test_without_a_terminal_there_is_a_line_every_half_minute(tmp_path):
 
 def test_on_a_terminal_two_lines_stay_and_are_gone_at_the_end(tmp_path):
     run = Run(Terminal(), tmp_path)
-    run.tell("job_info", jobid=1, rule_name="score", wildcards={"model": "m", "task": "ioi"})
+    run.log("job_info", jobid=1, rule_name="score", wildcards={"model": "m", "task": "ioi"})
     (tmp_path / "note").write_text("score m ioi eap-ig:  50%|#####     | 4/8 [00:02<00:02]")
     run.screen.show()
     shown = run.text().rpartition("\x1b[J")[2]
     assert shown.startswith("[....") and "eap-ig:  50%" in shown and max(map(len, shown.splitlines())) < 80
-    run.tell("job_finished", job_id=1)
-    run.tell("job_info", jobid=2, rule_name="score", wildcards={"model": "m", "task": "digits"})
+    run.log("job_finished", job_id=1)
+    run.log("job_info", jobid=2, rule_name="score", wildcards={"model": "m", "task": "digits"})
     # The note of a job that has ended is not shown.
     assert run.text().rpartition("\x1b[J")[2].splitlines()[1] == "score m digits"
-    run.tell("progress", done=6, total=6)
+    run.log("progress", done=6, total=6)
     assert run.text().rpartition("\x1b[J")[2] == "6 jobs in 0 s.\n"
     run.screen.show()
     assert run.text().endswith("6 jobs in 0 s.\n")
@@ -71,9 +71,9 @@ def test_on_a_terminal_two_lines_stay_and_are_gone_at_the_end(tmp_path):
 
 def test_a_failed_job_is_named_with_its_log_and_no_traceback_follows(tmp_path):
     run = Run(io.StringIO(), tmp_path)
-    run.tell("job_info", jobid=1, rule_name="score", wildcards={"model": "m"})
-    run.tell("job_error", logging.ERROR, jobid=1, rule_name="score", log=["logs/score/m.log"])
-    run.tell(
+    run.log("job_info", jobid=1, rule_name="score", wildcards={"model": "m"})
+    run.log("job_error", logging.ERROR, jobid=1, rule_name="score", log=["logs/score/m.log"])
+    run.log(
         "error",
         logging.ERROR,
         "RuleException:\nCalledProcessError in file x, line 23:\nCommand 'set -euo'",
@@ -86,15 +86,15 @@ def test_a_mistake_in_the_config_is_shown_without_the_places_in_the_code(tmp_pat
     run = Run(io.StringIO(), tmp_path)
     text = 'WorkflowError in file "/p/rules/common.smk", line 47:\nseed is \'x\'; it must be of type integer\n  File "/p/rules/common.smk", line 47, in <module>\n'
     text += "  Base directory: /p\n  Config file(s): [x]"
-    run.tell("error", logging.ERROR, text, exception="WorkflowError")
+    run.log("error", logging.ERROR, text, exception="WorkflowError")
     assert run.text().splitlines()[1:] == ["seed is 'x'; it must be of type integer"]
 
 
 def test_warnings_are_shown_and_chatter_is_not(tmp_path):
     run = Run(io.StringIO(), tmp_path)
-    run.tell(None, logging.WARNING, "8 pairs are left out")
-    run.tell(None, logging.INFO, "Using shell: /usr/bin/bash")
-    run.tell("shellcmd", shellcmd="ls")
+    run.log(None, logging.WARNING, "8 pairs are left out")
+    run.log(None, logging.INFO, "Using shell: /usr/bin/bash")
+    run.log("shellcmd", shellcmd="ls")
     assert run.text().splitlines()[1:] == ["8 pairs are left out"]
 
 

@@ -14,8 +14,9 @@ import logging
 import numpy as np
 import pandas as pd
 
+from circuit_reuse.config.checks import SETTINGS
 from circuit_reuse.config.errors import nearest
-from circuit_reuse.data import components
+from circuit_reuse.data import components, metrics
 from circuit_reuse.data import examples as reading
 from circuit_reuse.data.circuit_files import Circuit
 from circuit_reuse.engine import edge_circuits, edge_means, effects, fine_scores, models, places
@@ -31,8 +32,6 @@ from circuit_reuse.studies.sequences import evaluator, pruning
 
 LOG = logging.getLogger(__name__)
 TOKENS = 4096
-METRICS = ("logit_difference", "log_probability")
-KINDS = ("head", "mlp")
 METRIC = "logit_difference"
 
 
@@ -101,7 +100,7 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
              if the component alone were as on the corrupt prompt
     """
     one_of("method", method, METHODS)
-    one_of("metric", metric, METRICS)
+    one_of("metric", metric, metrics.UNITS)
     between("steps", steps, 1, 1000)
     used = examples[examples["used"]].reset_index(drop=True)
     cfg = {"metric": metric, "steps": steps}
@@ -117,7 +116,7 @@ def edges(model, examples, metric=METRIC, steps=5):
              examples, signed), its standard error, and score_absolute
     raises:  ValueError for a model whose stream is no sum of what components write
     """
-    one_of("metric", metric, METRICS)
+    one_of("metric", metric, metrics.UNITS)
     between("steps", steps, 0, 1000)
     train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
     found = edge_means.mean_edges(model, train, metric, steps, TOKENS)
@@ -148,7 +147,7 @@ def positions(model, examples, metric=METRIC, steps=5):
 
     returns: a DataFrame [example, (component, role)] of all used examples; roles are those of the task's prompts
     """
-    one_of("metric", metric, METRICS)
+    one_of("metric", metric, metrics.UNITS)
     used = examples[examples["used"]].reset_index(drop=True)
     values, names = fine_scores.of_positions(model, used, metric, steps, TOKENS)
     columns = pd.MultiIndex.from_tuples(names, names=["component", "role"])
@@ -164,7 +163,7 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     """
     between("threshold", threshold, 0, 1)
     for kind in kinds:
-        one_of("kinds", kind, KINDS)
+        one_of("kinds", kind, components.KINDS)
     train = examples[examples["used"] & (examples["split"] == "train")]["example"]
     rows = scores.loc[scores.index.isin(train)]
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds)
@@ -201,7 +200,7 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     raises:      ValueError for an empty circuit or unknown components
     """
     one_of("replacement", replacement, REPLACEMENTS)
-    one_of("accuracy", accuracy, ("top1", "preferred", "choice"))
+    one_of("accuracy", accuracy, SETTINGS["accuracy"])
     kinds = kinds or sorted({components.kind(name) for name in circuit})
     train, test = (examples[examples["used"] & (examples["split"] == split)] for split in ("train", "held_out"))
     universe = model.space.of_kinds(kinds)

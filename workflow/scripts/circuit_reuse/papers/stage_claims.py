@@ -37,8 +37,8 @@ def page(about, found, figures):
     figures: {title: path from the page}
     """
     counts = Counter(found["verdict"])
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in claims.VERDICTS if counts[verdict])
-    lines = [f"# {about['title']}", "", about["source"], "", f"{len(found)} claims: {told}.", ""]
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in claims.VERDICTS if counts[verdict])
+    lines = [f"# {about['title']}", "", about["source"], "", f"{len(found)} claims: {verdicts}.", ""]
     lines += ["| claim | where | published | expected | ours | verdict | why |", "|---|---|---|---|---|---|---|"]
     for row in found.astype(object).where(found.notna(), None).to_dict("records"):
         ours = row["ours"] or "-"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import components
-from circuit_reuse.stats import circuits, likeness
+from circuit_reuse.stats import circuits, example_similarity
 
 
 def matrix(scores, examples=None):
@@ -163,12 +163,12 @@ def inclusion(scores, names, cfg):
 
 def similarity(scores, numbers, cfg):
     """The similarity table: every two examples, their circuits and their rankings."""
-    ranks = likeness.rank_correlations(scores)
+    ranks = example_similarity.rank_correlations(scores)
     first, second = np.triu_indices(len(numbers), 1)
     parts = []
     for top_k in cfg["top_k"]:
         member = circuits.top_k(scores, circuits.resolve_k(top_k, scores.shape[1]))
-        overlap = likeness.pairwise_jaccard(member)
+        overlap = example_similarity.pairwise_jaccard(member)
         parts.append(
             pd.DataFrame(
                 {
@@ -188,7 +188,7 @@ def clusters(scores, examples, cfg):
     rows = []
     for top_k in cfg["top_k"]:
         member = circuits.top_k(scores, circuits.resolve_k(top_k, scores.shape[1]))
-        labels, order = likeness.clusters(1 - likeness.pairwise_jaccard(member))
+        labels, order = example_similarity.clusters(1 - example_similarity.pairwise_jaccard(member))
         place = np.empty(len(order), dtype=int)
         place[order] = np.arange(len(order))
         for row, example in enumerate(examples.itertuples()):

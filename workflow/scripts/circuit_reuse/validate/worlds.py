@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from circuit_reuse.data.components import Space
-from circuit_reuse.stats import circuits, likeness, statistics, testing
+from circuit_reuse.stats import circuits, example_similarity, statistics, testing
 from circuit_reuse.stats.sharing import matched
 from circuit_reuse.studies.reuse import overlap as reuse
 
@@ -160,7 +160,7 @@ def label_p(rng, n, number, rare=0.5, variant=0.0):
     """
     labels = (rng.random(n) < rare).astype(int)
     scores = head_scores(rng, n, planted_heads(1.0), labels, variant)
-    overlap = likeness.pairwise_jaccard(circuits.top_k(scores, 8))
+    overlap = example_similarity.pairwise_jaccard(circuits.top_k(scores, 8))
     return statistics.label_permutation(overlap, labels, DRAWS, number)
 
 

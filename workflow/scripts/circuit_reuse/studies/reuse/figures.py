@@ -1,11 +1,9 @@
 """Which tables each figure of the reuse study is drawn from."""
 
-from circuit_reuse.data import gather, tables
+from circuit_reuse.data import gather, metrics, tables
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import sharing
 from circuit_reuse.studies.reuse import plots, plots_curves, plots_specificity, schemas
-
-UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 
 
 def draw(job):
@@ -13,7 +11,7 @@ def draw(job):
 
     cfg: models, tasks, titles, method, figures, metric, alpha, kinds, chosen (top_k, threshold)
     """
-    chosen, unit = job.cfg["chosen"], UNITS[job.cfg["metric"]]
+    chosen, unit = job.cfg["chosen"], metrics.UNITS[job.cfg["metric"]]
     tests = gather.rows(job.input.tests, schemas.TESTS)
     models, tasks = (
         [name for name in job.cfg[key] if name in set(tests[column])]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from circuit_reuse.data import components
-from circuit_reuse.stats import circuits, likeness, statistics
+from circuit_reuse.stats import circuits, example_similarity, statistics
 from circuit_reuse.stats import clusters as grouping
 
 FEWEST_WAYS = 20
@@ -61,9 +61,9 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
 
 def alike(member, scores, k, examples, draws, seed):
     """How alike the example circuits are, and whether that follows the variant or the template of the prompts."""
-    overlap, ranks = likeness.pairwise_jaccard(member), likeness.rank_correlations(scores)
+    overlap, ranks = example_similarity.pairwise_jaccard(member), example_similarity.rank_correlations(scores)
     upper = np.triu_indices(len(member), 1)
-    labels, _ = likeness.clusters(1 - overlap)
+    labels, _ = example_similarity.clusters(1 - overlap)
     variants, templates = (examples[name].to_numpy() for name in ("variant", "template"))
     return {
         "mean_n_components": float(member.sum(axis=1).mean()),
@@ -72,7 +72,9 @@ def alike(member, scores, k, examples, draws, seed):
         "mean_jaccard": float(overlap[upper].mean()),
         "mean_rank_correlation": mean_of(ranks[upper]),
         "n_circuit_clusters": len(set(labels)),
-        "cluster_variant_agreement": likeness.adjusted_rand(labels, variants) if len(set(variants)) > 1 else None,
+        "cluster_variant_agreement": example_similarity.adjusted_rand(labels, variants)
+        if len(set(variants)) > 1
+        else None,
         "p_variant": statistics.label_permutation(overlap, variants, draws, seed),
         "p_template": statistics.label_permutation(overlap, templates, draws, seed + 1),
     }

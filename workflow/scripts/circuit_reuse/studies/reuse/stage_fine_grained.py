@@ -38,8 +38,8 @@ def reuse_of(values, names, level, clusters, cfg, stream):
 
     values: [example, unit];  names: [(component, place)] of the units
     """
-    member = circuits.top_k(values, min(cfg["top_k"][level], len(names)))
     k = min(cfg["top_k"][level], len(names))
+    member = circuits.top_k(values, k)
     containing, sizes = overlap.counted(member, clusters)
     kinds = [kind_of(level, *name) for name in names]
     null = circuits.random_counts(containing, kinds, cfg["draws"], circuits.generator(*stream))

@@ -2,16 +2,12 @@
 
 import pandas as pd
 
+from circuit_reuse.data import metrics
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.scaling import plots, plots_backups, plots_runs, plots_sizes, summary
 
-UNITS = {
-    "base": "% of metric",
-    "logit_difference": "logits",
-    "log_probability": "nats",
-    "standard_errors": "standard errors",
-}
+UNITS = metrics.UNITS | {"base": "% of metric", "standard_errors": "standard errors"}
 
 
 def draw(job):

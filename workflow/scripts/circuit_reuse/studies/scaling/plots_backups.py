@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
+from circuit_reuse.data import metrics
 from circuit_reuse.report import style
 
-UNITS = {"logit_difference": "logits", "log_probability": "nats"}
 # State in the scan, its colour and its marker.
 LOOKS = {"strong": (style.OTHER, "o"), "absent": (style.CONTROL, "s"), "unclear": ("0.6", "^")}
 NAMED = 4
@@ -15,7 +15,7 @@ def backups(table, context, tasks, metric):
     """Effect of each head without the heroes against its effect alone; backups are ringed, the strongest named."""
     models = list(context.models["model"])
     figure, axes = style.grid(len(models), len(tasks), width=2.4, height=2.0, sharex=False, sharey=False)
-    unit = UNITS[metric]
+    unit = metrics.UNITS[metric]
     for row, model in enumerate(models):
         for column, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
             ax, mine = axes[row, column], table[(table["model"] == model) & (table["task"] == task)]

@@ -1,4 +1,4 @@
-"""How alike the circuits of single examples are, and the groups that they fall into.
+"""Similarity of the circuits of single examples, and the groups that they fall into.
 
 All on arrays, [example, component] or [example, example]; no model and no torch.
 """
