@@ -1,0 +1,3 @@
+"""The metrics that are attributed and tested, and their units."""
+
+UNITS = {"logit_difference": "logits", "log_probability": "nats"}
