@@ -172,7 +172,7 @@ def study(name, about, config, results, inside, prefix):
     sentences = [f"<li>{html.escape(text)}</li>" for text in about["sentences"]]
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
-        yield f"<details><summary>{len(sentences) - 3} more findings</summary><ul>{''.join(sentences[3:])}</ul></details>"
+        yield f"<details><summary>{more_of(sentences[3:], 'finding')}</summary><ul>{''.join(sentences[3:])}</ul></details>"
     more = [(results / "tables" / name / "findings.html", "All findings, in words")]
     more += [(path, f"Interactive: {path.stem}") for path in sorted((results / "figures" / name).glob("*.html"))]
     links = [
@@ -186,7 +186,7 @@ def study(name, about, config, results, inside, prefix):
     for each in first:
         yield figure(name, each, config, results, inside, prefix)
     if rest:
-        yield f"<details><summary>{len(rest)} more figures</summary>"
+        yield f"<details><summary>{more_of(rest, 'figure')}</summary>"
         for each in rest:
             yield figure(name, each, config, results, inside, prefix)
         yield "</details>"
@@ -196,6 +196,11 @@ def study(name, about, config, results, inside, prefix):
         if path.is_file():
             yield f"<a href='tables/{name}/{path.name}' title='{html.escape(title)}'>{path.name}</a> "
     yield "</p></section>"
+
+
+def more_of(things, word):
+    """How many more there are, in words."""
+    return f"{len(things)} more {word}{'' if len(things) == 1 else 's'}"
 
 
 def figure(name, each, config, results, inside, prefix):
@@ -299,14 +304,7 @@ def left_out(results):
     rows = rows_of(results / "tables" / "skipped.csv")
     if not rows:
         return "<section id='left-out'><h2>Left out</h2><p>Nothing was left out.</p></section>"
-    columns = {
-        "study": "study",
-        "model": "model",
-        "task": "task",
-        "usable": "usable",
-        "needed": "needed",
-        "reason": "why",
-    }
+    columns = {name: name for name in ("study", "model", "task", "usable", "needed")} | {"reason": "why"}
     return f"<section id='left-out'><h2>Left out</h2>{table(columns, rows, 'left', 'Tasks that a model cannot do, by study')}</section>"
 
 
@@ -331,15 +329,8 @@ def what_was_run(config, folder, found):
         }
         for name, about in sorted(models.items())
     ]
-    columns = {
-        "model": "model",
-        "source": "source",
-        "parameters": "parameters",
-        "layers": "layers",
-        "heads": "heads",
-        "rounding": "rounding",
-        "fingerprint": "fingerprint",
-    }
+    names = ("model", "source", "parameters", "layers", "heads", "rounding", "fingerprint")
+    columns = {name: name for name in names if any(row.get(name) for row in rows)}
     plain = {key: value for key, value in config.items() if key != "start_page"}
     shown = html.escape(json.dumps(plain, indent=1, default=str))
     return (

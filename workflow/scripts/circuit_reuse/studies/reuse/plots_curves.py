@@ -13,7 +13,7 @@ LOOK = {
 
 
 def curves(table, models, tasks, titles, level):
-    """Faithfulness against the share of nodes or edges kept, with intervals over examples."""
+    """Faithfulness against the share of nodes or edges kept, with intervals over clusters of examples."""
     figure, axes = panels(models, tasks, titles, f"{level}s kept (%)", "faithfulness", width=1.9, height=1.6)
     for model, task, ax in each(models, tasks, axes):
         ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)

@@ -151,7 +151,7 @@ def against_controls(rows, cfg):
     yield (
         f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
         f"than removing random circuits with as many components in each layer (rank, q <= {cfg['alpha']:g}) and disjoint ones of as many "
-        f"components (interval over held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
+        f"components (interval over clusters of held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )
     if len(beyond):
         row = beyond.loc[beyond["difference"].idxmin()]

@@ -176,7 +176,7 @@ def against_random(sweep, random, cfg, stream):
 
 
 def between(sweep, first, second, cfg, stream):
-    """Difference of the areas of two controls, with interval over examples and p over trials."""
+    """Difference of the areas of two controls, with interval over clusters of examples and p over trials."""
     shares, one = losses(sweep, first)
     _, other = losses(sweep, second)
     seeds = circuits.seeds(2, *stream, first, second)

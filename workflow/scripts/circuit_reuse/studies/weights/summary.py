@@ -66,7 +66,7 @@ def all_tables(input, cfg):
 
 
 def curves(rows, keys, cfg):
-    """Means of loss, metric and accuracy, spread over trials, interval over examples, by point."""
+    """Means of loss, metric and accuracy, spread over trials, interval over clusters of examples, by point."""
     kept = []
     for names, group in rows.groupby(keys, sort=False, dropna=False):
         row = dict(zip(keys, names, strict=True))
