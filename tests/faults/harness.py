@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,15 @@ import psutil
 CGROUP = Path("/sys/fs/cgroup")
 
 
+# When a run took place and how long, which the page of results says in one sentence: the one thing that may differ.
+WHEN = re.compile(rb"<p>\d+ jobs?, [^<]*? of work in all, between [-\d: ]+ and [-\d: ]+\.")
+
+
 def digests(folder):
-    """Every result by name, as a hash of its bytes."""
+    """Every result by name, as a hash of its bytes; of the page of results without the times of the jobs."""
     results = Path(folder) / "results"
     return {
-        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(results)): hashlib.sha256(WHEN.sub(b"", path.read_bytes(), count=1)).hexdigest()
         for path in sorted(results.rglob("*"))
         if path.is_file() and path.name not in (".snakemake_timestamp", ".report-arguments")
     }

@@ -32,8 +32,10 @@ def clean(tmp_path_factory):
 
 
 def same(run, clean):
-    """Whether two runs have the same results, none more, none less."""
-    return differing(digests(run.folder), digests(clean.folder)) == []
+    """Whether two runs have the same results, none more, none less; those that differ are printed."""
+    if names := differing(digests(run.folder), digests(clean.folder)):
+        print("different results:", *names)
+    return not names
 
 
 def one_line(text, words):
