@@ -4,6 +4,7 @@ import random
 import pandas as pd
 import pytest
 from circuit_reuse.data import tables
+from circuit_reuse.report import latex
 from circuit_reuse.studies.reuse import published_tables, schemas, summary
 
 
@@ -75,8 +76,8 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
 
 
 def test_latex_escapes_what_names_may_hold():
-    assert summary.escape("a_b & 50% #1 {x}~") == r"a\_b \& 50\% \#1 \{x\}\textasciitilde{}"
-    assert [summary.p_cell(p) for p in (None, 0.5, 0.0123, 0.0001)] == ["--", "0.5", "0.012", r"$<$ 0.001"]
+    assert latex.escape("a_b & 50% #1 {x}~") == r"a\_b \& 50\% \#1 \{x\}\textasciitilde{}"
+    assert [latex.p_cell(p) for p in (None, 0.5, 0.0123, 0.0001)] == ["--", "0.5", "0.012", r"$<$ 0.001"]
 
 
 def test_a_flipped_bit_or_a_cut_is_never_read_as_data(tmp_path):

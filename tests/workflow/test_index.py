@@ -1,5 +1,6 @@
 """The page of results, opened in a real browser."""
 
+import csv
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from browser import Page, installed
 from circuit_reuse.studies.registry import STUDIES
-from workflow_config import PROJECT
+from workflow_config import PROJECT, copied
 
 ARTEFACTS = PROJECT / "tests" / "artefacts"
 
@@ -101,10 +102,42 @@ def test_every_figure_has_a_caption_as_text_and_as_latex_that_compiles(project, 
         == set(re.findall(r"linewidth\]\{(\w+)\.png\}", tex))
     )
     assert "K = 3" in text
+    compiled(tex.replace(r"\end{figure}", r"\end{figure}\clearpage"), folder, tmp_path)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_main_results_of_a_study_are_a_latex_table_that_compiles(project, tmp_path, study):
+    folder, about = project.folder / "results" / "tables" / study, STUDIES[study].paper
+    text = (folder / "results.tex").read_text()
+    with (folder / about.file).open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert set(about.columns) <= set(rows[0])
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
+    assert 0 < len(lines) <= len(rows) and all(line.count("&") == len(about.columns) - 1 for line in lines)
+    compiled(text + r"\clearpage", folder, tmp_path)
+
+
+def compiled(body, folder, tmp_path):
+    """Compile LaTeX with figures of a folder."""
     if not shutil.which("pdflatex"):
         pytest.skip("no LaTeX")
-    before = r"\documentclass{article}\usepackage{graphicx}\begin{document}\graphicspath{{" + f"{folder}/" + "}}\n"
-    body = tex.replace(r"\end{figure}", r"\end{figure}\clearpage")
+    before = (
+        r"\documentclass{article}\usepackage{graphicx,booktabs}\begin{document}\graphicspath{{" + f"{folder}/" + "}}\n"
+    )
     (tmp_path / "a.tex").write_text(before + body + r"\end{document}")
     done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_marks_show_their_values_under_the_pointer(project, page, tmp_path):
+    """Those of the table, in the browser: a title is what it shows for the mark that it lies in."""
+    run = copied(project, tmp_path)
+    run.snakemake("results/figures/reuse/effect_against_controls.svg", "--config", "figures={formats: [png, svg]}")
+    page.open((run.folder / "results" / "index.html").as_uri())
+    marks = "[...document.querySelectorAll('#reuse-effect_against_controls svg g > :has(title)')]"
+    shown = page.run(f"{marks}.map(mark => mark.querySelector('title').textContent)")
+    with (project.folder / "results" / "tables" / "reuse" / "summary.csv").open() as stream:
+        effects = {f"{float(row['effect']):.3g}" for row in csv.DictReader(stream) if row["effect"]}
+    assert shown and all(re.search(r": (\S+) ", text)[1] in effects for text in shown)
+    assert page.run(f"{marks}.every(mark => mark.getBoundingClientRect().width > 0)")
+    page.picture(ARTEFACTS / "index_figures.png")

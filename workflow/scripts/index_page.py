@@ -92,11 +92,14 @@ def write(config, folder):
     partial.replace(path)
     for name in start_page.overviews(folder):
         write_captions(name, config, results / "figures" / name)
+        write_results_table(name, config, results / "tables" / name)
     return path
 
 
 def write_captions(name, config, folder):
     """captions.md and captions.tex beside a study's figures: what each shows, and a LaTeX figure to copy."""
+    from circuit_reuse.report import latex
+
     text, tex = [], ["% Each is complete: \\input this file, or copy one. Paths are relative to this folder.", ""]
     for each, title in STUDIES[name].figures.items():
         files = {path.suffix[1:] for path in folder.glob(f"{each}.*")}
@@ -108,7 +111,7 @@ def write_captions(name, config, folder):
         tex += [
             "\\begin{figure}",
             f"  \\includegraphics[width=\\linewidth]{{{each}.{kind}}}",
-            f"  \\caption{{{latex(words)}}}",
+            f"  \\caption{{{latex.escape(words)}}}",
             f"  \\label{{fig:{name}-{each.replace('_', '-')}}}",
             "\\end{figure}",
             "",
@@ -118,18 +121,19 @@ def write_captions(name, config, folder):
         (folder / "captions.tex").write_text("\n".join(tex), encoding="utf-8")
 
 
-def latex(text):
-    """Text as LaTeX prints it."""
-    special = {
-        "\\": "\\textbackslash{}",
-        "~": "\\textasciitilde{}",
-        "^": "\\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "|": "$|$",
-    }
-    special |= {character: "\\" + character for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in text)
+def write_results_table(name, config, folder):
+    """results.tex beside a study's tables: its main results as a table for a paper."""
+    from circuit_reuse.report import latex
+
+    about = STUDIES[name].paper
+    rows = rows_of(folder / about.file) if about else []
+    # A table that says why it was left out has no such columns.
+    rows = [row for row in rows if set(about.columns) <= set(row)]
+    for column, value in about.rows(config).items() if rows else ():
+        rows = [row for row in rows if row[column] == value or (value != "" and float(row[column]) == value)]
+    if rows:
+        text = latex.results_table(rows, about.columns, about.caption(config), f"tab:{name}")
+        (folder / "results.tex").write_text(text, encoding="utf-8")
 
 
 def page(config, folder):
@@ -195,6 +199,8 @@ def study(name, about, config, results, inside, prefix):
         path = results / "tables" / name / file.replace("{tasks}", "_".join(whole.block(config).get("tasks", ())))
         if path.is_file():
             yield f"<a href='tables/{name}/{path.name}' title='{html.escape(title)}'>{path.name}</a> "
+    if (results / "tables" / name / "results.tex").is_file():
+        yield f"<a href='tables/{name}/results.tex' title='The main results as a table for a paper'>results.tex</a>"
     yield "</p></section>"
 
 

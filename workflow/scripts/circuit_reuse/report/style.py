@@ -10,8 +10,9 @@ import matplotlib
 matplotlib.use("agg")
 from matplotlib import pyplot
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
-from circuit_reuse.report import palette
+from circuit_reuse.report import hover, palette
 
 BASELINE, CIRCUIT, CONTROL, NULL, OTHER = (
     palette.GREY_38,
@@ -61,8 +62,11 @@ def grid(rows, columns, width=1.75, height=1.55, **options):
 def save(figure, path, formats, dpi):
     """Write a figure in every format beside each other; text too small to be read in print is set larger."""
     path = Path(path)
+    powers = ticks_with_powers(figure)
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), SMALLEST))
+        # A title, a token or a name that a user chose may hold dollar signs; only ticks of logarithmic axes are formulas.
+        text.set_parse_math(text in powers)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
     # drawn, or labels at the edge are cut.
@@ -75,10 +79,21 @@ def save(figure, path, formats, dpi):
         figure.set_size_inches(wanted + 0.2, height)
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    texts = hover.named(figure)
     for kind in formats:
         metadata = {{"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software"): None}
         figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=metadata)
+        if kind == "svg":
+            hover.write(path.with_suffix(".svg"), texts)
     pyplot.close(figure)
+
+
+def ticks_with_powers(figure):
+    """The labels of ticks that matplotlib writes as powers of ten."""
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    axes = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
+    ticks = [tick for axis in axes for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]
+    return {label for tick in ticks for label in (tick.label1, tick.label2)}
 
 
 def k_label(top_k):

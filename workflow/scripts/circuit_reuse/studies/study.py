@@ -9,6 +9,28 @@ from importlib import import_module
 
 
 @dataclass(frozen=True)
+class PaperTable:
+    """The main results of a study, as a table for a paper.
+
+    file:    of its tables (CSV)
+    columns: {name: heading}, in order
+    text:    what the table shows, with {places} for `rows`
+    rows:    a function of the config to {column: value} of the rows that are shown; all without it
+    """
+
+    file: str
+    columns: dict[str, str]
+    text: str
+    rows: Callable = lambda config: {}
+
+    def caption(self, config):
+        """What the table shows, with the settings of the run."""
+        return self.text.format(
+            **{name: format(value, "g" if value else "") for name, value in self.rows(config).items()}
+        )
+
+
+@dataclass(frozen=True)
 class Study:
     """A study, described once.
 
@@ -23,6 +45,7 @@ class Study:
     settings:  a function of the config and {task: title} to what its sentences need of the config
     shards:    what the names of its shards of examples begin with
     schemas:   {table: where its Parquet files lie}; the schemas themselves are in its module `schemas`
+    paper:     its main results as a table for a paper, if it has one
     """
 
     name: str
@@ -35,6 +58,7 @@ class Study:
     settings: Callable
     shards: str
     schemas: dict[str, str] = field(default_factory=dict)
+    paper: PaperTable | None = None
 
     @property
     def title(self):

@@ -1,6 +1,6 @@
 """The contrast study: which components differ in activation between two sets of texts, and does such a circuit do anything?"""
 
-from circuit_reuse.studies.study import Study, pairs
+from circuit_reuse.studies.study import PaperTable, Study, pairs
 
 
 def results(config):
@@ -45,6 +45,23 @@ STUDY = Study(
     },
     first=("lengths", "difference_and_effect", "replicate"),
     reads=("lengths", "tests", "replicate"),
+    paper=PaperTable(
+        "tests.csv",
+        {
+            "model": "Model",
+            "set": "Set",
+            "scored_by": "Scored by",
+            "rule": "Rule",
+            "n_heads": "Heads",
+            "n_mlps": "MLPs",
+            "faithfulness": "Faithfulness",
+            "faithfulness_random": "Random circuits",
+            "p_faithfulness": "p",
+            "q_faithfulness": "q",
+        },
+        "Circuits under a write budget: faithfulness on the task, that of random circuits of equal cost, and the rank among these (q by the method of "
+        "Benjamini and Hochberg). In brackets: 95 % intervals; of random circuits, what 95 % of them lie in.",
+    ),
     results=results,
     settings=settings,
     shards="contrast",

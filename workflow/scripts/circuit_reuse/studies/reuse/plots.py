@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
-from circuit_reuse.report import style
+from circuit_reuse.report import hover, style
 
 
 def thresholds(models, tasks, titles, ylabel):
@@ -47,10 +47,12 @@ def pick(table, **values):
 
 def lines_by_k(axes, rows, column, low=None, high=None):
     """A line per K against the threshold, with its interval as a band."""
-    for number, (_, line) in enumerate(rows.groupby("top_k")):
+    for number, (k, line) in enumerate(rows.groupby("top_k")):
         line = line.sort_values("threshold")
         color, marker = style.BY_K[number % 6], style.MARKERS[number % 6]
-        axes.plot(line["threshold"], line[column].astype(float), color=color, marker=marker)
+        (drawn,) = axes.plot(line["threshold"], line[column].astype(float), color=color, marker=marker)
+        points = line[["threshold", column]].astype(float).dropna().itertuples(index=False)
+        hover.values(drawn, [f"{style.k_label(k)}, p = {100 * x:g} %: {y:.3g}" for x, y in points])
         if low:
             axes.fill_between(
                 line["threshold"],
@@ -109,7 +111,7 @@ def lift_vs_threshold(tests, models, tasks, titles):
 
 def p_vs_threshold(tests, models, tasks, titles, alpha):
     """-log10 of the p-values against p, with the line of the level."""
-    figure, axes = thresholds(models, tasks, titles, "$-\\log_{10}$ p-value")
+    figure, axes = thresholds(models, tasks, titles, "−log₁₀ p-value")
     for model, task, ax in each(models, tasks, axes):
         rows = pick(tests, model=model, task=task)
         for column, style_of_line in (("p_permutation", "-"), ("p_value", "--")):
@@ -191,7 +193,10 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 ax.scatter(place + offset + spread, each_set, s=4, color=color, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
             error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
-            ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+            drawn = ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+            hover.values(
+                drawn[0], [f"{titles[task]}: {with_interval(row, 'effect')} {unit}, {row['n_components']} components"]
+            )
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
@@ -203,6 +208,13 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
     labels = ["shared circuit, 95 % interval", "disjoint random circuits of its size", "random circuits of its layers"]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, title="removed:")
     return figure
+
+
+def with_interval(row, name):
+    """A value of a row with its interval, to three digits; without one where there is none."""
+    ends = [row[f"{name}_{end}"] for end in ("low", "high")]
+    interval = "" if any(map(np.isnan, map(float, ends))) else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
+    return f"{row[name]:.3g}{interval}"
 
 
 def faithfulness_bars(tests, models, tasks, titles):

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
-from circuit_reuse.report import style
-from circuit_reuse.studies.reuse.plots import each, pick
+from circuit_reuse.report import hover, style
+from circuit_reuse.studies.reuse.plots import each, pick, with_interval
 
 PARTS = {
     "core": (style.BASELINE, "s", "what both circuits hold"),
@@ -127,7 +127,8 @@ def point(ax, place, row, side, color, marker):
         return
     # One example has no interval.
     error = np.nan_to_num([[row[side] - row[f"{side}_low"]], [row[f"{side}_high"] - row[side]]]).clip(0)
-    ax.errorbar(row[side], place, xerr=error, fmt=marker, color=color, markersize=4, capsize=1.5)
+    drawn = ax.errorbar(row[side], place, xerr=error, fmt=marker, color=color, markersize=4, capsize=1.5)
+    hover.values(drawn[0], [f"{with_interval(row, side)}, {row[f'n_components_{side}']} components"])
     if row[f"n_random_{side}"]:
         ax.plot(row[f"{side}_random"], place, RANDOM[1], color=RANDOM[0], markersize=7)
 

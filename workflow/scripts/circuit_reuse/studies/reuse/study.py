@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from circuit_reuse.studies.study import Study, pairs
+from circuit_reuse.studies.study import PaperTable, Study, pairs
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ STUDY = Reuse(
         "generic": "Effect on the task and on ordinary text",
         "score_histograms": "Distribution of scores",
         "fine_grained": "Reuse of edges and of components at positions",
+        "checkpoints": "Reuse and effect over training",
         "method_agreement": "Agreement with exact patching",
     },
     tables={
@@ -72,6 +73,26 @@ STUDY = Reuse(
     },
     first=("effect_against_controls", "specificity", "multiplot_reuse_vs_threshold"),
     reads=("summary", "specificity", "overlap", "generic"),
+    paper=PaperTable(
+        "summary.csv",
+        {
+            "model": "Model",
+            "task": "Task",
+            "method": "Method",
+            "n_components": "Components",
+            "reuse": "Reuse",
+            "effect": "Effect",
+            "effect_control": "Random circuits",
+            "faithfulness": "Faithfulness",
+            "p_value": "p",
+            "q_value": "q",
+            "n_clusters": "Clusters",
+        },
+        "Shared circuits (K = {top_k}, p = {threshold}): reuse, change in the metric when the circuit and when size-matched random circuits are "
+        "removed, faithfulness, and the rank among random circuits of the same layers (p, and q by the method of Benjamini and Hochberg over the "
+        "circuits by one method). In brackets: 95 % intervals over clusters of held-out examples; of random circuits, what 95 % of them lie in.",
+        lambda config: {name: config["cross_task"][name] for name in ("top_k", "threshold")},
+    ),
     results=results,
     settings=settings,
     shards="",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from circuit_reuse.data import gather, tables
-from circuit_reuse.report.numbers import small
+from circuit_reuse.report.latex import escape, p_cell
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.reuse import optimal, published_tables, schemas
 
@@ -118,18 +118,6 @@ def latex(table, titles):
         numbers = [f"{row.top_k:g}", f"{100 * row.threshold:g}", str(row.n_components), *values]
         lines.append(" & ".join([*map(escape, names), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def p_cell(value):
-    """A p-value as LaTeX prints it; a dash where there is no test."""
-    return small(value).replace("-", "--").replace("<", "$<$")
-
-
-def escape(text):
-    """Text as LaTeX prints it."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: "\\" + character for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in str(text))
 
 
 def accuracy(examples):

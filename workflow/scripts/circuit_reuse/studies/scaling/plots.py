@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from circuit_reuse.report import palette, style
+from circuit_reuse.report import hover, palette, style
 from circuit_reuse.studies.scaling.classes import CATEGORIES
 from circuit_reuse.studies.scaling.schemas import SIDES
 
@@ -154,8 +154,9 @@ def delta_scatter(heads, context):
         tau_lines(ax, context.tau)
         (x, x_error), (y, y_error) = (effect_bounds(mine, side, context.factor) for side in SIDES)
         colors = mine["category"].map(COLORS).to_numpy()
+        names = [f"L{row.layer}H{row.head}" for row in mine.itertuples()]
         for n in range(len(mine)):
-            ax.errorbar(
+            drawn = ax.errorbar(
                 x[n],
                 y[n],
                 xerr=x_error[:, [n]],
@@ -165,6 +166,8 @@ def delta_scatter(heads, context):
                 markersize=3,
                 elinewidth=0.6,
             )
+            effects = (f"{title} {value:.3g}" for title, value in zip(context.titles, (x[n], y[n]), strict=True))
+            hover.values(drawn[0], [f"{names[n]}: {', '.join(effects)} {context.unit}"])
         against = (mine["suppressing"] != "none").to_numpy()
         ax.plot(x[against], y[against], "o", color="black", fillstyle="none", markersize=6, markeredgewidth=0.7)
         symmetric_log(ax, context.tau)

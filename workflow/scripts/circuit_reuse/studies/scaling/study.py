@@ -1,6 +1,6 @@
 """The scaling study: which heads do which of two tasks, and how does that change with the model?"""
 
-from circuit_reuse.studies.study import Study, pairs
+from circuit_reuse.studies.study import PaperTable, Study, pairs
 
 
 def results(config):
@@ -60,6 +60,22 @@ STUDY = Study(
     },
     first=("delta_scatter", "hero_vs_random", "strong_head_scaling"),
     reads=("models", "categories", "hero_vs_random", "fits"),
+    paper=PaperTable(
+        "models.csv",
+        {
+            "model": "Model",
+            "parameters": "Parameters",
+            "replacement": "Replacement",
+            "n_heads": "Heads",
+            "n_strong": "Strong heads",
+            "correlation": "Correlation",
+            "corrected": "Corrected for noise",
+            "p_correlation": "p",
+            "q_correlation": "q",
+        },
+        "Effects of every head on two tasks, by model: heads that are strong in either, the correlation of the two effects, the same corrected for "
+        "noise, and its permutation test (q by the method of Benjamini and Hochberg over the models under one replacement). In brackets: 95 % intervals.",
+    ),
     results=results,
     settings=settings,
     shards="scan",

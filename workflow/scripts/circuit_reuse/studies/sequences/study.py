@@ -1,6 +1,6 @@
 """The sequence study: which circuit continues a sequence, and how much do the circuits of several sequences share?"""
 
-from circuit_reuse.studies.study import Study, pairs
+from circuit_reuse.studies.study import PaperTable, Study, pairs
 
 # Tasks of the block by kind, in order.
 KINDS = ("tasks", "variants", "control_tasks", "probes")
@@ -63,6 +63,23 @@ STUDY = Study(
     },
     first=("overlap", "cross_task", "pareto_front"),
     reads=("circuits", "overlap", "cross"),
+    paper=PaperTable(
+        "circuits.csv",
+        {
+            "model": "Model",
+            "task": "Task",
+            "strategy": "Strategy",
+            "threshold": "Threshold",
+            "n_heads": "Heads",
+            "n_mlps": "MLPs",
+            "score_train": "Score, train",
+            "score": "Score, held out",
+        },
+        "Pruned circuits: their heads and MLPs, and the share of the intact model's score that they keep on the examples that they were pruned on and "
+        "on held-out ones, with 95 % intervals over clusters of these.",
+        # Those of the strategies themselves, not of random orders and draws.
+        lambda config: {"order": "", "draw": ""},
+    ),
     results=results,
     settings=settings,
     shards="sequences",

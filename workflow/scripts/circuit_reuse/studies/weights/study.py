@@ -1,6 +1,6 @@
 """The weight study: does a pruned circuit rely on its very weights?"""
 
-from circuit_reuse.studies.study import Study, pairs
+from circuit_reuse.studies.study import PaperTable, Study, pairs
 
 
 def results(config):
@@ -55,6 +55,22 @@ STUDY = Study(
     },
     first=("weight_ablation_sweep", "sizes", "node_sweep"),
     reads=("interpretations", "tests"),
+    paper=PaperTable(
+        "tests.csv",
+        {
+            "model": "Model",
+            "task": "Task",
+            "control": "Control",
+            "area_circuit": "Circuit",
+            "area_control": "Control",
+            "difference": "Difference",
+            "p_value": "p",
+            "q_value": "q",
+            "n_random": "Random masks",
+        },
+        "Weights removed from a pruned circuit and from controls of the unpruned model: mean loss over the sweep, their difference with its 95 % interval, "
+        "and the rank among random masks of the same size (q by the method of Benjamini and Hochberg).",
+    ),
     results=results,
     settings=settings,
     shards="weights",
