@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 TOKENS = 18
 # Share of a whole forward pass that a removed set costs, as layers below it are run once (docs/benchmarks.md,
 # head_scan_forwards_per_head).
@@ -54,15 +55,35 @@ MODELS = {
     "gpt-neo-125m": Shape(125e6, 85e6, 12, 12),
     "qwen3-0.6b": Shape(596e6, 440e6, 28, 16),
     "llama-3.2-1b": Shape(1.24e9, 973e6, 16, 32),
+    "gpt2-large": Shape(774e6, 708e6, 36, 20),
+    "gpt2-xl": Shape(1.56e9, 1.475e9, 48, 25),
+    "pythia-70m": Shape(70e6, 19e6, 6, 8),
+    "pythia-1b": Shape(1.01e9, 806e6, 16, 8),
+    "pythia-1.4b": Shape(1.41e9, 1.21e9, 24, 16),
+    "pythia-2.8b": Shape(2.78e9, 2.52e9, 32, 32),
+    "opt-125m": Shape(125e6, 85e6, 12, 12),
+    "opt-350m": Shape(331e6, 302e6, 24, 16),
+    "opt-1.3b": Shape(1.32e9, 1.21e9, 24, 32),
+    "opt-2.7b": Shape(2.65e9, 2.52e9, 32, 32),
+    "gpt-neo-1.3b": Shape(1.32e9, 1.21e9, 24, 16),
+    "gpt-neo-2.7b": Shape(2.65e9, 2.52e9, 32, 20),
+    "gemma-2-2b": Shape(2.61e9, 2.02e9, 26, 8),
+    "gemma-2-2b-it": Shape(2.61e9, 2.02e9, 26, 8),
+    "llama-3.2-3b": Shape(3.21e9, 2.82e9, 28, 24),
+    "llama-3.2-3b-instruct": Shape(3.21e9, 2.82e9, 28, 24),
+    "qwen3-4b": Shape(4.02e9, 3.63e9, 36, 32),
+    "qwen3-8b": Shape(8.19e9, 6.95e9, 36, 32),
+    "olmo-2-1b": Shape(1.48e9, 1.07e9, 16, 16),
 }
+PAPERS = ("reuse", "scaling", "sequences", "weights", "contrast")
 LARGE = {"1B": Shape(1.24e9, 0.97e9, 16, 32), "8B": Shape(8e9, 7e9, 32, 32), "70B": Shape(70e9, 68.5e9, 80, 64)}
 
 
 def reuse(cfg, shape):
     """Forward passes of one task of the reuse study, by stage."""
     count = cfg["examples"]["count"]
-    held_out = count * cfg["examples"].get("held_out_share", 0.5)
-    steps = cfg.get("attribution", {}).get("steps", 5)
+    held_out = count * cfg["examples"]["held_out_share"]
+    steps = cfg["attribution"]["steps"]
     circuits = cfg["circuits"]
     different = len(circuits["top_k"]) * len(circuits["thresholds"])
     controls, random = circuits["controls"]["count"], circuits["controls"]["random_sets"]
@@ -71,7 +92,7 @@ def reuse(cfg, shape):
         "examples": 2 * count,
         # Clean and corrupt runs, and forward and backward passes at each step.
         "attribution": (2 + 3 * steps) * count,
-        "exact patching, for the agreement of methods": PART * shape.components * count,
+        "exact patching, for the agreement of methods": PART * shape.components * cfg["agreement"]["examples"],
         "circuits and controls": PART * sets * held_out,
         "circuits on other tasks": PART * (1 + cfg["cross_task"]["controls"]) * len(cfg["tasks"]) * held_out,
     }
@@ -121,21 +142,33 @@ def contrast(cfg, shape):
     return {"texts": 6 * 2 * block["examples"], "circuits under a budget": PART * tried * block["held_out"]}
 
 
-def work(cfg):
-    """{(study, stage): operations} of the whole target."""
+def settings(*files):
+    """A config of files one on top of the other, with the defaults of the schema."""
+    from circuit_reuse.config import schema, series
+    from snakemake.utils import update_config
+
+    cfg = {}
+    for file in ("config/config.yaml", *files):
+        update_config(cfg, yaml.safe_load((PROJECT / file).read_text()))
+    schema.check_schema(cfg)
+    series.expand(cfg)
+    return cfg
+
+
+def work(cfg, studies=PAPERS):
+    """{(study, stage): operations} of some studies."""
     found = {}
-    studies = {"reuse": cfg["models"], **{s: cfg[s]["models"] for s in ("scaling", "sequences", "weights", "contrast")}}
-    for study, names in studies.items():
-        for name in names:
-            times = len(cfg["tasks"]) if study == "reuse" else 1
+    for study in studies:
+        for name in (cfg if study == "reuse" else cfg[study])["models"] or cfg["models"]:
+            times = len(cfg["tasks"]) * len(cfg["methods"]) if study == "reuse" else 1
             for stage, passes in globals()[study](cfg, MODELS[name]).items():
                 key = (study, stage)
                 found[key] = found.get(key, 0) + times * passes * MODELS[name].operations
     return found
 
 
-def jobs():
-    """{rule: jobs} of a dry run of the target, and its seconds."""
+def jobs(target="all", file="config/public.yaml"):
+    """{rule: jobs} of a dry run of a target, and its seconds."""
     began = time.monotonic()
     # All of them, whatever a run in this folder has made already.
     command = [
@@ -148,9 +181,9 @@ def jobs():
         "rules",
         "--cores",
         "1",
-        "all",
+        target,
         "--configfile",
-        "config/public.yaml",
+        file,
     ]
     text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
@@ -194,9 +227,42 @@ def number(value):
     return f"{float(f'{value:.2g}'):,.10g}"
 
 
+def papers(here, score):
+    """Lines of what each published study costs.
+
+    here: operations per second of this machine;  score: bytes of a score
+    """
+    (slow, low), (fast, high) = GPUS.items()
+    lines = [
+        "## The published studies",
+        "",
+        '`make run ARGS="paper_<study> --configfile config/papers/<study>.yaml"`: models and settings of the overlay, counted in the same way. Eight GPUs, of one machine or of a Slurm cluster, '
+        f"take an eighth as long where there are as many jobs at once; questions of ARC and MMLU have about 100 tokens instead of {TOKENS}, so these tasks cost about five times what is counted.",
+        "",
+        f"| target | jobs | seconds to plan | CPU hours ({here / 1e9:.0f} Gop/s) | GPU hours ({slow}) | on eight | GPU hours ({fast}) | on eight | weights to fetch | scores on disk |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for study in PAPERS:
+        file = f"config/papers/{study}.yaml"
+        cfg, (counted, seconds) = settings(file), jobs(f"paper_{study}", file)
+        total = sum(work(cfg, [study]).values())
+        block = cfg if study == "reuse" else cfg[study]
+        models = [MODELS[name] for name in block["models"] or cfg["models"]]
+        hours = " | ".join(f"{number(total / rate / 3600)} | {number(total / rate / 8 / 3600)}" for rate in (low, high))
+        scores = sum(shape.components for shape in models) * len(cfg["tasks"]) * cfg["examples"]["count"] * score
+        kept = f"{number(scores / 2**20)} MB" if study == "reuse" else "-"
+        weights = number(
+            sum(shape.parameters for shape in models) * (2 if cfg["compute"]["dtype"] == "bfloat16" else 4) / 2**30
+        )
+        lines.append(
+            f"| `paper_{study}` | {counted['total']:,} | {seconds:.0f} | {number(total / here / 3600)} | {hours} | {weights} GB | {kept} |"
+        )
+    return [*lines, ""]
+
+
 def page():
     """The text of docs/plan.md."""
-    cfg = yaml.safe_load((PROJECT / "config" / "public.yaml").read_text())
+    cfg = settings("config/public.yaml")
     counted, seconds = jobs()
     here, size = rate(), disk()
     costs = work(cfg)
@@ -243,6 +309,7 @@ def page():
         "**On a cluster.** GPU jobs are short: each shard of a task is one. With as many GPUs as a task has shards the time is that of the longest chain, prompts → attribution → circuits → "
         "controls of the largest model.",
         "",
+        *papers(here, size["score"]),
         "## How it grows",
         "",
         "Attribution (EAP-IG, five steps) of every example, the only stage that must see all of them; hours at a sustained 200 Top/s a GPU (assumed).",
