@@ -10,7 +10,7 @@ SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake --logger circu
 # Modules are compiled when they are first imported, most never.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
+.PHONY: run real mine paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
 
 run: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
@@ -22,6 +22,11 @@ run: $(VENV)/done
 REAL ?= config/smollm2.yaml
 real:
 	@$(MAKE) --no-print-directory run ARGS="--configfile config/smollm2.yaml $(filter-out config/smollm2.yaml,$(REAL)) --cores $(CORES) $(ARGS)"
+
+# The reuse study on a model of your own: make mine MODEL=<folder, .gguf file, or owner/name of the hub> [TASKS="ioi months"]
+mine: $(VENV)/done
+	@file=$$(PYTHONPATH=workflow/scripts $(BIN)/python workflow/scripts/new_config.py "$(MODEL)" $(TASKS)) && \
+	  $(MAKE) --no-print-directory run ARGS="reuse --configfile config/smollm2.yaml $$file --cores $(CORES) $(ARGS)"
 
 # The published studies, one after the other, each with its own models and settings: about the cost, docs/plan.md.
 paper: $(VENV)/done

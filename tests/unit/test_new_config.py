@@ -1,0 +1,56 @@
+"""A first config for a model of one's own is one that passes the checks and runs that model."""
+
+import new_config
+import pytest
+import yaml
+from circuit_reuse.studies.check import check
+from snakemake.utils import update_config
+from support import MODELS, PROJECT
+
+
+def merged(path):
+    """The config as `make mine` gives it to the workflow."""
+    found = {}
+    for each in (PROJECT / "config" / "config.yaml", PROJECT / "config" / "smollm2.yaml", path):
+        update_config(found, yaml.safe_load(each.read_text()))
+    return found
+
+
+def test_a_folder_is_a_model_whatever_it_is_called(tmp_path, monkeypatch):
+    folder = tmp_path / "My Model's 2 (new)"
+    folder.symlink_to(MODELS / "tiny-gpt2-medium")
+    path = new_config.write(str(folder), ["ioi", "months"], tmp_path)
+    config = merged(path)
+    name = path.stem.removeprefix("my-")
+    assert config["models"] == [name] and config["model_sources"][name] == {"path": str(folder)}
+    monkeypatch.chdir(PROJECT)
+    check(config, PROJECT, PROJECT, ("reuse",))
+    assert config["tasks"] == ["ioi", "months"]
+
+
+def test_a_name_of_the_hub_has_a_revision(tmp_path):
+    for model, revision in (("me/Some-Model_7B", "main"), ("me/Some-Model_7B@no", "no")):
+        path = new_config.write(model, new_config.FIRST, tmp_path)
+        found = yaml.safe_load(path.read_text())
+        assert found["model_sources"] == {"some-model_7b": {"hub": "me/Some-Model_7B", "revision": revision}}
+        path.unlink()
+
+
+def test_what_was_edited_is_left_as_it_is(tmp_path):
+    path = new_config.write("me/model", ["ioi"], tmp_path)
+    path.write_text("edited")
+    assert new_config.write("me/model", ["digits"], tmp_path).read_text() == "edited"
+
+
+@pytest.mark.parametrize(
+    ("model", "tasks", "words"),
+    [
+        ("/nowhere/model", [], "there is no such folder or file"),
+        ("model", [], "no name on the hub"),
+        ("me/model", ["iou"], "Did you mean ioi"),
+    ],
+)
+def test_a_model_or_task_that_there_is_not_is_one_line(tmp_path, model, tasks, words):
+    with pytest.raises(ValueError, match=words):
+        new_config.write(model, tasks, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,80 @@
+"""Write a first config for a model of one's own, and print its path; one that is there is left as it is.
+
+    python workflow/scripts/new_config.py MODEL [TASK ...]
+
+MODEL: a folder in Hugging Face format, a .gguf file, or a name on the hub, with @revision if it is not the main branch.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from circuit_reuse.config.errors import nearest
+from circuit_reuse.prompts.tasks import TASKS
+
+FIRST = ("ioi", "pronouns", "digits")
+TEXT = """# yaml-language-server: $schema=schema.json
+# Written by `make mine`, to be edited: run the same command again, and only what an edit changes is run.
+# It lies on top of config/smollm2.yaml, whose settings suit models of 100 million to a few billion parameters; docs/configuration.md
+# lists every key, docs/tasks.md the tasks, and `custom_tasks` takes prompts of your own.
+
+models: [{name}]
+tasks: [{tasks}]
+
+model_sources:
+  {name}: {source}
+
+# A GPU is used if there is one. For a model that does not fit in float32: dtype: bfloat16.
+compute: {{device: auto, dtype: float32}}
+"""
+
+
+def source_of(model):
+    """(name, source) of a model, as the config has them.
+
+    raises: ValueError for what is neither on disk nor a name of the hub
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        stem = path.stem if path.suffix == ".gguf" else path.resolve().name
+        return named(stem), f"{{path: {quoted(str(path))}}}"
+    name, _, revision = model.partition("@")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+", name):
+        raise ValueError(
+            f"MODEL is {model!r}: there is no such folder or file, and it is no name on the hub (owner/name, or owner/name@revision)"
+        )
+    return named(name.split("/")[1]), f"{{hub: {name}, revision: {quoted(revision or 'main')}}}"
+
+
+def named(text):
+    """A name that the config allows."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._") or "mine"
+
+
+def quoted(text):
+    """A text that YAML reads as it is."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def write(model, chosen, folder=Path("config")):
+    """Write the config of a model and some tasks; returns its path.
+
+    raises: ValueError for a model or task that there is not
+    """
+    for task in chosen:
+        if task not in TASKS:
+            raise ValueError(f"TASKS: unknown task {task!r}; known: {', '.join(TASKS)}{nearest(task, TASKS)}")
+    name, source = source_of(model)
+    path = Path(folder) / f"my-{name}.yaml"
+    if not path.exists():
+        path.write_text(TEXT.format(name=name, tasks=", ".join(chosen), source=source), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or not sys.argv[1]:
+        sys.exit("say which model: make mine MODEL=<folder, .gguf file or owner/name>")
+    try:
+        print(write(sys.argv[1], sys.argv[2:] or FIRST))
+    except ValueError as problem:
+        sys.exit(str(problem))
