@@ -18,7 +18,8 @@ import index_page
 import run_folder
 import start_page
 import warm
-from circuit_reuse.config.checks import ConfigNote
+from circuit_reuse.config import series
+from circuit_reuse.config.errors import ConfigNote
 from circuit_reuse.config.staleness import code_hash, remember, text_hash
 from circuit_reuse.data.circuit_files import ENDINGS
 from circuit_reuse.data.fingerprint import files as model_folder_files
@@ -239,8 +240,14 @@ def fetched_models():
 
 
 def prompt_file(wildcards):
-    """The user's own file of a custom task; built-in tasks need none."""
-    return config["custom_tasks"].get(wildcards.task, {}).get("file", [])
+    """The file of a custom task, the user's own or of the hub; built-in tasks need none."""
+    task = config["custom_tasks"].get(wildcards.task, {})
+    return f"<resources>/datasets/{wildcards.task}.parquet" if "hub" in task else task.get("file", [])
+
+
+def fetched_datasets():
+    """Custom tasks whose file is of the hub."""
+    return sorted(name for name, task in config["custom_tasks"].items() if "hub" in task)
 
 
 # The rules that compare a study with published numbers, besides the claims of its paper.

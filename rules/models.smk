@@ -41,13 +41,29 @@ use rule makes_model as convert_model with:
         cfg=model_settings,
 
 
-# Every model of the config that is not a folder, for nodes without network: run where there is one.
+# The file of a custom task, from a dataset of the hub.
+use rule makes_model as fetch_dataset with:
+    output:
+        prompts="<resources>/datasets/{task}.parquet",
+        origin="<resources>/datasets/{task}.origin.json",
+    log:
+        "<logs>/fetch_dataset/{task}.log",
+    wildcard_constraints:
+        task=one_of(fetched_datasets()) or "(?!)",
+    params:
+        **runs("origins.dataset_files.run"),
+        cfg=lambda wildcards: some(config["custom_tasks"][wildcards.task], "hub", "revision", "file"),
+
+
+# Every model and dataset of the config that is not on disk, for nodes without network: run where there is one.
 rule fetch_models:
     input:
         expand("<resources>/hub/{model}", model=fetched_models()),
+        expand("<resources>/datasets/{task}.parquet", task=fetched_datasets()),
 
 
-use rule reads_tables as describe_model with:
+# Loads the model, too: all weights must be there, and the logits those of the plain model.
+use rule runs_model as describe_model with:
     input:
         model=model_inputs,
     output:
@@ -55,7 +71,8 @@ use rule reads_tables as describe_model with:
     log:
         "<logs>/describe_model/{model}.log",
     params:
-        **runs("data.fingerprint.run"),
+        **runs("studies.common.stage_description.describe"),
+        cfg=some(config["compute"], "dtype"),
 
 
 use rule makes_model as train_tokenizer with:

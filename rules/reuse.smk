@@ -335,6 +335,7 @@ for draw_method in config["methods"]:
                 metric=config["attribution"]["metric"],
                 kinds=config["circuits"]["kinds"],
                 chosen=CHOSEN,
+                series=SERIES,
                 **ALPHA,
             ),
         script:

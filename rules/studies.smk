@@ -9,7 +9,10 @@ ASKED_TABLES = {
     "optimal": config["optimal_ablation"]["steps"],
     "backups": config["scaling"]["backups"]["heroes"],
 }
+# Checkpoints of one model among the models, by step.
+SERIES = series.of_models(config["models"], config["model_sources"])
 ASKED_FIGURES = {
+    "checkpoints": SERIES,
     "method_agreement": config["agreement"]["examples"],
     "generic": config["generic"]["count"],
     "fine_grained": FINE_GRAINED,

@@ -134,9 +134,9 @@ def test_a_model_folder_that_cannot_be_used(config, folder, remove, add, parts):
         assert part in text
 
 
-def test_shape_and_size_are_read_without_loading_the_model(folder):
+def test_the_shape_is_read_without_loading_the_model(folder):
     about = fingerprint.describe(folder)
-    assert (about["layers"], about["heads"]) == (3, 8) and about["parameters"] > 400_000
+    assert (about["layers"], about["heads"]) == (3, 8)
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"x": 1}))
     assert fingerprint.fingerprint(folder) != about["fingerprint"]

@@ -112,4 +112,4 @@ def test_a_file_names_its_clusters_or_has_none(tmp_path):
     assert [row["cluster"] for row in found] == ["one", "one", "000002", "7"]
     pd.DataFrame(rows).assign(cluster=[1, 1, None, 7]).to_parquet(tmp_path / "mine.parquet")
     found, _ = custom.rows(tmp_path / "mine.parquet", 0.5)
-    assert [row["cluster"] for row in found] == ["1.0", "1.0", "000002", "7.0"]
+    assert [row["cluster"] for row in found] == ["1", "1", "000002", "7"]

@@ -10,9 +10,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from circuit_reuse.data import fingerprint
+from circuit_reuse.origins import pinned
 from support import MODELS, PROJECT
 
 SOURCE, COMMIT = MODELS / "tiny-gpt2-small", "a" * 40
+FETCH_FILE = """
+import json, sys
+sys.path.insert(0, "workflow/scripts")
+from circuit_reuse.origins import dataset_files
+try:
+    print(*dataset_files.fetch(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[1]))
+except ValueError as problem:
+    sys.exit(f"error: {problem}")
+"""
 FETCH = """
 import sys
 sys.path.insert(0, "workflow/scripts")
@@ -46,7 +56,7 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "GatedRepo")
             self.end_headers()
             return
-        if not path.startswith(("/api/models/me/tiny", "/me/tiny")):
+        if not path.startswith(("/api/models/me/tiny", "/me/tiny", "/datasets/me/tiny")):
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
             self.end_headers()
@@ -122,7 +132,7 @@ def hub(monkeypatch):
     server.shutdown()
 
 
-def fetch(hub, folder, *more, name="me/tiny", revision="main", **environment):
+def fetch(hub, folder, *more, name="me/tiny", revision="main", script=FETCH, **environment):
     """Fetch in a process of its own, which reads the address of the hub and of the cache when it starts."""
     env = os.environ | {
         "HF_ENDPOINT": hub,
@@ -131,7 +141,7 @@ def fetch(hub, folder, *more, name="me/tiny", revision="main", **environment):
         "HF_HOME": str(folder.parent / "home"),
     }
     return subprocess.run(
-        [sys.executable, "-c", FETCH, str(folder), name, revision, *more],
+        [sys.executable, "-c", script, str(folder), name, revision, *more],
         cwd=PROJECT,
         env=env | environment,
         capture_output=True,
@@ -299,3 +309,35 @@ def test_where_links_cannot_be_made_files_are_copied(tmp_path, monkeypatch):
     fetching.link(SOURCE / "config.json", tmp_path / "config.json")
     assert not (tmp_path / "config.json").is_symlink()
     assert (tmp_path / "config.json").read_bytes() == (SOURCE / "config.json").read_bytes()
+
+
+def test_a_file_of_a_dataset_is_fetched_by_commit_and_checked_against_the_record(hub, tmp_path):
+    Hub.files["0000.parquet"] = b"PAR1 rows PAR1"
+    path, file = tmp_path / "mine.parquet", "default/test/0000.parquet"
+    done = fetch(hub, path, file, script=FETCH_FILE, revision="refs/convert/parquet")
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = hashlib.sha256(Hub.files["0000.parquet"]).hexdigest()
+    assert done.stdout.split() == [COMMIT, f"sha256:{record}"] and path.read_bytes() == Hub.files["0000.parquet"]
+    assert not path.is_symlink()
+    # By commit it needs no network any more.
+    Hub.asked.clear()
+    assert fetch(NOWHERE, tmp_path / "again", file, script=FETCH_FILE, revision=COMMIT).returncode == 0
+    for other, words in ((("nothing.parquet",), "has no such file"), ((file, "x"), "")):
+        done = fetch(hub, tmp_path / "other", *other, script=FETCH_FILE)
+        assert (done.returncode != 0) == bool(words) and words in done.stderr and "Traceback" not in done.stderr
+    Hub.altered = {"0000.parquet": b"PAR1 other PAR"}
+    done = fetch(hub, tmp_path / "new" / "mine.parquet", file, script=FETCH_FILE, HF_HUB_CACHE=str(tmp_path / "empty"))
+    assert done.returncode and "on record" in done.stderr and not (tmp_path / "new" / "mine.parquet").exists()
+
+
+def test_a_branch_is_held_to_the_commit_that_it_was_at_first(tmp_path):
+    first = pinned.Pin("me/tiny", "refs/convert/parquet", tmp_path)
+    assert first.commit is None and first.note == ""
+    first.hold(COMMIT)
+    again = pinned.Pin("me/tiny", "refs/convert/parquet", tmp_path)
+    assert again.commit == COMMIT and str(again.path) in again.note
+    again.hold("b" * 40)
+    assert pinned.Pin("me/tiny", "refs/convert/parquet", tmp_path).commit == COMMIT
+    assert pinned.Pin("me/tiny", "main", tmp_path).commit is None
+    pinned.Pin("me/other", COMMIT, tmp_path).hold(COMMIT)
+    assert [path.name for path in tmp_path.iterdir()] == [again.path.name]

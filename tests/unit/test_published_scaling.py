@@ -1,5 +1,7 @@
 """The published tables: what comes out of them, what does not, and what is wrong with them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,8 +140,39 @@ def test_other_columns_are_refused_by_name():
         validator.validate(sound().drop(columns="delta_y"), {})
 
 
-def test_a_table_without_rows_or_with_words_for_numbers_is_refused():
+def test_a_table_without_rows_or_with_words_for_numbers_is_refused(tmp_path):
     with pytest.raises(columns.TableError, match="no rows"):
         validator.validate(sound().iloc[:0], {})
     with pytest.raises(columns.TableError, match="column layer, row 1: 'L0' is not a number"):
-        validator.validate(sound().assign(layer="L0"), {})
+        columns.rows_of(written(tmp_path, sound().assign(layer="L0")))
+
+
+def written(tmp_path, table):
+    """A table as a user's file, with the byte-order mark that spreadsheets write."""
+    table.to_csv(tmp_path / "heads.csv", index=False, encoding="utf-8-sig")
+    return tmp_path / "heads.csv"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda t: t.assign(layer=t["layer"].where(t.index > 0)),
+            "column layer, row 1 is ''; it must be a whole number",
+        ),
+        (lambda t: t.assign(head=t["head"] + 0.5), "column head, row 1 is '0.5'; it must be a whole number"),
+        (lambda t: t.assign(model=""), "column model, row 1 is empty"),
+        (lambda t: t.assign(delta_x="strong"), "column delta_x, row 1: 'strong' is not a number"),
+    ],
+)
+def test_a_row_that_would_be_dropped_is_refused(tmp_path, change, words):
+    with pytest.raises(columns.TableError, match=re.escape(words)):
+        columns.rows_of(written(tmp_path, change(sound())))
+
+
+def test_a_model_called_na_is_a_model_and_a_missing_number_is_reported(tmp_path):
+    table = sound(model="NA").assign(delta_x=lambda t: t["delta_x"].where(t["head"] > 0))
+    found = validator.validate(
+        pd.DataFrame(columns.rows_of(written(tmp_path, table))), {"NA": {"layers": 3, "heads": 4}}
+    )
+    assert found[["kind", "model", "count"]].values.tolist() == [["not finite", "NA", 3]]

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import yaml
 from circuit_reuse.config import checks, errors
-from circuit_reuse.data import fingerprint
 from circuit_reuse.studies.scaling import checks as scaling_checks
 from support import PROJECT
 from test_checks import change
@@ -81,20 +80,3 @@ def test_every_overlay_is_valid(config):
         merged = copy.deepcopy(config)
         update_config(merged, yaml.safe_load(overlay.read_text()))
         run(merged)
-
-
-def test_buffers_that_old_files_hold_are_no_parameters(tmp_path):
-    import torch
-    from safetensors.torch import save_file
-
-    weights = {
-        "h.0.attn.c_attn.weight": torch.zeros(4, 12),
-        "h.0.attn.c_attn.bias": torch.zeros(12),
-        "h.0.attn.bias": torch.zeros(1, 1, 64, 64),
-        "h.0.attn.masked_bias": torch.zeros(1),
-        "layers.0.attention.rotary_emb.inv_freq": torch.zeros(8),
-        "layers.0.attention.bias": torch.zeros(1, 1, 64, 64),
-        "layers.0.attention.dense.bias": torch.zeros(4),
-    }
-    save_file(weights, tmp_path / "model.safetensors")
-    assert fingerprint.parameters(tmp_path) == 48 + 12 + 4

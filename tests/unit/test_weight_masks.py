@@ -5,7 +5,7 @@ import pandas as pd
 import planted_weights
 import pytest
 import torch
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import tables
 from circuit_reuse.engine import batching, interventions, models
 from circuit_reuse.studies.weights import (
     mask_files,
@@ -332,11 +332,13 @@ def test_the_sparse_model_is_sparse_and_dense_ones_are_not():
     from circuit_reuse.studies.weights import matrices
     from circuit_reuse.training.train import SIZES
 
+    counts = []
     for name, share in (("tiny-gpt2-sparse", SIZES["sparse"]["density"]), ("tiny-gpt2-medium", 1.0)):
         model = models.load(MODELS / name, "cpu", threads=1)
         values = matrices.flat(model)
         assert (values != 0).mean() == pytest.approx(share, abs=0.005)
-    assert fingerprint.parameters(MODELS / "tiny-gpt2-sparse") == fingerprint.parameters(MODELS / "tiny-gpt2-medium")
+        counts.append(len(values))
+    assert counts[0] == counts[1]
 
 
 def test_held_out_examples_are_of_few_lengths_and_those_of_a_length_in_their_order():

@@ -103,7 +103,7 @@ CONFIG_EDITS = {
     ),
     "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
-    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED | MEASURED),
+    "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED | MEASURED | {"describe_model": MODELS}),
     "seed": ({"seed": 1}, WRITTEN),
     "threshold of strong heads": ({"scaling": {"classes": {"tau": 0.1, "unit": "base"}}}, CLASSED),
     "random sets of heads": ({"scaling": {"heroes": {"sizes": [1, 2], "random_sets": 5, "examples": 4}}}, CLASSED),
@@ -172,7 +172,7 @@ CODE_EDITS = {
             "draw_replicate": 1,
         },
     ),
-    "summary": (code("studies/reuse/summary", '"-", "--"', '"-", "---"'), {"summarise_reuse": 1}),
+    "summary": (code("studies/reuse/summary", "addlinespace", "midrule"), {"summarise_reuse": 1}),
     "classes of heads": (
         code("studies/scaling/classes", "count < 2", "count < 3"),
         CLASSED | {"check_published_scaling": 1},

@@ -1,5 +1,6 @@
-"""Write docs/tables.md, docs/configuration.md and docs/models.md from the code, so that they cannot drift."""
+"""Write docs/tables.md, docs/configuration.md, docs/models.md and config/schema.json from the code, so that they cannot drift."""
 
+import json
 from pathlib import Path
 
 from circuit_reuse.config import schema
@@ -92,6 +93,9 @@ rows have in common that are near copies of one another) and corrupt_answer:
     custom_tasks:
       capitals: {{file: config/capitals.csv, title: Capitals}}
     tasks: [ioi, capitals]
+
+Rows of public datasets (the Mechanistic Interpretability Benchmark, MMLU, ARC) are read with `format`, from a file or from the
+hub: [sources.md](sources.md#datasets-of-the-hub).
 
 Answers are written as they follow the prompt, so usually with a leading space. Clean and corrupt must be equally
 long in tokens. Answers may have several tokens: what answer and distractors share beyond the prompt belongs to
@@ -194,7 +198,24 @@ def config_text():
     return CONFIG + "\n".join(keys(schema.read_schema())) + "\n" + AFTER.format(tasks=", ".join(TASKS))
 
 
+def editor_schema():
+    """config/schema.json, by which editors complete and check a config or an overlay."""
+    found = for_overlays(schema.read_schema())
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
+
+
+def for_overlays(part):
+    """A part of the schema for files that lie on top of others: nothing is required there, and null takes an entry out."""
+    found = {key: value for key, value in part.items() if key != "required"}
+    if "properties" in part:
+        found["properties"] = {key: for_overlays(value) for key, value in part["properties"].items()}
+    if isinstance(part.get("additionalProperties"), dict):
+        found["additionalProperties"] = {"anyOf": [part["additionalProperties"], {"type": "null"}]}
+    return found
+
+
 DOCUMENTS = {
+    "config/schema.json": editor_schema,
     "docs/tables.md": tables_text,
     "docs/configuration.md": config_text,
     "docs/models.md": architectures.document,

@@ -1,14 +1,13 @@
 """Every mistake in a config that can be seen before a job runs, as one clear message each.
 
 A message names the key, what was found, what is allowed, and the nearest valid name.
-Standard library, jsonschema and yaml only, plus the tokenizer for a custom file.
+Standard library, jsonschema and yaml only.
 """
 
-import os
-import warnings
 from pathlib import Path
 
-from circuit_reuse.config.errors import ConfigError, ConfigNote, nearest
+from circuit_reuse.config import custom_files, paths, series
+from circuit_reuse.config.errors import ConfigError, nearest
 from circuit_reuse.config.schema import check_schema, check_shards
 from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import architectures
@@ -25,6 +24,7 @@ def check(config, project, directory):
     raises:    ConfigError with the first mistake
     """
     check_schema(config)
+    series.expand(config)
     check_names(config)
     check_shards(config)
 
@@ -62,7 +62,7 @@ def study_tasks(study, key, config, folders):
     for name in block[key]:
         task = config["custom_tasks"].get(name)
         if task:
-            check_custom(name, task, config, folders, block["models"], block["examples"], f"{study}.examples")
+            custom_files.check(name, task, config, folders, block["models"], block["examples"], f"{study}.examples")
 
 
 def check_names(config):
@@ -70,16 +70,33 @@ def check_names(config):
     known_models("models", config["models"], config)
     for key in ("tasks", "task_options"):
         known_tasks(key, config[key], config)
-    for name in config["custom_tasks"]:
+    for name, task in config["custom_tasks"].items():
         if name in tasks.TASKS:
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
-        if "sequence" in config["custom_tasks"][name]:
-            check_options("sequence", config["custom_tasks"][name]["sequence"], f"custom_tasks.{name}.sequence")
+        if "sequence" in task:
+            check_options("sequence", task["sequence"], f"custom_tasks.{name}.sequence")
+        check_file_keys(f"custom_tasks.{name}", task)
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
             raise ConfigError(f"task_options.{name}: a custom task has no options")
         check_options(tasks.TASKS[name].family, options, f"task_options.{name}", tasks.SETTINGS)
         check_settings(options, f"task_options.{name}")
+
+
+def check_file_keys(where, task):
+    """Keys that belong to a file of a custom task must stand beside what they need."""
+    for key in ("hub", "revision", "format", "counterfactual", "longest"):
+        if key in task and "file" not in task:
+            raise ConfigError(f"{where}.{key} has no meaning beside sequence; take it out")
+    for key, other in (("hub", "revision"), ("revision", "hub")):
+        if key in task and other not in task:
+            raise ConfigError(f"{where} has no {other}, which is needed beside {key}")
+    if "counterfactual" in task and task.get("format") != "mib":
+        raise ConfigError(f"{where}.counterfactual has a meaning only with format: mib; take it out")
+    if "hub" in task and not task["file"].endswith(".parquet"):
+        raise ConfigError(f"{where}.file is {task['file']!r}; beside hub it must be a Parquet file of that dataset")
+    if "hub" in task and (Path(task["file"]).is_absolute() or ".." in Path(task["file"]).parts):
+        raise ConfigError(f"{where}.file is {task['file']!r}; beside hub it must be a path within that dataset")
 
 
 # What the settings of any task may be (prompts.tasks.SETTINGS).
@@ -115,23 +132,6 @@ def check_options(kind, options, where, settings=()):
             raise ConfigError(f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}")
 
 
-def readable(path, key):
-    """The full path, anywhere on disk, if what is there can be read; whether anything is there is not looked at.
-
-    raises: ConfigError for a path that cannot be read
-    """
-    if str(path).startswith("~"):
-        raise ConfigError(f"{key}: {path!r} is taken as it is, ~ is no home folder; write the full path")
-    try:
-        full = Path(path).resolve()
-        mode = os.R_OK | os.X_OK if full.is_dir() else os.R_OK
-        if full.exists() and not os.access(full, mode):
-            raise PermissionError("no permission")
-    except (OSError, RuntimeError) as problem:
-        raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
-    return full
-
-
 def check_model(name, config, folders, study=None):
     """A model that is there must have safetensors weights and a tokenizer, or be a GGUF file that can be converted.
 
@@ -144,7 +144,7 @@ def check_model(name, config, folders, study=None):
         raise ConfigError(f"{key}{problem}")
     if "path" in source:
         key = f"{key}.path"
-        readable(source["path"], key)
+        paths.readable(source["path"], key)
     folder = sources.folder(name, source, folders[-1])
     try:
         if sources.kind(source) == "gguf":
@@ -176,92 +176,6 @@ def asked(config, study):
     )
     edges = study == "sequences" and block["edges"].get("tasks", block["tasks"])
     return ("edges",) if edges or set(EDGE_METHODS) & set(methods) else ()
-
-
-def check_custom(name, task, config, folders, names, count, what="examples.count"):
-    """A custom file must be readable, and give enough valid pairs under every local model.
-
-    names: the models that it is for;  count: examples that are needed, set by the key `what`
-    """
-    from circuit_reuse.data import examples
-    from circuit_reuse.prompts import custom
-
-    if "sequence" in task:
-        return
-    key = f"custom_tasks.{name}.file"
-    path = readable(task["file"], key)
-    if not path.is_file():
-        raise ConfigError(f"{key}: there is no file {task['file']}")
-    settings = config["examples"]
-    try:
-        rows, repeats = custom.rows(path, settings["held_out_share"])
-    except UnicodeDecodeError:
-        raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
-    except (ValueError, OSError) as problem:
-        # What pandas and pyarrow say may have several lines.
-        raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
-    if len(rows) < count:
-        raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
-    if repeats:
-        text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
-        warnings.warn(text, ConfigNote, stacklevel=2)
-    note_clusters(key, task["file"], rows[:count])
-    for model in names:
-        folder = sources.folder(model, config["model_sources"][model])
-        if folder is None:
-            continue
-        settings_of = tasks.settings(name, config)
-        try:
-            reader = examples.reader(folder, settings_of["bos"], settings_of["chat"])
-        except examples.ReaderError as problem:
-            raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
-        tried = rows[:count]
-        pairs = [examples.tokenise(reader, row, settings_of["accuracy"] == "choice") for row in tried]
-        note_pairs(key, task["file"], model, tried, pairs)
-        for split in ("train", "held_out"):
-            try:
-                examples.enough(pairs, split, settings["min_valid"], name)
-            except ValueError as problem:
-                raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
-
-
-def note_clusters(key, file, rows):
-    """Warn of held-out rows in too few clusters, and of frames that are taken as independent examples."""
-    # It takes scipy, which only a custom file needs here.
-    from circuit_reuse.stats import clusters
-
-    held_out = [row for row in rows if row["split"] == "held_out"]
-    number, frames = (len({row[name] for row in held_out}) for name in ("cluster", "template"))
-    if number < min(clusters.FEWEST, len(held_out)):
-        text = (
-            f"{key}: the {len(held_out)} held-out rows of {file} fall into {number} clusters; with fewer than {clusters.FEWEST} there "
-            "are no intervals and no p-values over examples"
-        )
-        warnings.warn(text, ConfigNote, stacklevel=2)
-    elif 1 < frames < number == len(held_out):
-        text = (
-            f"{key}: {file} has {frames} templates and no column cluster, so that its rows are taken as independent; if rows "
-            "of a template are alike, copy it into a column cluster"
-        )
-        warnings.warn(text, ConfigNote, stacklevel=2)
-
-
-def note_pairs(key, file, model, rows, pairs):
-    """Warn of pairs that are left out, and of answers that look as if a blank were missing in front of them."""
-    out = [pair for pair in pairs if not pair["valid"]]
-    if out:
-        text = (
-            f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
-            f"{out[0]['id']}: {out[0]['reason']}"
-        )
-        warnings.warn(text, ConfigNote, stacklevel=2)
-    bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
-    if bare:
-        text = (
-            f"{key}: {len(bare)} answers of {file} have no blank in front, and their prompts none at the end; the first is "
-            f"{bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
-        )
-        warnings.warn(text, ConfigNote, stacklevel=2)
 
 
 def check_examples(config, key, total):

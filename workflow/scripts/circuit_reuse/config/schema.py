@@ -104,6 +104,10 @@ def check_values(value, where=""):
         raise ConfigError(f"{where} is {value!r}; it must be text without NUL characters")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} is {value}; it must be a finite number")
+    for key in value if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            place = f"{where}: " if where else ""
+            raise ConfigError(f"{place}the name {key!r} is no text, as YAML reads it; write it in quotes")
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         check_values(item, f"{where}.{key}".strip("."))
@@ -157,7 +161,7 @@ def explain(error):
         if where.endswith(".package"):
             return f"{where} is {value!r}; it must be the name of a package, or a list of {{name, version, file}}"
         return (
-            f"{where} needs either path, or hub and revision, or package and sha256; found: "
+            f"{where} needs either path, or hub and revision (or revisions), or package and sha256; found: "
             f"{', '.join(value) or 'none'}"
         )
     limits = {

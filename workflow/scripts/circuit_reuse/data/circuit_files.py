@@ -8,14 +8,13 @@ edges:      AutoCircuit's names of edges, "A0.1->MLP 2": a list, {name: score}, 
 JSON and CSV only; no torch.
 """
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
 
 from circuit_reuse.data import circuit_exports as formats_exports
 from circuit_reuse.data import circuit_formats as formats
-from circuit_reuse.data import components
+from circuit_reuse.data import components, user_tables
 from circuit_reuse.data.circuit_formats import Circuit, CircuitFileError
 from circuit_reuse.data.components import cost
 
@@ -68,12 +67,15 @@ def load(path):
     if not path.is_file():
         raise CircuitFileError("there is no such file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CircuitFileError("it is not text; circuit files are JSON or CSV") from None
     if path.suffix == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-        if not rows or "edge" not in rows[0]:
+        try:
+            columns, rows = user_tables.rows(path)
+        except ValueError as problem:
+            raise CircuitFileError(str(problem)) from None
+        if "edge" not in columns or not rows:
             raise CircuitFileError("a CSV of edges needs the columns edge and, if there are scores, score")
         names = [row["edge"] for row in rows]
         scored = {row["edge"]: formats.number(row.get("score")) for row in rows}
@@ -82,9 +84,14 @@ def load(path):
             raise CircuitFileError(f"{', '.join(twice)} is listed twice")
         return scored
     try:
-        return json.loads(text, object_pairs_hook=unique)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except json.JSONDecodeError as problem:
         raise CircuitFileError(f"it is not JSON: {problem}") from None
+
+
+def refuse(constant):
+    """NaN and infinities, which Python reads as numbers, are no scores: the strongest edge would be one of them."""
+    raise CircuitFileError(f"{constant} is no score; scores must be finite numbers")
 
 
 def unique(pairs):

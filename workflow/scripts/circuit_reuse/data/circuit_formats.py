@@ -1,5 +1,6 @@
 """What circuit files hold: this project's format and those of other tools, to and from a Circuit."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -77,7 +78,7 @@ def own(content):
         where = ".".join(map(str, error.absolute_path)) or "the file"
         raise CircuitFileError(f"{where}: {error.message}")
     nodes = each_once([node["name"] for node in content["nodes"]])
-    scored = {node["name"]: node.get("score") for node in content["nodes"]}
+    scored = {node["name"]: number(node.get("score")) for node in content["nodes"]}
     edges, weights = content.get("edges"), content.get("weights")
     if edges is not None:
         each_once([f"{edge['from']}->{edge['to']}" for edge in edges])
@@ -85,9 +86,9 @@ def own(content):
     claimed = content.get("cost", {})
     return Circuit(
         nodes={name: scored[name] for name in nodes},
-        outside={node["name"]: node["score"] for node in content.get("outside", [])},
-        edges=None if edges is None else {(e["from"], e["to"]): e.get("score") for e in edges},
-        weights=None if weights is None else [(w["from"], w["to"], w.get("value")) for w in weights],
+        outside={node["name"]: number(node["score"]) for node in content.get("outside", [])},
+        edges=None if edges is None else {(e["from"], e["to"]): number(e.get("score")) for e in edges},
+        weights=None if weights is None else [(w["from"], w["to"], number(w.get("value"))) for w in weights],
         shape=Space(**shape) if shape else None,
         ranked=content.get("ranked", True),
         stated={name: claimed[name] for name in ("used", "budget") if claimed.get(name) is not None},
@@ -244,9 +245,12 @@ def number(value):
     if value is None or value == "":
         return None
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
-        raise CircuitFileError(f"{value!r} is no score") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise CircuitFileError(f"{value!r} is no score; scores must be finite numbers")
+    return found
 
 
 def known(name):

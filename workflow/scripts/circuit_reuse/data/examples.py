@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from circuit_reuse.data import fingerprint
 from circuit_reuse.data.left_out import LeftOut
 
 
@@ -23,12 +24,29 @@ class PromptReader:
     tokenizer: tokenizers.Tokenizer
     bos:       id that is put first, or None
     template:  the model's chat template (Jinja), or None for plain text;  names: its special tokens
+    positions, vocabulary: tokens of a text at most, and tokens that the embedding has; None where they are not known
     """
 
     tokenizer: Tokenizer
     bos: int | None
     template: str | None = None
     names: tuple = ()
+    positions: int | None = None
+    vocabulary: int | None = None
+
+    def unfit(self, tokens):
+        """Why the model cannot be given some tokens, without what is put first; None if it can.
+
+        A model that is given more does not always stop: it may read what lies beyond its table.
+        """
+        length = len(tokens) + (self.bos is not None)
+        if self.positions and length > self.positions:
+            return f"the prompt has {length} tokens, and the model takes at most {self.positions}"
+        if self.vocabulary and tokens and max(tokens) >= self.vocabulary:
+            return f"token {max(tokens)} is beyond the {self.vocabulary} of the model's embedding"
+        if self.bos is not None and tokens[:1] == [self.bos]:
+            return "the prompt begins with the BOS token, which is put first anyway; take it out, or set bos: never"
+        return None
 
     def text(self, prompt):
         """What is tokenised: the prompt, or in a chat the user's turn up to where the reply begins."""
@@ -57,11 +75,19 @@ def reader(folder, bos="auto", chat=False):
     template = chat_template(folder, settings) if chat else None
     first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
     names = tuple((name, content(settings.get(name))) for name in ("bos_token", "eos_token"))
-    found = PromptReader(tokenizer, first, template, names)
+    found = PromptReader(tokenizer, first, template, names, *limits(folder))
     # Most chat templates write the BOS token themselves.
     if template and found.encode(found.text("a")).ids[:1] == [first]:
         found = replace(found, bos=None)
     return found
+
+
+def limits(folder):
+    """(positions, vocabulary) of the model beside a tokenizer, None where its config.json is missing or does not say."""
+    if not (Path(folder) / "config.json").is_file():
+        return None, None
+    config = fingerprint.config_of(folder)
+    return fingerprint.positions(folder), config.get("text_config", config).get("vocab_size")
 
 
 def settings_of(folder):
@@ -173,6 +199,8 @@ def tokenise(reader, row, labels=False):
         or (len(clean) != len(corrupt) and lengths(clean, corrupt))
         or (not positions and "the clean and the corrupt prompt are the same")
         or (same_answer and "the corruption does not change the answer")
+        or reader.unfit(encoded.ids + max(after or [[]], key=len))
+        or reader.unfit(reader.encode(corrupt_text).ids)
         or None
     )
     start = clean_text.index(row["clean"])

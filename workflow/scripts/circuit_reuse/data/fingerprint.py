@@ -21,6 +21,10 @@ FIELDS = {
 }
 
 
+# Most tokens of a text.
+POSITIONS = ("n_positions", "max_position_embeddings", "max_seq_len", "n_ctx")
+
+
 # Bytes of a tokenizer.json that is not parsed only to see whether it is whole.
 LARGE = 1 << 23
 
@@ -54,6 +58,10 @@ def files(folder):
             f"{folder} holds {found}; model.safetensors is needed (pickled weights can run "
             "code; convert them with save_pretrained)"
         )
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        shards = sorted(set(json_object(index).get("weight_map", {}).values()))
+        if lost := [name for name in shards if not (folder / name).is_file()]:
+            raise ModelError(f"{folder} lacks {', '.join(lost[:4])}, which {index.name} lists; get the missing files")
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} holds no tokenizer.json; save the model's tokenizer there")
     extra = [folder / "tokenizer_config.json", folder / "special_tokens_map.json"]
@@ -176,28 +184,7 @@ def positions(folder):
     """Most tokens of a text of a model, from its config.json; None if it does not say."""
     config = config_of(folder)
     config = config.get("text_config", config)
-    return config.get("n_positions") or config.get("max_position_embeddings")
-
-
-# Causal masks and rotary frequencies, which older files of GPT-2, GPT-Neo and GPT-NeoX hold beside
-# the weights; in GPT-2 small they would count for 13 million parameters.
-BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".inv_freq")
-
-
-def parameters(folder):
-    """Number of parameters, from the headers of the safetensors files."""
-    total = 0
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__" and not name.endswith(BUFFERS):
-                count = 1
-                for size in tensor["shape"]:
-                    count *= size
-                total += count
-    return total
+    return next((config[name] for name in POSITIONS if config.get(name)), None)
 
 
 def parallel(folder):
@@ -243,13 +230,6 @@ def rounding(about):
     return f"weights rounded to {about['bits_per_weight']:.1f} bits each on average ({kind}), dequantised to float32"
 
 
-def run(job):
-    """Write a model's fingerprint and shape, so that later stages need not hash the weights."""
-    about = describe(folder_of(job.input.model))
-    Path(job.output.about).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
-    job.log.info("%s", about)
-
-
 def describe(folder):
     """Everything later stages need to know of a model without loading it."""
     config = config_of(folder)
@@ -257,7 +237,6 @@ def describe(folder):
     return origin(folder) | {
         "fingerprint": fingerprint(folder),
         "family": config.get("model_type", "unknown"),
-        "parameters": parameters(folder),
         "layers": space.layers,
         "heads": space.heads,
         "d_model": space.d_model,

@@ -200,6 +200,15 @@ Refused while the config is read, from the model's config.json:
 * Classifiers and reward models, and whatever else has no architecture that ends in ForCausalLM or LMHeadModel.
 * Quantised weights (`quantization_config`), whose gradients are not those of the model.
 
+Refused when the model is first loaded (`describe_model`), before any result rests on it:
+
+* Weights that are missing, left over or of another shape, by the names of their tensors: transformers would put random numbers in their places.
+* A model whose logits, as they are studied, are not those of the plain model with its own attention, compared at up to 256 tokens. `results/<model>/model.json` states
+  the difference (`bridge_difference`, a share of the spread of the logits), the lengths, the parameters of the loaded model (tied ones once) and the BOS token that goes first.
+
+Shortcuts, such as a prefix that examples share, are checked against full runs at the lengths that are used; where a rotation depends on the length (longrope,
+dynamic scaling), at exactly these. No job installs or downloads anything.
+
 ## Shared keys and values
 
 Where several query heads share a key and a value head, a reader is the model's own: `a5.h3-5.k` is the key that

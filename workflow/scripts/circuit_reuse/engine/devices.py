@@ -20,6 +20,19 @@ def count():
     return len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
 
 
+def check(device):
+    """Refuse a kind of device that this machine, or this build of torch, does not have.
+
+    raises: ValueError that names what can be set instead
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in there and not there[device]():
+        built = "" if device != "cuda" or torch.version.cuda else " (this build of torch is for processors only)"
+        raise ValueError(f"compute.device is {device}, but torch finds no such device here{built}; set auto or cpu")
+
+
 def claim(devices=None, folder=None, patience=60, log=None):
     """Take a device for this process and make it the only one that it sees.
 

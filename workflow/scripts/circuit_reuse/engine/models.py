@@ -18,11 +18,14 @@ from transformers.utils import logging as transformers_logging
 from circuit_reuse.data import fingerprint
 from circuit_reuse.data.components import Space
 from circuit_reuse.engine import architectures, devices
+from circuit_reuse.engine.whole_weights import WholeWeights
 
 transformers_logging.disable_progress_bar()
 # For a model that reads images, too, TransformerLens installs torchvision, and with it another torch.
 # Only text is read here, so no processor of images is loaded.
 loading.load_modality_processor = lambda *_: None
+class_of = loading.get_hf_model_class_for_architecture
+loading.get_hf_model_class_for_architecture = lambda architecture: WholeWeights(class_of(architecture))
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
         torch.set_num_threads(threads)
     if device in ("auto", "cuda"):
         devices.claim()
+    devices.check(device)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     where = {"device_map": "auto"} if device == "spread" else {"device": device}

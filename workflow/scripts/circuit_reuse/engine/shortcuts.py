@@ -51,8 +51,17 @@ def prefix(model, tokens, length):
     tokens:  [example, position]
     returns: a Prefix, or None if there is nothing to save or the model does not allow it
     """
-    if length < 1 or beyond_window(model, tokens.shape[1]) or not able(model, "prefix"):
+    if (
+        length < 1
+        or beyond_window(model, tokens.shape[1])
+        or not able(model, "prefix", *checked_at(model, tokens, length))
+    ):
         return None
+    return run_prefix(model, tokens, length)
+
+
+def run_prefix(model, tokens, length):
+    """Keys and values of the first `length` positions, as a Prefix."""
     distinct, index = tokens[:, :length].unique(dim=0, return_inverse=True)
     _, cache = model.bridge(distinct, return_type="logits_and_cache", use_cache=True, logits_to_keep=1)
     return Prefix(length, [(layer.keys, layer.values) for layer in cache.layers], index)
@@ -63,6 +72,22 @@ def beyond_window(model, positions):
     config = model.bridge.original_model.config.get_text_config()
     window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None)
     return window is not None and positions > window
+
+
+def checked_at(model, tokens, length):
+    """The lengths at which the shared prefix is checked, (positions, those of the prefix).
+
+    Rounded up to a power of two, but as they are where the rotation of queries and keys depends on the length of the text.
+    """
+    config = model.bridge.original_model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [each.get("rope_type") or each.get("type") for each in (rope, *rope.values()) if isinstance(each, dict)]
+    if set(kinds) & {"longrope", "dynamic", "su"}:
+        return tokens.shape[1], length
+    positions = 1 << (tokens.shape[1] - 1).bit_length()
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or positions
+    positions = min(positions, most)
+    return positions, positions // 2
 
 
 class Through(torch.nn.Module):
@@ -107,9 +132,13 @@ def at_the_end(model):
     Nothing after it reads another position.  What the MLP gives is added to the stream of all
     positions, so in the runs inside only the last position of the last layer is right.
     """
+    return [end_hook(model)] if able(model, "end") else []
+
+
+def end_hook(model):
+    """The hook that gives the last layer's MLP the last position alone."""
     last = len(model.bridge.blocks) - 1
-    hook = (f"blocks.{last}.mlp.hook_in", lambda tensor, hook: tensor[:, -1:])
-    return [hook] if able(model, "end") else []
+    return f"blocks.{last}.mlp.hook_in", lambda tensor, hook: tensor[:, -1:]
 
 
 def layer_list(model):
@@ -122,33 +151,34 @@ def layer_list(model):
     return model.shortcuts["layers"]
 
 
-def able(model, what):
-    """Whether a shortcut (prefix or skip) gives the model's own logits; checked once a model."""
-    if what not in model.shortcuts:
-        model.shortcuts[what] = True
+def able(model, what, *lengths):
+    """Whether a shortcut (prefix, skip, end) gives the model's own logits; checked once a model, and for each of some lengths."""
+    key = (what, *lengths) if lengths else what
+    if key not in model.shortcuts:
         try:
-            model.shortcuts[what] = CHECKS[what](model)
+            model.shortcuts[key] = CHECKS[what](model, *lengths)
         except (AttributeError, TypeError, ValueError, IndexError, StopIteration, RuntimeError) as e:
             log.info("shortcut %s: %s", what, e)
-            model.shortcuts[what] = False
-        if not model.shortcuts[what]:
-            log.warning("the model does not allow the %s shortcut: its runs are made in full", what)
-    return model.shortcuts[what]
+            model.shortcuts[key] = False
+        if not model.shortcuts[key]:
+            at = f" at {lengths[0]} tokens" if lengths else ""
+            log.warning("the model does not allow the %s shortcut%s: its runs are made in full", what, at)
+    return model.shortcuts[key]
 
 
-def sample(model):
-    """Two short prompts of arbitrary tokens."""
+def sample(model, positions=7):
+    """Two prompts of arbitrary tokens."""
     vocabulary = model.bridge.original_model.config.get_text_config().vocab_size
-    tokens = torch.arange(2 * 7).view(2, 7) * 97 % vocabulary
+    tokens = torch.arange(2 * positions).view(2, positions) * 97 % vocabulary
     return tokens.to(model.device)
 
 
 @torch.no_grad()
-def check_prefix(model):
-    """A run that goes on from cached positions against the full one."""
-    tokens = sample(model)
-    found = prefix(model, tokens, 4)
-    return same(model, models.logits(model, tokens[:, 4:], found), models.logits(model, tokens))
+def check_prefix(model, positions, length):
+    """A run that goes on from `length` cached positions against the full one."""
+    tokens = sample(model, positions)
+    found = run_prefix(model, tokens, length)
+    return same(model, models.logits(model, tokens[:, length:], found), models.logits(model, tokens))
 
 
 @torch.no_grad()
@@ -178,9 +208,8 @@ def check_end(model):
         seen.append(tensor.shape[1])
         return tensor
 
-    # While this check runs, at_the_end gives its hooks.
     place = f"blocks.{len(model.bridge.blocks) - 1}.hook_mlp_out"
-    with model.bridge.hooks(fwd_hooks=[*at_the_end(model), (place, see)]):
+    with model.bridge.hooks(fwd_hooks=[end_hook(model), (place, see)]):
         short = models.logits(model, tokens)
     return seen == [1] and same(model, short, whole)
 

@@ -1,5 +1,6 @@
 """Fetch a public model from the Hugging Face hub through its cache, and check that it is what the hub has on record."""
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from circuit_reuse.data import fingerprint
+from circuit_reuse.origins import pinned
 
 WANTED = "config.json tokenizer* special_tokens_map.json vocab.json merges.txt *.safetensors *.safetensors.index.json".split()
 # Copies of the weights for other programs.
@@ -22,22 +24,25 @@ BLOCK = 1 << 22
 def run(job):
     """Make a public model of the hub ready: config, tokenizer and safetensors of one revision, nothing else."""
     source = job.cfg
-    commit = fetch(source["hub"], source["revision"], job.output.folder, source.get("fingerprint"))
-    job.log.info("%s at %s is ready, commit %s", source["hub"], source["revision"], commit)
+    pin = pinned.Pin(source["hub"], source["revision"])
+    commit = fetch(source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit)
+    pin.hold(commit)
+    job.log.info("%s at %s is ready, commit %s%s", source["hub"], source["revision"], commit, pin.note)
 
 
-def fetch(name, revision, folder, expected=None):
+def fetch(name, revision, folder, expected=None, commit=None):
     """Make one revision of a model ready: links to the files in the cache, which are fetched if they are not there.
 
     HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN hold as everywhere; a commit that the cache has needs no network.
 
     expected: the fingerprint that it must have, if the config names one
+    commit:   what the revision was when it was first fetched, if it was
     returns:  the commit that the revision is
     raises:   ModelError, in one line, if it cannot be had, has no safetensors weights or no tokenizer, if a file is not
               the one on record, or if it has another fingerprint; the folder is as before then
     """
     folder = Path(folder)
-    snapshot = download(name, revision)
+    snapshot = download(name, commit or revision)
     commit = snapshot.name
     paths = [path for path in sorted(snapshot.iterdir()) if path.is_file() and wanted(path.name)]
     files = verify(name, commit, paths)
@@ -77,16 +82,31 @@ def download(name, revision):
 
     raises: ModelError, in one line, if it is neither in the cache nor to be had
     """
-    from huggingface_hub import constants, errors, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    with one_line(name, revision, "model"):
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+
+
+@contextlib.contextmanager
+def one_line(name, revision, what):
+    """What the hub's library raises as a ModelError of one line that says what to do.
+
+    what: model or dataset
+    """
+    from huggingface_hub import constants, errors
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        yield
+        return
     except errors.GatedRepoError:
         text = "is gated: accept its terms on the hub, and set HF_TOKEN to your token"
     except errors.RevisionNotFoundError:
-        text = "is not there: the hub has the model, but no such commit, tag or branch"
+        text = f"is not there: the hub has the {what}, but no such commit, tag or branch"
     except errors.RepositoryNotFoundError:
-        text = "is not there: the hub has no model of this name, or it is private (HF_TOKEN)"
+        text = f"is not there: the hub has no {what} of this name, or it is private (HF_TOKEN)"
+    except errors.RemoteEntryNotFoundError as problem:
+        text = f"has no such file: {str(problem).splitlines()[0]}"
     except (errors.LocalEntryNotFoundError, errors.HTTPError, ConnectionError) as problem:
         status = getattr(getattr(problem, "response", None), "status_code", None)
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"
@@ -98,12 +118,13 @@ def download(name, revision):
     raise fingerprint.ModelError(f"{name} at {revision} {text}")
 
 
-def verify(name, commit, paths):
+def verify(name, commit, paths, what="model"):
     """Compare each file with the hash that the hub has on record for it; returns {file: hash}.
 
     The cache stores a file under that hash: of files that the hub keeps apart their SHA-256, of others what git
     calls them by.  A damaged file is removed from the cache, so that the next run fetches it again.
 
+    what:   model or dataset
     raises: ModelError for a file with another content
     """
     found = {}
@@ -112,7 +133,7 @@ def verify(name, commit, paths):
         record = path.resolve().name if path.is_symlink() else ""
         if len(record) not in (40, 64):
             # A cache without links, as on some systems.
-            records = on_record(name, commit) if records is None else records
+            records = on_record(name, commit, what) if records is None else records
             record = records.get(path.name, "")
         kind = "git" if len(record) == 40 else "sha256"
         real = digest(path, hashlib.sha256()) if kind == "sha256" else git_digest(path)
@@ -127,12 +148,12 @@ def verify(name, commit, paths):
     return found
 
 
-def on_record(name, commit):
+def on_record(name, commit, what):
     """{file: hash} that the hub has on record; empty if it cannot be reached."""
     from huggingface_hub import HfApi, errors
 
     try:
-        about = HfApi().model_info(name, revision=commit, files_metadata=True)
+        about = HfApi().repo_info(name, repo_type=what, revision=commit, files_metadata=True)
     except (errors.HTTPError, ConnectionError):
         return {}
     return {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in about.siblings}

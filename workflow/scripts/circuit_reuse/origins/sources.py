@@ -13,7 +13,7 @@ KEYS = {
     "hub": ("hub", "revision"),
     "package": ("package", "version", "file", "sha256"),
 }
-EVERYWHERE = ("family", "fingerprint")
+EVERYWHERE = ("family", "fingerprint", "series", "step")
 # Where models are made ready: <resources>/hub of the rules.
 FETCHED = Path("resources", "hub")
 

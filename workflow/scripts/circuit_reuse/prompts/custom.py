@@ -1,27 +1,30 @@
 """A user's own prompts, from CSV, JSONL or Parquet.
 
 Columns clean, corrupt, answer and distractor are needed; id, split, variant, template, cluster and
-corrupt_answer are used where they are there.  Without a cluster every row is its own, with those that share a prompt with it.  Several wrong answers go into a column distractors
-instead: a list, or in a CSV text with | between them.  The answer is written as it follows the
-prompt, with its leading space where it has one.
+corrupt_answer are used where they are there.  Without a cluster every row is its own, with those that share a prompt
+with it.  Several wrong answers go into a column distractors instead: a list, or in a CSV text with | between them.  The
+answer is written as it follows the prompt, with its leading space where it has one.  Files of public datasets may have
+other columns, see prompts.datasets.
 """
 
+from circuit_reuse.data import user_tables
+from circuit_reuse.prompts import datasets
 from circuit_reuse.prompts.generate import split_of
 
 NEEDED = ("clean", "corrupt", "answer", "distractor")
-KNOWN = (*NEEDED, "distractors", "id", "split", "variant", "template", "cluster", "corrupt_answer")
+LABELS = ("set", "split", "variant", "template", "cluster", "corrupt_answer")
 SPLITS = ("train", "held_out")
 
 
-def rows(file, held_out_share):
+def rows(file, held_out_share, **options):
     """Rows of the prompts table from a file, and how many were left out because they repeat another.
 
+    options: of prompts.datasets.pairs, for the columns of public datasets
     A row without a split that shares a prompt with another, in whichever role, is put into the same split.
     raises: ValueError for missing columns, empty cells, duplicated ids, unknown splits, or a prompt in both splits
     """
-    frame = checked(file, NEEDED)
+    records = checked(file, NEEDED, **options)
     result, seen, repeats, texts = [], {}, set(), ("clean", "corrupt", "answer")
-    records = frame.to_dict("records")
     first = linked(records)
     for record in records:
         index = len(result)
@@ -52,26 +55,20 @@ def rows(file, held_out_share):
                 "split": split,
                 **{name: record[name] for name in texts},
                 "distractors": wrong,
-                "corrupt_answer": text(record.get("corrupt_answer")) or None,
-                "variant": text(record.get("variant")) or "all",
-                "template": text(record.get("template")) or "all",
-                "cluster": cluster_of(record) or str(before[0]),
+                "corrupt_answer": record.get("corrupt_answer") or None,
+                "variant": record.get("variant") or "all",
+                "template": record.get("template") or "all",
+                "cluster": record.get("cluster") or before[0],
                 "roles": [],
             }
         )
-    divided = "split" in frame or len({row["split"] for row in result}) > 1
+    divided = any(record.get("split") for record in records) or len({row["split"] for row in result}) > 1
     if not divided and len(result) * min(held_out_share, 1 - held_out_share) >= 1:
         raise ValueError(
             f"{file}: its rows cannot be divided into train and held out, since all share prompts, clean or corrupt, with one "
             "another; a circuit must be tested on prompts that it was not chosen on"
         )
     return result, len(records) - len(result)
-
-
-def cluster_of(record):
-    """The cluster that the file names for a row, text or a number; None where it names none."""
-    found = record.get("cluster")
-    return None if found is None or found == "" or found != found else str(found)
 
 
 def linked(records):
@@ -94,7 +91,7 @@ def distractors(record, where):
     raises: ValueError for none, an empty one, or one that is the answer
     """
     several = record.get("distractors")
-    if several is None or isinstance(several, float) or len(several) == 0:
+    if not several:
         found = [record.get("distractor")]
     else:
         found = several.split("|") if isinstance(several, str) else list(several)
@@ -113,41 +110,25 @@ def demonstrations(rows, count):
     return found
 
 
-def checked(file, needed):
-    """The file as a DataFrame with a column id.
+def checked(file, needed, **options):
+    """The rows of the file as dicts, with an id, and labels as text.
 
-    raises: ValueError for missing columns or duplicated ids
+    options: of prompts.datasets.pairs
+    raises:  ValueError for missing columns or duplicated ids
     """
-    frame = read(file)
-    missing = [name for name in needed if name not in frame.columns]
-    if "distractors" in frame.columns and "distractor" in missing:
+    names, records = datasets.pairs(*user_tables.rows(file), file, **options)
+    missing = [name for name in needed if name not in names]
+    if "distractors" in names and "distractor" in missing:
         missing.remove("distractor")
     if missing:
-        found = ", ".join(map(str, frame.columns))
+        found = ", ".join(names)
         raise ValueError(f"{file} has no column {' or '.join(missing)}; needed: {', '.join(needed)}; found: {found}")
-    if "id" not in frame.columns:
-        frame["id"] = [f"{index:06d}" for index in range(len(frame))]
-    frame["id"] = frame["id"].astype(str)
-    twice = frame["id"][frame["id"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{file} has the id {twice.iloc[0]!r} twice; ids must be different")
-    return frame
-
-
-def text(value):
-    """The value if it is text, else nothing (pandas reads an empty cell as a number)."""
-    return value if isinstance(value, str) else ""
-
-
-def read(file):
-    """The file as a DataFrame of text."""
-    import pandas
-
-    path = str(file)
-    if path.endswith(".csv"):
-        return pandas.read_csv(path, dtype=str, keep_default_na=False)
-    if path.endswith(".jsonl"):
-        return pandas.read_json(path, lines=True, dtype=False)
-    if path.endswith(".parquet"):
-        return pandas.read_parquet(path)
-    raise ValueError(f"{file} must end in .csv, .jsonl or .parquet")
+    result, seen = [], set()
+    for index, record in enumerate(records):
+        name = user_tables.label(record["id"], f"{file}, row {index + 1}: id") if "id" in names else f"{index:06d}"
+        labels = {key: user_tables.label(record[key], f"{file}, id {name!r}: {key}") for key in LABELS if key in names}
+        if name in seen:
+            raise ValueError(f"{file} has the id {name!r} twice; ids must be different")
+        seen.add(name)
+        result.append({**record, **labels, "id": name})
+    return result

@@ -14,7 +14,7 @@ def rows(task, cfg, file=None):
     about, (first, last) = cfg["task"], cfg["examples"]
     shots = about.get("shots", 0)
     if about["family"] == "custom":
-        found, _ = custom.rows(file, cfg["held_out_share"])
+        found, _ = custom.rows(file, cfg["held_out_share"], **about["options"])
         lines = custom.demonstrations(found, shots)
         found = [each for each in found if each["example"] not in {line["example"] for line in lines}]
         return [solved_before(each, lines) for each in found[first:last]]

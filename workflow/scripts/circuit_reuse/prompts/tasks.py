@@ -83,7 +83,7 @@ def settings(task, config):
     if task in config["custom_tasks"]:
         custom = config["custom_tasks"][task]
         family = "sequence" if "sequence" in custom else "custom"
-        spec = Task(family, task, custom.get("sequence", {}))
+        spec = Task(family, task, custom.get("sequence") or {name: custom[name] for name in FORMAT if name in custom})
         given = {name: custom[name] for name in SETTINGS if name in custom}
     else:
         given = dict(config["task_options"].get(task, {}))
@@ -98,4 +98,6 @@ def settings(task, config):
 BOS = {True: "always", False: "never"}
 # What the config may say of any task, beside the options of its family.
 SETTINGS = ("bos", "accuracy", "shots", "chat")
+# How a file of a custom task is read (prompts.datasets).
+FORMAT = ("format", "counterfactual", "longest")
 FAMILIES = sorted({task.family for task in TASKS.values()})

@@ -2,7 +2,7 @@
 
 import math
 
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import checks, custom_files, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data import circuit_files, components, fingerprint
 from circuit_reuse.data.components import Space
@@ -51,7 +51,7 @@ def check_set(name, each, config, folders):
             checks.known_tasks(f"{key}.{what}", [each[what]], config)
             custom, block = config["custom_tasks"].get(each[what]), config["contrast"]
             if custom:
-                checks.check_custom(
+                custom_files.check(
                     each[what], custom, config, folders, block["models"], block["examples"], "contrast.examples"
                 )
     if "file" in each and each["cluster"] == "words":
@@ -64,7 +64,7 @@ def check_set(name, each, config, folders):
         for side in ("first", "second"):
             if not each[side]:
                 raise ConfigError(f"{key} has no {side}, the value of the column set that distinguishes unpaired texts")
-    path = checks.readable(each["file"], f"{key}.file")
+    path = paths.readable(each["file"], f"{key}.file")
     if not path.is_file():
         raise ConfigError(f"{key}.file: there is no file {each['file']}")
     check_texts(key, path, each, config)
@@ -166,7 +166,7 @@ def check_circuits(config, spaces):
     block, found = config["contrast"], {}
     for name, each in block["circuits"].items():
         key = f"contrast.circuits.{name}"
-        path = checks.readable(each["file"], f"{key}.file")
+        path = paths.readable(each["file"], f"{key}.file")
         for model in each["models"]:
             if model not in block["models"]:
                 raise ConfigError(

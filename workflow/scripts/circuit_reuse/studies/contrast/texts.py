@@ -83,9 +83,9 @@ def rows_of_file(file, held_out_share, sides=None):
     raises:  ValueError for missing columns, empty cells, equal ids, unknown splits or labels
     """
     needed = ("first", "second") if sides is None else ("text", "set")
-    frame = custom.checked(file, needed)
+    records = custom.checked(file, needed)
     found, counts = [], {}
-    for record in frame.to_dict("records"):
+    for record in records:
         # Each set is split by its own count, so that both splits hold both sets in any order.
         index = counts.get(record.get("set"), 0)
         counts[record.get("set")] = index + 1
@@ -98,15 +98,14 @@ def rows_of_file(file, held_out_share, sides=None):
         if empty:
             raise TextError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
         if sides is not None and record["set"] not in sides:
-            there = ", ".join(sorted({str(label) for label in frame["set"]})[:6])
+            there = ", ".join(sorted({str(each["set"]) for each in records})[:6])
             raise TextError(
                 f"{file}, id {record['id']!r}: set is {record['set']!r}, and first and second are {' and '.join(sides)}; the column holds {there}"
             )
         split = record.get("split") or split_of(index, held_out_share)
         if split not in custom.SPLITS:
             raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")
-        cluster = custom.text(record.get("cluster")) or None
-        about = {"id": record["id"], "split": split, "cluster": cluster}
+        about = {"id": record["id"], "split": split, "cluster": record.get("cluster") or None}
         found.append(about | {name: record[name] for name in needed})
     return found
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from circuit_reuse.config import checks
+from circuit_reuse.config import checks, custom_files, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data.text_lines import read_lines
 
@@ -20,7 +20,7 @@ def check(config, folders):
         check_room(name, config, checks.check_model(name, config, folders))
     for name, task in config["custom_tasks"].items():
         if name in config["tasks"]:
-            checks.check_custom(name, task, config, folders, config["models"], config["examples"]["count"])
+            custom_files.check(name, task, config, folders, config["models"], config["examples"]["count"])
     checks.check_examples(config, "examples.count", config["examples"]["count"])
     check_grids(config)
     check_texts(config, folders)
@@ -68,7 +68,7 @@ def check_texts(config, folders):
             "generic importance out"
         )
     for file in {generic_texts(model, config, folders[0]) for model in config["models"]}:
-        path = checks.readable(file, "generic.texts")
+        path = paths.readable(file, "generic.texts")
         if not path.is_file():
             raise ConfigError(f"generic.texts: there is no file {file}")
         try:

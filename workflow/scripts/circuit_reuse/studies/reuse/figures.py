@@ -9,7 +9,7 @@ from circuit_reuse.studies.reuse import plots, plots_curves, plots_specificity, 
 def draw(job):
     """Draw every figure whose files are among the outputs.
 
-    cfg: models, tasks, titles, method, figures, metric, alpha, kinds, chosen (top_k, threshold)
+    cfg: models, tasks, titles, method, figures, metric, alpha, kinds, series, chosen (top_k, threshold)
     """
     chosen, unit = job.cfg["chosen"], metrics.UNITS[job.cfg["metric"]]
     tests = gather.rows(job.input.tests, schemas.TESTS)
@@ -45,6 +45,9 @@ def draw(job):
         "generic": lambda: plots_specificity.generic(gather.rows(job.input.generic, schemas.GENERIC_SETS), *grid, unit),
         "fine_grained": lambda: plots_curves.fine_grained(
             gather.rows(job.input.fine, schemas.FINE_GRAINED), shared, *grid, chosen["top_k"]
+        ),
+        "checkpoints": lambda: plots_curves.checkpoints(
+            at, shared, job.cfg["series"], tasks, job.cfg["titles"], unit, chosen
         ),
         "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }

@@ -79,3 +79,61 @@ def fine_grained(table, reuse, models, tasks, titles, top_k):
     handles.append(Line2D([], [], color="black", linestyle=":"))
     figure.legend(handles, [*labels, "by chance"], loc="outside lower center", ncols=2)
     return figure
+
+
+def checkpoints(tests, reuse, series, tasks, titles, unit, chosen):
+    """Over the checkpoints of a model: reuse, and the effect of removing the shared circuit; two rows of panels a series.
+
+    tests:  rows at one K and threshold;  reuse: the reuse table;  chosen: top_k and threshold
+    series: {name: [[step, model], ...]}
+    """
+    figure, axes = style.grid(2 * len(series), len(tasks), sharex=False, sharey="row")
+    reuse = pick(reuse, **chosen)
+    for row, (name, members) in enumerate(series.items()):
+        steps = {model: step for step, model in members}
+        for column, task in enumerate(tasks):
+            above, below = axes[2 * row, column], axes[2 * row + 1, column]
+            shared, effects = (by_step(table, steps, task) for table in (reuse, tests))
+            above.plot(shared["step"], shared["reuse"], color=style.CIRCUIT, marker="o")
+            above.plot(shared["step"], shared["reuse_null"], color=style.CIRCUIT, linestyle=":")
+            above.set(ylim=(-0.03, 1.03), title=titles[task] if row == 0 else "")
+            below.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+            below.plot(effects["step"], effects["effect"], color=style.CIRCUIT, marker="o")
+            below.fill_between(
+                effects["step"],
+                effects["effect_low"],
+                effects["effect_high"],
+                color=style.CIRCUIT,
+                alpha=0.2,
+                linewidth=0,
+            )
+            below.plot(effects["step"], effects["effect_control"], color=style.CONTROL, marker="s")
+            for ax in (above, below):
+                ax.set_xlim(*span(steps.values()))
+                if min(steps.values()) > 0 and max(steps.values()) >= 30 * min(steps.values()):
+                    ax.set_xscale("log")
+            if shared.empty:
+                style.empty(above, "left out")
+            below.set_xlabel("training step")
+        axes[2 * row, 0].set_ylabel(f"{name}\nreuse (share of K)")
+        axes[2 * row + 1, 0].set_ylabel(f"{name}\nchange in metric ({unit})")
+    handles = [
+        Line2D([], [], color=style.CIRCUIT, marker="o"),
+        Line2D([], [], color=style.CIRCUIT, linestyle=":"),
+        Line2D([], [], color=style.CONTROL, marker="s"),
+    ]
+    figure.legend(handles, ["shared circuit", "by chance", "random circuits"], loc="outside lower center", ncols=3)
+    return figure
+
+
+def by_step(table, steps, task):
+    """The rows of a task at the checkpoints of a series, with a column step, in order."""
+    rows = table[(table["task"] == task) & table["model"].isin(steps)]
+    numbers = [name for name in rows.columns if name.startswith(("reuse", "effect"))]
+    return rows.assign(step=rows["model"].map(steps)).sort_values("step").astype(dict.fromkeys(numbers, float))
+
+
+def span(steps):
+    """Ends of an axis of steps, with some room, above 0 where all are."""
+    low, high = min(steps), max(steps)
+    return (low / 1.2, high * 1.2) if low > 0 else (low - 0.04 * (high - low), high * 1.04)

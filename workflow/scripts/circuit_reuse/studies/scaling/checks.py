@@ -1,10 +1,8 @@
 """Mistakes in the block `scaling` of a config, reported before any job; standard library only."""
 
-import csv
-
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import checks, errors, paths
 from circuit_reuse.config.errors import ConfigError
-from circuit_reuse.studies.scaling.columns import TableError, tasks_of
+from circuit_reuse.studies.scaling.columns import TableError, rows_of
 
 
 def check(config, folders):
@@ -66,12 +64,10 @@ def check_choices(block):
 
 def check_table(key, file):
     """A joint table must be there and have the columns of one."""
-    path = checks.readable(file, key)
+    path = paths.readable(file, key)
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {file}")
-    with path.open(newline="", encoding="utf-8") as stream:
-        header = next(csv.reader(stream), [])
     try:
-        tasks_of(header)
+        rows_of(path)
     except TableError as problem:
         raise ConfigError(f"{key}: {problem}") from None

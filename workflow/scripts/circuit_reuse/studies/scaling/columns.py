@@ -1,4 +1,6 @@
-"""The columns of a joint table of heads; standard library only, read before any job."""
+"""The columns and rows of a joint table of heads; standard library only, read before any job."""
+
+from circuit_reuse.data import user_tables
 
 KEYS = ["family", "model", "layer", "head"]
 
@@ -21,3 +23,41 @@ def tasks_of(columns):
         what = f"no {', '.join(missing)}" if missing else f"{len(deltas)} columns delta_<task>"
         raise TableError(f"a joint table of heads has the columns {wanted}; there is {what}, among: {found}")
     return deltas
+
+
+def rows_of(path):
+    """The rows of a joint table: its texts, layer and head as whole numbers, all else as a number or NaN.
+
+    raises: TableError that names the column, or the row and what it holds
+    """
+    try:
+        names, records = user_tables.rows(path)
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not text in UTF-8; save it so") from None
+    except ValueError as problem:
+        raise TableError(str(problem)) from None
+    tasks_of(names)
+    if not records:
+        raise TableError("the table has no rows")
+    found = []
+    for place, record in enumerate(records, 1):
+        row = {}
+        for name, value in record.items():
+            where = f"column {name}, row {place}"
+            try:
+                row[name] = user_tables.number(value, where) if numeric(name) else user_tables.label(value, where)
+            except ValueError as problem:
+                raise TableError(str(problem)) from None
+            if name in ("layer", "head"):
+                if not float(row[name]).is_integer():
+                    raise TableError(f"{where} is {value!r}; it must be a whole number")
+                row[name] = int(row[name])
+            elif name in ("model", "family") and not row[name]:
+                raise TableError(f"{where} is empty")
+        found.append(row)
+    return found
+
+
+def numeric(name):
+    """Whether a column holds numbers."""
+    return name in ("layer", "head") or name.startswith("delta_")

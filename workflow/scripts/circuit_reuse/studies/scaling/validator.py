@@ -11,7 +11,7 @@ import pandas as pd
 
 from circuit_reuse.data import csv_tables, fingerprint
 from circuit_reuse.studies.scaling import schemas
-from circuit_reuse.studies.scaling.columns import TableError, tasks_of
+from circuit_reuse.studies.scaling.columns import TableError, rows_of, tasks_of
 
 KINDS = {
     "outside": "rows of heads that the model does not have",
@@ -40,7 +40,7 @@ COLUMNS = ["kind", "model", "task", "count", "what", "touches"]
 
 def run(job):
     """Findings as a table and as a page."""
-    table = pd.read_csv(job.input.table)
+    table = pd.DataFrame(rows_of(job.input.table))
     shapes = pd.read_csv(job.input.shapes).set_index("model").to_dict("index")
     for path in map(Path, job.input.models):
         space = fingerprint.shape(path.parent)
@@ -70,14 +70,6 @@ def validate(table, shapes):
     deltas = tasks_of(table.columns)
     if table.empty:
         raise TableError("the table has no rows")
-    table = table.copy()
-    for name in ("layer", "head", *deltas):
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        wrong = numbers.isna() & table[name].notna()
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise TableError(f"column {name}, row {row + 1}: {table[name].iloc[row]!r} is not a number")
-        table[name] = numbers
     found = []
     for model, mine in table.groupby("model", sort=False):
         found += of_model(model, mine, shapes, deltas)

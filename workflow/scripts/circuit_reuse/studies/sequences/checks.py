@@ -5,7 +5,7 @@ Standard library only.
 
 import shutil
 
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import checks, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.prompts import sequence, tasks
 from circuit_reuse.studies.sequences import given_circuits
@@ -108,7 +108,7 @@ def check_circuits(config, spaces):
     known = [*tasks.TASKS, *config["custom_tasks"]]
     for name, entry in block["circuits"].items():
         key = f"sequences.circuits.{name}"
-        path = checks.readable(entry["file"], f"{key}.file")
+        path = paths.readable(entry["file"], f"{key}.file")
         if not path.is_file():
             raise ConfigError(f"{key}.file: there is no file {entry['file']}")
         for model in entry["models"]:

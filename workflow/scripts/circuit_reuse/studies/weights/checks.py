@@ -2,7 +2,7 @@
 
 import math
 
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import checks, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data import fingerprint
 from circuit_reuse.origins import sources
@@ -66,7 +66,7 @@ def check_files(config):
                     f"{key}.{task}: {task!r} is not in weights.tasks ({', '.join(block['tasks'])})"
                     + errors.nearest(task, block["tasks"])
                 )
-            path = checks.readable(file, f"{key}.{task}")
+            path = paths.readable(file, f"{key}.{task}")
             if path.name == "masks.parquet" and path.parts[-3:-2] == ("weights",):
                 raise ConfigError(
                     f"{key}.{task}: {file} is where this study writes its masks, so it would be "

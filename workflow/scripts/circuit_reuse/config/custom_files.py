@@ -1,0 +1,156 @@
+"""Files of custom tasks: can they be read, and do they give enough valid pairs under every model that is on disk?
+
+A file that was found sound is not read again until it, its settings, a tokenizer or this code changes.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from circuit_reuse.config import paths
+from circuit_reuse.config.errors import ConfigError, ConfigNote
+from circuit_reuse.config.staleness import code_hash
+from circuit_reuse.origins import dataset_files, sources
+from circuit_reuse.prompts import tasks
+
+# What was found sound, beside Snakemake's own records: {key: notes}.
+KNOWN = Path(".snakemake") / "circuit-reuse-files.json"
+# Entries that are kept; a config has a few.
+MOST = 200
+
+
+def check(name, task, config, folders, names, count, what="examples.count"):
+    """A custom file must be readable, and give enough valid pairs under every local model.
+
+    names:  the models that it is for;  count: examples that are needed, set by the key `what`
+    raises: ConfigError
+    """
+    if "sequence" in task:
+        return
+    key = f"custom_tasks.{name}.file"
+    if "hub" in task and not dataset_files.there(name, task, folders[-1]):
+        return
+    path = paths.readable(dataset_files.local(name, task), key)
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {task['file']}")
+    readers = {model: sources.folder(model, config["model_sources"][model]) for model in names}
+    readers = {model: folder for model, folder in readers.items() if folder}
+    found, known = state(path, name, task, config, readers, count), remembered()
+    if found not in known:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", ConfigNote)
+            read(path, name, task, config, readers, count, what)
+        known[found] = [str(note.message) for note in notes if note.category is ConfigNote]
+        remember(known)
+    for note in known[found]:
+        warnings.warn(note, ConfigNote, stacklevel=2)
+
+
+def state(path, name, task, config, readers, count):
+    """A hash of all that the outcome depends on."""
+    tokenizers = [Path(folder) / file for folder in readers.values() for file in ("tokenizer.json", "config.json")]
+    tokenizers += [Path(folder) / "tokenizer_config.json" for folder in readers.values()]
+    about = [
+        [str(each), each.stat().st_size, each.stat().st_mtime_ns] for each in (path, *tokenizers) if each.is_file()
+    ]
+    settings = config["examples"]
+    used = [name, tasks.settings(name, config), task["file"], "hub" in task, count]
+    used += [settings["held_out_share"], settings["min_valid"], sorted(readers)]
+    text = json.dumps([code_hash("circuit_reuse/config/custom_files.py"), about, used], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def remembered():
+    """What was found sound before."""
+    try:
+        found = json.loads(KNOWN.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(known):
+    """Keep it for the next time; a folder that cannot be written to is no mistake."""
+    if not KNOWN.parent.is_dir():
+        return
+    partial = KNOWN.with_name(f"{KNOWN.name}.{platform.node()}.{os.getpid()}")
+    with suppress(OSError):
+        partial.write_text(json.dumps(dict(list(known.items())[-MOST:])))
+        partial.replace(KNOWN)
+
+
+def read(path, name, task, config, readers, count, what):
+    """Read the file and make its pairs with every tokenizer; raises ConfigError, warns of what should be known."""
+    from circuit_reuse.data import examples
+    from circuit_reuse.prompts import custom
+
+    key, settings, about = f"custom_tasks.{name}.file", config["examples"], tasks.settings(name, config)
+    try:
+        rows, repeats = custom.rows(path, settings["held_out_share"], **about["options"])
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
+    except (ValueError, OSError) as problem:
+        # What pyarrow says may have several lines.
+        raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
+    if len(rows) < count and "hub" not in task:
+        raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
+    if repeats:
+        text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
+        warnings.warn(text, ConfigNote, stacklevel=2)
+    tried = rows[:count]
+    note_clusters(key, task["file"], tried)
+    for model, folder in readers.items():
+        try:
+            reader = examples.reader(folder, about["bos"], about["chat"])
+        except examples.ReaderError as problem:
+            raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
+        pairs = [examples.tokenise(reader, row, about["accuracy"] == "choice") for row in tried]
+        note_pairs(key, task["file"], model, tried, pairs)
+        for split in ("train", "held_out"):
+            try:
+                examples.enough(pairs, split, settings["min_valid"], name)
+            except ValueError as problem:
+                raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
+
+
+def note_clusters(key, file, rows):
+    """Warn of held-out rows in too few clusters, and of frames that are taken as independent examples."""
+    # It takes scipy, which only a custom file needs here.
+    from circuit_reuse.stats import clusters
+
+    held_out = [row for row in rows if row["split"] == "held_out"]
+    number, frames = (len({row[name] for row in held_out}) for name in ("cluster", "template"))
+    if number < min(clusters.FEWEST, len(held_out)):
+        text = (
+            f"{key}: the {len(held_out)} held-out rows of {file} fall into {number} clusters; with fewer than {clusters.FEWEST} there "
+            "are no intervals and no p-values over examples"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
+    elif 1 < frames < number == len(held_out):
+        text = (
+            f"{key}: {file} has {frames} templates and no column cluster, so that its rows are taken as independent; if rows "
+            "of a template are alike, copy it into a column cluster"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
+
+
+def note_pairs(key, file, model, rows, pairs):
+    """Warn of pairs that are left out, and of answers that look as if a blank were missing in front of them."""
+    out = [pair for pair in pairs if not pair["valid"]]
+    if out:
+        text = (
+            f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
+            f"{out[0]['id']}: {out[0]['reason']}"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
+    bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
+    if bare:
+        text = (
+            f"{key}: {len(bare)} answers of {file} have no blank in front, and their prompts none at the end; the first is "
+            f"{bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)

@@ -1,0 +1,23 @@
+"""Paths that a config names."""
+
+import os
+from pathlib import Path
+
+from circuit_reuse.config.errors import ConfigError
+
+
+def readable(path, key):
+    """The full path, anywhere on disk, if what is there can be read; whether anything is there is not looked at.
+
+    raises: ConfigError for a path that cannot be read
+    """
+    if str(path).startswith("~"):
+        raise ConfigError(f"{key}: {path!r} is taken as it is, ~ is no home folder; write the full path")
+    try:
+        full = Path(path).resolve()
+        mode = os.R_OK | os.X_OK if full.is_dir() else os.R_OK
+        if full.exists() and not os.access(full, mode):
+            raise PermissionError("no permission")
+    except (OSError, RuntimeError) as problem:
+        raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
+    return full

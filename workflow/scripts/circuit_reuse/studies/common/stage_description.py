@@ -1,0 +1,20 @@
+"""The stage that describes a model: what later stages need to know of it without loading it."""
+
+import json
+from pathlib import Path
+
+from circuit_reuse.data import examples, fingerprint
+from circuit_reuse.engine import models, plain_model
+
+
+def describe(job):
+    """Write shape, fingerprint and size of a model, and how far it is from the plain model.
+
+    raises: ModelError if the loaded model lacks weights or gives other logits than the plain model
+    """
+    folder = fingerprint.folder_of(job.input.model)
+    reader = examples.reader(folder)
+    about = fingerprint.describe(folder) | plain_model.compare(models.of_job(job), folder)
+    about |= {"bos": reader.bos if reader.bos is None else reader.tokenizer.id_to_token(reader.bos)}
+    Path(job.output.about).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+    job.log.info("%s", about)
