@@ -153,6 +153,7 @@ use rule runs_model as run_effects with:
 
 use rule reads_tables as test_circuits with:
     input:
+        examples=OWN_EXAMPLES,
         effects="<results>/{model}/{task}/effects/{method}.parquet",
         circuits=f"{CIRCUITS}.parquet",
     output:

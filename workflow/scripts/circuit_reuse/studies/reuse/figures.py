@@ -49,7 +49,7 @@ def draw(job):
         "checkpoints": lambda: plots_curves.checkpoints(
             at, shared, job.cfg["series"], tasks, job.cfg["titles"], unit, chosen
         ),
-        "method_agreement": lambda: plots.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
+        "method_agreement": lambda: plots_curves.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)
 

@@ -5,7 +5,6 @@ tables of all models and tasks put together, with the columns model and task.
 """
 
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
@@ -174,7 +173,7 @@ def wilson(share, n, z=1.96):
 
 
 def effect_against_controls(tests, effects, models, tasks, titles, unit):
-    """Change in the metric when the shared circuit is removed, among that of random circuits.
+    """Change in the metric when the shared circuit is removed, in per cent of the gap between clean and corrupt, among that of random circuits.
 
     effects: {(model, task): [disjoint random circuits, random sets of the same layers]}
     """
@@ -183,6 +182,7 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
         for place, task in enumerate(tasks):
             rows = pick(tests, model=model, task=task)
             values = effects.get((model, task))
+            scale = 100 / rows["gap"].iloc[0] if len(rows) else 1
             if values is None or rows["effect"].isna().all():
                 ax.text(place, 0, "no test", rotation=90, ha="center", va="bottom", fontsize=6)
                 continue
@@ -190,17 +190,24 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 (-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True
             ):
                 spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
-                ax.scatter(place + offset + spread, each_set, s=4, color=color, alpha=0.5, linewidths=0)
+                ax.scatter(place + offset + spread, scale * each_set, s=4, color=color, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
-            error = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
-            drawn = ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+            error = scale * np.array([[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]])
+            drawn = ax.errorbar(
+                place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4
+            )
             hover.values(
-                drawn[0], [f"{titles[task]}: {with_interval(row, 'effect')} {unit}, {row['n_components']} components"]
+                drawn[0],
+                [
+                    f"{titles[task]}: {with_interval(row, 'effect')} {unit} ({scale * row['effect']:.0f} % of the gap), {row['n_components']} components"
+                ],
             )
         ax.axhline(0, color="black", linewidth=0.6)
+        # As much as corrupting the prompt does.
+        ax.axhline(-100, color="black", linewidth=0.6, linestyle=":")
         ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
-    axes[0, 0].set_ylabel(f"change in metric ({unit})")
+    axes[0, 0].set_ylabel("change in metric\n(% of clean − corrupt)")
     handles = [
         Line2D([], [], color=color, marker=marker, linestyle="none")
         for color, marker in ((style.CIRCUIT, "D"), (style.OTHER_CONTROL, "o"), (style.CONTROL, "o"))
@@ -317,32 +324,4 @@ def similarity(pairs, clusters, models, tasks, titles, top_k):
         ax.set_yticks([])
     label_grid(axes, models, tasks, titles, "train examples", "train examples\n")
     figure.colorbar(image, ax=axes, label="Jaccard index of example circuits", fraction=0.03)
-    return figure
-
-
-def agreement(table, models, tasks, titles):
-    """Rank correlation of a method's scores with exact patching, an example a dot."""
-    figure, axes = pyplot.subplots(figsize=(1.4 + 0.9 * len(tasks), 2.4))
-    width = 0.8 / len(models)
-    for number, model in enumerate(models):
-        for place, task in enumerate(tasks):
-            values = pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
-            center = place + (number - (len(models) - 1) / 2) * width
-            spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
-            color = style.BY_K[number % 6]
-            axes.scatter(center + spread, values, s=4, color=color, alpha=0.4, linewidths=0)
-            if len(values):
-                median = float(np.median(values))
-                axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
-    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
-    handles = [
-        Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none") for number in range(len(models))
-    ]
-    figure.legend(
-        [*handles, Line2D([], [], color="black")],
-        [*models, "median"],
-        loc="outside lower center",
-        ncols=len(models) + 1,
-    )
     return figure

@@ -1,5 +1,10 @@
-"""Figures of faithfulness against circuit size, and of reuse at three levels; panels are models (rows) and tasks (columns)."""
+"""More figures of the reuse study: faithfulness by size, reuse at three levels and over training, agreement with patching.
 
+Panels are models (rows) and tasks (columns).
+"""
+
+import numpy as np
+from matplotlib import pyplot
 from matplotlib.lines import Line2D
 
 from circuit_reuse.report import style
@@ -137,3 +142,31 @@ def span(steps):
     """Ends of an axis of steps, with some room, above 0 where all are."""
     low, high = min(steps), max(steps)
     return (low / 1.2, high * 1.2) if low > 0 else (low - 0.04 * (high - low), high * 1.04)
+
+
+def agreement(table, models, tasks, titles):
+    """Rank correlation of a method's scores with exact patching, an example a dot."""
+    figure, axes = pyplot.subplots(figsize=(1.4 + 0.9 * len(tasks), 2.4))
+    width = 0.8 / len(models)
+    for number, model in enumerate(models):
+        for place, task in enumerate(tasks):
+            values = pick(table, model=model, task=task)["rank_correlation"].dropna().to_numpy(float)
+            center = place + (number - (len(models) - 1) / 2) * width
+            spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
+            color = style.BY_K[number % 6]
+            axes.scatter(center + spread, values, s=4, color=color, alpha=0.4, linewidths=0)
+            if len(values):
+                median = float(np.median(values))
+                axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
+    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
+    handles = [
+        Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none") for number in range(len(models))
+    ]
+    figure.legend(
+        [*handles, Line2D([], [], color="black")],
+        [*models, "median"],
+        loc="outside lower center",
+        ncols=len(models) + 1,
+    )
+    return figure

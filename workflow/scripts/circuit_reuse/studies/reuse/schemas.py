@@ -112,6 +112,7 @@ TESTS = table(
     split=column(pa.string(), "held_out"),
     replacement=column(pa.string(), "what removed components are replaced by"),
     metric=column(pa.float64(), "mean metric of the intact model, logits or nats"),
+    gap=column(pa.float64(), "mean metric of the clean prompts - of the corrupt ones, logits or nats"),
     effect=optional(
         pa.float64(), "mean change in the metric when the circuit is removed, logits or nats; negative is harm"
     ),

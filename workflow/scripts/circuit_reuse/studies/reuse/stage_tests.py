@@ -12,5 +12,12 @@ def test(job):
     wildcards = job.wildcards
     stream = (job.cfg["seed"], wildcards.model, wildcards.task, wildcards.method, "tests")
     rows = testing.tests_table(effects, circuits, job.cfg, stream)
-    job.write(job.output.tests, schemas.TESTS, rows)
+    gap = gap_of(tables.read_all(job.input.examples, tables.EXAMPLES), effects["example"].unique())
+    job.write(job.output.tests, schemas.TESTS, [row | {"gap": gap} for row in rows])
     job.log.info("%d rows", len(rows))
+
+
+def gap_of(examples, tested):
+    """Mean metric of the clean prompts less that of the corrupt ones, over the examples that were tested."""
+    mine = examples[examples["example"].isin(tested)]
+    return float((mine["clean_metric"] - mine["corrupt_metric"]).mean())

@@ -63,6 +63,10 @@ def tracing_layers(tracing, context, tasks):
     return figure
 
 
+# Heads that are listed by name rather than shown in a map of all.
+FEW = 16
+
+
 def tracing_heads(tracing, context, tasks, shapes):
     """Share of the gap that each part of each head restores, from clean into corrupt.
 
@@ -71,6 +75,9 @@ def tracing_heads(tracing, context, tasks, shapes):
     models = list(context.models["model"])
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
+    traced = rows.drop_duplicates(["model", "layer", "head"]).groupby("model").size()
+    if traced.max() <= FEW:
+        return tracing_few(rows, context, tasks, models, there, traced)
     height = height_of(max((layers for layers, _ in shapes.values()), default=1))
     figure, axes = style.grid(len(models), len(there) * len(tasks), width=0.95, height=height)
     image = None
@@ -95,6 +102,31 @@ def tracing_heads(tracing, context, tasks, shapes):
                 if row == len(models) - 1:
                     ax.set_xlabel("head", fontsize=6.5)
     figure.colorbar(image, ax=axes, label="share of the gap restored", shrink=0.4, aspect=30)
+    return figure
+
+
+def tracing_few(rows, context, tasks, models, parts, traced):
+    """The same where few heads were traced: a row for each of them by name, a column for each part."""
+    figure, axes = style.grid(
+        len(models), len(tasks), width=0.42 * len(parts) + 0.7, height=0.16 * max(traced.max(), 5) + 0.25, sharex=True
+    )
+    image = None
+    for row, model in enumerate(models):
+        for column, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
+            ax, here = axes[row, column], rows[(rows["task"] == task) & (rows["model"] == model)]
+            wide = here.pivot(index=["layer", "head"], columns="part", values="share").reindex(columns=parts)
+            image = ax.imshow(wide.to_numpy(float), cmap=style.DIVERGING, vmin=-1, vmax=1, aspect="auto")
+            for (y, x), value in np.ndenumerate(100 * wide.to_numpy(float)):
+                if np.isfinite(value):
+                    # Not -0.
+                    text, color = f"{round(value) + 0:g}", "white" if abs(value) > 60 else "black"
+                    ax.text(x, y, text, ha="center", va="center", fontsize=style.SMALLEST, color=color)
+            ax.set_yticks(range(len(wide)), [f"L{layer:.0f}H{head:.0f}" for layer, head in wide.index], fontsize=6.5)
+            ax.set_xticks(
+                range(len(parts)), [HEAD_PARTS[part] for part in parts], rotation=30, ha="right", fontsize=6.5
+            )
+            ax.set_title(title if len(models) == 1 else f"{model}, {title}", fontsize=7)
+    figure.colorbar(image, ax=axes, label="share of the gap\nrestored (cells: %)", aspect=15)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from circuit_reuse.data import components
 from circuit_reuse.report import style
@@ -184,7 +185,9 @@ def lengths(table, context):
         axes[0, column].set_title(model)
         axes[0, column].set_ylim(-0.03, 1.03)
         axes[1, column].set_yscale("log")
+        axes[1, column].set_ylim(0.8, max(10, axes[1, column].get_ylim()[1]))
         axes[1, column].yaxis.set_major_formatter("{x:g}")
+        axes[1, column].yaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_xlabel("elements shown")
         axes[1, column].set_xticks(sorted(table["length"].unique()))
     axes[0, 0].set_ylabel("probability of\nthe answer")
