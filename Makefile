@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two lines that stay, instead of all that Snakemake says (workflow/screen); VERBOSE=1 shows that.
 SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake --logger circuit-reuse
-# Modules are compiled when they are first imported, most never.
+# Modules are compiled when they are first imported, most never, and kept compiled: otherwise every start of a program
+# compiles its libraries again, which takes longer than all else that a run without work does.
+unexport PYTHONDONTWRITEBYTECODE
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run real mine paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
@@ -117,8 +119,9 @@ $(VENV)/docs: $(VENV)/done requirements-docs.lock
 	$(PIP) --no-deps --require-hashes --requirement requirements-docs.lock
 	@touch $@
 
-# A default study killed at twenty random moments, and docs/reliability.md from what happened; half an hour.
+# Random configs and files, 500 of each kind; a default study killed at twenty random moments, and docs/reliability.md from what happened; half an hour.
 faults: $(VENV)/done
+	FUZZ=500 $(BIN)/python -m pytest -q -n 2 tests/faults/test_broken_input.py tests/faults/test_random_files.py
 	PYTHONPATH=tests:tests/workflow:tests/faults $(BIN)/python tests/faults/campaign.py
 
 # Lock files with hashes, the pins of envs/ and the list of licences; UPGRADE=1 takes newer versions.

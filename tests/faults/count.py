@@ -13,6 +13,7 @@ def text():
     for folder in ("tests/faults", "tests/workflow", "tests", "workflow/scripts"):
         sys.path.insert(0, str(PROJECT / folder))
     import test_broken_input as broken
+    import test_random_files as files
 
     rows = {
         "configs, by hand": len(broken.CONFIGS),
@@ -21,6 +22,8 @@ def text():
         "model folders": len(broken.MODELS),
         "circuit files": len(broken.CIRCUITS),
         "files of texts": len(broken.TEXT_FILES),
+        "tables, circuit files, head tables, tokenizers, by hypothesis": f"{files.FUZZED} of each of six kinds in each run",
+        "model folders, by hypothesis: a tensor or a value of the config": f"{files.LOADED} in each run, each loaded and compared with the plain model",
     }
     return "| what is broken | how many |\n|---|---|\n" + "".join(f"| {k} | {v} |\n" for k, v in rows.items())
 
