@@ -269,7 +269,8 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
     [
         ({"clean": lambda t: t["clean"].where(t.index > 1, "So, " + t["clean"])}, ["2 of 32 pairs", "000000"]),
         ({"answer": lambda t: t["answer"].str.strip()}, ["answers of", "did you mean ' "]),
-        ({}, []),
+        ({}, ["one sentence with other words", "a column cluster"]),
+        ({"cluster": lambda t: [str(n % 12) for n in t.index]}, []),
     ],
 )
 def test_what_is_no_mistake_but_odd_is_noted(folder, columns, words):

@@ -30,7 +30,7 @@ def test_a_folder_is_a_model_whatever_it_is_called(tmp_path, monkeypatch):
 
 def test_a_name_of_the_hub_has_a_revision(tmp_path):
     for model, revision in (("me/Some-Model_7B", "main"), ("me/Some-Model_7B@no", "no")):
-        path = new_config.write(model, new_config.FIRST, tmp_path)
+        path = new_config.write(model, [], tmp_path)
         found = yaml.safe_load(path.read_text())
         assert found["model_sources"] == {"some-model_7b": {"hub": "me/Some-Model_7B", "revision": revision}}
         path.unlink()
@@ -39,7 +39,9 @@ def test_a_name_of_the_hub_has_a_revision(tmp_path):
 def test_what_was_edited_is_left_as_it_is(tmp_path):
     path = new_config.write("me/model", ["ioi"], tmp_path)
     path.write_text("edited")
-    assert new_config.write("me/model", ["digits"], tmp_path).read_text() == "edited"
+    assert new_config.write("me/model", [], tmp_path).read_text() == "edited"
+    with pytest.raises(ValueError, match="is there already: edit its line `tasks:`"):
+        new_config.write("me/model", ["digits"], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,11 @@ def summary(**columns):
             "effect": [-5.0, -1.0, -9.0],
             "effect_low": [-6.0, -2.0, -9.5],
             "effect_high": [-4.0, 0.5, -8.0],
+            "effect_random": -0.8,
             "effect_control": -0.5,
+            "accuracy": 1.0,
+            "accuracy_circuit": 0.5,
+            "p_value": 0.05,
             "difference": [-4.5, -0.5, -8.5],
             "difference_high": [-3.0, 0.9, -8.0],
             "n_random": 40,
@@ -69,6 +73,7 @@ def specificity(**columns):
             "other": [-2.0, -1.5],
             "other_low": [-3.0, -2.5],
             "other_high": [-1.0, -0.7],
+            "other_random": -0.3,
             "difference": [-3.0, 0.5],
             "difference_low": [-4.0, -0.2],
             "difference_high": [-2.0, 1.0],
@@ -150,6 +155,20 @@ def test_an_effect_beyond_that_on_text_is_counted_with_its_own_test():
     )
 
 
+def test_the_strongest_effect_stands_beside_random_circuits_of_its_layers_and_their_smallest_p():
+    first = " ".join(sentences("reuse", summary=summary()))
+    assert (
+        "by -5 [-6, -4], without random circuits of the same layers by -0.8 and without disjoint ones from any layer by -0.5"
+        in first
+    )
+    assert "at its least" not in first and "stay as right" not in first
+    least = " ".join(sentences("reuse", summary=summary(p_value=1 / 41, accuracy_circuit=1.0)))
+    assert (
+        "(q = 0.01, p at its least with 40 random circuits)" in least
+        and "stay as right as before all the same for IOI in m." in least
+    )
+
+
 def test_circuits_with_too_few_random_sets_for_a_small_p_are_named():
     """19 sets can give 0.05, 18 cannot."""
     assert "Too few" not in " ".join(sentences("reuse", summary=summary(n_random=19)))
@@ -168,9 +187,14 @@ def test_kept_alone_says_what_else_is_left():
 def test_own_circuits_are_told_beside_those_of_other_tasks():
     first, _, _, second, share, third, *_ = sentences("reuse", summary=summary())
     assert "random circuits" in first and "in 1 of 2 tested ordered pairs of tasks" in second and "less in 0" in second
-    assert "3 to 5 clusters of alike examples" in second and "In 0 of the 1 the own circuit has no more" in second
+    assert (
+        "3 to 5 clusters of alike examples" in second and "In 0 of these 1 the own circuit is not the larger" in second
+    )
     assert "not tested" not in second and "at least half as much harm in 1 of 2 pairs" in share
-    assert "the circuit of IOI on Digits in m: -1.5 [-2.5, -0.7] against -1 [-2, -0.5] of its own" in third
+    assert (
+        "the circuit of IOI on Digits in m: -1.5 [-2.5, -0.7] against -1 [-2, -0.5] of its own (random sets of the layers of the first: -0.3)"
+        in third
+    )
 
 
 def test_pairs_with_the_same_circuit_or_none_are_counted_apart():
@@ -178,7 +202,7 @@ def test_pairs_with_the_same_circuit_or_none_are_counted_apart():
     rows = specificity(circuit_own=["a", "empty"], circuit_other=["a", "a"], q_value=np.nan, own=[-5.0, 0.0])
     rows = rows.assign(other=[-5.0, -1.5], own_high=[-4.0, 0.0])
     text = " ".join(sentences("reuse", summary=summary(), specificity=rows))
-    assert "in 0 of 0 tested" in text and "not tested: 1 with the same circuit, 1 without one" in text
+    assert "in 0 of 0 tested" in text and "Not tested: 1 with the same circuit, 1 without one." in text
     assert "at least half as much harm in 1 of 1 pairs" in text
 
 

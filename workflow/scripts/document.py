@@ -102,7 +102,7 @@ long in tokens. Answers may have several tokens: what answer and distractors sha
 the prompt, and they are compared at the first token in which they differ. A pair that cannot be used is kept in
 the examples table with the reason, and another one is drawn, up to `examples.draws` times `examples.count` prompts. A
 task for which a model still has fewer than `examples.min_valid` usable pairs is left out of the study for this model, and
-`results/tables/skipped.csv` says why.
+`results/tables/<study>/skipped.csv` says why (`results/tables/skipped.csv` those of all studies).
 """
 
 

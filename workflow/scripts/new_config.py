@@ -14,7 +14,8 @@ from circuit_reuse.prompts.tasks import TASKS
 
 FIRST = ("ioi", "pronouns", "digits")
 TEXT = """# yaml-language-server: $schema=schema.json
-# Written by `make mine`, to be edited: run the same command again, and only what an edit changes is run.
+# Written by `make mine`, to be edited: run the same command again, and only what an edit changes is run. What that would be:
+#   make explain ARGS="reuse --configfile config/smollm2.yaml {path}"
 # It lies on top of config/smollm2.yaml, whose settings suit models of 100 million to a few billion parameters; docs/configuration.md
 # lists every key, docs/tasks.md the tasks, and `custom_tasks` takes prompts of your own.
 
@@ -57,17 +58,21 @@ def quoted(text):
 
 
 def write(model, chosen, folder=Path("config")):
-    """Write the config of a model and some tasks; returns its path.
+    """Write the config of a model and some tasks, or the first ones; returns its path.
 
-    raises: ValueError for a model or task that there is not
+    raises: ValueError for a model or task that there is not, or tasks for a config that is there already
     """
     for task in chosen:
         if task not in TASKS:
             raise ValueError(f"TASKS: unknown task {task!r}; known: {', '.join(TASKS)}{nearest(task, TASKS)}")
     name, source = source_of(model)
     path = Path(folder) / f"my-{name}.yaml"
-    if not path.exists():
-        path.write_text(TEXT.format(name=name, tasks=", ".join(chosen), source=source), encoding="utf-8")
+    if path.exists():
+        if chosen:
+            raise ValueError(f"{path} is there already: edit its line `tasks:` and leave TASKS out, or remove the file")
+        return path
+    asked = ", ".join(chosen or FIRST)
+    path.write_text(TEXT.format(name=name, tasks=asked, source=source, path=path), encoding="utf-8")
     return path
 
 
@@ -75,6 +80,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 2 or not sys.argv[1]:
         sys.exit("say which model: make mine MODEL=<folder, .gguf file or owner/name>")
     try:
-        print(write(sys.argv[1], sys.argv[2:] or FIRST))
+        print(write(sys.argv[1], sys.argv[2:]))
     except ValueError as problem:
         sys.exit(str(problem))

@@ -135,7 +135,7 @@ def summary(folder, since):
         lines += [f"{study}:", *(f"  {text}" for text in about["sentences"])]
         page = path / "findings.md"
         lines += [
-            f"  Figures: results/figures/{study}/, tables: results/tables/{study}/"
+            f"  Figures: results/figures/{study}/ ({', '.join(STUDIES[study].first[:2])} first), tables: results/tables/{study}/"
             + (", all findings: findings.md there" if page.is_file() else "")
         ]
     return "\n".join(["", "What was found:", *lines, ""]) if lines else ""

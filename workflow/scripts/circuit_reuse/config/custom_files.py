@@ -130,12 +130,27 @@ def note_clusters(key, file, rows):
             "are no intervals and no p-values over examples"
         )
         warnings.warn(text, ConfigNote, stacklevel=2)
+    elif frames == 1 and number == len(held_out) > 1 and one_frame(held_out):
+        text = (
+            f"{key}: most rows of {file} are one sentence with other words, and without a column cluster each is taken as independent; "
+            "intervals then say nothing of other sentences. Name in a column cluster what rows have in common (the sentence, or what the answer follows from)"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
     elif 1 < frames < number == len(held_out):
         text = (
             f"{key}: {file} has {frames} templates and no column cluster, so that its rows are taken as independent; if rows "
             "of a template are alike, copy it into a column cluster"
         )
         warnings.warn(text, ConfigNote, stacklevel=2)
+
+
+def one_frame(rows):
+    """Whether most prompts are one sentence with other words: as many words, and the same ones in most places."""
+    words = [row["clean"].split() for row in rows]
+    length = max({len(each) for each in words}, key=[len(each) for each in words].count)
+    alike = [each for each in words if len(each) == length]
+    same = sum(len(set(column)) == 1 for column in zip(*alike, strict=True))
+    return len(alike) >= 0.8 * len(words) and same >= 0.5 * length
 
 
 def note_pairs(key, file, model, rows, pairs):
@@ -150,7 +165,7 @@ def note_pairs(key, file, model, rows, pairs):
     bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
     if bare:
         text = (
-            f"{key}: {len(bare)} answers of {file} have no blank in front, and their prompts none at the end; the first is "
-            f"{bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
+            f"{key}: {len(bare)} of the {len(rows)} answers of {file} that are used have no blank in front, and their prompts none at the end; "
+            f"the first, of id {bare[0]['id']}, is {bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
         )
         warnings.warn(text, ConfigNote, stacklevel=2)

@@ -12,6 +12,13 @@ from pathlib import Path
 MISSING = ("", "na", "nan", "n/a", "null", "none")
 
 
+class GivenRows(list):
+    """Rows that are there already, as a notebook has them."""
+
+    def __str__(self):
+        return "the table"
+
+
 def rows(path):
     """The rows of a table in order, as dicts of one set of keys.
 
@@ -19,6 +26,9 @@ def rows(path):
     returns: (column names, rows)
     raises:  ValueError that names the file and the line; UnicodeDecodeError for another encoding than UTF-8
     """
+    if isinstance(path, GivenRows):
+        names = list(dict.fromkeys(name for row in path for name in row))
+        return names, [{name: row.get(name) for name in names} for row in path]
     kind = Path(path).suffix
     if kind not in READERS:
         raise ValueError(f"{path} must end in {', '.join(READERS)}")

@@ -43,6 +43,11 @@ class Model:
     parallel: bool
     shortcuts: dict = field(default_factory=dict, compare=False)
 
+    def __repr__(self):
+        """Short: a bridge prints each of its modules."""
+        kind, space = type(self.bridge.original_model).__name__, self.space
+        return f"<Model {kind}: {space.layers} layers, {space.heads} heads, width {space.d_model}, {self.dtype} on {self.device}>"
+
     @property
     def device(self):
         """Where the weights lie."""

@@ -3,7 +3,7 @@
 # By name: what the output becomes.  interventions.replacement_activations and effects.Evaluator say how.
 REPLACEMENTS = {
     "zero": "zero",
-    "mean": "the mean over train prompts of the same length, position by position",
+    "mean": "the mean over the corrupt train prompts of the same length, position by position",
     "corrupt": "the output in the corrupt prompt",
     "resample": "the output in another prompt of the same length",
 }

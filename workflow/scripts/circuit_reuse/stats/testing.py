@@ -76,6 +76,9 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         random = np.delete(random, own) if name == composition and own is not None else random
         found[f"n_random{ending}"] = len(random)
         found[p_value] = statistics.rank_p(removed.mean(), random, larger=False) if len(random) else None
+        if p_value == "p_value" and len(random):
+            low, high = np.percentile(random, [2.5, 97.5])
+            found |= {"effect_random": random.mean(), "effect_random_low": low, "effect_random_high": high}
     controls = outcomes.controls(circuit, "remove", "metric") - metric
     if not len(controls):
         return found
@@ -205,7 +208,7 @@ def plain(value):
 
 
 OPTIONAL = (
-    "effect effect_low effect_high effect_control effect_control_low effect_control_high difference difference_low "
+    "effect effect_low effect_high effect_control effect_control_low effect_control_high effect_random effect_random_low effect_random_high difference difference_low "
     "difference_high accuracy_circuit accuracy_control accuracy_control_0 lift lift_low "
     "lift_high p_mcnemar p_permutation p_value p_uniform p_norm faithfulness faithfulness_low faithfulness_high faithfulness_control "
     "kl problem"

@@ -147,7 +147,7 @@ def accuracy_bars(tests, models, tasks, titles):
         for number, (column, color, label, _) in enumerate(bars):
             values = rows[column].astype(float)
             ax.bar(np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label)
-            n = rows["n_examples"].astype(float)
+            n = rows["n_clusters"].astype(float)
             low, high = wilson(values, n)
             ax.errorbar(
                 np.arange(len(tasks)) + (number - 1) * 0.27,

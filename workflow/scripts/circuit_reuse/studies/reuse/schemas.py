@@ -119,6 +119,8 @@ TESTS = table(
     **bounds("effect"),
     effect_control=optional(pa.float64(), "mean of the same over the controls"),
     **bounds("effect_control", "quantile over the controls"),
+    effect_random=optional(pa.float64(), "mean of the same over the random sets of p_value, those of the same layers"),
+    **bounds("effect_random", "quantile over these"),
     difference=optional(pa.float64(), "effect - effect_control, logits or nats"),
     **bounds("difference", "bootstrap bound"),
     accuracy=column(pa.float64(), "share correct without intervention"),

@@ -4,10 +4,10 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control difference difference_high n_random q_value q_reuse_other faithfulness",
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness",
     "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
     "generic": "model task method loss_change loss_change_low loss_change_high n_texts q_value q_left p_left n_random",
-    "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high "
+    "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high other_random "
     "difference difference_low difference_high q_value",
 }
 
@@ -38,12 +38,17 @@ def specificity(table, cfg):
     more, less = surely(tested, cfg, "high"), surely(tested, cfg, "low")
     smaller = more[more["n_components_own"] <= more["n_components_other"]]
     same = pairs[pairs["circuit_own"] == pairs["circuit_other"]]
-    left = f"; not tested: {len(same)} with the same circuit, {len(pairs) - len(tested) - len(same)} without one"
+    left = f" Not tested: {len(same)} with the same circuit, {len(pairs) - len(tested) - len(same)} without one."
+    larger = (
+        f" In {len(smaller)} of these {len(more)} the own circuit is not the larger one of the two."
+        if len(more)
+        else ""
+    )
     yield (
         f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
         f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g}, "
-        f"over {span(pairs['n_clusters'])} clusters of alike examples, such as sentence frames). In {len(smaller)} of the {len(more)} the own "
-        f"circuit has no more components than the other{left if len(tested) < len(pairs) else ''}."
+        f"over {span(pairs['n_clusters'])} clusters of alike examples, such as sentence frames).{larger}"
+        f"{left if len(tested) < len(pairs) else ''}"
     )
     harmed = pairs[pairs["own_high"] < 0]
     harmed = harmed.assign(share=harmed["other"] / harmed["own"])
@@ -58,7 +63,7 @@ def specificity(table, cfg):
         own, other = (cfg["titles"].get(row[name], row[name]) for name in ("target", "source"))
         yield (
             f"Most by that share: the circuit of {other} on {own} in {row['model']}: {interval(row, 'other')} against "
-            f"{interval(row, 'own')} of its own."
+            f"{interval(row, 'own')} of its own (random sets of the layers of the first: {number(row['other_random'])})."
         )
     rests = table[(table["component_set"] == "residual") & table["q_value"].notna()]
     if len(rests):
@@ -157,8 +162,11 @@ def against_controls(rows, cfg):
         row = beyond.loc[beyond["difference"].idxmin()]
         yield (
             f"Most for {row['pair']}: without {row['n_components']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
-            f"{interval(row, 'effect')}, without size-matched random circuits by {number(row['effect_control'])} ({p_text('q', row['q_value'])})."
+            f"{interval(row, 'effect')}, without random circuits of the same layers by {number(row['effect_random'])} and without disjoint ones from any "
+            f"layer by {number(row['effect_control'])} ({p_text('q', row['q_value'])}{floor_of(row)})."
         )
+        right = beyond[beyond["accuracy_circuit"] >= beyond["accuracy"] - 1e-9]["pair"]
+        yield f"The answers stay as right as before all the same for {listed(right)}." if len(right) else ""
     rest = tested.drop(beyond.index)["pair"]
     yield f"Not shown for {listed(rest)}." if len(rest) else ""
     few = tested[(1 + tested["n_random"]) * cfg["alpha"] < 1 - 1e-9]["pair"]
@@ -168,6 +176,12 @@ def against_controls(rows, cfg):
         else ""
     )
     yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
+
+
+def floor_of(row):
+    """That a p-value is as small as its random circuits allow, as the end of a remark."""
+    least = 1 / (1 + row["n_random"])
+    return f", p at its least with {row['n_random']:.0f} random circuits" if row["p_value"] <= least + 1e-9 else ""
 
 
 def shared_and_kept(rows, cfg):

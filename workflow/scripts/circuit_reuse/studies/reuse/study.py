@@ -82,14 +82,14 @@ STUDY = Reuse(
             "n_components": "Components",
             "reuse": "Reuse",
             "effect": "Effect",
-            "effect_control": "Random circuits",
+            "effect_random": "Random circuits",
             "faithfulness": "Faithfulness",
             "p_value": "p",
             "q_value": "q",
             "n_clusters": "Clusters",
         },
-        "Shared circuits (K = {top_k}, p = {threshold}): reuse, change in the metric when the circuit and when size-matched random circuits are "
-        "removed, faithfulness, and the rank among random circuits of the same layers (p, and q by the method of Benjamini and Hochberg over the "
+        "Shared circuits (K = {top_k}, p = {threshold}): reuse, change in the metric when the circuit and when random circuits of the same layers are "
+        "removed, faithfulness, and the rank among these random circuits (p, and q by the method of Benjamini and Hochberg over the "
         "circuits by one method). In brackets: 95 % intervals over clusters of held-out examples; of random circuits, what 95 % of them lie in.",
         lambda config: {name: config["cross_task"][name] for name in ("top_k", "threshold")},
     ),

@@ -1,0 +1,87 @@
+"""Scores of components, of edges, and of components at positions, for a notebook."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from circuit_reuse.api.boundary import METRIC, TOKENS, between, names_of, one_of, used_of
+from circuit_reuse.data import components, metrics
+from circuit_reuse.engine import edge_circuits, edge_means, fine_scores, places
+from circuit_reuse.methods.registry import METHODS
+from circuit_reuse.stats import sharing, testing
+from circuit_reuse.studies.common import stage_scores
+from circuit_reuse.studies.reuse import stage_curves
+
+LOG = logging.getLogger(__name__)
+
+
+def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
+    """How much each component matters on each example.
+
+    method:  a name in methods.registry.METHODS, such as eap-ig, gim, or patching (exact, and slower)
+    steps:   of ig, eap-ig and eap-ig-absolute
+    returns: a DataFrame [example, component], in units of the metric: the (estimated) change of the metric
+             if the component alone were as on the corrupt prompt, so a component that helps has a score below 0 (eap-absolute and
+             eap-ig-absolute are sums of sizes, never below 0)
+    raises:  ValueError for an unknown name, or if no example can be used
+    """
+    one_of("method", method, METHODS)
+    one_of("metric", metric, metrics.UNITS)
+    between("steps", steps, 1, 1000)
+    used = used_of(examples)
+    cfg = {"metric": metric, "steps": steps}
+    found = stage_scores.scores(model, used, method, cfg, TOKENS, LOG)
+    values, numbers, names = sharing.matrix(found)
+    return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
+
+
+def edges(model, examples, metric=METRIC, steps=5, among=None):
+    """How much each edge matters: EAP-IG from every component to every one that reads what it writes (steps=0: EAP).
+
+    among:   a circuit: only edges among its components, from the input and to the logits.  MLPs count only if they are named
+    returns: a DataFrame of the train split, strongest first: writer, reader (a5.h1.q, .k or .v, m3 or logits), score (mean over the
+             examples, signed), its standard error, and score_absolute
+    raises:  ValueError for a model whose stream is no sum of what components write
+    """
+    one_of("metric", metric, metrics.UNITS)
+    between("steps", steps, 0, 1000)
+    names = None if among is None else {*names_of(among, model.space), "input", "logits"}
+    found = edge_means.mean_edges(model, used_of(examples, "train"), metric, steps, TOKENS)
+    if names:
+        read = found["reader"].map(lambda reader: bool(names & set(components.components_of(reader))))
+        found = found[found["writer"].isin(names) & read]
+    return found.sort_values("score", key=abs, ascending=False, ignore_index=True)
+
+
+def edge_circuit(model, examples, kept, metric=METRIC):
+    """What a circuit of edges keeps on held-out examples: every edge that is not kept sees its writer's corrupt value.
+
+    kept:    a DataFrame with the columns writer and reader, such as the first rows of `edges`
+    returns: faithfulness: 0 with no edge kept, 1 the intact model.  A circuit of heads alone keeps next to nothing, as all edges of MLPs
+             are cut
+    """
+    one_of("metric", metric, metrics.UNITS)
+    runs = stage_curves.Runs(model, used_of(examples, "held_out"), metric, TOKENS)
+    writers, readers = model.space.names, places.reader_names(model.space)
+    for name, column, known in (("writer", kept["writer"], writers), ("reader", kept["reader"], readers)):
+        for value in column.unique():
+            one_of(name, value, known)
+    mask = np.zeros((len(writers), len(readers)), dtype=bool)
+    mask[[writers.index(name) for name in kept["writer"]], [readers.index(name) for name in kept["reader"]]] = True
+    there = edge_circuits.exist(model)
+    found = runs.edges([("kept", None, 0, mask[there])])[0]
+    return float(testing.faithfulness_of(found, runs.corrupt.to_numpy(), runs.clean.to_numpy(), axis=0))
+
+
+def positions(model, examples, metric=METRIC, steps=5):
+    """How much each component matters at each named word, at the end, and at the rest, by integrated gradients.
+
+    returns: a DataFrame [example, (component, role)] of all used examples; roles are those of the task's prompts
+    """
+    one_of("metric", metric, metrics.UNITS)
+    between("steps", steps, 1, 1000)
+    used = used_of(examples)
+    values, names = fine_scores.of_positions(model, used, metric, steps, TOKENS)
+    columns = pd.MultiIndex.from_tuples(names, names=["component", "role"])
+    return pd.DataFrame(values, index=pd.Index(used["example"], name="example"), columns=columns)
