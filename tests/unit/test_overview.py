@@ -94,7 +94,7 @@ def generic(**columns):
     """Text needs the circuit of digits, not that of IOI, which hurts its task beyond what text loses."""
     rows = {"model": "m", "task": ["ioi", "digits"], "method": "eap-ig", "loss_change": [0.01, 0.5]}
     rows |= {"loss_change_low": [-0.1, 0.4], "loss_change_high": [0.1, 0.6], "n_texts": 50, "n_random": 99}
-    rows |= {"q_value": [0.6, 0.01], "q_left": [0.02, 0.3], "p_left": [0.01, 0.3]}
+    rows |= {"q_value": [0.6, 0.01], "q_left": [0.02, 0.3], "p_left": [0.01, 0.3], "loss": 3.5, "loss_guessing": 10.8}
     return pd.DataFrame(rows).assign(**columns)
 
 
@@ -146,6 +146,12 @@ def test_what_tasks_share_is_told_beside_random_sets_and_halves_of_one_task():
 def test_a_circuit_is_generic_only_with_its_test_and_its_interval(columns):
     assert "is generic, in 1 of 2 pairs" in " ".join(sentences("reuse", summary=summary()))
     assert "is generic, in 0 of 2 pairs" in " ".join(sentences("reuse", summary=summary(), generic=generic(**columns)))
+
+
+def test_text_that_a_model_does_not_know_says_nothing_of_its_circuits():
+    text = " ".join(sentences("reuse", summary=summary(), generic=generic(loss=13.3, loss_guessing=7.3)))
+    assert "none that m knows (loss 13.3 nats per token, where guessing gives 7.3)" in text and "generic.texts" in text
+    assert "circuit is generic" not in text
 
 
 def test_an_effect_beyond_that_on_text_is_counted_with_its_own_test():

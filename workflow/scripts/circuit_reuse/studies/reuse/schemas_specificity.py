@@ -97,6 +97,7 @@ GENERIC_RUNS = table(
     control=optional(pa.int32(), "number of the random set, from 0"),
     text=column(pa.int32(), "line of the file, from 0, without empty and repeated ones"),
     n_tokens=column(pa.int32(), "tokens that are predicted"),
+    loss_guessing=column(pa.float64(), "that of a model that knows nothing, the logarithm of its vocabulary"),
     loss=column(pa.float64(), "mean cross-entropy of these tokens, nats"),
 )
 GENERIC_SETS = table(
@@ -113,6 +114,7 @@ GENERIC = table(
     n_components=column(pa.int32(), "components"),
     n_texts=column(pa.int32(), "texts of ordinary language"),
     loss=column(pa.float64(), "cross-entropy of the texts in the intact model, nats per token, mean over texts"),
+    loss_guessing=column(pa.float64(), "that of a model that knows nothing, the logarithm of its vocabulary"),
     loss_change=column(pa.float64(), "what removing the circuit adds to it, nats per token; positive is harm"),
     **bounds("loss_change"),
     n_random=column(pa.int32(), "different random sets with as many heads and MLPs in each layer"),

@@ -1,5 +1,7 @@
 """The stages of generic importance: run ordinary text without each shared circuit, and compare with random sets."""
 
+import math
+
 import pandas as pd
 
 from circuit_reuse.data import examples, fingerprint, gather, tables
@@ -43,6 +45,7 @@ def run(job):
                 "control": control,
                 "text": [place for place, _ in tested],
                 "n_tokens": [len(text) - 1 for text in texts],
+                "loss_guessing": math.log(model.bridge.original_model.config.get_text_config().vocab_size),
                 "loss": values,
             }
         )

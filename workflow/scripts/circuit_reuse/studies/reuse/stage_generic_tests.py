@@ -31,7 +31,8 @@ def test(job):
         seed = circuits.seed(cfg["seed"], job.wildcards.model, key, "ordinary text")
         at = {name: float(cfg["cross_task"][name]) for name in ("top_k", "threshold")}
         row = generic_row(losses["intact"][0], removed, effects, cfg, seed)
-        rows.append({"task": task, **at, "circuit": key, "n_components": len(names), **row})
+        guessing = float(runs["loss_guessing"].iloc[0])
+        rows.append({"task": task, **at, "circuit": key, "n_components": len(names), "loss_guessing": guessing, **row})
         change = (removed - losses["intact"][0]).mean(axis=1)
         sets += [
             {"task": task, "control": number - 1 if number else None, "loss_change": loss, "effect": effect}
