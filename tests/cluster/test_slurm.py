@@ -166,7 +166,8 @@ def test_a_site_that_knows_gres_only(slurm, tmp_path):
     run = copy_project(tmp_path / "run")
     run.config(**BLOCKS)
     before = len(slurm.submitted)
-    more = ["--set-resources", "tokenise_examples:gpu=0", "tokenise_examples:gres=gpu:1"]
+    rules = ("describe_model", "tokenise_examples")
+    more = ["--set-resources", *(f"{rule}:{each}" for rule in rules for each in ("gpu=0", "gres=gpu:1"))]
     target = "results/tiny-gpt2-small/ioi/examples/0000.parquet"
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *PROFILE, *more, "--", target],
@@ -176,8 +177,8 @@ def test_a_site_that_knows_gres_only(slurm, tmp_path):
         text=True,
     )
     assert done.returncode == 0 and (run.folder / target).is_file(), done.stderr[-3000:]
-    (line,) = slurm.submitted[before:]
-    assert "--gres=gpu:1" in line and "--gpus" not in line
+    lines = slurm.submitted[before:]
+    assert len(lines) == 2 and all("--gres=gpu:1" in line and "--gpus" not in line for line in lines)
 
 
 def test_a_job_that_is_tried_again_gets_more(both, slurm):

@@ -50,7 +50,7 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
         "effect": -1.0,
         "effect_low": -2.0,
         "effect_high": 0.0,
-        "effect_random": 0.0,
+        "effect_control": 0.0,
         "lift": 0.0,
         "n_examples": 9,
         "split": "held_out",

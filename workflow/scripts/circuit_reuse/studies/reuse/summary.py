@@ -10,7 +10,7 @@ from circuit_reuse.stats import statistics
 from circuit_reuse.studies.reuse import optimal, published_tables, schemas
 
 FIRST = (
-    "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random "
+    "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control "
     "lift p_mcnemar p_permutation p_value q_value n_examples split"
 ).split()
 
