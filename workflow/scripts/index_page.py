@@ -88,12 +88,12 @@ def write(config, folder):
     """Write the page from what is in results/; returns its path."""
     results = Path(folder) / "results"
     path = results / "index.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(page(config, Path(folder)), encoding="utf-8")
-    partial.replace(path)
     for name in start_page.overviews(folder):
         write_captions(name, config, results / "figures" / name)
         write_results_table(name, config, results / "tables" / name)
+    partial = path.with_suffix(".partial")
+    partial.write_text(page(config, Path(folder)), encoding="utf-8")
+    partial.replace(path)
     return path
 
 
