@@ -57,3 +57,23 @@ def test_a_series_that_is_none_is_refused(source, words):
     found["model_sources"]["run-a"] = {"path": "x"}
     with pytest.raises(ConfigError, match=words):
         series.expand(found)
+
+
+def test_the_figure_over_training_has_each_checkpoint_at_its_step():
+    """Whatever the order of the tables; a checkpoint that was left out is no point."""
+    import pandas as pd
+    from circuit_reuse.studies.reuse import plots_curves
+
+    at = {"task": "ioi", "top_k": 4.0, "threshold": 0.5}
+    reuse = pd.DataFrame(
+        [at | {"model": m, "reuse": r, "reuse_null": 0.1} for m, r in (("c", 0.9), ("a", 0.2), ("b", 0.4))]
+    )
+    ends = {"effect_low": -9.0, "effect_high": 0.0, "effect_random": -0.5}
+    tests = pd.DataFrame([at | ends | {"model": m, "effect": e} for m, e in (("c", -3.0), ("a", -1.0))])
+    members = {"run": [[10, "a"], [100, "b"], [1000, "c"]]}
+    figure = plots_curves.checkpoints(
+        tests, reuse, members, ["ioi"], {"ioi": "IOI"}, "logits", {"top_k": 4, "threshold": 0.5}
+    )
+    above, below = figure.axes
+    assert above.lines[0].get_xydata().tolist() == [[10, 0.2], [100, 0.4], [1000, 0.9]]
+    assert below.lines[1].get_xydata().tolist() == [[10, -1.0], [1000, -3.0]] and above.get_xscale() == "log"

@@ -3,7 +3,7 @@ import random
 
 import pandas as pd
 import pytest
-from circuit_reuse.data import tables
+from circuit_reuse.data import gather, tables
 from circuit_reuse.report import latex
 from circuit_reuse.studies.reuse import published_tables, schemas, summary
 
@@ -73,6 +73,12 @@ def test_one_circuit_at_two_thresholds_is_one_hypothesis():
     q = table.set_index("threshold")["q_value"]
     assert q[0.5] == q[0.75] == pytest.approx(0.02) and q[1.0] == pytest.approx(0.03)
     assert pd.isna(q[0.99])
+
+
+def test_a_study_without_ordinary_text_has_an_empty_table_of_it():
+    nothing = gather.rows([], schemas.GENERIC, empty=("model", "method"))
+    found = summary.generic(nothing)
+    assert found.empty and {"model", "task", "method", "q_value", "q_left"} <= set(found.columns)
 
 
 def test_latex_escapes_what_names_may_hold():

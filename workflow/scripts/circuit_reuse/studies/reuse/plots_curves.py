@@ -112,7 +112,7 @@ def checkpoints(tests, reuse, series, tasks, titles, unit, chosen):
                 alpha=0.2,
                 linewidth=0,
             )
-            below.plot(effects["step"], effects["effect_control"], color=style.CONTROL, marker="s")
+            below.plot(effects["step"], effects["effect_random"], color=style.CONTROL, marker="s")
             for ax in (above, below):
                 ax.set_xlim(*span(steps.values()))
                 if min(steps.values()) > 0 and max(steps.values()) >= 30 * min(steps.values()):
@@ -127,7 +127,9 @@ def checkpoints(tests, reuse, series, tasks, titles, unit, chosen):
         Line2D([], [], color=style.CIRCUIT, linestyle=":"),
         Line2D([], [], color=style.CONTROL, marker="s"),
     ]
-    figure.legend(handles, ["shared circuit", "by chance", "random circuits"], loc="outside lower center", ncols=3)
+    figure.legend(
+        handles, ["shared circuit", "by chance", "random circuits of its layers"], loc="outside lower center", ncols=3
+    )
     return figure
 
 

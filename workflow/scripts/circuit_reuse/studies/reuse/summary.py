@@ -34,7 +34,7 @@ def summarise(job):
         ),
         "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
         "stability": gather.rows(job.input.stability, schemas.STABILITY),
-        "generic": generic(gather.rows(job.input.generic, schemas.GENERIC)),
+        "generic": generic(gather.rows(job.input.generic, schemas.GENERIC, empty=("model", "method"))),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),
     }
     if job.input.optimal:
