@@ -64,14 +64,14 @@ def test_what_is_remembered_is_what_is_read_and_damage_to_it_is_no_harm(project,
     (project / ".snakemake").mkdir()
     assert hash_now("a.py") == fresh
     staleness.remember()
-    kept = (project / staleness.KNOWN).read_text()
+    kept = (project / ".snakemake" / staleness.KNOWN).read_text()
     monkeypatch.setattr(staleness, "read", None)  # not called again
     assert hash_now("a.py") == fresh
     monkeypatch.undo()
     monkeypatch.setattr(staleness, "SCRIPTS", project)
     monkeypatch.chdir(project)
     for broken in ("", "[1]", kept[: len(kept) // 2]):
-        (project / staleness.KNOWN).write_text(broken)
+        (project / ".snakemake" / staleness.KNOWN).write_text(broken)
         assert hash_now("a.py") == fresh
 
 

@@ -5,20 +5,17 @@ A file that was found sound is not read again until it, its settings, a tokenize
 
 import hashlib
 import json
-import os
-import platform
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
-from circuit_reuse.config import paths
+from circuit_reuse.config import kept, paths
 from circuit_reuse.config.errors import ConfigError, ConfigNote
 from circuit_reuse.config.staleness import code_hash
 from circuit_reuse.origins import dataset_files, sources
 from circuit_reuse.prompts import tasks
 
 # What was found sound, beside Snakemake's own records: {key: notes}.
-KNOWN = Path(".snakemake") / "circuit-reuse-files.json"
+KNOWN = "circuit-reuse-files.json"
 # Entries that are kept; a config has a few.
 MOST = 200
 
@@ -39,13 +36,13 @@ def check(name, task, config, folders, names, count, what="examples.count"):
         raise ConfigError(f"{key}: there is no file {task['file']}")
     readers = {model: sources.folder(model, config["model_sources"][model]) for model in names}
     readers = {model: folder for model, folder in readers.items() if folder}
-    found, known = state(path, name, task, config, readers, count), remembered()
+    found, known = state(path, name, task, config, readers, count), kept.read(KNOWN)
     if found not in known:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", ConfigNote)
             read(path, name, task, config, readers, count, what)
         known[found] = [str(note.message) for note in notes if note.category is ConfigNote]
-        remember(known)
+        kept.write(KNOWN, dict(list(known.items())[-MOST:]))
     for note in known[found]:
         warnings.warn(note, ConfigNote, stacklevel=2)
 
@@ -62,25 +59,6 @@ def state(path, name, task, config, readers, count):
     used += [settings["held_out_share"], settings["min_valid"], sorted(readers)]
     text = json.dumps([code_hash("circuit_reuse/config/custom_files.py"), about, used], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def remembered():
-    """What was found sound before."""
-    try:
-        found = json.loads(KNOWN.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def remember(known):
-    """Keep it for the next time; a folder that cannot be written to is no mistake."""
-    if not KNOWN.parent.is_dir():
-        return
-    partial = KNOWN.with_name(f"{KNOWN.name}.{platform.node()}.{os.getpid()}")
-    with suppress(OSError):
-        partial.write_text(json.dumps(dict(list(known.items())[-MOST:])))
-        partial.replace(KNOWN)
 
 
 def read(path, name, task, config, readers, count, what):

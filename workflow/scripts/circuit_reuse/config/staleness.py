@@ -7,20 +7,18 @@ so a rule names such modules itself.
 """
 
 import ast
-import contextlib
 import hashlib
-import json
-import os
-import platform
 import sys
 from functools import cache
 from pathlib import Path
+
+from circuit_reuse.config import kept
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 # Reading the syntax of all files takes longer than all else that Snakemake does before a run, and is the
 # same until a file changes: what was read lies here by the hash of the file, beside Snakemake's own records.
 NEW = []
-KNOWN = Path(".snakemake") / "circuit-reuse-code.json"
+KNOWN = "circuit-reuse-code.json"
 # What is remembered holds for this Python and for this file as it is.
 VERSION = f"{sys.version_info[:2]} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} "
 
@@ -47,20 +45,13 @@ def text_hash(name):
 @cache
 def known():
     """What was read before: {hash of a file: [hash of its syntax, names that it imports]}."""
-    try:
-        found = json.loads(KNOWN.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return kept.read(KNOWN)
 
 
 def remember():
-    """Keep what was read for the next time; a folder that cannot be written to is no mistake."""
-    if KNOWN.parent.is_dir() and NEW:
-        partial = KNOWN.with_name(f"{KNOWN.name}.{platform.node()}.{os.getpid()}")
-        with contextlib.suppress(OSError):
-            partial.write_text(json.dumps(known()))
-            partial.replace(KNOWN)
+    """Keep what was read for the next time."""
+    if NEW:
+        kept.write(KNOWN, known())
 
 
 @cache
