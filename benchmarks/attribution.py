@@ -26,7 +26,7 @@ def with_backward(bare, batch):
     """A bare forward and one backward to the embedding, no parameter gradients."""
     embedding = bare.get_input_embeddings()(batch.clean).detach().requires_grad_()
     last = bare(inputs_embeds=embedding, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-    total = models.metric_values(last, batch.answer, batch.distractor, METRIC).sum()
+    total = models.metric_values(last, *batch.targets(), METRIC).sum()
     torch.autograd.grad(total, embedding)
 
 

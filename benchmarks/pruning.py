@@ -93,7 +93,7 @@ def plain(model, table, means_anew):
             hooks.append((mlp, interventions.put(out_of[2][0, layer], found[mlp], 1)))
         with model.bridge.hooks(fwd_hooks=hooks):
             last = model.bridge(batch.clean, return_type="logits")[:, -1]
-        return float(models.metric_values(last, batch.answer, batch.distractor, METRIC).mean())
+        return float(models.metric_values(last, *batch.targets(), METRIC).mean())
 
     full, limit = score(set()), pruning.Limit(20)
     for order in pruning.passes("backward_first", names, {}, ()):

@@ -14,6 +14,7 @@ use rule reads_tables as check_claims with:
     params:
         **runs("papers.stage_claims.check"),
         cfg=lambda wildcards: stage_cfg(
+            config={"task_options": config["task_options"], wildcards.study: config.get(wildcards.study, {})},
             figures={
                 STUDIES[wildcards.study].figures[name]: f"../../figures/{wildcards.study}/{name}"
                 for name in STUDIES[wildcards.study].first

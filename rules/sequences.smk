@@ -1,7 +1,7 @@
 # Which circuit continues a sequence, and how much the circuits of several sequences share.
 SEQUENCES = config["sequences"]
-# A score is a share of this; of a log-probability, which is never positive, there is none.
-SEQUENCE_RUN = RUN | {"metric": "logit_difference"} | USED | some(SEQUENCES, "replacement")
+# A score is a share of its metric; of a log-probability, which is never positive, there is none.
+SEQUENCE_RUN = RUN | some(SEQUENCES, "metric") | USED | some(SEQUENCES, "replacement")
 PRUNED_TASKS = sequence_tasks("tasks", "variants", "control_tasks")
 SEQUENCE_DATA = sequence_tasks("tasks", "variants", "control_tasks", "probes")
 READ_TASKS = sequence_tasks("tasks", "probes")
@@ -11,7 +11,7 @@ SEQUENCE_EXAMPLES = "<results>/{model}/{task}/examples/sequences0000.parquet"
 NAMED = "<results>/{model}/sequences"
 SEQUENCE = f"{NAMED}/{{task}}"
 PRUNED = ("pruned", "steps", "inclusion", "pareto_front")
-READ = ("ov", "motifs", "lens", "direct", "neurons")
+READ = ("ov", "motifs", "lens", "direct", "neurons", "neuron_inputs")
 # Graphviz may be missing on a laptop: then circuits are drawn in the interactive page only.
 WITH_DOT = SEQUENCES["diagrams"]["draw"] == "always" or (
     SEQUENCES["diagrams"]["draw"] == "auto" and shutil.which("dot") is not None

@@ -112,7 +112,7 @@ def test_atp_star_is_the_mean_over_layers_that_are_detached(model, batch):
         with torch.enable_grad(), model.bridge.hooks(fwd_hooks=[interventions.start_from(model)]):
             with interventions.capturing(model) as kept, model.bridge.hooks(fwd_hooks=hooks):
                 last = models.logits(model, batch.clean)
-                metric = models.metric_values(last, batch.answer, batch.distractor, "logit_difference").sum()
+                metric = models.metric_values(last, *batch.targets(), "logit_difference").sum()
                 acts = interventions.activations(model, kept)
             tensors = [acts.embedding, *acts.z, *acts.mlp]
             found = torch.autograd.grad(metric, tensors, allow_unused=True)
@@ -186,17 +186,15 @@ def test_edges_into_the_logits_are_a_cut_too(model, batch):
     hook = [("ln_final.hook_in", lambda tensor, hook: start)]
     with model.bridge.hooks(fwd_hooks=hook):
         last = models.logits(model, batch.clean)
-    metric = models.metric_values(last, batch.answer, batch.distractor, "logit_difference").sum()
+    metric = models.metric_values(last, *batch.targets(), "logit_difference").sum()
     (gradient,) = torch.autograd.grad(metric, start)
     close(found, ((finals[0] - finals[1]) * gradient).sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_patching_everything_at_once_is_the_corrupt_run(model, batch):
     change = score(model, batch, "patching")[:, 0]
-    clean = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")
-    corrupt = models.metric_values(
-        models.logits(model, batch.corrupt), batch.answer, batch.distractor, "logit_difference"
-    )
+    clean = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
+    corrupt = models.metric_values(models.logits(model, batch.corrupt), *batch.targets(), "logit_difference")
     close(change, corrupt - clean, rtol=1e-4, atol=1e-4)
 
 
@@ -205,7 +203,7 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
     _, gradient = attribution.gradient_at(model, batch, "logit_difference")
-    base = models.metric_values(models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference")
+    base = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
     name = f"m{model.space.layers - 1}"
     errors = []
     for share in (0.1, 0.01):
@@ -217,7 +215,7 @@ def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
         change = interventions.add(mixed, clean.like(torch.neg))
         linear = attribution.contract(change, gradient)[:, model.space.names.index(name)]
         last = interventions.replace(model, interventions.Base(batch.clean), [[name]], mixed)
-        exact = models.metric_values(last, batch.answer, batch.distractor, "logit_difference") - base
+        exact = models.metric_values(last, *batch.targets(), "logit_difference") - base
         errors.append((exact - linear).abs().max().item())
     assert errors[1] < 0.05 * errors[0] + 1e-5
 
@@ -226,3 +224,23 @@ def test_no_parameter_gets_a_gradient(model, batch):
     for method in METHODS:
         score(model, batch, method)
     assert all(p.grad is None and not p.requires_grad for p in model.bridge.original_model.parameters())
+
+
+def test_probability_difference_is_all_right_less_all_wrong_answers():
+    """Of greater-than every later year is right; without such lists the answer and the distractors stand for them."""
+    logits = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    p = logits.softmax(-1)
+    answer, distractor = torch.tensor([2, 3]), torch.tensor([[1, 4], [5, -1]])
+    found = models.metric_values(logits, answer, distractor, None, "probability_difference")
+    torch.testing.assert_close(found, torch.stack([p[0, 2] - p[0, 1] - p[0, 4], p[1, 3] - p[1, 5]]))
+    choices = torch.tensor([[[2, 3, -1], [0, 1, 4]], [[3, 6, 7], [5, -1, -1]]])
+    found = models.metric_values(logits, answer, distractor, choices, "probability_difference")
+    by_hand = [p[0, 2] + p[0, 3] - p[0, 0] - p[0, 1] - p[0, 4], p[1, 3] + p[1, 6] + p[1, 7] - p[1, 5]]
+    torch.testing.assert_close(found, torch.stack(by_hand))
+
+
+def test_all_years_of_greater_than_are_right_or_wrong():
+    table = examples_for("greater_than", 8)
+    for row in table.itertuples():
+        right, wrong = (set(map(int, each)) for each in row.choices)
+        assert int(row.answer) in right and int(row.distractors[0]) in wrong and not right & wrong

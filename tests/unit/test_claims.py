@@ -121,6 +121,17 @@ def test_what_was_not_run_or_run_on_other_models_says_so():
     assert "5 claims: 1 agrees, 1 other models, 3 not run." in text and "![F](f.svg)" in text
 
 
+def test_a_number_of_other_settings_is_not_compared():
+    """A claim that needs certain prompts is answered where the config asks for them, and says so elsewhere."""
+    needs = {"task_options.ioi.form": "published", "scaling.replacement": "zero"}
+    about = {"cost": "", "claims": [claim(expect={"at_least": 0}, needs=needs)]}
+    asked = {"task_options": {"ioi": {"form": "published"}}, "scaling": {"replacement": "zero"}}
+    assert claims.rows_of(about, {"t": TABLE}, asked)[0]["verdict"] == "agrees"
+    row = claims.rows_of(about, {"t": TABLE}, asked | {"task_options": {}})[0]
+    assert row["verdict"] == "not run" and row["why"] == "needs task_options.ioi.form: published"
+    assert row["ours"] is None
+
+
 @pytest.mark.parametrize("broken", [{"expect": None}, {"colour": "red"}])
 def test_a_broken_claim_is_named(tmp_path, broken):
     one = claim(expect={"at_least": 1}) | broken

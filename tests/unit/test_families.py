@@ -156,7 +156,7 @@ def close_to(found, expected, scale):
 
 def metric(case, last):
     """The metric of each example."""
-    return models.metric_values(last, case.batch.answer, case.batch.distractor, METRIC)
+    return models.metric_values(last, *case.batch.targets(), METRIC)
 
 
 def test_every_edge_score_is_the_derivative_in_the_plain_model(with_edges):

@@ -14,6 +14,8 @@ from circuit_reuse.origins import pinned
 from support import MODELS, PROJECT
 
 SOURCE, COMMIT = MODELS / "tiny-gpt2-small", "a" * 40
+# The hub's conversion of pickled weights: a pull request, and its commit.
+PULL, PULLED = "refs%2Fpr%2F3", "b" * 40
 FETCH_FILE = """
 import json, sys
 sys.path.insert(0, "workflow/scripts")
@@ -28,7 +30,8 @@ import sys
 sys.path.insert(0, "workflow/scripts")
 from circuit_reuse.origins import fetching
 try:
-    print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], sys.argv[4] if len(sys.argv) > 4 else None))
+    more = {"conversion": True} if sys.argv[4:] == ["conversion"] else {"expected": (sys.argv[4:] or [None])[0]}
+    print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], **more))
 except ValueError as problem:
     sys.exit(f"error: {problem}")
 """
@@ -38,6 +41,7 @@ class Hub(BaseHTTPRequestHandler):
     """The calls of the hub's protocol that a download makes."""
 
     files, altered, asked, gated = {}, {}, [], False
+    pull, author = None, "SFconvertbot"
 
     def log_message(self, *arguments):
         pass
@@ -66,25 +70,41 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "RevisionNotFound")
             self.end_headers()
             return
-        if path.startswith("/api/models/me/tiny/tree"):
+        if path.endswith("/discussions"):
+            content, headers = json.dumps(self.discussions()).encode(), {"Content-Type": "application/json"}
+        elif path.startswith("/api/models/me/tiny/tree"):
             content, headers = json.dumps(self.tree()).encode(), {"Content-Type": "application/json"}
         elif path.startswith("/api/models/me/tiny"):
             content, headers = (json.dumps(self.record()).encode(), {"Content-Type": "application/json"})
         else:
             name = path.rsplit("/", 1)[1]
-            if name not in self.files:
+            if name not in self.there():
                 self.send_response(404)
                 self.send_header("X-Error-Code", "EntryNotFound")
                 self.end_headers()
                 return
-            content = self.altered.get(name, self.files[name])
-            headers = {"ETag": f'"{hashlib.sha256(self.files[name]).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            content = self.altered.get(name, self.there()[name])
+            commit = COMMIT if self.there() is self.files else PULLED
+            headers = {"ETag": f'"{hashlib.sha256(self.there()[name]).hexdigest()}"', "X-Repo-Commit": commit}
         self.send_response(200)
         for key, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(key, value)
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+    def there(self):
+        """The files of the revision that is asked for."""
+        return self.pull if self.pull and (PULL in self.path or PULLED in self.path) else self.files
+
+    def discussions(self):
+        """The pull requests, of which those of one author are asked for."""
+        asked = f"author={self.author}" in self.path
+        about = {"num": 3, "title": "Adding safetensors", "status": "open", "isPullRequest": True}
+        about |= {"author": {"name": self.author}, "repo": {"name": "me/tiny", "type": "model"}}
+        about |= {"createdAt": "2023-03-01T00:00:00.000Z"}
+        found = [about] if self.pull and asked else []
+        return {"discussions": found, "count": len(found), "start": 0}
 
     def tree(self):
         """The list of files."""
@@ -100,16 +120,16 @@ class Hub(BaseHTTPRequestHandler):
     def record(self):
         """What the hub knows of the repository."""
         siblings = []
-        for name, content in self.files.items():
+        for name, content in self.there().items():
             entry = {"rfilename": name, "size": len(content)}
             entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            if name.endswith(".safetensors"):
+            if name.endswith((".safetensors", ".bin")):
                 entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
             siblings.append(entry)
         return {
             "id": "me/tiny",
             "modelId": "me/tiny",
-            "sha": COMMIT,
+            "sha": COMMIT if self.there() is self.files else PULLED,
             "siblings": siblings,
             "tags": [],
             "private": False,
@@ -125,7 +145,7 @@ def hub(monkeypatch):
         "pytorch_model.bin": b"pickle",
         "modeling_x.py": b"code",
     }
-    Hub.altered, Hub.asked, Hub.gated = {}, [], False
+    Hub.altered, Hub.asked, Hub.gated, Hub.pull, Hub.author = {}, [], False, None, "SFconvertbot"
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -226,6 +246,34 @@ def test_another_program_s_cache_is_used(hub, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     done = fetch(NOWHERE, tmp_path / "elsewhere" / "tiny", HF_HUB_CACHE=str(tmp_path / "home" / "hub"))
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_pickled_weights_are_read_from_the_hub_s_own_conversion_of_the_same_file(hub, tmp_path):
+    whole = dict(Hub.files)
+    Hub.files.pop("model.safetensors")
+    done = fetch(hub, tmp_path / "tiny")
+    assert done.returncode and "has no safetensors weights" in done.stderr and "conversion: true" in done.stderr
+    done = fetch(hub, tmp_path / "tiny", "conversion")
+    assert done.returncode and "no pull request of the hub's SFconvertbot" in done.stderr
+    Hub.pull = whole
+    done = fetch(hub, tmp_path / "tiny", "conversion")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == PULLED
+    assert fingerprint.fingerprint(tmp_path / "tiny") == fingerprint.fingerprint(SOURCE)
+    assert not any("pytorch_model.bin" in path for path in Hub.asked)
+
+
+@pytest.mark.parametrize("fault", ["other weights", "another author"])
+def test_a_conversion_of_other_weights_or_by_anyone_else_is_refused(hub, tmp_path, fault):
+    Hub.pull = dict(Hub.files)
+    Hub.files.pop("model.safetensors")
+    if fault == "other weights":
+        Hub.pull["pytorch_model.bin"] = b"another pickle"
+    else:
+        Hub.author = "somebody"
+    done = fetch(hub, tmp_path / "tiny", "conversion")
+    assert done.returncode and "no pull request" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "tiny").exists()
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])

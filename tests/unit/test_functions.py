@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data.examples import load_tokenizer, reader
-from circuit_reuse.engine import interventions, models
+from circuit_reuse.engine import interventions, models, neurons
 from circuit_reuse.studies.common import scoring
 from circuit_reuse.studies.sequences import head_functions, schemas, stage_heads, stage_lengths
 from circuit_reuse.validate import planted_models, planted_tasks
@@ -18,7 +18,7 @@ close = torch.testing.assert_close
 def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch):
     found, rest = head_functions.direct(model, batch)
     last, acts = interventions.run(model, batch.clean)
-    whole = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+    whole = models.metric_values(last, *batch.targets(), "logit_difference")
     close(found.sum(1) + rest, whole, rtol=1e-4, atol=1e-3)
     # One head by hand: what it wrote at the end, through the norm as it was scaled, to the logits.
     kept = {}
@@ -37,11 +37,64 @@ def test_direct_attributions_and_the_rest_are_the_logit_difference(model, batch)
 
 def test_neurons_of_an_mlp_sum_to_its_attribution(model, batch):
     scores = scoring.score(model, batch, "atp", "logit_difference")
-    for layer, found in enumerate(head_functions.neurons(model, batch, "logit_difference")):
+    for layer, found in enumerate(neurons.scores(model, batch, "logit_difference")):
         place = model.space.names.index(f"m{layer}")
         close(found.sum(1), scores[:, place], rtol=1e-3, atol=1e-4)
-        out = head_functions.neuron_outputs(model, layer)
+        out = neurons.outputs(model, layer)
         assert out.shape == (found.shape[1], model.space.d_model)
+
+
+def test_what_writers_add_to_a_neuron_is_what_it_reads(model, batch):
+    """With what is the same for all prompts (positions, biases) the parts are the value before the activation function."""
+    chosen = [(1, 3), (2, 7)]
+    found = neurons.inputs(model, batch.clean, chosen)
+    for column, (layer, neuron) in enumerate(chosen):
+        kept, name = {}, f"blocks.{layer}.mlp.in.hook_out"
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, name)):
+            models.logits(model, batch.clean)
+        block = model.bridge.blocks[layer]
+        read, norm = block.ln2.original_component, f"blocks.{layer}.ln2.hook_in"
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(kept, norm)):
+            models.logits(model, batch.clean)
+        scale = (kept[norm][:, -1].var(-1, unbiased=False) + read.eps).sqrt()
+        _, acts = interventions.run(model, batch.clean)
+        # One head by hand, and nothing of what lies above.
+        wrote = acts.z[layer - 1][:, -1, 2] @ model.bridge.blocks[layer - 1].attn.W_O[2]
+        direction = neurons.read_by(model, layer, neuron)
+        expected = ((wrote - wrote.mean(-1, keepdim=True)) / scale[:, None] * read.weight) @ direction
+        place = model.space.names.index(f"a{layer - 1}.h2")
+        close(found[:, column, place], expected, rtol=1e-4, atol=1e-5)
+        assert not found[:, column, model.space.names.index(f"m{layer}") :].any()
+        # Two prompts of one length differ by what the writers add, each at its own scale.
+        bias = block.mlp._modules["in"].original_component.bias[neuron]
+        rest = kept[name][:, -1, neuron] - found[:, column].sum(1)
+        shared = (rest - bias - read.bias @ direction) * scale
+        close(shared, shared.mean().expand_as(shared), rtol=1e-3, atol=1e-3)
+
+
+def test_replaced_neurons_are_those_of_a_run_by_hand(model, batch):
+    corrupt = neurons.values(model, batch.corrupt)
+    sets = [[(1, 3)], [(0, 2), (2, 7)], []]
+    found = {}
+    for places, last in neurons.replaced(model, batch, sets, corrupt, tokens=2 * batch.clean.numel()):
+        for place, rows in zip(places, last.view(len(places), len(batch.rows), -1), strict=True):
+            found[place] = rows
+    close(found[2], models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
+
+    def put(layer, neuron):
+        def hook(tensor, hook):
+            tensor = tensor.clone()
+            tensor[..., neuron] = corrupt[layer][..., neuron]
+            return tensor
+
+        return f"blocks.{layer}.mlp.out.hook_in", hook
+
+    for place in (0, 1):
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=[put(*unit) for unit in sets[place]]):
+            close(found[place], models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
+    every = [[(layer, n) for layer, kept in enumerate(corrupt) for n in range(kept.shape[-1])]]
+    ((_, last),) = neurons.replaced(model, batch, every, corrupt, tokens=10**6)
+    assert not torch.allclose(last, models.logits(model, batch.clean), atol=1e-2)
 
 
 def test_the_lens_after_the_last_layer_is_the_model_and_no_norm_is_taken_twice(model, batch):

@@ -24,7 +24,7 @@ def planted(request):
 
     def removing(sets):
         last = interventions.replace(model, base, sets, corrupt)
-        values = models.metric_values(last, *batch.targets(len(sets))[:2], "logit_difference")
+        values = models.metric_values(last, *batch.targets(len(sets)), "logit_difference")
         return values.view(len(sets), -1).double().numpy()
 
     clean = pd.Series(removing([[]])[0])

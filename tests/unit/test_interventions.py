@@ -108,9 +108,7 @@ def test_untouched_rows_have_no_divergence_and_the_metric_of_the_plain_run(model
     rows = run(effects.Intervention(None, "none", [(None, [])]))
     assert rows["kl"].abs().max() < 1e-5
     for batch in batching.batches(run.examples, 320):
-        plain = models.metric_values(
-            models.logits(model, batch.clean), batch.answer, batch.distractor, "logit_difference"
-        )
+        plain = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
         mine = rows.set_index("example").loc[run.examples["example"].iloc[batch.rows], "metric"]
         close(torch.tensor(mine.to_numpy()), plain, rtol=1e-5, atol=1e-5)
 

@@ -108,7 +108,7 @@ def test_several_distractors_count_by_their_mean():
     last = models.torch.tensor([[1.0, 2.0, 4.0, 9.0], [1.0, 2.0, 4.0, 9.0]])
     answer = models.torch.tensor([3, 2])
     distractor = models.torch.tensor([[0, 1], [1, -1]])
-    found = models.metric_values(last, answer, distractor, "logit_difference")
+    found = models.metric_values(last, answer, distractor, None, "logit_difference")
     assert found.tolist() == [9.0 - 1.5, 4.0 - 2.0]
 
 

@@ -14,7 +14,11 @@ OVERLAYS = sorted(
     for path in (PROJECT / "config").rglob("*.yaml")
     if path.name != "config.yaml" and not path.name.startswith("my-")
 )
-ON_TOP_OF = {"gemma3.yaml": "smollm2.yaml", "rehearsal.yaml": "smollm2.yaml"}
+ON_TOP_OF = {
+    "gemma3.yaml": "smollm2.yaml",
+    "rehearsal.yaml": "smollm2.yaml",
+    "scaling-published.yaml": "papers/scaling.yaml",
+}
 
 
 def merged(base, overlay):

@@ -75,7 +75,7 @@ def plain_loop(model, examples, orders, limit, weights):
             base = interventions.Base(batch.clean)
             for sets, found in (([sorted(out)], values), ([[]], full)):
                 last = interventions.replace(model, base, sets, instead)
-                found[batch.rows] = models.metric_values(last, batch.answer, batch.distractor, METRIC)
+                found[batch.rows] = models.metric_values(last, *batch.targets(), METRIC)
         return (values @ weights) / (full @ weights)
 
     for order in orders:
@@ -86,6 +86,32 @@ def plain_loop(model, examples, orders, limit, weights):
         if removed == before:
             break
     return set(names) - removed
+
+
+def test_a_score_by_divergence_is_that_of_the_predictions_by_hand(small, digits):
+    """1 - KL(intact || circuit) / KL(intact || empty): the intact model has 1, the empty circuit 0, whatever the answer is."""
+    evaluate = evaluator.CircuitEvaluator(small, digits, digits, "mean", "kl", 512)
+    names = small.space.of_kinds()
+    sets = [frozenset(), frozenset(names), frozenset(names[:3])]
+    scores = evaluate(sets).mean(1) / evaluate.full.mean()
+    assert scores[0] == pytest.approx(1, abs=1e-5) and scores[1] == pytest.approx(0, abs=1e-5) and scores[2] < 1
+
+    def predictions(removed):
+        found = {}
+        means = interventions.reference_mean(small, digits, 10**6)
+        for batch in batching.batches(digits, 10**6):
+            instead = interventions.repeated(means[batch.clean.shape[1]], len(batch.rows))
+            last = interventions.replace(small, interventions.Base(batch.clean), [sorted(removed)], instead)
+            found |= dict(zip(batch.rows, last.double().softmax(-1), strict=True))
+        return torch.stack([found[row] for row in range(len(digits))])
+
+    intact = predictions([])
+    divergence = [(intact * (intact / predictions(each)).log()).sum(1).mean().item() for each in sets[1:]]
+    assert scores[2] == pytest.approx(1 - divergence[1] / divergence[0], abs=1e-4)
+    # The answers do not enter it.
+    other = digits.assign(answer=7, distractors=[[9]] * len(digits))
+    again = evaluator.CircuitEvaluator(small, other, other, "mean", "kl", 512)
+    assert np.allclose(again(sets), evaluate(sets))
 
 
 def test_side_by_side_pruning_equals_the_plain_loop(small, digits):
@@ -201,7 +227,7 @@ def test_the_published_order_of_computation_takes_mlp_means_with_the_heads_ablat
         hooks.append((names[layer], lambda tensor, hook, mean=mean: mean.expand_as(tensor)))
     with torch.no_grad(), small.bridge.hooks(fwd_hooks=hooks):
         last = models.logits(small, batch.clean)
-    expected = models.metric_values(last, batch.answer, batch.distractor, METRIC)
+    expected = models.metric_values(last, *batch.targets(), METRIC)
     assert np.allclose(found[batch.rows], expected, atol=1e-4)
     assert not np.allclose(found, keeper_of(small, digits)([removed])[0], atol=1e-2)
 

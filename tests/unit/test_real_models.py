@@ -45,7 +45,7 @@ class Real:
 
     def metric(self, last):
         """The metric of each example."""
-        return models.metric_values(last, self.batch.answer, self.batch.distractor, METRIC)
+        return models.metric_values(last, *self.batch.targets(), METRIC)
 
     def gradients(self, embedding=None):
         """Of the metric with respect to z of every layer and to the embedding, {layer or "input": tensor}."""

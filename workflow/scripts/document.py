@@ -75,7 +75,8 @@ Built in: {tasks}. Options of a task (`task_options`) are the parameters of its 
 
 A sequence of your own needs no file: `members` is a list of words (or digits, number_words, months,
 days, letters), `frame` is sentence, bare, among, or your own text with `{{item}}`, and `{{word}}` where a
-filler word goes; `corruption` is random, repeat_last, repeat_all or shuffled; `largest` keeps the first so many members;
+filler word goes; `corruption` is random, within_decade, repeat_last, repeat_all,
+repeat_new or shuffled; `step: 0` repeats one element (a control); `largest` keeps the first so many members;
 `fillers` are objects, names or a list of members, `filler_step` makes them a sequence too:
 
     custom_tasks:

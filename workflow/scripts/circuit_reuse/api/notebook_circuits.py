@@ -161,19 +161,21 @@ def plot(result, ax=None):
     return ax
 
 
-def prune(model, examples, threshold=0.2, strategy="backward_first", replacement="mean", seed=0):
+def prune(model, examples, threshold=0.2, strategy="backward_first", replacement="mean", seed=0, score_by=METRIC):
     """Take components out one by one while the metric stays near the full model's, on the train split.
 
     threshold: how far from the full model's metric a circuit may be, as a share of it
     strategy:  backward, forward, backward_first, forward_first, or random: the order in which components are tried
+    score_by:  what the score is a share of: logit_difference, probability_difference, or kl (1 - KL / KL of the empty circuit)
     returns:   (names, trace): the circuit, heads and MLPs, and a DataFrame of what was tried and what it scored (1: the full model)
     """
     one_of("replacement", replacement, ("corrupt", "mean", "zero"))
     one_of("strategy", strategy, STRATEGIES)
+    one_of("score_by", score_by, ("logit_difference", "probability_difference", "kl"))
     between("threshold", threshold, 0, 1)
     train = used_of(examples, "train")
     names = model.space.of_kinds(("head", "mlp"))
-    evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, METRIC, TOKENS)
+    evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, score_by, TOKENS)
     pruning_run = pruning.PruningRun(strategy, pruning.Limit(threshold), np.ones(len(train)), order=0)
     order, first = pruning.passes(strategy, names, {}, ("api", seed)), ()
     if pruning.wanted_cut("auto", names):

@@ -217,7 +217,9 @@ def tokenise(reader, row, labels=False):
         "distractors": [token for token in first[1:] if token is not None],
         "answer_tokens": after[0] if after else [],
         "shared": len(shared),
-        "choices": variants(reader, clean_text, encoded.ids, answers) if labels and not shared else None,
+        "choices": variants(reader, clean_text, encoded.ids, answers)
+        if labels and not shared
+        else many(reader, clean_text, encoded.ids, shared, row),
         "positions": positions,
         "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
         "variant": row["variant"],
@@ -269,6 +271,23 @@ def variants(reader, prompt, tokens, labels):
         after = [reader.encode(prompt + text).ids for text in texts]
         found.append([ids[-1] for ids in after if ids[:-1] == tokens])
     return found
+
+
+def many(reader, prompt, tokens, shared, row):
+    """First tokens of all right and of all wrong answers after what answer and distractor share; None where there are none.
+
+    A token that begins right and wrong answers alike (a tokenizer that takes numbers digit by digit) is left out of both.
+    """
+    if not row.get("right"):
+        return None
+    found = []
+    for texts in (row["right"], row["wrong"]):
+        after, _ = continuations(reader, prompt, tokens, [reader.reply(text) for text in texts])
+        found.append(
+            {each[len(shared)] for each in after or () if each[: len(shared)] == shared and len(each) > len(shared)}
+        )
+    both = found[0] & found[1]
+    return [sorted(each - both) for each in found]
 
 
 def lengths(clean, corrupt):

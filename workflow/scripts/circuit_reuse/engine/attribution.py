@@ -22,7 +22,7 @@ def gradient_at(model, batch, metric, embedding=None):
         interventions.capturing(model) as kept,
     ):
         last = models.logits(model, batch.clean, batch.prefix)
-        total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
+        total = models.metric_values(last, *batch.targets(), metric).sum()
         acts = interventions.activations(model, kept)
         tensors = [acts.embedding, *acts.z, *acts.mlp]
         gradients = torch.autograd.grad(total, tensors)
@@ -83,11 +83,11 @@ def patching(model, batch, metric, tokens=1024):
     """
     _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
     base, _ = interventions.base(model, batch.clean, batch.prefix)
-    before = models.metric_values(base.last, batch.answer, batch.distractor, metric)
+    before = models.metric_values(base.last, *batch.targets(), metric)
     names = model.space.names
     result = before.new_empty(len(before), len(names))
     sets = [[name] for name in names]
     for places, last in interventions.scan(model, base, sets, corrupt, tokens):
-        values = models.metric_values(last, *batch.targets(len(places))[:2], metric)
+        values = models.metric_values(last, *batch.targets(len(places)), metric)
         result[:, places] = values.view(len(places), -1).T - before[:, None]
     return result

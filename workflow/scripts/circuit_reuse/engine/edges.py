@@ -173,7 +173,7 @@ def run_with_reader_gradients(model, batch, metric, places, embedding):
     hooks += interventions.keepers(kept, *wanted, branch=True)
     with torch.enable_grad(), model.bridge.hooks(fwd_hooks=hooks), interventions.capturing(model) as outputs:
         last = models.logits(model, batch.clean, batch.prefix)
-        total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
+        total = models.metric_values(last, *batch.targets(), metric).sum()
         gradients = torch.autograd.grad(total, [kept[name] for name in wanted])
     seen = {name: kept[name].detach() for name in streams}
     # An MLP without a norm before it reads the stream at the place of its gradient; only its shape matters.

@@ -67,6 +67,10 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
         for clean, corrupt, answer, distractors in used.itertuples(index=False):
             tokens = [list(map(int, each)) for each in (clean, corrupt, distractors)]
             content.update(repr([*tokens, int(answer)]).encode())
+        if metric == "probability_difference" and "choices" in frame:
+            content.update(
+                repr([[list(map(int, label)) for label in each or ()] for each in frame["choices"]]).encode()
+            )
     text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -149,7 +153,7 @@ def outcomes(last, clean, targets, metric, accuracy):
     targets:  answer, distractor and choices of each row, see batching.Batch.targets
     accuracy: top1, preferred or choice, see prompts.tasks.Task
     """
-    values = models.metric_values(last, *targets[:2], metric)
+    values = models.metric_values(last, *targets, metric)
     correct, rank = answered(last, *targets, accuracy)
     log_probabilities = last.log_softmax(-1)
     kl = (clean.exp() * (clean - log_probabilities)).sum(1)

@@ -176,14 +176,25 @@ def logits(model, tokens, prefix=None, repeats=1):
     return model.bridge(tokens, return_type="logits", logits_to_keep=1, **cache)[:, -1].float()
 
 
-def metric_values(last, answer, distractor, metric):
+def metric_values(last, answer, distractor, choices, metric):
     """The metric of each example.
 
     last:       [example, vocabulary] logits after the last position
     distractor: [example] or [example, distractor], -1 where an example has fewer
-    metric:     logit_difference (answer - mean of the distractors, logits) or log_probability (nats)
+    choices:    [example, label, variant] of a task of choices or of several right answers, the right ones first and
+                -1 for none; or None
+    metric:     logit_difference (answer - mean of the distractors, logits), log_probability (of the answer, nats) or
+                probability_difference (of all right less all wrong answers; of answer and distractors without choices)
     returns:    [example]
+    source:     Hanna et al. 2023 (probability difference)
     """
+    if metric == "probability_difference":
+        if choices is None:
+            choices = torch.cat([answer[:, None, None], distractor.view(len(answer), -1, 1)], dim=1)
+        there = (choices >= 0).flatten(1)
+        found = last.softmax(-1).gather(1, choices.clamp_min(0).flatten(1)) * there
+        found = found.view(choices.shape)
+        return found[:, 0].sum(1) - found[:, 1:].flatten(1).sum(1)
     if metric == "logit_difference":
         distractor = distractor.view(len(answer), -1)
         there = distractor >= 0

@@ -101,7 +101,7 @@ def without_each_layer(model, batch, metric):
         model.bridge.hooks(fwd_hooks=dropped),
     ):
         last = models.logits(model, batch.clean, batch.prefix)
-        total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
+        total = models.metric_values(last, *batch.targets(), metric).sum()
     acts = interventions.activations(model, kept)
     tensors = [acts.embedding, *acts.z, *acts.mlp]
 

@@ -105,7 +105,7 @@ def outcomes(model, batches, clean, constants, metric):
     found = []
     for batch, logits in zip(batches, clean, strict=True):
         kl, last = divergence(model, batch, constants.hooks(), logits)
-        found.append((models.metric_values(last, *batch.targets()[:2], metric), kl))
+        found.append((models.metric_values(last, *batch.targets(), metric), kl))
     return [torch.cat(values).double().cpu().numpy() for values in zip(*found, strict=True)]
 
 

@@ -173,4 +173,4 @@ def scan(model, base, sets, source, where, tokens):
 
 def metric(last, batch, repeats, name):
     """The metric of each row of a run that repeats a batch, [set, example]."""
-    return models.metric_values(last, *batch.targets(repeats)[:2], name).view(repeats, -1)
+    return models.metric_values(last, *batch.targets(repeats), name).view(repeats, -1)

@@ -36,5 +36,5 @@ def prepared(model, examples, reference, replacement, tokens, seed=0):
 
 def values(last, batch, sets, metric):
     """Metrics of a run of several sets of components, [set, example], as numpy; last: [set * example, vocabulary]."""
-    found = models.metric_values(last, *batch.targets(sets)[:2], metric)
+    found = models.metric_values(last, *batch.targets(sets), metric)
     return found.view(sets, -1).float().cpu().numpy()

@@ -19,30 +19,43 @@ WANTED = "config.json tokenizer* special_tokens_map.json vocab.json merges.txt *
 # Copies of the weights for other programs.
 UNWANTED = ["*/*"]
 BLOCK = 1 << 22
+# Opens the hub's pull requests with converted weights.
+CONVERTER = "SFconvertbot"
 
 
 def run(job):
     """Make a public model of the hub ready: config, tokenizer and safetensors of one revision, nothing else."""
-    source = job.cfg
-    pin = pinned.Pin(source["hub"], source["revision"])
-    commit = fetch(source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit)
+    source, converted = job.cfg, job.cfg.get("conversion", False)
+    # Of a conversion even a commit says too little: which pull request it was is written down, too.
+    pin = pinned.Pin(source["hub"], source["revision"] + ("-conversion" if converted else ""))
+    commit = fetch(
+        source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit, converted
+    )
     pin.hold(commit)
     job.log.info("%s at %s is ready, commit %s%s", source["hub"], source["revision"], commit, pin.note)
 
 
-def fetch(name, revision, folder, expected=None, commit=None):
+def fetch(name, revision, folder, expected=None, commit=None, conversion=False):
     """Make one revision of a model ready: links to the files in the cache, which are fetched if they are not there.
 
     HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN hold as everywhere; a commit that the cache has needs no network.
 
     expected: the fingerprint that it must have, if the config names one
     commit:   what the revision was when it was first fetched, if it was
-    returns:  the commit that the revision is
+    conversion: whether the hub's conversion may stand for weights that are a pickle only (`converted`)
+    returns:  the commit that the revision, or its conversion, is
     raises:   ModelError, in one line, if it cannot be had, has no safetensors weights or no tokenizer, if a file is not
               the one on record, or if it has another fingerprint; the folder is as before then
     """
     folder = Path(folder)
     snapshot = download(name, commit or revision)
+    if not any(snapshot.glob("*.safetensors")):
+        if not conversion:
+            raise fingerprint.ModelError(
+                f"{name} at {revision} has no safetensors weights, and pickles are not read: `conversion: true` beside it "
+                "in model_sources takes the hub's own conversion of them, if there is one"
+            )
+        snapshot = download(name, converted(name, snapshot.name))
     commit = snapshot.name
     paths = [path for path in sorted(snapshot.iterdir()) if path.is_file() and wanted(path.name)]
     files = verify(name, commit, paths)
@@ -86,6 +99,34 @@ def download(name, revision):
 
     with one_line(name, revision, "model"):
         return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+
+
+def converted(name, commit):
+    """The commit of the hub's own conversion of a revision's pickled weights to safetensors.
+
+    The hub's bot opens a pull request that adds safetensors.  One counts only if it holds the very pickles of the
+    revision, by their hash; they are compared by what the hub has on record and never fetched.
+    raises: ModelError if there is none
+    """
+    from huggingface_hub import HfApi
+
+    with one_line(name, commit, "model"):
+        pickles = {file: record for file, record in on_record(name, commit, "model").items() if is_pickle(file)}
+        requests = HfApi().get_repo_discussions(name, author=CONVERTER, discussion_type="pull_request")
+        for request in requests if pickles else ():
+            about = HfApi().repo_info(name, revision=request.git_reference, files_metadata=True)
+            files = recorded(about)
+            if pickles.items() <= files.items() and any(file.endswith(".safetensors") for file in files):
+                return about.sha
+    raise fingerprint.ModelError(
+        f"{name} at {commit} has pickled weights only, and no pull request of the hub's {CONVERTER} holds these very "
+        "weights as safetensors: convert them where you trust them (save_pretrained), and give the folder as path"
+    )
+
+
+def is_pickle(name):
+    """Whether a file of a repository holds pickled weights."""
+    return any(fnmatch.fnmatch(name, pattern) for pattern in fingerprint.PICKLES)
 
 
 @contextlib.contextmanager
@@ -156,6 +197,11 @@ def on_record(name, commit, what):
         about = HfApi().repo_info(name, repo_type=what, revision=commit, files_metadata=True)
     except (errors.HTTPError, ConnectionError):
         return {}
+    return recorded(about)
+
+
+def recorded(about):
+    """{file: hash} of what the hub says of a repository."""
     return {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in about.siblings}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 KEYS = {
     "folder": ("path",),
     "gguf": ("path", "sha256"),
-    "hub": ("hub", "revision"),
+    "hub": ("hub", "revision", "conversion"),
     "package": ("package", "version", "file", "sha256"),
 }
 EVERYWHERE = ("family", "fingerprint", "series", "step")

@@ -31,6 +31,7 @@ KEYS = {
     "match",
     "expect",
     "models",
+    "needs",
     "note",
 }
 
@@ -134,10 +135,23 @@ def expectation(expect):
     return f"at least {expect['at_least']:g}" if "at_least" in expect else f"at most {expect['at_most']:g}"
 
 
-def rows_of(about, tables):
+def unmet(needs, config):
+    """What of {dotted key of the config: value} a run was not asked for, as text; empty if all was."""
+    found = []
+    for key, wanted in needs.items():
+        value = config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value != wanted:
+            found.append(f"{key}: {wanted}")
+    return ", ".join(found)
+
+
+def rows_of(about, tables, config=None):
     """Rows of the claims table of a paper.
 
     about:  of `read`;  tables: {name: DataFrame} of those that are there, named as in the claims
+    config: what `needs` of a claim is looked up in: settings without which a number cannot be compared with the published one
     """
     found = []
     for claim in about["claims"]:
@@ -149,9 +163,13 @@ def rows_of(about, tables):
         }
         row |= {"expected": expectation(claim["expect"]), "table": claim["table"]}
         table = tables.get(claim["table"])
+        other_settings = unmet(claim.get("needs", {}), config or {})
+        table = None if other_settings else table
         value, low, high, used = (None, None, None, None) if table is None else answer(claim, table)
         why = claim.get("note", "")
-        if table is None:
+        if other_settings:
+            why = f"needs {other_settings}"
+        elif table is None:
             why = f"{claim['table']} was not made; {about['cost']}"
         elif value is None:
             why = f"no row of {claim['table']} answers it"

@@ -16,7 +16,7 @@ def check(job):
     folder = Path(job.output.table).parents[1]
     names = {each["table"] for each in about["claims"]} | set(about.get("checks", ()))
     tables = {name: pd.read_csv(folder / name) for name in sorted(names) if usable(folder / name)}
-    found = pd.DataFrame(claims.rows_of(about, tables), columns=list(schemas.CLAIMS))
+    found = pd.DataFrame(claims.rows_of(about, tables, job.cfg["config"]), columns=list(schemas.CLAIMS))
     csv_tables.write(job.output.table, found, schemas.CLAIMS)
     figures = {title: f"{path}.{job.cfg['format']}" for title, path in job.cfg["figures"].items()}
     pages.write(job, page(about, found, figures))

@@ -26,10 +26,25 @@ TEMPLATES = [
     ("short_left", "List of {kind}: {a}, {b}, {c}. Done: {x}, {y}. The one left is", TRAIN),
     ("list_left", "List of {kind}: {a}, {b}, {c}, {d}. Done: {x}, {y}, {z}. The one left is", HELD_OUT),
 ]
+# What the head-scaling study (Tejas7007/Tejas7007-circuit-scaling) calls anti-repeat: two names, as in IOI, with its spaces.
+PUBLISHED = " {a} met {b}.  {s} talked to"
+PUBLISHED_NAMES = "Alice Bob Carol Dave Erin Frank Grace Heidi Ivan Judy Mallory Oscar".split()
 
 
-def example(rng, split, learned=False):
-    """One prompt pair over a list of three or four items of a category; `learned` restricts the frames (base.templates)."""
+def example(rng, split, learned=False, form="own"):
+    """One prompt pair over a list of three or four items of a category; `learned` restricts the frames (base.templates).
+
+    form: own, or published (the sentence and the names of the head-scaling study, the same in both splits)
+    """
+    if form not in ("own", "published"):
+        raise ValueError(f"form {form!r} is unknown; known: own, published")
+    if form == "published":
+        repeated, other = rng.sample(PUBLISHED_NAMES, 2)
+        clean, roles = fill(PUBLISHED, a=repeated, b=other, s=repeated)
+        corrupt, _ = fill(PUBLISHED, a=repeated, b=other, s=other)
+        return Prompt(
+            clean, corrupt, f" {other}", f" {repeated}", f" {repeated}", "published", "published", other, roles
+        )
     kind = rng.choice(sorted(words.CATEGORIES))
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     length = 4 if "{d}" in template else 3

@@ -19,6 +19,7 @@ class Prompt:
     cluster:           what examples share that are near copies of one another: the sentence frame, or
                        what the answer follows from; clusters are the units of intervals and tests
     roles:             [(role, start, end)], character spans in the clean prompt
+    right, wrong:      all right and all wrong answers of a task with many of each (probability_difference); else empty
     """
 
     clean: str
@@ -31,6 +32,8 @@ class Prompt:
     cluster: str
     roles: list = field(default_factory=list)
     others: tuple = ()
+    right: tuple = ()
+    wrong: tuple = ()
 
     @property
     def distractors(self):

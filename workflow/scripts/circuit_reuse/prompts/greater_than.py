@@ -45,7 +45,9 @@ def example(rng, split, form="whole", learned=False):
     after = "" if form == "whole" else CENTURY
     clean, roles = fill(template + after, event=event, year=start)
     corrupt, _ = fill(template + after, event=event, year=later)
-    answer, distractor, corrupt_answer = (
-        CENTURY + year if form == "whole" else year for year in (answer, distractor, corrupt_answer)
-    )
-    return Prompt(clean, corrupt, answer, distractor, corrupt_answer, "later", name, name, roles)
+    before = CENTURY if form == "whole" else ""
+    right = tuple(f"{before}{year:02d}" for year in range(int(start) + 1, 100))
+    wrong = tuple(f"{before}{year:02d}" for year in range(int(start) + 1))
+    answer, distractor, corrupt_answer = (before + year for year in (answer, distractor, corrupt_answer))
+    about = ("later", name, name)
+    return Prompt(clean, corrupt, answer, distractor, corrupt_answer, *about, roles, right=right, wrong=wrong)

@@ -29,16 +29,32 @@ TEMPLATES = [
     ("then_were", "Then {a} and {b} were at the {place}. {s} offered a {object} to", HELD_OUT),
     ("then_met", "Then {a} and {b} met at the {place}, and {s} offered a {object} to", TRAIN),
 ]
+# The only prompt, and the names, of the head-scaling study (Tejas7007/Tejas7007-circuit-scaling).
+PUBLISHED = "When {a} and {b} went to the store, {s} gave a gift to"
+PUBLISHED_NAMES = "John Mary Tom Kate Raj Liam Mia Omar Lina Chen Sara Ivy Alex Noah Zoe".split()
 ROLES = {"ABBA": {"a": "IO", "b": "S1", "s": "S2"}, "BABA": {"a": "S1", "b": "IO", "s": "S2"}}
 
 
-def example(rng, split, variants=("ABBA", "BABA"), learned=False):
-    """One prompt pair; `variants` restricts the order of the names, `learned` the frames (base.templates)."""
+def example(rng, split, variants=("ABBA", "BABA"), learned=False, form="own"):
+    """One prompt pair; `variants` restricts the order of the names, `learned` the frames (base.templates).
+
+    form: own, or published (the one sentence and the names of the head-scaling study, the same in both splits)
+    """
+    if form not in ("own", "published"):
+        raise ValueError(f"form {form!r} is unknown; known: own, published")
+    if form == "published":
+        indirect, subject = rng.sample(PUBLISHED_NAMES, 2)
+        return pair(PUBLISHED, "published", "BABA", indirect, subject, {})
     indirect, subject = rng.sample(words.whole(words.name_pool(split)), 2)
     variant = rng.choice(list(variants))
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))
-    first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)
     rest = {"place": rng.choice(words.PLACES), "object": rng.choice(words.OBJECTS)}
+    return pair(template, name, variant, indirect, subject, rest)
+
+
+def pair(template, name, variant, indirect, subject, rest):
+    """A prompt and the corrupt one, in which the indirect object is named instead of the second subject."""
+    first, second = (indirect, subject) if variant == "ABBA" else (subject, indirect)
     clean, spans = fill(template, a=first, b=second, s=subject, **rest)
     corrupt, _ = fill(template, a=first, b=second, s=indirect, **rest)
     roles = [(ROLES[variant].get(role, role), start, end) for role, start, end in spans]

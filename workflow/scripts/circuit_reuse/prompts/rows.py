@@ -50,6 +50,8 @@ def row(index, split, prompt):
         "corrupt": prompt.corrupt,
         "answer": prompt.answer,
         "distractors": prompt.distractors,
+        "right": list(prompt.right),
+        "wrong": list(prompt.wrong),
         "corrupt_answer": prompt.corrupt_answer,
         "variant": prompt.variant,
         "template": prompt.template,

@@ -1,7 +1,8 @@
 """Sequence continuation (Lan et al. 2023): digits, number words, months, days, letters, or any list.
 
 "Van done in 1. Hat done in 2. Ring done in 3. Desk done in 4. Sun done in" -> " 5".  A task
-is declared by its members, step, length and frame; the distractor is the last element shown.  The
+is declared by its members, step, length and frame; the distractor is the last element shown (the next
+one where all elements are the same).  The
 corrupt prompt is built from its own elements (never by replacing text in the clean one).
 """
 
@@ -23,7 +24,7 @@ HELD_OUT_FRAMES = {"found"}
 # Frames by name; any other text with {item}, and {word} where a filler goes, is a frame too.
 FRAMES = {"bare": "{item}", "among": "{word} {item}"}
 FILLERS = {"objects": words.FILLERS, "names": words.NAMES, **MEMBERS}
-CORRUPTIONS = ("random", "repeat_last", "repeat_all", "shuffled")
+CORRUPTIONS = ("random", "within_decade", "repeat_last", "repeat_all", "repeat_new", "shuffled")
 LONGEST = 10
 
 
@@ -44,12 +45,14 @@ def example(
     """One prompt pair.
 
     members:     a key of MEMBERS, or a list of words;  largest: the first so many of them only
-    step:        difference of successive elements, negative for descending sequences
+    step:        difference of successive elements, negative for descending sequences, 0 for one element repeated
     length:      elements shown before the answer
     frame:       sentence (words of filler text an element), bare, among (one filler word before
                  each element), or the user's own text with {item}, and {word} for a filler
-    corruption:  random (no element follows the one before, none is the answer), repeat_last (the
-                 last but one twice), repeat_all (one element), shuffled (the same in another order)
+    corruption:  random (no element follows the one before, none is the answer), within_decade (random, all
+                 within the same ten numbers), repeat_last (the last but one twice), repeat_all (one
+                 element), repeat_new (random, then twice the element two steps after the last one
+                 shown), shuffled (the same in another order)
     fillers:     objects, names, or a key of MEMBERS
     filler_step: 0 for random fillers; else they are a sequence of this step themselves
     alike:       whether each element of the corrupt prompt has as many digits as the one in its place
@@ -79,8 +82,9 @@ def example(
     name = rng.choice(allowed) if len(texts) > 1 else allowed[0]
     clean, roles = render(texts[name], between, [elements[place] for place in shown])
     corrupt, _ = render(texts[name], between, [elements[place] for place in corrupted])
-    last, begins = elements[shown[-1]], f"start {elements[start]}"
-    return Prompt(clean, corrupt, f" {elements[answer]}", f" {last}", None, begins, name, begins, roles)
+    wrong = shown[-1] if step else answer + (1 if answer + 1 < len(elements) else -1)
+    begins = f"start {elements[start]}"
+    return Prompt(clean, corrupt, f" {elements[answer]}", f" {elements[wrong]}", None, begins, name, begins, roles)
 
 
 @cache
@@ -98,8 +102,8 @@ def specification(members, step, length, frame, corruption, largest, fillers, fi
     twice = sorted({word for word in elements if elements.count(word) > 1})
     if twice:
         raise ValueError(f"members hold {', '.join(twice)} twice: what follows would be ambiguous")
-    if step == 0:
-        raise ValueError("step is 0; it must be positive, or negative for descending sequences")
+    if step == 0 and corruption in ("repeat_last", "shuffled"):
+        raise ValueError(f"step is 0, and one element repeated is the same after corruption: {corruption}; use random")
     if not 1 <= length <= LONGEST:
         raise ValueError(f"length is {length}; it must be 1 to {LONGEST} elements")
     if corruption not in CORRUPTIONS:
@@ -171,17 +175,42 @@ def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
             order = rng.sample(shown, len(shown))
             if order[-1] - order[-2] != step and order[-1] != last:
                 return order
+    new = [two_after(shown, answer, step, total, shapes)] * min(2, len(shown)) if corruption == "repeat_new" else []
+    within = decade(rng, shown, answer, total, shapes) if corruption == "within_decade" else range(total)
     order = []
-    while len(order) < len(shown):
+    while len(order) < len(shown) - len(new):
         # One by one, so that a long prompt needs no luck: never the answer, never what follows.
         out = [answer, order[-1] + step] if order else [answer]
         out += [last] if len(order) == len(shown) - 1 else []
-        free = others(total, out)
+        free = [place for place in within if place not in out]
         if shapes:
             shape = shapes[shown[len(order)]]
             free = [place for place in free if shapes[place] == shape] or free
         order.append(rng.choice(free))
-    return order
+    return order + new
+
+
+def two_after(shown, answer, step, total, shapes):
+    """The element two steps after the last one shown, in a circle; the next one beyond where it has another shape."""
+    last, way = shown[-1], -1 if step < 0 else 1
+    places = [(last + 2 * step + way * more) % total for more in range(total)]
+    places = [place for place in places if place not in (last, answer)]
+    wanted = {shapes[place] for place in shown[-2:]} if shapes else set()
+    return next((place for place in places if wanted == {shapes[place]}), places[0]) if shapes else places[0]
+
+
+def decade(rng, shown, answer, total, shapes):
+    """Places of ten numbers (1 to 9, 10 to 19, ...) with room for a corrupt prompt; all where none has."""
+    tens = {}
+    for place in others(total, [answer, shown[-1]]):
+        tens.setdefault((place + 1) // 10, []).append(place)
+    wanted = {shapes[place] for place in shown} if shapes else {None}
+    found = [
+        places
+        for places in tens.values()
+        if all(sum(shape is None or shapes[place] == shape for place in places) > 3 for shape in wanted)
+    ]
+    return rng.choice(found) if found else range(total)
 
 
 def others(total, places):

@@ -24,7 +24,8 @@ class Outcomes:
         for (name, direction), rows in frame.groupby(["circuit", "direction"], sort=False):
             self.groups[name, direction] = {
                 column: rows.pivot(index="control", columns="example", values=column)
-                for column in ("metric", "correct", "kl")
+                for column in ("metric", "correct", "kl", "rank")
+                if column in rows
             }
 
     def baseline(self, column):

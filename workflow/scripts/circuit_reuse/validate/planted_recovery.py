@@ -126,10 +126,10 @@ def behaviour(model, batch, circuit):
     others = [name for name in model.space.of_kinds() if name not in circuit]
     sets = [[], circuit, others, *([name] for name in circuit)]
     last = interventions.replace(model, interventions.Base(batch.clean), sets, corrupt)
-    targets = batch.targets(len(sets))[:2]
+    targets = batch.targets(len(sets))
     values = models.metric_values(last, *targets, METRIC).view(len(sets), -1)
     other = models.logits(model, batch.corrupt)
-    floor = models.metric_values(other, batch.answer, batch.distractor, METRIC).mean()
+    floor = models.metric_values(other, *batch.targets(), METRIC).mean()
     clean = values[0].mean()
     share = ((values.mean(1) - clean) / (floor - clean)).tolist()
     return {

@@ -8,7 +8,7 @@ def score(model, batch, method, metric, steps=5, tokens=1024):
     """Scores of one batch.
 
     method:  a name in registry.METHODS
-    metric:  logit_difference or log_probability
+    metric:  a name in data.metrics.UNITS
     steps:   integration steps of methods that have any
     tokens:  tokens of one run of `patching`, at most
     returns: [example, component], float32, in units of the metric; negative where the component helps.

@@ -90,7 +90,7 @@ def run(model, frame, valid, cfg, tokens):
         targets = batch.targets()
         log_probabilities = clean.log_softmax(-1)
         result = effects.outcomes(clean, log_probabilities, targets, cfg["metric"], cfg["accuracy"])
-        other = models.metric_values(corrupt, *targets[:2], cfg["metric"])
+        other = models.metric_values(corrupt, *targets, cfg["metric"])
         answer = log_probabilities.gather(1, batch.answer[:, None])[:, 0]
         return result | {"corrupt": other.cpu().numpy(), "answer": answer.cpu().numpy()}
 
@@ -194,7 +194,8 @@ def plain(prompts):
     """Rows as dicts of plain Python values."""
     for row in prompts.to_dict("records"):
         row["roles"] = [dict(role) for role in row["roles"]]
-        row["distractors"] = [str(text) for text in row["distractors"]]
+        for name in ("distractors", "right", "wrong"):
+            row[name] = [] if row[name] is None else [str(text) for text in row[name]]
         yield row
 
 

@@ -84,9 +84,9 @@ def check_texts(key, path, each, config):
         raise ConfigError(f"{key}.file: {problem}") from None
     train = [row for row in rows if row["split"] == "train"]
     counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
-    if min(counts) < 6:
+    if min(counts) < 2:
         raise ConfigError(
-            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 6"
+            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 2, and at least 6 for a p"
         )
     for model in block["models"]:
         folder = sources.folder(model, config["model_sources"][model])

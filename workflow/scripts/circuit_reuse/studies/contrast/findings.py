@@ -1,5 +1,7 @@
 """The page of findings of the contrast study: what its numbers say, and what they do not."""
 
+import pandas as pd
+
 from circuit_reuse.report.numbers import number, percent, small
 from circuit_reuse.studies.contrast.measures import INTERPRETATIONS
 
@@ -76,7 +78,7 @@ def lengths(found, cfg):
             row["condition"] + (" (by construction)" if row["by_construction"] else ""),
             str(row["n_pairs"]),
             str(row["n_clusters"]),
-            f"{row['n_significant']} of {row['n_components']}",
+            of_components(row["n_significant"], row["n_components"], row["n_clusters"]),
             row["top_component"] if isinstance(row["top_component"], str) else "-",
             number(row["mean_score"], 3),
             number(row["ratio"]),
@@ -92,11 +94,15 @@ def lengths(found, cfg):
             short = row.loc[condition]
             if short["by_construction"]:
                 reported.append(f"{title}a text {words} is the same to it, by construction.")
+            elif pd.isna(short["n_significant"]):
+                reported.append(
+                    f"{title}between a text and itself {words} nothing is tested, as there are too few clusters."
+                )
             elif short["n_significant"] == 0:
                 reported.append(f"{title}no difference is shown between a text and itself {words}.")
             else:
                 reported.append(
-                    f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['n_significant']} of "
+                    f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['n_significant']:.0f} of "
                     f"{short['n_components']} components differ, {number(short['ratio'])} times as much as between the two sets "
                     f"(median), most at {short['top_component']}. This is an effect of length alone."
                 )
@@ -109,6 +115,11 @@ def lengths(found, cfg):
     return "\n".join(lines) + "\n\n" + "\n".join(reported)
 
 
+def of_components(significant, components, clusters):
+    """How many components of how many are significant; or, where there is no p, why."""
+    return f"not tested, {clusters:.0f} clusters" if pd.isna(significant) else f"{significant:.0f} of {components}"
+
+
 def differing(found, cfg):
     """First components of each scoring."""
     lines = ["| model | texts | scoring | significant | largest scores |", "|---|---|---|---|---|"]
@@ -119,8 +130,9 @@ def differing(found, cfg):
             f"{row.component} {number(row.score)} ({number(row.score_low)} to {number(row.score_high)})"
             for row in top.itertuples()
         )
-        count = int((mine["q_value"] < cfg["tests"]["alpha"]).sum())
-        lines.append(f"| {model} | {name} | {scoring} | {count} of {len(mine)} | {reported} |")
+        count = (mine["q_value"] < cfg["tests"]["alpha"]).sum() if mine["q_value"].notna().any() else None
+        significant = of_components(count, len(mine), mine["n_clusters"].max())
+        lines.append(f"| {model} | {name} | {scoring} | {significant} | {reported} |")
     return "\n".join(lines) + (
         "\n\nSignificant is that the sets' mean activations differ at a scoring's positions; it does not test the "
         "scoring's own score, so scorings that compare the same positions of the same texts, or texts of equal length, agree in it."

@@ -276,7 +276,7 @@ def beside(other, real, condition, scoring, alpha):
         "n_pairs": int(other["n_pairs"].iloc[0]),
         "n_clusters": int(other["n_clusters"].iloc[0]),
         "n_components": len(other),
-        "n_significant": int((other["q_value"] < alpha).sum()),
+        "n_significant": int((other["q_value"] < alpha).sum()) if other["q_value"].notna().any() else None,
         "top_component": top,
         "top_score": other["score"].astype(float).max() if top is not None else None,
         "mean_score": float(np.mean(score[known])) if known.any() else None,

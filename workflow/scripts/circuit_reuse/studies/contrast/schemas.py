@@ -29,8 +29,11 @@ DIFFERENCES = table(
     score_null=optional(pa.float64(), "mean score over sign flips; distance only"),
     score_null_high=optional(pa.float64(), "95 per cent quantile over sign flips; distance only"),
     excess=optional(pa.float64(), "mean_of_norms: of unrelated pairs, between the sets less within them; else null"),
-    p_excess=optional(pa.float64(), "one-sided p of the excess, by sign flips"),
-    p_value=optional(pa.float64(), "p that the sets' mean activations at these positions differ, by sign flips"),
+    p_excess=optional(pa.float64(), "one-sided p of the excess, by sign flips; empty for fewer than 6 clusters"),
+    p_value=optional(
+        pa.float64(),
+        "p that the sets' mean activations at these positions differ, by sign flips; empty for fewer than 6 clusters",
+    ),
     q_value=optional(pa.float64(), "Benjamini-Hochberg over the components of condition and scoring"),
 )
 PAIRS = table(
@@ -138,7 +141,7 @@ CSVS = {
         n_pairs="pairs compared",
         n_clusters="clusters of these",
         n_components="components compared",
-        n_significant="components with q below tests.alpha",
+        n_significant="components with q below tests.alpha; empty where there is no q",
         top_component="component of largest score",
         top_score="its score",
         mean_score="mean score",

@@ -10,12 +10,13 @@ from circuit_reuse.data import examples as tokenising
 from circuit_reuse.data import fingerprint, tables
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import models, progress
+from circuit_reuse.stats import clusters as counting
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.contrast import differences as measure
 from circuit_reuse.studies.contrast import schemas, texts
 
-# All 2^n flips of n clusters give each value twice, so p is at least 2 / 2^n: 1 / 32 for 6.
-FEWEST = 6
+# Two clusters have a difference that can be averaged; a p needs clusters.FEWEST, as all 2^n flips of n clusters give each value twice.
+FEWEST = 2
 
 
 def differences(job):
@@ -89,9 +90,16 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
             clusters = texts.clusters_of(found)
     if len(set(clusters)) < FEWEST:
         raise LeftOut(
-            f"contrast.sets.{name} has {len(found)} train pairs in {len(set(clusters))} clusters; with fewer than "
-            f"{FEWEST} no p can be below 0.05: use more pairs, or contrast.sets.{name}.cluster: pair, and say that "
-            "what is shown holds for these words only"
+            f"contrast.sets.{name} has {len(found)} train pairs in {len(set(clusters))} clusters; a mean difference needs "
+            f"at least {FEWEST}: use more pairs, or contrast.sets.{name}.cluster: pair, and say that what is shown holds "
+            "for these words only"
+        )
+    if len(set(clusters)) < counting.FEWEST:
+        log.warning(
+            "contrast.sets.%s has %d clusters: with fewer than %d no p of sign flips can be below 0.05, so p stays empty",
+            name,
+            len(set(clusters)),
+            counting.FEWEST,
         )
     return found, clusters
 
@@ -106,7 +114,8 @@ def scored(sums, scoring, space):
     if sums.pairs >= 2:
         with np.errstate(invalid="ignore", divide="ignore"):
             # Whether the sets' means differ at all is asked in the same way of every scoring.
-            columns["p_value"] = sums.p_distance()
+            tested = sums.clusters >= counting.FEWEST
+            columns["p_value"] = sums.p_distance() if tested else empty
             if scoring["score"] == "distance":
                 drawn, null = sums.distance(scoring["scale"])
                 columns |= {"score_null": null.mean(0), "score_null_high": quantile(null, 0.95)}
@@ -115,7 +124,8 @@ def scored(sums, scoring, space):
                 # Labels do not enter it, so it is the same however they are flipped.
                 null = np.repeat(drawn[:1], len(sums.flipped) - 1, axis=0)
                 if sums.quadruples:
-                    columns["excess"], columns["p_excess"] = sums.excess(scoring["scale"])
+                    columns["excess"], p_excess = sums.excess(scoring["scale"])
+                    columns["p_excess"] = p_excess if tested else empty
         tail = (1 - statistics.expanded(0.95, max(sums.clusters, 2))) / 2
         columns |= {
             "score": drawn[0],

@@ -25,8 +25,10 @@ FIXED_TOKENS, FIXED_PRODUCTS = 512, 2 * 10**9
 class CircuitEvaluator:
     """Examples with their replacement, and what was run on them.
 
-    full:  [example], metric of the intact model
-    known: {set of removed names: metric [example], float32}
+    metric: a name in data.metrics.UNITS, or `kl`: how much nearer a circuit's prediction is to the intact model's than that of
+            the empty circuit, KL(intact || empty) - KL(intact || circuit), nats; the intact model has the first of the two
+    full:   [example], metric of the intact model
+    known:  {set of removed names: metric [example], float32}
     """
 
     def __init__(self, model, examples, reference, replacement, metric, tokens, means="once", known=None):
@@ -42,7 +44,13 @@ class CircuitEvaluator:
         self.full = np.empty(len(self.examples))
         for batch, base, instead in prepared.prepared(model, self.examples, reference, replacement, tokens):
             self.prepared.append((batch, self.streamed(base, instead), instead))
-            self.full[batch.rows] = self.values(base.last, batch, 1)[0]
+        self.clean = [base.last.log_softmax(-1) for _, base, _ in self.prepared] if metric == "kl" else None
+        self.floor = np.zeros(len(self.examples), dtype=np.float32)
+        if metric == "kl":
+            self.floor = -self.evaluate([Request(frozenset(model.space.of_kinds()))])[0].astype(np.float32)
+            self.used, self.known, self.runs, self.asked = {}, dict(known or {}), 0, 0
+        for number, (batch, base, _) in enumerate(self.prepared):
+            self.full[batch.rows] = self.values(base.last, number, 1)[0]
 
     @torch.no_grad()
     def streamed(self, base, instead):
@@ -55,9 +63,14 @@ class CircuitEvaluator:
             interventions.replace(self.model, whole, [[]] * self.at_once(base), instead)
         return replace(base, streams=[kept[name][: len(base.tokens)] for name in names])
 
-    def values(self, last, batch, sets):
-        """Metrics of a run, [set, example], as numpy."""
-        return prepared.values(last, batch, sets, self.metric)
+    def values(self, last, number, sets):
+        """Metrics of a run of one batch, by its number, [set, example], as numpy."""
+        batch = self.prepared[number][0]
+        if self.metric != "kl":
+            return prepared.values(last, batch, sets, self.metric)
+        clean = self.clean[number].repeat(sets, 1)
+        divergence = (clean.exp() * (clean - last.log_softmax(-1))).sum(1).clamp_min(0)
+        return self.floor[batch.rows] - divergence.view(sets, -1).float().cpu().numpy()
 
     def __call__(self, sets):
         """Metrics with each set of components removed, [set, example]."""
@@ -91,12 +104,12 @@ class CircuitEvaluator:
                 size = self.at_once(base)
                 what = f"circuits on {len(batch.rows)} examples"
 
-                def work(chosen, start=start, number=number, batch=batch, base=base, instead=instead, size=size):
+                def work(chosen, start=start, number=number, base=base, instead=instead, size=size):
                     picked = [requests[place] for place in chosen]
                     if self.fixed:
                         picked += [picked[0]] * (size - len(picked))
                     last = self.replaced(picked, start, number, base, instead)
-                    return self.values(last, batch, len(picked))[: len(chosen)]
+                    return self.values(last, number, len(picked))[: len(chosen)]
 
                 for chosen, values in batching.in_pieces(work, places, size, self.model.device, what):
                     found[np.ix_(chosen, batch.rows)] = values
@@ -141,7 +154,7 @@ class CircuitEvaluator:
                 total = kept[name].float().sum(0, keepdim=True)
                 sums[length, name] = sums.get((length, name), 0) + total
         found = np.empty(len(self.examples), dtype=np.float32)
-        for batch, base, instead in self.prepared:
+        for number, (batch, base, instead) in enumerate(self.prepared):
             length, count = batch.clean.shape[1], len(batch.rows)
             mine = [
                 (sums[length, name] / counts[length]).expand(count, *mlp.shape[1:])
@@ -149,7 +162,7 @@ class CircuitEvaluator:
             ]
             means = interventions.Activations(instead.embedding, instead.z, mine)
             last = interventions.replace(self.model, base, [removed], means)
-            found[batch.rows] = self.values(last, batch, 1)[0]
+            found[batch.rows] = self.values(last, number, 1)[0]
         return found
 
     def at_once(self, base):

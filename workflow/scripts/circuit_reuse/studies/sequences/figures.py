@@ -37,6 +37,7 @@ def draw(job):
         "ov_scores": lambda: plots_heads.ov_scores(found["ov_scores"], context),
         "motifs": lambda: plots_heads.motifs(found["motifs"], context),
         "attention": lambda: plots_heads.attention(patterns, found["importance"], context, job.cfg["shown"]),
+        "neuron_inputs": lambda: plots_heads.neuron_inputs(found["neuron_inputs"], found["neurons"], context),
         "lens": lambda: plots_heads.lens(found["lens"], context),
         "lengths": lambda: plots_heads.lengths(found["lengths"], context),
     }

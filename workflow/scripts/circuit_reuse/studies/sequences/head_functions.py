@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import einsum
 
-from circuit_reuse.engine import interventions, models, norms, places
+from circuit_reuse.engine import interventions, models, neurons, norms, places
 from circuit_reuse.engine.places import FINAL
 from circuit_reuse.stats import statistics
 
@@ -36,12 +36,6 @@ def final_logits(model, stream):
     config = model.bridge.original_model.config.get_text_config()
     cap = getattr(config, "final_logit_softcapping", None)
     return cap * (found / cap).tanh() if cap else found
-
-
-def post_norm(block, which):
-    """The closed form of the norm after the attention (ln1_post) or the MLP (ln2_post), or None."""
-    module = getattr(block, which, None)
-    return None if module is None else norms.norm_of(module.original_component)
 
 
 @torch.no_grad()
@@ -230,60 +224,17 @@ def direct(model, batch):
     source:  Elhage et al. 2021 (direct logit attribution); the scale of the final norm is held, and that of
              the norm after the attention, if there is one.  A cap of the logits (Gemma 2) is in the rest
     """
-    kept, layers = {}, range(model.space.layers)
-    names = [FINAL, *map(places.post_hook, layers if places.has_post_norm(model) else ())]
-    with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *names)):
-        last, acts = interventions.run(model, batch.clean)
+    outputs, kept, last = neurons.outputs_at_end(model, batch.clean, FINAL)
     norm = norms.norm_of(model.bridge.ln_final.original_component)
     weight, _ = unembedding(model)
     there = (batch.distractor >= 0)[..., None]
     others = (weight[batch.distractor.clamp_min(0)] * there).sum(1) / there.sum(1)
     read = norm.fold(weight[batch.answer] - others)
     _, inverse = norm.read(kept[FINAL][:, -1])
-    written = [acts.embedding[:, -1].float()]
-    for layer, block in enumerate(model.bridge.blocks):
-        z = acts.z[layer][:, -1].float()
-        heads = einsum("ehd,hdm->ehm", z, block.attn.W_O.float())
-        if (norm_after := post_norm(block, "ln1_post")) is not None:
-            heads = norm_after.held(kept[places.post_hook(layer)][:, -1:], heads)
-        written += [*heads.unbind(1), acts.mlp[layer][:, -1].float()]
-    found = torch.stack([einsum("em,em->e", each, read) for each in written], dim=1)
+    found = einsum("ecm,em->ec", outputs, read)
     found = found * inverse[:, None] * logit_factor(model)
-    total = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+    total = models.metric_values(last, *batch.targets(), "logit_difference")
     return found, total - found.sum(1)
-
-
-def neurons(model, batch, metric):
-    """First-order change of the metric when each neuron of each MLP is corrupted.
-
-    returns: a list by layer of [example, neuron]
-    source:  attribution patching (Nanda 2023) at the neurons
-    """
-    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(model.space.layers)]
-    kept, corrupt = {}, {}
-    start = interventions.start_from(model)
-    with torch.no_grad(), model.bridge.hooks(fwd_hooks=interventions.keepers(corrupt, *names)):
-        models.logits(model, batch.corrupt)
-    hooks = [start, *interventions.keepers(kept, *names)]
-    with torch.enable_grad(), model.bridge.hooks(fwd_hooks=hooks):
-        last = models.logits(model, batch.clean)
-        total = models.metric_values(last, batch.answer, batch.distractor, metric).sum()
-        gradients = torch.autograd.grad(total, [kept[name] for name in names])
-    return [
-        einsum("epn,epn->en", (corrupt[name] - kept[name].detach()).float(), gradient.float())
-        for name, gradient in zip(names, gradients, strict=True)
-    ]
-
-
-def neuron_outputs(model, layer):
-    """What each neuron writes, [neuron, d_model], but for the scale of a norm after the MLP."""
-    block = model.bridge.blocks[layer]
-    module = block.mlp._modules["out"].original_component
-    weight = module.weight.float()
-    # By the kind of module: where an MLP is as wide as the stream, the shape does not say.
-    found = weight.T if isinstance(module, torch.nn.Linear) else weight
-    norm = post_norm(block, "ln2_post")
-    return found if norm is None else found * norm.weight
 
 
 @torch.no_grad()
@@ -299,7 +250,7 @@ def spectrum(model, layer, head, count):
     read = values[shared * width : (shared + 1) * width]
     # W_V W_O by the small matrices: left vectors of W_V^T first.
     _, triangle = torch.linalg.qr(read.T)
-    write, norm = block.attn.W_O[head].float(), post_norm(block, "ln1_post")
+    write, norm = block.attn.W_O[head].float(), neurons.post_norm(block, "ln1_post")
     write = write if norm is None else write * norm.weight
     _, size, right = torch.linalg.svd(triangle @ write, full_matrices=False)
     right = right[:count]

@@ -91,6 +91,8 @@ def importance_rows(effects, named, names, task, cfg, stream):
     outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
     single = outcomes.controls("single", "remove", "metric") - full
+    ranks = np.median(outcomes.controls("single", "remove", "rank"), axis=1)
+    intact = float(np.median(outcomes.baseline("rank")))
     own = named[(named["kind"] == "task") & (named["task"] == task)]
     circuit = [str(name) for name in own["components"].iloc[0]] if len(own) else []
     inside = {}
@@ -99,8 +101,9 @@ def importance_rows(effects, named, names, task, cfg, stream):
         less = outcomes.controls(f"{own['circuit'].iloc[0]} without", "keep", "metric") - kept
         inside = dict(zip(circuit, less, strict=True))
     rows = []
-    for name, change in zip(names, single, strict=True):
+    for name, change, rank in zip(names, single, ranks, strict=True):
         row = {"task": task, "component": name, "in_circuit": name in inside, **counts_of(outcomes)}
+        row |= {"rank": float(rank), "rank_full": intact}
         row |= drop("from_full", change, outcomes, cfg, (*stream, name, "full"))
         if name in inside:
             row |= drop("in_circuit_drop", inside[name], outcomes, cfg, (*stream, name, "circuit"))

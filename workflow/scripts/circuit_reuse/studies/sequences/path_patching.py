@@ -157,15 +157,15 @@ def effects(evaluate, circuit, log):
     row = {edge: n for n, edge in enumerate(edge_list)}
     found = np.empty((len(edge_list), len(evaluate.examples)))
     alone = np.empty(len(evaluate.examples))
-    for batch, base, instead in progress.bar(evaluate.prepared, desc="edges", unit="batch"):
+    for number, (batch, base, instead) in enumerate(progress.bar(evaluate.prepared, desc="edges", unit="batch")):
         own = own_run(model, base, instead, removed, circuit)
-        alone[batch.rows] = evaluate.values(own.last, batch, 1)[0]
+        alone[batch.rows] = evaluate.values(own.last, number, 1)[0]
         size = evaluate.tokens // base.tokens.numel()
         for reader, writers in pairs:
 
-            def work(some, reader=reader, batch=batch, base=base, instead=instead, own=own):
+            def work(some, reader=reader, number=number, base=base, instead=instead, own=own):
                 last = patched(model, base, instead, removed, own, reader, some)
-                return evaluate.values(last, batch, len(some))
+                return evaluate.values(last, number, len(some))
 
             what = f"paths on {len(batch.rows)} examples"
             for some, values in batching.in_pieces(work, writers, size, model.device, what):

@@ -1,6 +1,7 @@
 """The figures of what heads do, of the logit lens, and of behaviour against length."""
 
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
@@ -9,6 +10,8 @@ from circuit_reuse.report import style
 from circuit_reuse.studies.sequences.plots import MOST, heat, wide
 from circuit_reuse.studies.sequences.schemas import seen
 
+# Of each task the neurons and the writers that are shown.
+NEURONS, WRITERS = 8, 10
 MOTIFS = {
     "previous_token": "previous token",
     "duplicate_token": "duplicate token",
@@ -65,6 +68,33 @@ def motifs(table, context):
         ax.axhline(len(chosen) - 0.5, color="white", lw=2)
         ax.set_title(model)
     figure.colorbar(image, ax=axes, label="attention, %", shrink=0.6)
+    return figure
+
+
+def neuron_inputs(table, neurons, context):
+    """What heads and MLPs add to the neurons that matter most: clean less corrupt, before the activation function."""
+    tasks = [task for task in context.tasks if task in set(table["task"])]
+    shape = len(context.models), max(len(tasks), 1)
+    figure, axes = pyplot.subplots(*shape, figsize=(2.6 * shape[1] + 0.8, 2.7 * shape[0]), squeeze=False)
+    limit = max(0.05, float(table["difference"].abs().max())) if len(table) else 1.0
+    image = None
+    for (row, column), ax in np.ndenumerate(axes):
+        model, task = context.models[row], tasks[column] if tasks else ""
+        mine = table[(table["model"] == model) & (table["task"] == task)]
+        if mine.empty:
+            style.empty(ax, "no neurons of their own, or parts that do not add up")
+            continue
+        own = neurons[(neurons["model"] == model) & (neurons["task"] == task)].dropna(subset=["patched"])
+        own = own.sort_values("patched", key=abs, ascending=False, kind="stable").head(NEURONS)
+        labels = [f"{unit.component}.{unit.neuron} ({unit.patched:+.2f})" for unit in own.itertuples()]
+        units = list(zip(own["component"], own["neuron"], strict=True))
+        wide_table = mine.pivot(index=["component", "neuron"], columns="writer", values="difference").reindex(units)
+        largest = wide_table.abs().max().sort_values(ascending=False, kind="stable").index[:WRITERS]
+        shown = wide_table[sorted(largest, key=components.order)]
+        image = heat(ax, shown.to_numpy(float), labels, list(shown), (-limit, limit), style.DIVERGING, "{:+.1f}")
+        ax.set_title(f"{context.title(task)}\n{model}" if len(context.models) > 1 else context.title(task))
+    if image is not None:
+        figure.colorbar(image, ax=axes, label="added before activation, clean − corrupt", shrink=0.7)
     return figure
 
 

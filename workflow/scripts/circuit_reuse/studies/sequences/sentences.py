@@ -6,10 +6,13 @@ from circuit_reuse.report.numbers import MOST, hundred, interval, more, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "circuits": "model task strategy threshold order draw n_heads n_mlps score score_low score_high score_train score_empty_train",
+    "circuits": "model task strategy threshold order draw scored_by n_heads n_mlps score score_low score_high score_train score_empty_train",
     "overlap": "model first second kind n_shared n_shared_null q_layers",
     "cross_task": "circuit kind target q_value",
 }
+
+# What a score is a share of, by `scored_by`.
+KEPT = {"kl": "of the intact model's prediction (by KL divergence)"}
 
 
 def sentences(found, cfg):
@@ -27,7 +30,7 @@ def sentences(found, cfg):
         title = cfg["titles"].get(row["task"], row["task"])
         yield (
             f"{title}{' in ' + row['model'] if several else ''}: {row['n_heads']:.0f} heads and {row['n_mlps']:.0f} MLPs keep "
-            f"{interval(row, 'score', hundred, ' %')} of the metric on held-out examples."
+            f"{interval(row, 'score', hundred, ' %')} {KEPT.get(row['scored_by'], 'of the metric')} on held-out examples."
         )
     yield more(chosen)
     shared = found["overlap"]

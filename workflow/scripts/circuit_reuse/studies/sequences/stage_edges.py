@@ -105,7 +105,7 @@ def mask_of(model, table):
 def run(evaluate, masks):
     """Metric of each edge circuit, [circuit, example]."""
     found = np.empty((len(masks), len(evaluate.examples)))
-    for batch, _, instead in evaluate.prepared:
+    for number, (batch, _, instead) in enumerate(evaluate.prepared):
         for chosen, last in edge_circuits.scan(evaluate.model, batch, instead, masks):
-            found[np.ix_(chosen, batch.rows)] = evaluate.values(last, batch, len(chosen))
+            found[np.ix_(chosen, batch.rows)] = evaluate.values(last, number, len(chosen))
     return found

@@ -5,12 +5,14 @@ import pandas as pd
 import torch
 
 from circuit_reuse.data import examples, fingerprint, jobs
-from circuit_reuse.engine import batching, models, places
+from circuit_reuse.engine import batching, models, neurons, places
 from circuit_reuse.prompts import sequence
 from circuit_reuse.stats import circuits, clusters
 from circuit_reuse.studies.sequences import head_functions, schemas
 
 TOP_NEURONS, NEURON_TOKENS = 10, 8
+# Of these, over all layers, those that are replaced exactly and whose inputs are taken apart.
+PATCHED = 10
 DIRECTIONS, DIRECTION_TOKENS = 15, 20
 RANDOM_PROMPTS, RANDOM_LENGTH = 32, 8
 
@@ -38,7 +40,9 @@ def read_heads(job):
     job.write(job.output.motifs, schemas.MOTIFS, motifs)
     job.write(job.output.lens, schemas.LENS, lens_rows(model, held_out, tokens))
     job.write(job.output.direct, schemas.DIRECT, direct_rows(model, held_out, tokens, job.log))
-    job.write(job.output.neurons, schemas.NEURONS, neuron_rows(model, held_out, cfg["metric"], tokenizer, tokens))
+    found, inputs = neuron_rows(model, held_out, cfg["metric"], tokenizer, tokens)
+    job.write(job.output.neurons, schemas.NEURONS, found)
+    job.write(job.output.neuron_inputs, schemas.NEURON_INPUTS, inputs)
     job.log.info("%d prompts read", len(held_out))
 
 
@@ -196,20 +200,20 @@ def direct_rows(model, table, tokens, log):
 
 
 def neuron_rows(model, table, metric, tokenizer, tokens):
-    """Rows of the neurons table: of each MLP the neurons of largest mean attribution; none for experts."""
-    if not models.reachable(model.bridge, "blocks.0.mlp.out.hook_in"):
-        return []
+    """Rows of the neurons table (of each MLP the neurons of largest mean attribution) and of neuron_inputs; none for experts."""
+    if not neurons.known(model):
+        return [], []
     layers, order = {}, []
     for batch in batching.batches(table, tokens, model.device):
         order += batch.rows
-        for layer, found in enumerate(head_functions.neurons(model, batch, metric)):
+        for layer, found in enumerate(neurons.scores(model, batch, metric)):
             layers.setdefault(layer, []).append(found.cpu())
     weight, rows = head_functions.unembedding(model)[0], []
     for layer, parts in layers.items():
         values = torch.cat(parts).double()
         mean = values.mean(0)
         error = clusters.standard_error(values.numpy(), table["cluster"].to_numpy(str)[order])
-        out = head_functions.neuron_outputs(model, layer)
+        out = neurons.outputs(model, layer)
         chosen = mean.abs().argsort(descending=True, stable=True)[:TOP_NEURONS].tolist()
         for rank, neuron in enumerate(chosen, start=1):
             top = (weight @ out[neuron]).topk(NEURON_TOKENS).indices.tolist()
@@ -221,6 +225,58 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
                     "attribution": float(mean[neuron]),
                     "attribution_standard_error": float(error[neuron]),
                     "tokens": words(tokenizer, top),
+                    "patched": None,
+                    "patched_standard_error": None,
+                }
+            )
+    largest = sorted(rows, key=lambda row: -abs(row["attribution"]))[:PATCHED]
+    units = [(int(row["component"][1:]), row["neuron"]) for row in largest]
+    for row, found in zip(largest, patched(model, table, metric, units, tokens), strict=True):
+        row |= found
+    return rows, input_rows(model, table, units, tokens)
+
+
+def patched(model, table, metric, units, tokens):
+    """The exact change of the metric when each neuron takes its value in the corrupt prompt: columns of the neurons table."""
+    change = np.empty((len(units), len(table)))
+    for batch in batching.batches(table, tokens, model.device):
+        instead = neurons.values(model, batch.corrupt)
+        before = models.metric_values(models.logits(model, batch.clean), *batch.targets(), metric)
+        for chosen, last in neurons.replaced(model, batch, [[unit] for unit in units], instead, tokens):
+            found = models.metric_values(last, *batch.targets(len(chosen)), metric).view(len(chosen), -1) - before
+            change[np.ix_(chosen, batch.rows)] = found.float().cpu().numpy()
+    error = clusters.standard_error(change.T, table["cluster"].to_numpy(str))
+    names = ("patched", "patched_standard_error")
+    return [dict(zip(names, map(float, pair), strict=True)) for pair in zip(change.mean(1), error, strict=True)]
+
+
+def input_rows(model, table, units, tokens):
+    """Rows of the neuron_inputs table; none for a model whose stream is no plain sum."""
+    try:
+        places.check_edges(model)
+    except ValueError:
+        return []
+    shape = (len(table), len(units), len(model.space.names))
+    clean, corrupt = np.zeros(shape), np.zeros(shape)
+    for batch in batching.batches(table, tokens, model.device):
+        clean[batch.rows] = neurons.inputs(model, batch.clean, units).double().cpu().numpy()
+        corrupt[batch.rows] = neurons.inputs(model, batch.corrupt, units).double().cpu().numpy()
+    rows, cluster = [], table["cluster"].to_numpy(str)
+    for column, (layer, neuron) in enumerate(units):
+        error = clusters.standard_error(clean[:, column] - corrupt[:, column], cluster)
+        for place, name in enumerate(model.space.names):
+            if not clean[:, column, place].any():
+                continue
+            means = clean[:, column, place].mean(), corrupt[:, column, place].mean()
+            rows.append(
+                {
+                    "component": f"m{layer}",
+                    "neuron": neuron,
+                    "writer": name,
+                    "clean": means[0],
+                    "corrupt": means[1],
+                    "difference": means[0] - means[1],
+                    "difference_standard_error": float(error[place]),
                 }
             )
     return rows

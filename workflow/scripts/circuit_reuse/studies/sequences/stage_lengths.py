@@ -24,7 +24,7 @@ def measure(job):
                 last = models.logits(model, batch.clean)
                 answer = last.gather(1, batch.answer[:, None])
                 probability = last.softmax(-1).gather(1, batch.answer[:, None])[:, 0]
-                difference = models.metric_values(last, batch.answer, batch.distractor, "logit_difference")
+                difference = models.metric_values(last, *batch.targets(), "logit_difference")
                 rows.append(
                     pd.DataFrame(
                         {

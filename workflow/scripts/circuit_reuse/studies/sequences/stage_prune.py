@@ -19,7 +19,7 @@ def prune_task(job):
     train, held_out = jobs.splits(job.input.examples, cfg, job.wildcards.task)
     names = model.space.of_kinds(shares.KINDS)
     context = context_of(job, train)
-    settings = cfg["metric"], job.compute["batch_tokens"], cfg["means"]
+    settings = scored_by(cfg), job.compute["batch_tokens"], cfg["means"]
     evaluate = evaluator.CircuitEvaluator(
         model, train, train, cfg["replacement"], *settings, known=earlier(job.output.evaluated, context, names)
     )
@@ -49,7 +49,7 @@ def prune_task(job):
     test = evaluator.CircuitEvaluator(model, held_out, train, cfg["replacement"], *settings)
     included = pruning.inclusion(pruning_runs, names)
     new = ~held_out["variant"].isin(set(train["variant"])).to_numpy()
-    judge = Judge(evaluate, test, names, empty, new, cfg["bootstrap"], stream)
+    judge = Judge(evaluate, test, names, empty, new, cfg["bootstrap"], stream, scored_by(cfg))
     rows = [judge.row_of(pruning_run) for pruning_run in pruning_runs]
     if included:
         for threshold in cfg["thresholds"]:
@@ -69,11 +69,16 @@ def prune_task(job):
     job.write(job.output.evaluated, schemas.EVALUATED, found, cfg=cfg | {"pruning_runs": None})
 
 
+def scored_by(cfg):
+    """What a circuit's score is a share of: the study's metric, or `kl` (evaluator.CircuitEvaluator)."""
+    return "kl" if cfg["score"] == "kl" else cfg["metric"]
+
+
 def context_of(job, train):
     """Hash of all that the metric of a circuit depends on."""
     cfg, code = job.cfg, job.params.rows_code
     settings = [cfg["replacement"], cfg["means"], cfg["dtype"]]
-    return effects.context_of(job.model, train, train, settings, cfg["metric"], [], code, 0)
+    return effects.context_of(job.model, train, train, settings, scored_by(cfg), [], code, 0)
 
 
 def bits(removed, names):
@@ -122,11 +127,11 @@ def check_empty(empty, cfg, task):
 class Judge:
     """Scores circuits on the train examples they were pruned on, and on the held-out ones."""
 
-    def __init__(self, evaluate, test, names, empty, new, resamples, stream):
+    def __init__(self, evaluate, test, names, empty, new, resamples, stream, scored_by):
         self.evaluate, self.test, self.names, self.empty = evaluate, test, names, empty
         # Held-out examples whose variant (of a sequence: where it starts) no train example has.
         self.new = new
-        self.resamples, self.stream = resamples, stream
+        self.resamples, self.stream, self.scored_by = resamples, stream, scored_by
         self.seen, self.tested = {}, {}
 
     def held_out(self, kept):
@@ -152,6 +157,7 @@ class Judge:
         return optional | {
             "strategy": strategy,
             "threshold": float(threshold),
+            "scored_by": self.scored_by,
             "components": kept,
             "n_heads": composition.get("head", 0),
             "n_mlps": composition.get("mlp", 0),

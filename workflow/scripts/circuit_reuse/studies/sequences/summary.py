@@ -79,6 +79,7 @@ def all_tables(input, cfg):
         "lens": gather.rows(input.lens, schemas.LENS),
         "direct": direct,
         "neurons": gather.rows(input.neurons, schemas.NEURONS),
+        "neuron_inputs": gather.rows(input.neuron_inputs, schemas.NEURON_INPUTS),
         "spectrum": spectrum,
         "lengths": lengths_csv(gather.rows(input.lengths, schemas.LENGTHS)),
     }

@@ -65,7 +65,7 @@ def losses(last, answer, distractor, kind):
     if kind == "cross_entropy":
         found = cross_entropy(rows, answer, reduction="none")
     else:
-        found = softplus(-models.metric_values(rows, answer, distractor, "logit_difference"))
+        found = softplus(-models.metric_values(rows, answer, distractor, None, "logit_difference"))
     return found.view(last.shape[:-1])
 
 
@@ -106,7 +106,7 @@ def judged(last, batch, asked):
     copies, rows = len(last), last.flatten(0, 1)
     targets = batch.targets(copies)
     loss = losses(last, batch.answer, batch.distractor, asked.loss)
-    metric = models.metric_values(rows, *targets[:2], asked.metric).view(copies, -1)
+    metric = models.metric_values(rows, *targets, asked.metric).view(copies, -1)
     right, _ = effects.answered(rows, *targets, asked.accuracy)
     return loss.cpu().numpy(), metric.float().cpu().numpy(), right.view(copies, -1).cpu().numpy()
 
