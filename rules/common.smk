@@ -167,6 +167,12 @@ def shard_range(task, shard):
     return [first * draws, first * draws + (last - first) * draws]
 
 
+def shard_run(shard):
+    """What shapes the runs of a shard of examples: its study's metric, and the type of the weights."""
+    own = {"metric": metric for study, metric in OTHER_METRICS.items() if shard.startswith(study)}
+    return RUN | own
+
+
 def shard_quota(task, shard):
     """How many examples of each split fill a shard, and with how few of them it is used.
 
@@ -268,5 +274,7 @@ def study_outputs(wildcards):
 ABOUT = "<results>/{model}/model.json"
 MODEL = {"model": model_inputs, "about": ABOUT}
 RUN = {"metric": config["attribution"]["metric"], "dtype": config["compute"]["dtype"]}
+# Examples of the studies whose metric is not that of attribution: another metric there makes nothing of theirs again.
+OTHER_METRICS = {"sequences": config["sequences"]["metric"], "weights": "logit_difference"}
 USED = some(config["examples"], "min_valid")
 BOOTSTRAP, ALPHA = some(config["tests"], "bootstrap"), some(config["tests"], "alpha")

@@ -30,7 +30,7 @@ use rule runs_model as tokenise_examples with:
             correct_only=config["examples"]["correct_only"],
             # The head scan takes every valid pair, whatever the model answers.
             count="valid" if wildcards.shard.startswith("scan") else "used",
-            **RUN,
+            **shard_run(wildcards.shard),
             **task_cfg(wildcards.task, "bos", "chat", "accuracy"),
             **shard_quota(wildcards.task, wildcards.shard),
         ),
@@ -47,4 +47,4 @@ use rule runs_model as score_examples with:
     params:
         run="studies.common.stage_scores.score",
         code=lambda wildcards: code_of("studies.common.stage_scores", METHODS[wildcards.method].module),
-        cfg=lambda wildcards: stage_cfg(**RUN, **asked_steps(wildcards.method)),
+        cfg=lambda wildcards: stage_cfg(**shard_run(wildcards.shard), **asked_steps(wildcards.method)),

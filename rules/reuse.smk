@@ -53,7 +53,7 @@ use rule reads_tables as share_circuits with:
         cfg=stage_cfg("seed", "circuits", **USED),
 
 
-# The same question of edges, and of components at the positions of named words.
+# The same question of edges, of components at the positions of named words, of whole blocks and of single neurons.
 use rule runs_model as share_fine_grained with:
     input:
         **MODEL,
@@ -71,7 +71,8 @@ use rule runs_model as share_fine_grained with:
             **USED,
             **some(config["attribution"], "steps"),
             **some(config["circuits"], "thresholds"),
-            **some(config["fine_grained"], "draws", "top_k"),
+            **some(config["fine_grained"], "draws", "top_k", "score_thresholds"),
+            **removed_units_cfg(),
         ),
 
 
@@ -266,6 +267,7 @@ use rule reads_tables as summarise_reuse with:
         **fine_grained_tables(),
         optimal=optimal_tables(),
         all_examples=by_task("<results>/{model}/{task}/examples/{shard}.parquet", shard=shards()),
+        inclusion=by_task(f"{CIRCUITS}.inclusion.parquet", config["methods"]),
         tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
         reuse=by_model("<results>/{model}/reuse/{method}.parquet", config["methods"]),
         cross=by_model("<results>/{model}/cross_task/{method}.parquet", config["methods"]),

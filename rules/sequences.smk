@@ -1,7 +1,7 @@
 # Which circuit continues a sequence, and how much the circuits of several sequences share.
 SEQUENCES = config["sequences"]
 # A score is a share of its metric; of a log-probability, which is never positive, there is none.
-SEQUENCE_RUN = RUN | some(SEQUENCES, "metric") | USED | some(SEQUENCES, "replacement")
+SEQUENCE_RUN = shard_run("sequences") | USED | some(SEQUENCES, "replacement")
 PRUNED_TASKS = sequence_tasks("tasks", "variants", "control_tasks")
 SEQUENCE_DATA = sequence_tasks("tasks", "variants", "control_tasks", "probes")
 READ_TASKS = sequence_tasks("tasks", "probes")
@@ -89,20 +89,27 @@ use rule runs_model as cross_sequences with:
         ),
 
 
+# Of the task's own circuit, whatever other tasks have; if that is still the same, nothing is patched again.
 use rule runs_model as patch_edges with:
     input:
         **MODEL,
         examples=SEQUENCE_EXAMPLES,
-        circuits=f"{NAMED}/circuits.parquet",
+        pruned=f"{SEQUENCE}/pruned.parquet",
     output:
-        paths=f"{SEQUENCE}/paths.parquet",
+        paths=update(f"{SEQUENCE}/paths.parquet"),
     log:
         "<logs>/patch_edges/{model}/{task}.log",
     wildcard_constraints:
         task=one_of(EDGE_TASKS) or "none",
     params:
         **runs("studies.sequences.stage_edges.patch_edges"),
-        cfg=stage_cfg(**SEQUENCE_RUN, **some(config["attribution"], "steps"), **some(SEQUENCES["edges"], "examples")),
+        rows_code=code_of("studies.sequences.path_patching", "studies.sequences.stage_edges"),
+        cfg=stage_cfg(
+            **SEQUENCE_RUN,
+            **some(config["attribution"], "steps"),
+            **some(SEQUENCES["edges"], "examples"),
+            **some(SEQUENCES["pruning"], "strategy", "threshold"),
+        ),
 
 
 # What another cut changes: no path is patched again.

@@ -1,5 +1,10 @@
 # What the rules of the studies ask for: functions only, as the linter wants them apart from rules.
-FINE_GRAINED = any(config["fine_grained"]["top_k"].values())
+FINE_GRAINED = any(config["fine_grained"]["top_k"].values()) or bool(config["fine_grained"]["score_thresholds"])
+# Units that are removed as a whole.
+REMOVED_UNITS = FINE_GRAINED and (
+    config["fine_grained"]["score_thresholds"]
+    or any(config["fine_grained"]["top_k"][level] for level in ("block", "neuron"))
+)
 VARIANTS = config["stability"]["corruption"] or config["stability"]["steps"]
 # Tables and figures that a config may leave out, and whether it asks for them.
 ASKED_TABLES = {
@@ -16,6 +21,7 @@ ASKED_FIGURES = {
     "method_agreement": config["agreement"]["examples"],
     "generic": config["generic"]["count"],
     "fine_grained": FINE_GRAINED,
+    "granularity": REMOVED_UNITS,
     "backups": config["scaling"]["backups"]["heroes"],
 }
 
@@ -30,6 +36,14 @@ def fine_grained_tables():
     path = "<results>/{model}/{task}/fine_grained"
     ends = {"fine": "", "fine_shared": ".shared"}
     return {name: by_task(f"{path}{end}.parquet") if FINE_GRAINED else [] for name, end in ends.items()}
+
+
+def removed_units_cfg():
+    """What the removal of shared units needs, where any are removed."""
+    if not REMOVED_UNITS:
+        return {}
+    own = some(config["fine_grained"], "random_sets") | some(config["circuits"], "kinds")
+    return own | some(config["ablation"], "replacement") | BOOTSTRAP
 
 
 def backup_tables():

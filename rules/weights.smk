@@ -3,7 +3,7 @@ WEIGHTS = config["weights"]
 WEIGHT_EXAMPLES = "<results>/{model}/{task}/examples/weights0000.parquet"
 WEIGHT_FOLDER = "<results>/{model}/weights/{task}"
 # What the three stages that run a model ask in common.
-WEIGHT_RUN = RUN | {"metric": "logit_difference"} | USED | some(WEIGHTS, "replacement", "loss", "held_out")
+WEIGHT_RUN = shard_run("weights") | USED | some(WEIGHTS, "replacement", "loss", "held_out")
 WEIGHT_SHOWN = {**some(WEIGHTS, "models", "tasks"), "titles": titles(WEIGHTS["tasks"])}
 # Names of the inputs of the tables, and of the files.
 WEIGHT_FILES = {

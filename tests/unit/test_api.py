@@ -102,7 +102,7 @@ def test_edges_among_a_circuit_are_its_own(ready):
 
 
 def test_only_what_is_meant_for_use_is_listed():
-    assert set(dir(api)) == set(api.__all__) and len(dir(api)) == 11
+    assert set(dir(api)) == set(api.__all__) and len(dir(api)) == 13
 
 
 def test_edges_of_a_writer_add_up_to_its_score_and_all_of_them_are_the_model(ready):

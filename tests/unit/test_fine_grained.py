@@ -6,10 +6,11 @@ import pytest
 from circuit_reuse.engine import attribution, batching, fine_scores, models
 from circuit_reuse.stats import circuits
 from circuit_reuse.studies.common import scoring
-from circuit_reuse.studies.reuse import stage_fine_grained, stage_stability, stage_variants
+from circuit_reuse.studies.reuse import removal, stage_fine_grained, stage_stability, stage_variants
 from support import MODELS, examples_for
 
 METRIC, STEPS = "logit_difference", 3
+EDGES = stage_fine_grained.UnitRule("edge", 4, None)
 CFG = {"top_k": {"edge": 4, "position": 4}, "thresholds": [0.5, 1], "draws": 99}
 
 
@@ -48,16 +49,74 @@ def test_what_is_planted_is_shared_and_noise_is_not():
     rng = np.random.default_rng(0)
     names = [(f"a{layer}.h{head}", f"m{other}") for layer in range(4) for head in range(8) for other in range(layer, 4)]
     noise = rng.normal(size=(16, len(names)))
-    rows, shared = stage_fine_grained.reuse_of(noise, names, "edge", range(16), CFG, ("t",))
+    rows, shared = stage_fine_grained.reuse_of(noise, names, EDGES, range(16), CFG, ("t",))
     assert rows[1]["reuse"] == 0 and rows[1]["p_value"] == 1
     noise[:, [3, 7]] += 9
-    rows, shared = stage_fine_grained.reuse_of(noise, names, "edge", range(16), CFG, ("t",))
+    rows, shared = stage_fine_grained.reuse_of(noise, names, EDGES, range(16), CFG, ("t",))
     assert [row["n_shared"] for row in rows] == [2, 2] and rows[1]["reuse"] == 0.5 and rows[1]["p_value"] == 0.01
     assert [(row["component"], row["place"]) for row in shared] == [names[3], names[7]]
     # Copies of one example share everything, and that is no reuse.
     copies = np.repeat(rng.normal(size=(1, len(names))), 16, axis=0)
-    rows, _ = stage_fine_grained.reuse_of(copies, names, "edge", ["one"] * 16, CFG, ("t",))
+    rows, _ = stage_fine_grained.reuse_of(copies, names, EDGES, ["one"] * 16, CFG, ("t",))
     assert rows[1]["reuse"] == 1 and rows[1]["p_value"] == 1
+
+
+def test_circuits_of_a_score_threshold_hold_what_has_its_share():
+    scores = np.array([[5.0, -4.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    assert circuits.by_share(scores, 0.3).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert circuits.by_share(scores, 0.25).tolist() == [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
+    asked = stage_fine_grained.UnitRule("component", None, 0.3)
+    rows, shared = stage_fine_grained.reuse_of(
+        np.repeat(scores[:1], 8, axis=0), ["a0.h0", "a0.h1", "m0", "m1"], asked, range(8), CFG, ("t",)
+    )
+    assert rows[1]["k"] == 2 and rows[1]["n_shared"] == 2 and rows[1]["reuse"] == 1
+    assert [row["component"] for row in shared] == ["a0.h0", "a0.h1"]
+
+
+def test_scores_of_blocks_are_sums_of_heads_and_those_of_neurons_add_up_to_their_mlp(scored):
+    model, examples, whole = scored
+    values, names = fine_scores.of_blocks(model, examples, METRIC, STEPS, 4096)
+    assert names[:2] == ["a0", "m0"] and len(names) == 2 * model.space.layers
+    heads = [place for place, name in enumerate(model.space.names) if name.startswith("a1.")]
+    np.testing.assert_allclose(values[:, names.index("a1")], whole[:, heads].sum(1), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(values[:, 1], whole[:, model.space.names.index("m0")], rtol=1e-3, atol=1e-4)
+    by_neuron, units = fine_scores.of_neurons(model, examples, METRIC, STEPS, 4096)
+    atp = np.empty_like(whole)
+    for batch in batching.batches(examples, 4096):
+        atp[batch.rows] = scoring.score(model, batch, "atp", METRIC).numpy()
+    for layer in range(model.space.layers):
+        mine = [place for place, unit in enumerate(units) if unit[0] == layer]
+        expected = atp[:, model.space.names.index(f"m{layer}")]
+        np.testing.assert_allclose(by_neuron[:, mine].sum(1), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("replacement", ["zero", "mean", "corrupt"])
+def test_removing_all_neurons_of_an_mlp_is_removing_the_mlp_but_for_its_bias(scored, replacement):
+    """And a block is all its heads; what is removed is what the same names give one by one."""
+    model, examples, _ = scored
+    cfg = {"replacement": replacement, "metric": METRIC, "seed": 0}
+    removed = removal.Removal(model, examples, examples, cfg, 4096)
+    heads = [f"a1.h{head}" for head in range(model.space.heads)]
+    found = removed("component", [["a1"], heads, ["a1.h0"], []])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    assert np.abs(found[0] - found[2]).max() > 1e-3 and np.abs(found[3]).max() < 1e-5
+    width = model.bridge.blocks[1].mlp.out.original_component.weight.numel() // model.space.d_model
+    whole = removed("neuron", [[(1, neuron) for neuron in range(width)], []])
+    assert np.abs(whole[1]).max() < 1e-4
+    if replacement == "corrupt":
+        np.testing.assert_allclose(whole[0], removed("component", [["m1"]])[0], rtol=1e-3, atol=1e-3)
+
+
+def test_random_sets_match_and_are_not_the_set_itself():
+    rng = np.random.default_rng(0)
+    universe = [(layer, neuron) for layer in range(3) for neuron in range(10)]
+    chosen = [(0, 1), (0, 2), (2, 5)]
+    for drawn in removal.matched_sets("neuron", chosen, universe, 30, rng):
+        assert sorted(layer for layer, _ in drawn) == [0, 0, 2] and len(set(drawn)) == 3 and set(drawn) != set(chosen)
+    blocks = ["a0", "m0", "a1", "m1"]
+    assert {frozenset(each) for each in removal.matched_sets("block", ["a0", "m0"], blocks, 20, rng)} == {
+        frozenset(each) for each in (("a0", "m1"), ("a1", "m0"), ("a1", "m1"))
+    }
 
 
 def test_few_of_very_many_are_moved_as_many_of_few_are():

@@ -5,18 +5,22 @@ import pandas as pd
 import planted_weights
 import pytest
 import torch
+from circuit_reuse import api
 from circuit_reuse.data import tables
 from circuit_reuse.engine import batching, interventions, models
 from circuit_reuse.studies.weights import (
     mask_files,
     masks,
+    matrices,
     nodes,
     outcomes,
     schemas,
     stage_masks,
     stage_nodes,
+    tau_files,
     weight_sets,
 )
+from safetensors.numpy import save_file
 from support import MODELS, examples_for
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
@@ -74,6 +78,54 @@ def test_every_site_reaches_the_logits(model, batch):
     moved = (nodes.run(model, batch.clean, states, zeros) - whole).abs().amax((1, 2))
     assert (moved > 1e-3).all()
     assert len({site.width for site in nodes.sites(model)}) == 2
+
+
+def test_a_mask_of_another_study_is_read_by_its_own_names(model, tmp_path):
+    """Active from 0 on, by layer and location; what has no tensor is kept; what does not fit is named, all at once."""
+    sites = {(site.layer, site.location): site for site in nodes.sites(model)}
+    tau = {
+        "masks.layer1_attn_q.tau": np.linspace(-1, 1, sites[1, "q"].width, dtype=np.float32),
+        "masks.layer1_attn_q.mean_activation": np.zeros(sites[1, "q"].width, dtype=np.float32),
+        "layer0_mlp_neuron": np.full(sites[0, "mlp_neuron"].width, -0.5, dtype=np.float32),
+    }
+    path = tmp_path / "masks.safetensors"
+    save_file(tau, path)
+    values, active = tau_files.of_file(path, nodes.sites(model))
+    assert (active[sites[1, "q"].part] == (tau["masks.layer1_attn_q.tau"] >= 0)).all()
+    assert not active[sites[0, "mlp_neuron"].part].any() and active[sites[2, "v"].part].all()
+    assert np.isnan(values[sites[2, "v"].part]).all()
+    wrong = {"layer9_attn_in": np.zeros(4), "layer0_attn_in.tau": np.zeros(3), "layer0_v_out": np.zeros(2)}
+    with pytest.raises(mask_files.MaskFileError) as raised:
+        tau_files.of_tensors(wrong, nodes.sites(model))
+    assert all(name in str(raised.value) for name in wrong) and "layers 0 to 2" in str(raised.value)
+    save_file({"vocab_mask.tau": np.zeros(3, dtype=np.float32)}, path)
+    with pytest.raises(mask_files.MaskFileError, match=r"vocab_mask\.tau is no name"):
+        tau_files.read(path)
+    path.write_bytes(b"PK a pickle")
+    with pytest.raises(mask_files.MaskFileError, match="cannot be read as safetensors"):
+        tau_files.read(path)
+
+
+def test_a_sweep_in_a_notebook_is_that_of_the_weights_by_hand(model):
+    """All of a circuit's weights gone: the loss of a model without them; nothing gone: the intact model's."""
+    examples = examples_for("ioi", 12).assign(used=True)
+    tau = {f"layer{site.layer}_{site.location}": np.full(site.width, -1.0) for site in nodes.sites(model)}
+    for name, kept in (("layer1_mlp_in", 30), ("layer1_mlp_neuron", 20)):
+        tau[name][:kept] = 1
+    active = api.node_mask(model, tau)
+    table = api.weight_sweep(model, examples, active, ["non_circuit"], points=3, trials=2)
+    assert set(table["condition"]) == {"circuit", "non_circuit"} and set(table["share"]) == {0, 0.5, 1}
+    held_out = examples[examples["split"] == "held_out"].reset_index(drop=True)
+    weights = matrices.joins(matrices.matrices(model), active) & (matrices.flat(model) != 0)
+    by_share = table[table["condition"] == "circuit"].groupby("share")["loss"].mean()
+    for share, removed in ((0, np.zeros_like(weights)), (1, weights)):
+        losses = []
+        for batch in batching.batches(held_out, 10**6):
+            last = matrices.run(model, batch.clean, [removed])
+            losses += outcomes.losses(last, batch.answer, batch.distractor, "cross_entropy")[0].tolist()
+        assert by_share[share] == pytest.approx(np.mean(losses), rel=1e-4)
+    with pytest.raises(ValueError, match="Did you mean quantile"):
+        api.weight_sweep(model, examples, active, ["quantiles"])
 
 
 def test_states_are_masks_and_unpruned_values_are_the_untouched_run(model, batch):

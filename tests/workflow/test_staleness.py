@@ -18,8 +18,8 @@ LISTED = {"summarise_sequences": 1, "draw_sequences": 1, "draw_circuits": 1}
 CUT = LISTED | {"cut_edges": 1}
 CROSSED = LISTED | {"cross_sequences": 2}
 PATCHED = CUT | {"patch_edges": 1}
-NAMED = PATCHED | CROSSED | {"name_circuits": 1}
-PRUNED = NAMED | {"prune_nodes": 2}
+NAMED = LISTED | CROSSED | {"name_circuits": 1}
+PRUNED = NAMED | PATCHED | {"prune_nodes": 2}
 READ = LISTED | {"read_heads": 1}
 UNASKED = {"describe_heads": 1, "measure_lengths": 1}
 # The weight study: one model, digits.
@@ -42,6 +42,15 @@ SCORED = (
     | PRUNED
     | CHOSEN
     | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
+    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
+)
+# The sequence and the weight study have a metric of their own.
+MEASURED_BY = (
+    SHARED
+    | CHOSEN
+    | SCANNED
+    | {"tokenise_examples": 2 * PAIRS * SHARDS + 2, "measure_differences": 1}
+    | {"score_examples": PAIRS * SHARDS + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
     | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
 )
 # The scan has as many shards of its own.
@@ -101,7 +110,12 @@ CONFIG_EDITS = {
         {"attribution": {"steps": 9}},
         PATCHED | {"share_fine_grained": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
-    "metric": ({"attribution": {"metric": "log_probability"}}, ASKED),
+    "metric": ({"attribution": {"metric": "log_probability"}}, MEASURED_BY),
+    "metric of sequences": (
+        {"sequences": {"metric": "probability_difference"}},
+        PRUNED | READ | {"tokenise_examples": 2, "score_examples": 2},
+    ),
+    "score of pruning": ({"sequences": {"pruning": CONFIG["sequences"]["pruning"] | {"score": "kl"}}}, PRUNED),
     "batch size and device": ({"compute": {"batch_tokens": 100, "device": "auto"}}, {}),
     "weights' type": ({"compute": {"dtype": "bfloat16"}}, ASKED | UNASKED | MEASURED | {"describe_model": MODELS}),
     "seed": ({"seed": 1}, WRITTEN),
@@ -318,6 +332,13 @@ def test_an_edit_of_one_models_weights_reruns_that_model(project):
     assert set(per_model) == {"tiny-neox-small"}
     assert counted(jobs)["describe_model"] == 1 and counted(jobs)["score_examples"] == TASKS * SHARDS
     assert "write_prompts" not in counted(jobs)
+
+
+def test_another_tasks_prompts_leave_the_edges_of_a_circuit(project):
+    """An edit of IOI's prompts patches none of the edges of digits."""
+    with project.edited(*code("prompts/ioi", "rng.choice(list(variants))", "rng.choice(tuple(variants))")):
+        jobs = counted(project.planned())
+    assert jobs["prune_nodes"] == 1 and not {"patch_edges", "cut_edges"} & set(jobs)
 
 
 def test_a_model_removed_leaves_the_others(project):

@@ -1,4 +1,4 @@
-"""The library in a notebook: score, circuit, ablate, plot, prune, compare.
+"""The library in a notebook: score, circuit, ablate, plot, prune, compare, weight_sweep.
 
     import sys; sys.path.insert(0, "workflow/scripts")
     from circuit_reuse import api
@@ -12,6 +12,7 @@ number of their tests.
 from circuit_reuse.api.notebook_circuits import ablate, circuit, compare, plot, prune
 from circuit_reuse.api.notebook_examples import examples, load
 from circuit_reuse.api.notebook_scores import edge_circuit, edges, positions, score
+from circuit_reuse.api.notebook_weights import node_mask, weight_sweep
 
 __all__ = [
     "ablate",
@@ -21,10 +22,12 @@ __all__ = [
     "edges",
     "examples",
     "load",
+    "node_mask",
     "plot",
     "positions",
     "prune",
     "score",
+    "weight_sweep",
 ]
 
 

@@ -1,12 +1,13 @@
-"""Scores of what is finer than a component, on every example: edges, and components at the positions of named words.
+"""Scores of what is finer or coarser than a component, on every example.
 
-Everything by integrated gradients: the sum over the edges of a writer, and over the positions of a component, is its score
-by `eap-ig`, which is that of `ig`.
+Edges, components at the positions of named words, and whole attention blocks by integrated gradients: the sum over the edges of a
+writer, and over the positions of a component, is its score by `eap-ig`, which is that of `ig`; the score of a block is the sum of
+its heads'.  Single neurons by the gradient at the clean prompt.
 """
 
 import numpy as np
 
-from circuit_reuse.engine import attribution, batching, edge_circuits, edges, interventions, places
+from circuit_reuse.engine import attribution, batching, edge_circuits, edges, interventions, neurons, places
 
 # Positions of no named word, and the last one, where the answer is read.
 REST, END = "rest", "end"
@@ -54,6 +55,47 @@ def of_positions(model, examples, metric, steps, tokens):
         for row, values in zip(batch.rows, found, strict=True):
             np.add.at(result[row], [known.index(role) for role in roles[row][start:]], values)
     return result.reshape(len(examples), -1), [(name, role) for role in known for name in names]
+
+
+def of_components(model, examples, metric, steps, tokens):
+    """Scores of every component; returns [example, component], names."""
+    result = np.empty((len(examples), len(model.space.names)), dtype=np.float32)
+
+    def run(batch):
+        part = batch.shortened(model)
+        _, corrupt = interventions.run(model, part.corrupt, part.prefix)
+        clean, gradient = attribution.integrated_gradient(model, part, corrupt, metric, steps)
+        change = interventions.add(corrupt, clean.like(lambda tensor: -tensor))
+        return attribution.contract(change, gradient).cpu().numpy()
+
+    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "components"):
+        result[batch.rows] = found
+    return result, model.space.names
+
+
+def of_blocks(model, examples, metric, steps, tokens):
+    """Scores of every attention block (a5, all heads of layer 5) and MLP; returns [example, block], names."""
+    values, names = of_components(model, examples, metric, steps, tokens)
+    blocks = [name.split(".")[0] for name in names]
+    units = [name for name in dict.fromkeys(blocks) if name != "input"]
+    return np.stack([values[:, np.array(blocks) == unit].sum(1) for unit in units], axis=1), units
+
+
+def of_neurons(model, examples, metric, steps, tokens):
+    """Scores of every neuron of every MLP; returns [example, neuron], [(layer, neuron)].
+
+    steps: not used, as in the source, which takes the gradient at the clean prompt
+    """
+    parts = {}
+
+    def run(batch):
+        return np.concatenate([each.cpu().numpy() for each in neurons.scores(model, batch, metric)], axis=1)
+
+    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "neurons"):
+        parts |= dict(zip(batch.rows, found, strict=True))
+    values = np.stack([parts[row] for row in range(len(examples))])
+    width = values.shape[1] // model.space.layers
+    return values, [(layer, neuron) for layer in range(model.space.layers) for neuron in range(width)]
 
 
 def role_at(roles, length):

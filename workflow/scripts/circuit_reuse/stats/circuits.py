@@ -51,6 +51,16 @@ def top_k(scores, k):
     return member & (scores != 0)
 
 
+def by_share(scores, share):
+    """Membership of each example's circuit: the components with at least a share of the example's sum of |scores|.
+
+    scores: [example, component];  returns: bool, the same shape
+    source: Li & Subramani 2026 (score-threshold circuits)
+    """
+    size = np.abs(scores)
+    return (size >= share * size.sum(axis=1, keepdims=True)) & (size > 0)
+
+
 def tied(scores, k):
     """Whether a component outside each example's circuit has the |score| of the last one in it, bool [example]."""
     if k >= scores.shape[1]:

@@ -195,7 +195,7 @@ def plain(prompts):
     for row in prompts.to_dict("records"):
         row["roles"] = [dict(role) for role in row["roles"]]
         for name in ("distractors", "right", "wrong"):
-            row[name] = [] if row[name] is None else [str(text) for text in row[name]]
+            row[name] = [str(text) for text in row[name]] if row.get(name) is not None else []
         yield row
 
 

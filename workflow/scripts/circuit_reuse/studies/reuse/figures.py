@@ -1,9 +1,11 @@
 """Which tables each figure of the reuse study is drawn from."""
 
+import pandas as pd
+
 from circuit_reuse.data import gather, metrics, tables
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import sharing
-from circuit_reuse.studies.reuse import plots, plots_curves, plots_specificity, schemas
+from circuit_reuse.studies.reuse import layers, plots, plots_curves, plots_specificity, schemas
 
 
 def draw(job):
@@ -46,6 +48,10 @@ def draw(job):
         "fine_grained": lambda: plots_curves.fine_grained(
             gather.rows(job.input.fine, schemas.FINE_GRAINED), shared, *grid, chosen["top_k"]
         ),
+        "granularity": lambda: plots_curves.granularity(
+            gather.rows(job.input.fine, schemas.FINE_GRAINED), at, *grid, unit, chosen
+        ),
+        "layers": lambda: plots_curves.layers(pd.DataFrame(layers.rows(inclusion)), *grid, chosen["top_k"]),
         "checkpoints": lambda: plots_curves.checkpoints(
             at, shared, job.cfg["series"], tasks, job.cfg["titles"], unit, chosen
         ),

@@ -4,10 +4,12 @@ Panels are models (rows) and tasks (columns).
 """
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from circuit_reuse.report import style
+from circuit_reuse.report import palette, style
 from circuit_reuse.studies.reuse.plots import each, panels, pick, thresholds
 
 LOOK = {
@@ -57,32 +59,124 @@ LEVELS = {
     "component": (style.CIRCUIT, "o", "components"),
     "edge": (style.OTHER, "s", "edges"),
     "position": (style.BY_K[0], "^", "components at positions"),
+    "block": (style.BY_K[1], "v", "attention blocks and MLPs"),
+    "neuron": (style.BY_K[2], "D", "neurons"),
 }
+# Of score thresholds: the marker says that sizes differ between examples.
+BY_SHARE = (palette.BLACK, "P", "*", "X")
+
+
+def kinds_of_circuits(table):
+    """[(level, score threshold or None, color, marker, label)] of a fine_grained table, in the order of LEVELS."""
+    found = []
+    for level, (color, marker, label) in LEVELS.items():
+        rows = table[(table["level"] == level) & table["score_threshold"].isna()]
+        if len(rows):
+            sizes = ", ".join(map(str, sorted(set(rows["k"]))))
+            found.append((level, None, color, marker, f"{label}, K = {sizes}"))
+    shares = sorted(table["score_threshold"].dropna().unique())
+    for share, marker in zip(shares, BY_SHARE[1:] * len(shares), strict=False):
+        found.append(("component", share, BY_SHARE[0], marker, f"components with ≥ {100 * share:g} % of Σ|score|"))
+    return found
+
+
+def of_kind(table, level, share):
+    """Rows of one kind of circuit."""
+    at = table["score_threshold"].isna() if share is None else table["score_threshold"] == share
+    return table[(table["level"] == level) & at]
 
 
 def fine_grained(table, reuse, models, tasks, titles, top_k):
-    """Reuse against the threshold of components, of edges, and of components at positions; dotted, by chance.
+    """Reuse against the threshold of components and of all other kinds of circuits; dotted, by chance.
 
     table, reuse: the fine_grained and the reuse table;  top_k: of the components
     """
     figure, axes = thresholds(models, tasks, titles, "reuse (share of K)")
-    components = reuse[reuse["top_k"] == top_k].assign(level="component")
+    own = reuse[reuse["top_k"] == top_k].assign(level="component", score_threshold=np.nan)
+    table = pd.concat([own, table], ignore_index=True)
+    kinds = kinds_of_circuits(table)
     for model, task, ax in each(models, tasks, axes):
-        for level, (color, marker, _) in LEVELS.items():
-            rows = pick(components if level == "component" else table, model=model, task=task, level=level)
-            rows = rows.sort_values("threshold")
+        for level, share, color, marker, _ in kinds:
+            rows = of_kind(pick(table, model=model, task=task), level, share).sort_values("threshold")
             ax.plot(rows["threshold"], rows["reuse"], color=color, marker=marker)
             ax.plot(rows["threshold"], rows["reuse_null"], color=color, linestyle=":")
         ax.set_ylim(-0.03, 1.03)
-    sizes = {
-        "component": components["k"],
-        **{level: table[table["level"] == level]["k"] for level in ("edge", "position")},
-    }
-    shown = [level for level in LEVELS if len(sizes[level])]
-    handles = [Line2D([], [], color=LEVELS[level][0], marker=LEVELS[level][1]) for level in shown]
-    labels = [f"{LEVELS[level][2]}, K = {', '.join(map(str, sorted(set(sizes[level]))))}" for level in shown]
+    handles = [Line2D([], [], color=color, marker=marker) for _, _, color, marker, _ in kinds]
     handles.append(Line2D([], [], color="black", linestyle=":"))
-    figure.legend(handles, [*labels, "by chance"], loc="outside lower center", ncols=2)
+    figure.legend(handles, [*(label for *_, label in kinds), "by chance"], loc="outside lower center", ncols=2)
+    return figure
+
+
+def granularity(table, tests, models, tasks, titles, unit, chosen):
+    """What removing the shared units of every kind of circuit does, among random sets of as many of the same layers.
+
+    table: the fine_grained table;  tests: rows of components at `chosen` (top_k, threshold)
+    """
+    rows = table[
+        np.isclose(table["threshold"], chosen["threshold"]) & table["level"].isin(["block", "neuron", "component"])
+    ]
+    kinds = kinds_of_circuits(rows)
+    labels = [
+        f"components, {style.k_label(chosen['top_k'])}",
+        *(label.replace(", K", ",\nK").replace(" with", "\nwith") for *_, label in kinds),
+    ]
+    figure, axes = panels(
+        models, tasks, titles, "", f"change in metric ({unit})", width=0.5 * len(labels) + 1, height=1.9
+    )
+    for model, task, ax in each(models, tasks, axes):
+        ax.axhline(0, color="black", linewidth=0.6)
+        mine = [pick(tests, model=model, task=task)]
+        mine += [of_kind(pick(rows, model=model, task=task), level, share) for level, share, *_ in kinds]
+        for place, found in enumerate(mine):
+            found = found.dropna(subset=["effect"])
+            if found.empty:
+                ax.text(
+                    place,
+                    0.5,
+                    "none shared",
+                    transform=ax.get_xaxis_transform(),
+                    rotation=90,
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                )
+                continue
+            row = found.iloc[0]
+            if np.isfinite(float(row["effect_random"] if row["effect_random"] is not None else np.nan)):
+                ends = row["effect_random_low"], row["effect_random_high"]
+                ax.vlines(place + 0.18, *ends, color=style.CONTROL, linewidth=3, alpha=0.6)
+            error = np.array([[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]])
+            ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+        ax.set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=6)
+        ax.set_xlim(-0.5, len(labels) - 0.5)
+    handles = [
+        Line2D([], [], color=style.CIRCUIT, marker="D", linestyle="none"),
+        Line2D([], [], color=style.CONTROL, linewidth=3),
+    ]
+    named = ["shared units removed, 95 % interval", "random sets of the same layers, 95 % of them"]
+    figure.legend(handles, named, loc="outside lower center", ncols=2)
+    return figure
+
+
+def layers(table, models, tasks, titles, top_k):
+    """How many heads and MLPs of each layer an example's circuit holds, and would hold at random (dots)."""
+    figure, axes = panels(models, tasks, titles, "layer", "in an example's circuit", width=1.9, height=1.5)
+    colors = {"head": style.CIRCUIT, "mlp": style.OTHER}
+    rows = table[np.isclose(table["top_k"], top_k)]
+    for model, task, ax in each(models, tasks, axes):
+        mine = pick(rows, model=model, task=task)
+        below = 0.0
+        for kind in (kind for kind in colors if kind in set(mine["kind"])):
+            line = pick(mine, kind=kind).sort_values("layer")
+            ax.bar(line["layer"], line["mean_number"], bottom=below, color=colors[kind], width=0.85, linewidth=0)
+            below = below + line["mean_number"].to_numpy()
+        chance = mine.groupby("layer")["mean_number_null"].sum()
+        ax.plot(chance.index, chance, ".", color="black", markersize=2.5)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    handles = [Patch(color=colors[kind]) for kind in colors if kind in set(rows["kind"])]
+    names = [{"head": "heads", "mlp": "MLPs"}[kind] for kind in colors if kind in set(rows["kind"])]
+    handles.append(Line2D([], [], color="black", marker=".", linestyle="none"))
+    figure.legend(handles, [*names, "at random"], loc="outside lower center", ncols=3)
     return figure
 
 

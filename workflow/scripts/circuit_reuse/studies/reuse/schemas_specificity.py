@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from circuit_reuse.data.csv_tables import columns
 from circuit_reuse.data.tables import CIRCUIT, CLUSTER, COMPONENT, EXAMPLE, N_CLUSTERS, bounds, column, optional, table
 
 TOP_K = column(pa.float64(), "K as configured: a count from 1, below 1 a share of components")
@@ -134,11 +135,44 @@ VARIANTS = table(
 )
 LEVEL = column(
     pa.string(),
-    "edge (writer to reader), or position (component at the last token of a named word, the end, or the rest)",
+    "edge (writer to reader), position (component at the last token of a named word, the end, or the rest), block (all heads of a "
+    "layer, or an MLP), neuron (of an MLP), or component (head or MLP, by score_threshold)",
+)
+SCORE_THRESHOLD = optional(
+    pa.float64(), "share of an example's sum of |scores| that a component of its circuit has; null where K are taken"
+)
+# What removing shared units does; null for edges and positions, and where nothing is shared.
+REMOVED = {
+    "effect": optional(
+        pa.float64(), "mean change in the metric of held-out examples without the shared units; negative is harm"
+    ),
+    "effect_low": optional(pa.float64(), "bootstrap bound, 2.5 % (clusters of held-out examples)"),
+    "effect_high": optional(pa.float64(), "bootstrap bound, 97.5 % (clusters of held-out examples)"),
+    "n_random": optional(
+        pa.int32(), "random sets with as many units of each kind in each layer; of blocks, of each kind"
+    ),
+    "effect_random": optional(pa.float64(), "mean of the effect over these"),
+    "effect_random_low": optional(pa.float64(), "2.5th percentile of the effect over these"),
+    "effect_random_high": optional(pa.float64(), "97.5th percentile of the effect over these"),
+    "p_effect": optional(pa.float64(), "one-sided rank among these: does removing what is shared hurt more?"),
+    "n_held_out": optional(pa.int32(), "held-out examples"),
+}
+LAYERS = columns(
+    "model task method",
+    top_k=TOP_K[1],
+    k="components of an example's circuit",
+    layer="layer, from 0",
+    kind="head or mlp",
+    n_components="components of this kind in the layer that circuits may hold",
+    mean_number="mean number of them in the circuit of a train example",
+    mean_number_null="the same with K of all components at random",
 )
 FINE_GRAINED = table(
     level=LEVEL,
-    k=column(pa.int32(), "edges, or components at positions, of an example's circuit"),
+    score_threshold=SCORE_THRESHOLD,
+    k=column(pa.int32(), "units of an example's circuit; of a score threshold, their mean number"),
+    size_least=column(pa.int32(), "units of the smallest example circuit"),
+    size_most=column(pa.int32(), "units of the largest"),
     threshold=THRESHOLD,
     n_units=column(pa.int32(), "all of them"),
     n_examples=column(pa.int32(), "train examples"),
@@ -149,11 +183,13 @@ FINE_GRAINED = table(
         pa.float64(), "mean of the same with circuits elsewhere, those of a cluster as alike as they are"
     ),
     p_value=column(pa.float64(), "(1 + random draws with as much reuse) / (draws + 1)"),
+    **REMOVED,
 )
 FINE_GRAINED_SHARED = table(
     level=LEVEL,
-    component=column(pa.string(), "component, or the one that writes"),
-    place=column(pa.string(), "reader of the edge, or role of the position"),
+    score_threshold=SCORE_THRESHOLD,
+    component=column(pa.string(), "component, or the one that writes, or a whole attention block (a5)"),
+    place=column(pa.string(), "reader of the edge, role of the position, or number of the neuron"),
     n_containing=column(pa.int32(), "train examples whose circuit holds it"),
     frequency=column(pa.float64(), "the same as a share"),
     mean_score=column(pa.float64(), "mean score over the train examples, units of the metric"),
@@ -169,4 +205,21 @@ OPTIMAL_RUNS = table(
     metric_mean=column(pa.float64(), "the same with their mean outputs"),
     kl=column(pa.float64(), "KL(intact || learned constants) at the answer, nats"),
     kl_mean=column(pa.float64(), "KL(intact || mean outputs) at the answer, nats"),
+)
+OPTIMAL = columns(
+    "model task method",
+    ends="effect",
+    q="p_value",
+    circuit=CIRCUIT[1],
+    n_components="components of the shared circuit",
+    n_examples="held-out examples",
+    n_clusters=N_CLUSTERS[1],
+    effect="mean change in the metric when the circuit's components write the constants that were learned for them; negative is harm",
+    effect_mean="the same with their mean outputs, from which learning began",
+    n_random="random sets with as many heads and MLPs in each layer, each with constants of its own",
+    effect_random="mean of the same over these",
+    p_value="one-sided rank among these: does removing the circuit hurt more?",
+    kl="mean KL(intact || constants) at the answer, nats, held out; what is learned on train examples",
+    kl_mean="the same with mean outputs",
+    kl_random="the same over the random sets",
 )

@@ -1,63 +1,145 @@
-"""The stage that asks of edges, and of components at positions, what the study asks of components: are they shared?"""
+"""The stage that asks of units of other sizes what the study asks of components: are they shared, and does removing what is shared hurt?
 
-from circuit_reuse.data import components, tables
+Edges and components at positions are finer than components, single neurons of MLPs much finer, whole attention blocks coarser.  The
+circuits of score thresholds hold components, but as many as have a share of an example's scores instead of K.
+"""
+
+from typing import NamedTuple
+
+from circuit_reuse.data import components, jobs, tables
 from circuit_reuse.data.examples import enough
-from circuit_reuse.engine import fine_scores, models, places
+from circuit_reuse.engine import fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
-from circuit_reuse.studies.reuse import overlap, schemas
+from circuit_reuse.studies.reuse import overlap, removal, schemas, schemas_specificity
+
+SCORES = {
+    "edge": fine_scores.of_edges,
+    "position": fine_scores.of_positions,
+    "block": fine_scores.of_blocks,
+    "neuron": fine_scores.of_neurons,
+    "component": fine_scores.of_components,
+}
+# What can be removed as a whole; edges and positions are tested elsewhere (faithfulness curves).
+REMOVABLE = ("block", "neuron", "component")
+
+
+class UnitRule(NamedTuple):
+    """Which circuits: K units of a level, or all components with a share of an example's scores."""
+
+    level: str
+    top_k: float | None
+    score_threshold: float | None
 
 
 def share(job):
-    """Reuse of the train examples' circuits of edges and of components at positions, and what they share."""
+    """Reuse of the train examples' circuits of all that is asked for, what they share, and what removing it does.
+
+    cfg: seed, metric, steps, min_valid, thresholds, draws, top_k, score_thresholds; where anything is removed also kinds, replacement,
+         bootstrap, random_sets
+    """
     cfg, tokens = job.cfg, job.compute["batch_tokens"]
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
-    enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
-    train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
-    model, rows, shared = models.of_job(job), [], []
-    for level, score in (("edge", fine_scores.of_edges), ("position", fine_scores.of_positions)):
-        if not cfg["top_k"][level]:
+    removes = "replacement" in cfg
+    for split in ("train", "held_out") if removes else ("train",):
+        enough(examples.to_dict("records"), split, cfg["min_valid"], job.wildcards.task)
+    train, held_out = jobs.replaceable_splits(examples[examples["used"]], cfg.get("replacement"))
+    model, rows, shared, known = models.of_job(job), [], [], {}
+    removed = removal.Removal(model, train, held_out, cfg, tokens) if removes else None
+    for asked in asked_for(cfg):
+        if problem := impossible(model, asked.level):
+            job.log.warning("no circuits of %ss: %s", asked.level, problem)
             continue
-        if level == "edge":
-            try:
-                places.check_edges(model)
-            except ValueError as problem:
-                job.log.warning("no circuits of edges: %s", problem)
-                continue
-        values, names = score(model, train, cfg["metric"], cfg["steps"], tokens)
-        stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", level)
-        found = reuse_of(values, names, level, train["cluster"], cfg, stream)
+        if asked.level not in known:
+            known = {
+                asked.level: selected(
+                    SCORES[asked.level](model, train, cfg["metric"], cfg["steps"], tokens), asked, cfg
+                )
+            }
+        values, names = known[asked.level]
+        stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", asked.level)
+        found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed)
         rows += found[0]
         shared += found[1]
-        job.log.info("%d units: %ss of %d examples", len(names), level, len(train))
+        job.log.info("%d units: %ss of %d examples", len(names), asked.level, len(train))
     job.write(job.output.reuse, schemas.FINE_GRAINED, rows)
     job.write(job.output.shared, schemas.FINE_GRAINED_SHARED, shared)
 
 
-def reuse_of(values, names, level, clusters, cfg, stream):
-    """Rows of the fine_grained and of the fine_grained_shared table of one level.
+def asked_for(cfg):
+    """Every kind of circuit that the config asks for; cfg: top_k {level: K}, score_thresholds."""
+    found = [UnitRule(level, cfg["top_k"][level], None) for level in SCORES if cfg["top_k"].get(level)]
+    return found + [UnitRule("component", None, value) for value in cfg["score_thresholds"]]
 
-    values: [example, unit];  names: [(component, place)] of the units
+
+def impossible(model, level):
+    """Why a model has no circuits of a level; empty if it has."""
+    if level == "edge":
+        try:
+            places.check_edges(model)
+        except ValueError as problem:
+            return str(problem)
+    if level == "neuron" and not neurons.known(model):
+        return "its MLPs are made of experts, which have no neurons of their own"
+    return ""
+
+
+def selected(found, asked, cfg):
+    """Scores and names without what circuits may not hold: the input, and of components other kinds than circuits.kinds."""
+    values, names = found
+    if asked.level != "component":
+        return values, names
+    keep = [place for place, name in enumerate(names) if components.kind(name) in cfg["kinds"]]
+    return values[:, keep], [names[place] for place in keep]
+
+
+def reuse_of(values, names, asked, clusters, cfg, stream, removed=None):
+    """Rows of the fine_grained and of the fine_grained_shared table of one kind of circuit.
+
+    values:  [example, unit];  names: of the units, as the scores of the level give them
+    removed: removal.Removal, or None to leave out what removing does
     """
-    k = min(cfg["top_k"][level], len(names))
-    member = circuits.top_k(values, k)
+    if asked.score_threshold is None:
+        k = circuits.resolve_k(min(asked.top_k, len(names)), len(names))
+        member = circuits.top_k(values, k)
+    else:
+        member = circuits.by_share(values, asked.score_threshold)
+        k = max(1, round(float(member.sum(axis=1).mean())))
     containing, sizes = overlap.counted(member, clusters)
-    kinds = [kind_of(level, *name) for name in names]
+    kinds = [kind_of(asked.level, name) for name in names]
     null = circuits.random_counts(containing, kinds, cfg["draws"], circuits.generator(*stream))
-    about = {"level": level, "k": k, "n_units": len(names), "n_examples": len(member), "n_clusters": len(sizes)}
-    rows = []
+    about = {
+        "level": asked.level,
+        "score_threshold": asked.score_threshold,
+        "k": k,
+        "size_least": int(member.sum(axis=1).min()),
+        "size_most": int(member.sum(axis=1).max()),
+        "n_units": len(names),
+        "n_examples": len(member),
+        "n_clusters": len(sizes),
+    }
+    rows, known = [], {}
     for threshold in cfg["thresholds"]:
         observed = circuits.reuse(member, threshold, k)
         sizes_null = (null >= circuits.needed(threshold, len(member))).sum(axis=1).clip(max=k) / k
-        row = {"threshold": float(threshold), "n_shared": int(circuits.shared(member, threshold).sum())}
+        chosen = circuits.shared_names(member, names, threshold)
+        row = {"threshold": float(threshold), "n_shared": len(chosen)}
         row |= {"reuse": observed, "reuse_null": float(sizes_null.mean())}
-        rows.append(about | row | {"p_value": statistics.rank_p(observed, sizes_null)})
+        row |= {"p_value": statistics.rank_p(observed, sizes_null)}
+        if removed and asked.level in REMOVABLE:
+            key = frozenset(chosen)
+            if key not in known:
+                draw = circuits.generator(*stream, "removed", asked.score_threshold, len(chosen))
+                seed = circuits.seed(*stream, "effect")
+                known[key] = removal.columns(removed, asked.level, chosen, names, cfg, draw, seed)
+            row |= known[key]
+        rows.append(about | dict.fromkeys(schemas_specificity.REMOVED) | row)
     counts = member.sum(axis=0)
     least = circuits.needed(min(cfg["thresholds"]), len(member))
     shared = [
         {
-            "level": level,
-            "component": names[unit][0],
-            "place": names[unit][1],
+            "level": asked.level,
+            "score_threshold": asked.score_threshold,
+            **dict(zip(("component", "place"), named(asked.level, names[unit]), strict=True)),
             "n_containing": int(counts[unit]),
             "frequency": float(counts[unit] / len(member)),
             "mean_score": float(values[:, unit].mean()),
@@ -67,8 +149,22 @@ def reuse_of(values, names, level, clusters, cfg, stream):
     return rows, shared
 
 
-def kind_of(level, component, place):
+def named(level, unit):
+    """The component of a unit, and its place: the reader of an edge, a role, the number of a neuron; empty for others."""
+    if level == "neuron":
+        return f"m{unit[0]}", str(unit[1])
+    return unit if level in ("edge", "position") else (unit, "")
+
+
+def kind_of(level, unit):
     """Units that are exchanged at random: edges between the same kinds, components of one kind at any position."""
+    if level == "neuron":
+        return "neuron"
+    if level == "block":
+        return "attention" if removal.is_block(unit) else "mlp"
+    if level == "component":
+        return components.kind(unit)
+    component, place = unit
     if level == "position":
         return components.kind(component)
     reader = "logits" if place == "logits" else place.rpartition(".")[2] if "." in place else "mlp"

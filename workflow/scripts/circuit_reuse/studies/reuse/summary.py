@@ -7,7 +7,7 @@ import pandas as pd
 from circuit_reuse.data import gather, tables
 from circuit_reuse.report.latex import escape, p_cell
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.reuse import optimal, published_tables, schemas
+from circuit_reuse.studies.reuse import layers, optimal, published_tables, schemas
 
 FIRST = (
     "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control "
@@ -32,6 +32,7 @@ def summarise(job):
             # Two other tasks may have the same circuit, or share the same core with a task.
             once=("model", "method", "target", "component_set", "circuit_own", "circuit_other"),
         ),
+        "layers": pd.DataFrame(layers.rows(gather.rows(job.input.inclusion, schemas.INCLUSION))),
         "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
         "stability": gather.rows(job.input.stability, schemas.STABILITY),
         "generic": generic(gather.rows(job.input.generic, schemas.GENERIC, empty=("model", "method"))),
@@ -41,7 +42,8 @@ def summarise(job):
         written["optimal"] = optimal_table(job.input.optimal, cfg)
     if job.input.fine:
         fine = gather.rows(job.input.fine, schemas.FINE_GRAINED)
-        written["fine_grained"] = statistics.with_q(fine, "p_value", within=("level",))
+        fine = statistics.with_q(fine, "p_value", within=("level",))
+        written["fine_grained"] = statistics.with_q(fine, "p_effect", within=("level",))
         written["fine_grained_shared"] = gather.rows(job.input.fine_shared, schemas.FINE_GRAINED_SHARED)
     if job.input.agreement:
         agreement = gather.rows(job.input.agreement, schemas.AGREEMENT)

@@ -91,7 +91,7 @@ def neuron_inputs(table, neurons, context):
         wide_table = mine.pivot(index=["component", "neuron"], columns="writer", values="difference").reindex(units)
         largest = wide_table.abs().max().sort_values(ascending=False, kind="stable").index[:WRITERS]
         shown = wide_table[sorted(largest, key=components.order)]
-        image = heat(ax, shown.to_numpy(float), labels, list(shown), (-limit, limit), style.DIVERGING, "{:+.1f}")
+        image = heat(ax, shown.to_numpy(float), labels, list(shown), (-limit, limit), style.DIVERGING, None)
         ax.set_title(f"{context.title(task)}\n{model}" if len(context.models) > 1 else context.title(task))
     if image is not None:
         figure.colorbar(image, ax=axes, label="added before activation, clean − corrupt", shrink=0.7)

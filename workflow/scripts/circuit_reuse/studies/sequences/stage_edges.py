@@ -1,22 +1,30 @@
 """The stages that measure the edges of a circuit, and cut those of little effect."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import jobs, tables
-from circuit_reuse.engine import edge_circuits, edge_means, models, places
+from circuit_reuse.engine import edge_circuits, edge_means, effects, models, places
 from circuit_reuse.stats.clusters import standard_error
-from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, schemas, shares
+from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, schemas, shares, stage_names
 
 
 def patch_edges(job):
     """The effect of every edge of a task's circuit."""
     cfg, tokens = job.cfg, job.compute["batch_tokens"]
-    model = models.of_job(job)
     train, _ = jobs.splits(job.input.examples, cfg, job.wildcards.task)
-    circuit = circuit_of(job.input.circuits, job.wildcards.task)
+    table = tables.read(job.input.pruned, schemas.PRUNED)
+    circuit = [str(name) for name in stage_names.of_task(table, job.wildcards.task, cfg)[0]["components"]]
     # Means over the whole train split, effects over its first examples.
     chosen = train.head(cfg["examples"])
+    context = context_of(job, chosen, train, circuit)
+    if (known := earlier(job.output.paths, context)) is not None:
+        job.log.info("the circuit and all that its edges depend on are as before: %d edges are kept", len(known))
+        job.write(job.output.paths, schemas.PATHS, known, context=context)
+        return
+    model = models.of_job(job)
     evaluate = evaluator.CircuitEvaluator(model, chosen, train, cfg["replacement"], cfg["metric"], tokens)
     pairs, found, _ = path_patching.effects(evaluate, circuit, job.log)
     changes = found / evaluate.full.mean()
@@ -30,14 +38,24 @@ def patch_edges(job):
         how="left",
     )
     table["kept"] = True
-    job.write(job.output.paths, schemas.PATHS, table)
+    job.write(job.output.paths, schemas.PATHS, table, context=context)
 
 
-def circuit_of(path, task):
-    """The circuit of a task among the named ones."""
-    named = tables.read(path, schemas.NAMED)
-    mine = named[(named["kind"] == "task") & (named["task"] == task)]
-    return [str(name) for name in mine["components"].iloc[0]]
+def context_of(job, chosen, train, circuit):
+    """Hash of all that the effects of edges depend on."""
+    cfg, code = job.cfg, job.params.rows_code
+    settings = [cfg["replacement"], cfg["dtype"], cfg["steps"], circuit]
+    return effects.context_of(job.model, chosen, train, settings, cfg["metric"], [], code, 0)
+
+
+def earlier(path, context):
+    """The table that an earlier run left, if it still holds; else None."""
+    if not Path(path).is_file():
+        return None
+    try:
+        return tables.read(path, schemas.PATHS) if tables.provenance(path).get("context") == context else None
+    except (ValueError, OSError):
+        return None
 
 
 def cut_edges(job):

@@ -75,16 +75,19 @@ def check_files(config):
             if not path.is_file():
                 raise ConfigError(f"{key}.{task}: there is no file {file}")
             folder = sources.folder(model, config["model_sources"][model])
-            if folder:
-                check_file(f"{key}.{task}", path, fingerprint.fingerprint(folder))
+            if folder or path.suffix == ".safetensors":
+                check_file(f"{key}.{task}", path, folder)
 
 
-def check_file(key, path, made_for):
-    """A mask must have been made for the very weights."""
+def check_file(key, path, folder):
+    """A mask must have been made for the very weights in a folder; one of another study must be readable."""
     # Only where a file is given: the Snakefile is read often, and pyarrow takes a while.
-    from circuit_reuse.studies.weights import mask_files
+    from circuit_reuse.studies.weights import mask_files, tau_files
 
     try:
-        mask_files.read_table(path, made_for)
+        if path.suffix == ".safetensors":
+            tau_files.read(path)
+        else:
+            mask_files.read_table(path, fingerprint.fingerprint(folder))
     except mask_files.MaskFileError as problem:
         raise ConfigError(f"{key}: {problem}") from None

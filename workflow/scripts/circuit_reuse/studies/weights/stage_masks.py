@@ -9,7 +9,7 @@ from circuit_reuse.data import jobs
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, models
 from circuit_reuse.stats import circuits
-from circuit_reuse.studies.weights import mask_files, masks, matrices, nodes, outcomes, schemas, weight_sets
+from circuit_reuse.studies.weights import mask_files, masks, matrices, nodes, outcomes, schemas, tau_files, weight_sets
 
 # Of the train examples, the share on which the size of a mask is chosen, and at most so many.
 CHOOSING, MOST = 0.25, 64
@@ -22,8 +22,8 @@ def learn(job):
     prepared = MaskedTask(model, job)
     kind = prepared.asked.loss
     if cfg["file"]:
-        active = mask_files.read_mask(cfg["file"], job.model, nodes.names(model), job.wildcards.task)
-        found, history, curves = [(None, None, torch.from_numpy(active))], [], []
+        tau, active = given(job, model)
+        found, history, curves = [(None, tau, torch.from_numpy(active))], [], []
         target = prepared.target()
     else:
         rng = circuits.generator(cfg["seed"], job.wildcards.model, job.wildcards.task, "masks")
@@ -46,6 +46,15 @@ def learn(job):
     job.write(job.output.history, schemas.HISTORY, history)
     job.write(job.output.pareto_front, schemas.PARETO_FRONT, curves)
     job.write(job.output.circuits, schemas.WEIGHT_CIRCUITS, rows)
+
+
+def given(job, model):
+    """(tau [node] or None, active bool [node]) of the mask that the user gives."""
+    file = job.cfg["file"]
+    if file.endswith(".safetensors"):
+        tau, active = tau_files.of_file(file, nodes.sites(model))
+        return tau, active
+    return None, mask_files.read_mask(file, job.model, nodes.names(model), job.wildcards.task)
 
 
 def check_empty(prepared, target, task):
@@ -168,7 +177,7 @@ class MaskedTask:
     def listed(self, coefficient, tau, mask, row):
         """Rows of the masks table."""
         places = [(site, channel) for site in nodes.sites(self.model) for channel in range(site.width)]
-        taus = [None] * len(mask) if tau is None else tau.tolist()
+        taus = [None if t != t else t for t in tau.tolist()] if tau is not None else [None] * len(mask)
         return [
             {
                 "coefficient": coefficient,

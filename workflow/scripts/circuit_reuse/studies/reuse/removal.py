@@ -1,0 +1,140 @@
+"""What held-out examples lose when units of any size are removed: components, whole attention blocks, single neurons."""
+
+import numpy as np
+
+from circuit_reuse.data import components
+from circuit_reuse.engine import batching, interventions, models, neurons
+from circuit_reuse.engine.prepared import prepared
+from circuit_reuse.stats import statistics
+
+# How often a random set is drawn before it is given up that there are more different ones.
+ATTEMPTS = 20
+
+
+class Removal:
+    """Held-out examples and what stands for what is removed.
+
+    train: examples that means are taken over;  cfg: replacement, metric, seed;  tokens: of one run, at most
+    """
+
+    def __init__(self, model, train, held_out, cfg, tokens):
+        self.model, self.train, self.cfg, self.tokens = model, train, cfg, tokens
+        self.examples = held_out.reset_index(drop=True)
+
+    def __call__(self, level, sets):
+        """Change of the metric of each example, [set, example].
+
+        level: component or block (sets of names), or neuron (sets of (layer, neuron))
+        """
+        found = np.empty((len(sets), len(self.examples)))
+        runs = self.of_neurons if level == "neuron" else self.of_components
+        for batch, before, pieces in runs(sets):
+            for places, last in pieces:
+                values = models.metric_values(last, *batch.targets(len(places)), self.cfg["metric"])
+                change = values.view(len(places), -1) - before
+                found[np.ix_(places, batch.rows)] = change.float().cpu().numpy()
+        return found
+
+    def of_components(self, sets):
+        """Batches, their metrics, and runs without sets of components; a block a5 is all heads of layer 5."""
+        names = [self.names(each) for each in sets]
+        ready = prepared(self.model, self.examples, self.train, self.cfg["replacement"], self.tokens, self.cfg["seed"])
+        for batch, base, instead in ready:
+            before = models.metric_values(base.last, *batch.targets(), self.cfg["metric"])
+            yield batch, before, interventions.scan(self.model, base, names, instead, self.tokens)
+
+    def names(self, units):
+        """The heads and MLPs of a set of components and blocks."""
+        heads = self.model.space.heads
+        found = [[f"{unit}.h{head}" for head in range(heads)] if is_block(unit) else [unit] for unit in units]
+        return [name for each in found for name in each]
+
+    def of_neurons(self, sets):
+        """The same without sets of neurons."""
+        donor = interventions.donors(self.examples, self.cfg["seed"]) if self.cfg["replacement"] == "resample" else None
+        mean = self.mean() if self.cfg["replacement"] == "mean" else None
+        for batch in batching.batches(self.examples, self.tokens, self.model.device):
+            before = models.metric_values(models.logits(self.model, batch.clean), *batch.targets(), self.cfg["metric"])
+            yield (
+                batch,
+                before,
+                neurons.replaced(self.model, batch, sets, self.instead(batch, mean, donor), self.tokens),
+            )
+
+    def instead(self, batch, mean, donor):
+        """What stands for the neurons of a batch, by layer, by the kind of replacement."""
+        kind = self.cfg["replacement"]
+        if kind == "mean":
+            return mean
+        if kind == "resample":
+            batch = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
+            return neurons.values(self.model, batch.clean)
+        found = neurons.values(self.model, batch.corrupt)
+        return [value.new_zeros(1, 1, value.shape[-1]) for value in found] if kind == "zero" else found
+
+    def mean(self):
+        """Mean of each neuron over positions and the corrupt prompts of the train examples, [1, 1, neuron] by layer."""
+        sums, count = None, 0
+        for batch in batching.batches(self.train, self.tokens, self.model.device):
+            parts = [value.double().sum((0, 1)) for value in neurons.values(self.model, batch.corrupt)]
+            sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+            count += batch.corrupt.numel()
+        return [(total / count).float()[None, None] for total in sums]
+
+
+def is_block(unit):
+    """Whether a name is that of a whole attention block, a5."""
+    return unit.startswith("a") and "." not in unit
+
+
+def group(level, unit):
+    """Units that a random set may exchange: those of one kind in one layer; blocks of one kind in any."""
+    if level == "neuron":
+        return unit[0]
+    return is_block(unit) if level == "block" else (components.kind(unit), components.place(unit)[0])
+
+
+def matched_sets(level, chosen, universe, count, rng):
+    """Different random sets with as many units of each group as a set has, and not it itself; fewer where there are no more.
+
+    universe: the units that may be drawn
+    """
+    groups, wanted = {}, {}
+    for unit in universe:
+        groups.setdefault(group(level, unit), []).append(unit)
+    for unit in chosen:
+        wanted[group(level, unit)] = wanted.get(group(level, unit), 0) + 1
+    found, seen = [], {frozenset(chosen)}
+    for _ in range(count * ATTEMPTS):
+        drawn = [
+            groups[key][place]
+            for key, number in wanted.items()
+            for place in rng.choice(len(groups[key]), number, replace=False)
+        ]
+        if frozenset(drawn) not in seen:
+            seen.add(frozenset(drawn))
+            found.append(drawn)
+        if len(found) == count:
+            break
+    return found
+
+
+def columns(removal, level, chosen, universe, cfg, rng, seed):
+    """The columns of the fine_grained table that say what removing a set of units does; empty for an empty set.
+
+    cfg: random_sets, bootstrap;  seed: of the interval
+    """
+    if not chosen:
+        return {}
+    drawn = matched_sets(level, chosen, universe, cfg["random_sets"], rng)
+    change = removal(level, [chosen, *drawn])
+    low, high = statistics.mean_interval(
+        change[0], cfg["bootstrap"], seed, clusters=removal.examples["cluster"].to_numpy(str)
+    )
+    found = {"effect": float(change[0].mean()), "effect_low": low, "effect_high": high, "n_random": len(drawn)}
+    if drawn:
+        random = change[1:].mean(axis=1)
+        ends = map(float, np.percentile(random, [2.5, 97.5]))
+        found |= dict(zip(("effect_random_low", "effect_random_high"), ends, strict=True))
+        found |= {"effect_random": float(random.mean()), "p_effect": statistics.rank_p(-found["effect"], -random)}
+    return found | {"n_held_out": len(removal.examples)}
