@@ -104,6 +104,9 @@ $(VENV)/done: requirements.lock
 	$(PIP) --no-deps "torch==2.13.0"
 	$(PIP) --no-deps --require-hashes --requirement requirements.lock
 	$(PIP) "torch==2.13.0"
+	@# The command, for this clone.
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m circuit_reuse.command "$$@"\n' "$(CURDIR)/workflow/scripts" "$(CURDIR)/$(BIN)/python" > $(BIN)/circuit-reuse
+	@chmod +x $(BIN)/circuit-reuse
 	@touch $@
 
 # The parts of the documentation that are made from the schemas.

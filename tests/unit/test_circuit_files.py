@@ -1,6 +1,7 @@
 """Circuit files: every format in and out, and mistakes told with their names and numbers."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -188,11 +189,12 @@ def test_a_mistake_is_told_with_the_file(tmp_path, content, words):
 
 def test_the_converter(tmp_path):
     """From the command line, by a shape or a model's folder; what does not fit is one line."""
-    script = [sys.executable, str(PROJECT / "workflow" / "scripts" / "convert_circuit.py")]
+    script = [sys.executable, "-m", "circuit_reuse.command", "convert"]
     source = written(tmp_path, (PUBLISHED / "original.json").read_text())
 
     def convert(*more):
-        return subprocess.run([*script, str(source), *more], capture_output=True, text=True)
+        env = os.environ | {"PYTHONPATH": str(PROJECT / "workflow" / "scripts")}
+        return subprocess.run([*script, str(source), *more], capture_output=True, text=True, env=env)
 
     done = convert("--to", "graph", "--shape", "12,12,768,64")
     assert done.returncode == 0 and "54 components, write cost 11200" in done.stdout, done.stderr

@@ -37,7 +37,7 @@ def test_stages_that_only_read_tables_import_no_torch(part):
 
 
 # The wings of the library, from the ground up: each imports only itself and what stands before it.
-WINGS = "data prompts origins stats engine methods config report study registry common studies validate training api".split()
+WINGS = "data prompts origins stats engine methods config report study registry common studies validate training api command".split()
 STUDIES = ("reuse", "scaling", "sequences", "weights", "contrast")
 
 

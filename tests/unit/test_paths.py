@@ -106,7 +106,7 @@ def test_a_path_with_everything_between_held_by_hand(evaluate, measured):
 
         with model.bridge.hooks(fwd_hooks=[(place, put)]):
             last = interventions.replace(model, own, [removed], instead)
-        expected = evaluate.values(last, batch, 1)[0] - alone[batch.rows]
+        expected = evaluate.values(last, 0, 1)[0] - alone[batch.rows]
         edge = (table["writer"] == f"a{sender[0]}.h{sender[1]}") & (
             table["reader"] == f"a{receiver[0]}.h{receiver[1]}.{part}"
         )

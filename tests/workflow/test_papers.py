@@ -47,9 +47,11 @@ def test_what_is_shown_to_users_of_other_tools_plans(shipped):
         below = ["config/papers/sequences.yaml"] if study == "sequences" else ["config/papers/weights.yaml"]
         files = [*(below if study != "reuse" else []), "config/mine.yaml"]
         assert explain.planned(shipped.dry_run(study, "--configfile", *files))
-    commands = re.findall(r'make run ARGS="(.*)"', text)
+    readme = (PROJECT / "README.md").read_text()
+    commands = re.findall(r'make run ARGS="(.*?)"', text + readme)
+    assert len(commands) > 8
     for command in commands:
-        if "mine.yaml" in command:
+        if "mine.yaml" in command or "my.yaml" in command:
             continue
         words = re.findall(r"'[^']*'|\S+", command)
         assert explain.planned(shipped.dry_run(*(word.strip("'") for word in words))), command

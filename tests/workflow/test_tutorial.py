@@ -13,7 +13,7 @@ from workflow_config import PROJECT
 
 
 def blocks(page, language):
-    """Code blocks of a page: [(what stands behind the language, code)]."""
+    """Code blocks of a page below docs: [(what stands behind the language, code)]."""
     text = (PROJECT / "docs" / page).read_text()
     return re.findall(rf"^```{language} ?(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
@@ -35,6 +35,9 @@ def clone(tmp_path_factory):
         # The environment's own programs, whose folder says which packages they see.
         (binaries / name).write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n')
         (binaries / name).chmod(0o755)
+    command = f'#!/bin/sh\nPYTHONPATH="{folder}/workflow/scripts" exec "{sys.executable}" -m circuit_reuse.command "$@"\n'
+    (binaries / "circuit-reuse").write_text(command)
+    (binaries / "circuit-reuse").chmod(0o755)
     (folder / ".venv" / "done").touch()
     os.utime(folder / "requirements.lock", (0, 0))
     return folder
@@ -85,3 +88,18 @@ def test_every_example_of_the_library_runs(clone):
     done = subprocess.run([clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "p_value" in done.stdout and "jaccard_null" in done.stdout
+
+
+def test_the_examples_of_the_readme_run(clone):
+    """Its lines of Python, and its command."""
+    (code,) = (text for _, text in blocks("../README.md", "python"))
+    environment = os.environ | {"PYTHONPATH": "workflow/scripts"}
+    done = subprocess.run(
+        [clone / ".venv/bin/python", "-c", code], cwd=clone, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0 and "p_value" in done.stdout, done.stderr[-3000:]
+    commands = re.findall(r"`(\.venv/bin/circuit-reuse [^`]*)`", (PROJECT / "README.md").read_text())
+    assert commands
+    for command in commands:
+        done = subprocess.run(command.split(), cwd=clone, capture_output=True, text=True)
+        assert done.returncode == 0 and (clone / "ioi.json").is_file(), done.stderr[-3000:]

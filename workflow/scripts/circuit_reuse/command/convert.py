@@ -1,0 +1,42 @@
+"""The part of the command that converts circuit files.
+
+Any format of circuit_files (this project's, a list under a write budget, a graph of EAP-IG or MIB, AutoCircuit's edges) is read,
+checked against the model, and written in another one.
+"""
+
+from pathlib import Path
+
+from circuit_reuse.data import circuit_files, components, fingerprint
+from circuit_reuse.data.components import Space
+
+
+def shape_of(chosen):
+    """The shape that --shape or --model gives; None without either."""
+    if chosen.shape:
+        return Space(*map(int, chosen.shape.split(",")))
+    if not chosen.model:
+        return None
+    if not (Path(chosen.model) / "config.json").is_file():
+        raise circuit_files.CircuitFileError(
+            f"there is no model folder {chosen.model}; give one such as resources/models/tiny-gpt2-medium"
+        )
+    return fingerprint.shape(chosen.model)
+
+
+def convert(chosen, _):
+    """Convert one file."""
+    shape = shape_of(chosen)
+    parallel = chosen.parallel or bool(chosen.model and fingerprint.parallel(chosen.model))
+    try:
+        circuit = circuit_files.read(chosen.file, shape, chosen.keep)
+    except circuit_files.CircuitFileError as problem:
+        hint = "\nGive --shape 12,12,768,64 or --model FOLDER." if "give its shape" in str(problem) else ""
+        raise circuit_files.CircuitFileError(f"{problem}{hint}") from None
+    if parallel:
+        circuit.about["parallel"] = True
+    stem = Path(chosen.file).name.split(".")[0]
+    output = Path(chosen.output or Path(chosen.file).parent / (stem + circuit_files.ENDINGS[chosen.to]))
+    if output.resolve() == Path(chosen.file).resolve():
+        raise circuit_files.CircuitFileError(f"{output} is the file itself; name another with --output")
+    circuit_files.write(output, circuit, chosen.to)
+    print(f"{output}: {len(circuit.nodes)} components, write cost {components.cost(circuit.nodes, circuit.shape)}")

@@ -1,0 +1,116 @@
+"""The parts of the command that do what a notebook does: score, circuit, ablate, compare."""
+
+from pathlib import Path
+
+from circuit_reuse import api
+from circuit_reuse.command.convert import shape_of
+from circuit_reuse.data import circuit_files, fingerprint
+from circuit_reuse.data.circuit_formats import Circuit
+from circuit_reuse.prompts.tasks import TASKS
+from circuit_reuse.stats import similarity
+
+# How many components are printed.
+SHOWN = 15
+RESOURCES = Path(__file__).resolve().parents[4] / "resources"
+
+
+def folder(name):
+    """The folder of a model: as given, or of that name among those that the project holds or has fetched.
+
+    raises: ModelError that names those that there are
+    """
+    places = [
+        Path(name),
+        *(base / kind / name for base in (Path("resources"), RESOURCES) for kind in ("models", "hub")),
+    ]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    known = sorted(
+        {path.parent.name for base in (Path("resources"), RESOURCES) for path in base.glob("*/*/config.json")}
+    )
+    raise fingerprint.ModelError(
+        f"there is no model {name}: give the folder of one in Hugging Face format, or one of {', '.join(known) or 'none here'}"
+    )
+
+
+def prepared(chosen):
+    """The model and its examples."""
+    place = folder(chosen.model)
+    model = api.load(place, chosen.device, chosen.dtype)
+    found = api.examples(model, place, chosen.task, chosen.count, chosen.seed, file=chosen.prompts)
+    used = found[found["used"]]
+    print(
+        f"{len(used)} of {len(found)} prompts can be used; the model is right in {100 * used['correct'].mean():.0f} %"
+    )
+    return model, found
+
+
+def score(chosen, _):
+    """Print the components of largest mean score; write those of every example."""
+    model, found = prepared(chosen)
+    scores = api.score(model, found, chosen.method)
+    means = scores.mean().sort_values(key=abs, ascending=False)
+    print(f"Mean change of the metric when a component is corrupted ({chosen.method}, logits; negative: it helps)")
+    print(means.head(SHOWN).round(3).to_string())
+    write(chosen.output, lambda path: scores.to_csv(path))
+
+
+def circuit_of(chosen, model, found):
+    """The shared circuit of a task: (names, {name: mean score})."""
+    scores = api.score(model, found, chosen.method)
+    names, reuse = api.circuit(scores, found, chosen.top_k, chosen.threshold, chosen.kinds)
+    print(f"{len(names)} shared components, reuse {100 * reuse:.0f} %: {' '.join(names) or 'none'}")
+    return names, scores.mean().to_dict()
+
+
+def circuit(chosen, _):
+    """Print the shared circuit of a task, and write it as a circuit file."""
+    model, found = prepared(chosen)
+    names, means = circuit_of(chosen, model, found)
+    about = {"task": chosen.task, "method": chosen.method}
+    best = sorted(names, key=lambda name: -abs(means[name]))
+    whole = Circuit({name: float(means[name]) for name in best}, shape=model.space, about=about)
+    write(chosen.output, lambda path: circuit_files.write(path, whole, "circuit"))
+
+
+def ablate(chosen, _):
+    """Print what removing a circuit does."""
+    model, found = prepared(chosen)
+    if chosen.circuit:
+        names = [name for name in circuit_files.read(chosen.circuit, model.space).nodes if name != "input"]
+        print(f"{len(names)} components of {chosen.circuit}")
+    else:
+        names, _ = circuit_of(chosen, model, found)
+    accuracy = TASKS[chosen.task].accuracy if chosen.task in TASKS else "top1"
+    accuracy = "top1" if accuracy == "choice" else accuracy
+    result = api.ablate(model, found, names, chosen.controls, chosen.replacement, accuracy=accuracy, seed=chosen.seed)
+    print(result.round(3).to_string())
+    write(chosen.output, lambda path: result.to_csv(path))
+    write(chosen.figure, lambda path: api.plot(result).figure.savefig(path, dpi=300, bbox_inches="tight"))
+
+
+def compare(chosen, _):
+    """Print how alike two circuits are."""
+    both = [circuit_files.read(path, shape_of(chosen)) for path in (chosen.first, chosen.second)]
+    if both[0].shape != both[1].shape:
+        raise circuit_files.CircuitFileError(f"{chosen.first} and {chosen.second} are of models of different shapes")
+    print(compared(*both))
+
+
+def compared(first, second):
+    """The comparison of two circuits as text, a line a number."""
+    values, bounds = similarity.compare(first, second, first.shape)
+    lines = []
+    for name, value in values.items():
+        ends = f" [{bounds[name][0]:.3g}, {bounds[name][1]:.3g}]" if name in bounds else ""
+        lines.append(f"{name:32} {value:.4g}{ends}" if isinstance(value, (int, float)) else f"{name:32} {value}")
+    return "\n".join(lines)
+
+
+def write(path, function):
+    """Write a file, if one is asked for, and say so."""
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        function(path)
+        print(f"written: {path}")

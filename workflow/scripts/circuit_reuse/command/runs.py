@@ -1,0 +1,42 @@
+"""The parts of the command that run the workflow: shorter names for Snakemake's, which does all that it does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def project():
+    """The folder of the clone: that of the library, or the one that the command is called in.
+
+    raises: ValueError where there is none, as after `pip install`
+    """
+    for place in (Path(__file__).resolve().parents[4], Path.cwd()):
+        if (place / "Snakefile").is_file() and (place / "workflow" / "screen").is_dir():
+            return place
+    raise ValueError(
+        "run and explain need a clone of the project, in which the workflow is; score, circuit, ablate, compare and convert do not"
+    )
+
+
+def options(chosen, more):
+    """Targets, configs and Snakemake's own options; configs last but for the cores, as they take any number of values."""
+    configs = ["--configfile", *(str(Path(path).resolve()) for path in chosen.config)] if chosen.config else []
+    return [*chosen.targets, *more, *configs]
+
+
+def run(chosen, more):
+    """Run the workflow; the exit status is Snakemake's."""
+    place = project()
+    command = [sys.executable, "-m", "snakemake", "--logger", "circuit-reuse", *options(chosen, more)]
+    command += ["--cores", str(chosen.cores or "all")]
+    screen = os.pathsep.join(filter(None, [str(place / "workflow" / "screen"), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(command, cwd=place, env=os.environ | {"PYTHONPATH": screen}).returncode
+
+
+def explain(chosen, more):
+    """Say what a run would do."""
+    place = project()
+    command = [sys.executable, str(place / "workflow" / "scripts" / "explain.py"), *options(chosen, more)]
+    cores = {"CORES": str(chosen.cores)} if chosen.cores else {}
+    return subprocess.run(command, cwd=place, env=os.environ | cores).returncode
