@@ -35,7 +35,9 @@ def clone(tmp_path_factory):
         # The environment's own programs, whose folder says which packages they see.
         (binaries / name).write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n')
         (binaries / name).chmod(0o755)
-    command = f'#!/bin/sh\nPYTHONPATH="{folder}/workflow/scripts" exec "{sys.executable}" -m circuit_reuse.command "$@"\n'
+    command = (
+        f'#!/bin/sh\nPYTHONPATH="{folder}/workflow/scripts" exec "{sys.executable}" -m circuit_reuse.command "$@"\n'
+    )
     (binaries / "circuit-reuse").write_text(command)
     (binaries / "circuit-reuse").chmod(0o755)
     (folder / ".venv" / "done").touch()

@@ -156,6 +156,29 @@ def layer_map(differences, circuits, context):
     return figure
 
 
+def name_points(ax, names, x, y):
+    """Write names beside points of a panel with a logarithmic y, those of close points above one another.
+
+    names, x, y: Series of one index
+    """
+    across = ((x - x.min()) / (np.ptp(x) or 1)).astype(float)
+    up = np.log(y.astype(float))
+    up = (up - up.min()) / (np.ptp(up) or 1)
+    placed = []
+    for index in up[names.index].sort_values().index:
+        close = sum(abs(across[index] - a) < 0.25 and abs(up[index] - u) < 0.06 for a, u in placed)
+        placed.append((across[index], up[index]))
+        right = across[index] < 0.5
+        ax.annotate(
+            names[index],
+            (x[index], y[index]),
+            xytext=(3 if right else -3, 3 + 7 * close),
+            textcoords="offset points",
+            fontsize=6,
+            ha="left" if right else "right",
+        )
+
+
 def lengths(differences, context):
     """Scores of all components when the texts differ in length only, or not at all."""
     figure, axes = context.grid(width=2.5, height=1.9)
@@ -225,17 +248,7 @@ def difference_and_effect(table, context):
         # The largest by either measure, each side of the point that has room.
         idle = mine[mine["interpretation"] == "idle"].nlargest(1, "score").index
         named = {*mine.nlargest(NAMED, "score").index, *size.nlargest(2).index, *idle}
-        middle = (mine["score"].max() + mine["score"].min()) / 2
-        for index in sorted(named):
-            right = mine["score"][index] < middle
-            ax.annotate(
-                mine["component"][index],
-                (mine["score"][index], size[index]),
-                xytext=(3 if right else -3, 3),
-                textcoords="offset points",
-                fontsize=6,
-                ha="left" if right else "right",
-            )
+        name_points(ax, mine["component"][sorted(named)], mine["score"], size)
         ax.axhline(context.margin, color="black", linestyle="--", linewidth=0.8)
         ax.set(
             yscale="log",

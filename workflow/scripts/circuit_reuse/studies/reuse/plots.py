@@ -5,11 +5,16 @@ tables of all models and tasks put together, with the columns model and task.
 """
 
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
 from circuit_reuse.report import hover, style
+
+# Up to so many heads each has a tick, and up to so many kinds of prompt a name.
+EVERY, FEW = 12, 4
 
 
 def thresholds(models, tasks, titles, ylabel):
@@ -26,7 +31,8 @@ def panels(models, tasks, titles, xlabel, ylabel, **options):
         axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
     for column, task in enumerate(tasks):
         axes[0, column].set_title(titles[task])
-        axes[-1, column].set_xlabel(xlabel)
+        if xlabel:
+            axes[-1, column].set_xlabel(xlabel)
     return figure, axes
 
 
@@ -278,7 +284,7 @@ def component_map(inclusion, models, tasks, titles, top_k):
         for (layer, head), frequency in zip(places, rows["frequency"], strict=True):
             values[layer, heads if head is None else head] = frequency
         image = ax.imshow(values, vmin=0, vmax=1, cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
-        ticks = sorted({*range(0, heads, max(1, heads // 4)), *([heads] if wide else [])})
+        ticks = sorted({*range(0, heads, 1 if heads <= EVERY else heads // 4), *([heads] if wide else [])})
         ax.set_xticks(ticks, ["MLP" if wide and tick == heads else tick for tick in ticks])
         ax.set_yticks(range(0, layers, max(1, layers // 4)))
         ax.spines[["top", "right"]].set_visible(True)
@@ -293,13 +299,14 @@ def label_grid(axes, models, tasks, titles, xlabel, ylabel):
         axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
     for column, task in enumerate(tasks):
         axes[0, column].set_title(titles[task])
-        axes[-1, column].set_xlabel(xlabel)
+        if xlabel:
+            axes[-1, column].set_xlabel(xlabel)
 
 
 def similarity(pairs, clusters, models, tasks, titles, top_k):
     """Jaccard index of every two example circuits, examples in clustered order.
 
-    The strip on the left has one shade for each label (ABBA or BABA for IOI).
+    The strip on the left has one colour for each label (ABBA or BABA for IOI), named below if there are few.
     """
     figure, axes = style.grid(len(models), len(tasks), width=1.7, height=1.5)
     image = None
@@ -312,16 +319,21 @@ def similarity(pairs, clusters, models, tasks, titles, top_k):
         second = rows["second"].map(position).to_numpy()
         matrix[first, second] = matrix[second, first] = rows["jaccard"]
         image = ax.imshow(matrix, vmin=0, vmax=1, cmap=style.SEQUENTIAL, interpolation="nearest")
-        variants = np.unique(order["variant"].to_numpy(str), return_inverse=True)[1]
+        named, variants = np.unique(order["variant"].to_numpy(str), return_inverse=True)
         strip = ax.inset_axes([-0.09, 0, 0.06, 1])
         strip.imshow(variants[:, None], aspect="auto", cmap="tab10", vmin=0, vmax=9, interpolation="nearest")
         strip.set_axis_off()
+        if len(named) > FEW:
+            ax.set_xlabel(f"strip: {len(named)} kinds of prompt")
+        elif len(named) > 1:
+            shades = [Patch(color=pyplot.get_cmap("tab10")(number)) for number in range(len(named))]
+            ax.legend(shades, named, loc="upper center", bbox_to_anchor=(0.5, -0.03), ncols=2, handlelength=0.8)
         ends = np.flatnonzero(np.diff(order["cluster"].to_numpy())) + 0.5
         for end in ends:
             ax.axhline(end, color="white", linewidth=0.8)
             ax.axvline(end, color="white", linewidth=0.8)
         ax.set_xticks([])
         ax.set_yticks([])
-    label_grid(axes, models, tasks, titles, "train examples", "train examples\n")
+    label_grid(axes, models, tasks, titles, None, "train examples\n")
     figure.colorbar(image, ax=axes, label="Jaccard index of example circuits", fraction=0.03)
     return figure

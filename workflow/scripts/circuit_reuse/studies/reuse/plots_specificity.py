@@ -134,15 +134,15 @@ def point(ax, place, row, side, color, marker):
 
 
 def mark(ax, place, row):
-    """A star where both sets have components and the interval of their paired difference is without 0."""
+    """A mark where both sets have components and the interval of their paired difference is without 0: which hurts more."""
     if not (row["n_components_own"] and row["n_components_other"]):
         return
-    if row["difference_low"] > 0 or row["difference_high"] < 0:
-        ax.text(1.0, place, "*", transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=9)
+    sign = "*" if row["difference_high"] < 0 else "°" if row["difference_low"] > 0 else ""
+    ax.text(1.0, place, sign, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=9)
 
 
 def legend(figure, looks):
     """What the marks mean, below the panels."""
     handles = [Line2D([], [], color=color, marker=marker, linestyle="none") for color, marker, _ in looks]
-    labels = [*(text for _, _, text in looks), "* paired difference from the own: 95 % interval without 0"]
+    labels = [*(text for _, _, text in looks), "* hurts less than the own, ° more (paired, 95 %)"]
     figure.legend([*handles, Line2D([], [], linestyle="none")], labels, loc="outside lower center", ncols=2)
