@@ -23,6 +23,7 @@ from circuit_reuse.config.errors import ConfigNote
 from circuit_reuse.config.staleness import code_hash, remember, text_hash
 from circuit_reuse.data.circuit_files import ENDINGS
 from circuit_reuse.data.fingerprint import files as model_folder_files
+from circuit_reuse.data.metrics import UNITS
 from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.origins import sources
 from circuit_reuse.prompts import sequence, tasks

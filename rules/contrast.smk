@@ -103,7 +103,7 @@ use rule reads_tables as summarise_contrast with:
         single=of_study("contrast", CONTRAST_SCORES, task=BEHAVIOUR_TASKS, method=CONTRAST["single"]),
     output:
         **study_tables("contrast", REPLICATED),
-        **findings_page("contrast"),
+        details=findings_details("contrast"),
     log:
         "<logs>/summarise_contrast.log",
     params:
@@ -163,6 +163,19 @@ use rule draws_figures as draw_contrast with:
         cfg=stage_cfg("figures", titles=CONTRAST_TITLES, **CONTRAST_SHOWN, **ALPHA, **some(CONTRAST, "margin")),
 
 
+use rule reads_tables as show_budget_circuits with:
+    input:
+        tables=[table("contrast", name) for name in ("circuits", "components", "inclusion")],
+    output:
+        pages=circuit_page_files("contrast"),
+    log:
+        "<logs>/show_budget_circuits.log",
+    params:
+        **runs("studies.contrast.budget_pages.draw"),
+        template=text_hash("report/circuits.html"),
+        cfg=stage_cfg(models=CONTRAST["models"], titles=CONTRAST_TITLES),
+
+
 use rule draws_figures as draw_replicate with:
     input:
         tables=[table("contrast", name) for name in REPLICATED],
@@ -187,4 +200,5 @@ rule contrast:
         rules.export_circuits.output,
         "<results>/tables/contrast/overview.json",
         rules.draw_contrast.output,
+        rules.show_budget_circuits.output,
         rules.replicate.input,

@@ -6,7 +6,10 @@ use rule reads_tables as tell_findings with:
         ],
         about=lambda wildcards: of_study(wildcards.study, ABOUT),
         all_results=lambda wildcards: [path for path, _ in STUDIES[wildcards.study].results(config)],
+        # The reuse study's page is drawn from the same tables as its sentences.
+        details=lambda wildcards: [] if wildcards.study == "reuse" else findings_details(wildcards.study),
     output:
+        **findings_page("{study}", "findings", "findings", "Findings, in words"),
         overview="<results>/tables/{study}/overview.json",
         skipped="<results>/tables/{study}/skipped.csv",
     log:
@@ -15,7 +18,7 @@ use rule reads_tables as tell_findings with:
         study=one_of(STUDIES),
     params:
         run="studies.common.stage_findings.write",
-        code=lambda wildcards: code_of("studies.common.stage_findings", f"studies.{wildcards.study}.sentences"),
+        code=lambda wildcards: code_of("studies.common.stage_findings", *findings_modules(wildcards.study)),
         cfg=lambda wildcards: findings_cfg(wildcards.study),
 
 

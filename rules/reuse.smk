@@ -345,8 +345,25 @@ for draw_method in config["methods"]:
             "../workflow/scripts/run.py"
 
 
+# One page a model in which one can look at every component of its shared circuits.
+use rule reads_tables as show_circuits with:
+    input:
+        circuits=by_task(f"{CIRCUITS}.parquet", config["methods"][0]),
+        inclusion=by_task(f"{CIRCUITS}.inclusion.parquet", config["methods"][0]),
+        fine_shared=fine_grained_tables()["fine_shared"],
+    output:
+        pages=circuit_page_files("reuse"),
+    log:
+        "<logs>/show_circuits.log",
+    params:
+        **runs("studies.reuse.component_pages.draw"),
+        template=text_hash("report/circuits.html"),
+        cfg=stage_cfg("models", titles=titles(), chosen=CHOSEN, unit=UNITS[config["attribution"]["metric"]]),
+
+
 rule reuse:
     input:
         rules.summarise_reuse.output,
+        rules.show_circuits.output,
         "<results>/tables/reuse/overview.json",
         [reuse_figures(method) for method in config["methods"]],

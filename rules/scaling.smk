@@ -124,7 +124,7 @@ use rule reads_tables as summarise_scaling with:
         backups=backup_tables(),
     output:
         **study_tables("scaling"),
-        **findings_page("scaling"),
+        details=findings_details("scaling"),
     log:
         "<logs>/summarise_scaling.log",
     params:

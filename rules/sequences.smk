@@ -198,7 +198,7 @@ use rule reads_tables as summarise_sequences with:
         random_motifs=of_study("sequences", f"{NAMED}/motifs.parquet"),
     output:
         **study_tables("sequences"),
-        **findings_page("sequences"),
+        details=findings_details("sequences"),
     log:
         "<logs>/summarise_sequences.log",
     params:

@@ -133,11 +133,34 @@ def reuse_figures(method):
     return figures("reuse", folder=folder, method=method)
 
 
-def findings_page(study, name="findings", caption=None, title="Findings, in words"):
-    """The page of findings as text and in the report."""
+def circuit_page_files(study):
+    """The interactive pages of a study's circuits, one a model."""
+    return [
+        shown(
+            f"<results>/figures/{study}/{model}/circuits.html",
+            "circuits_page",
+            STUDIES[study].title,
+            shows="Circuits, interactive",
+            model=model,
+        )
+        for model in STUDIES[study].models(config)
+    ]
+
+
+def findings_modules(study):
+    """The modules that its sentences, and the reuse study's page, are written by."""
+    return [f"studies.{study}.sentences", *(["studies.reuse.findings"] if study == "reuse" else [])]
+
+
+def findings_details(study):
+    """What a study says of its numbers, before the sentences that its page begins with."""
+    return f"<results>/tables/{study}/.details.md"
+
+
+def findings_page(study, name, caption, title):
+    """A page of findings as text and in the report."""
     path = f"<results>/tables/{study}/{name}"
-    caption = caption or f"{study}_{name}"
-    return {"findings": f"{path}.md", "page": shown(f"{path}.html", caption, STUDIES[study].title, shows=title)}
+    return {"findings": f"{path}.md", "page": shown(f"{path}.html", caption, study.capitalize(), shows=title)}
 
 
 def published_table(study):

@@ -104,7 +104,7 @@ use rule reads_tables as summarise_weights with:
         },
     output:
         **study_tables("weights"),
-        **findings_page("weights"),
+        details=findings_details("weights"),
         results="<results>/tables/weights/weight_ablation_sweep_results.json",
         edges_json="<results>/tables/weights/edges.json",
     log:

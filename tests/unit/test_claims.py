@@ -77,6 +77,14 @@ def test_one_row_has_its_interval_and_several_are_one_number():
     assert claims.answer(claim(rows={"task": "z"}), TABLE)[0] is None
 
 
+def test_a_column_that_a_run_could_not_fill_answers_nothing():
+    """Of three heads there is no correlation, and the table has no such column."""
+    assert claims.answer(claim(value="correlation"), TABLE)[0] is None
+    assert claims.answer(claim(value="value", when={"q_correlation": "<= 0.05"}), TABLE)[0] is None
+    row = claims.rows_of({"cost": "", "claims": [claim(value="correlation", expect={"at_least": 0})]}, {"t": TABLE})[0]
+    assert row["verdict"] == "not run" and "no row of t answers it" in row["why"]
+
+
 def test_rows_are_divided_by_those_that_match():
     found = claims.answer(claim(rows={"task": "x"}, divide_by={"task": "y"}, match=["model"]), TABLE)
     assert found[0] == pytest.approx(0.25) and len(found[3]) == 1

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuit_reuse.data.components import Space
+from circuit_reuse.report import circuit_pages
 from circuit_reuse.stats import similarity
 from circuit_reuse.studies.sequences import (
-    circuit_page,
     diagrams,
     given_circuits,
     measures,
@@ -308,11 +308,11 @@ def test_a_diagram_that_is_drawn_again_is_the_same_file(tmp_path):
 
 def test_the_page_needs_no_network_and_nothing_in_its_data_ends_the_script():
     template = (PROJECT / "workflow" / "report" / "circuits.html").read_text()
-    text = circuit_page.page(template, {"model": "</script><b>&", "nodes": []})
+    text = circuit_pages.page(template, {"model": "</script><b>&", "nodes": []})
     assert text.count("</script>") == template.count("</script>")
     held = text.split('id="data">')[1].split("</script>")[0]
     assert json.loads(held)["model"] == "</script><b>&"
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     assert "innerHTML" not in template and "default-src 'none'" in template
     with pytest.raises(ValueError, match="JSON compliant"):
-        circuit_page.page(template, {"x": float("nan")})
+        circuit_pages.page(template, {"x": float("nan")})

@@ -82,7 +82,7 @@ def test_tables_agree_with_each_other(project, tables):
 def test_figures_diagrams_and_the_page_are_there(project):
     figures = project.folder / "results" / "figures" / "sequences"
     drawn = list(figures.glob("*.png"))
-    assert len(drawn) == 13 and min(path.stat().st_size for path in drawn) > 1500
+    assert len(drawn) == 14 and min(path.stat().st_size for path in drawn) > 1500
     if shutil.which("dot"):
         for name in ("digits.svg", "digits.pdf", "shared.svg"):
             assert (figures / MODEL / name).stat().st_size > 1000

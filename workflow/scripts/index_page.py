@@ -179,7 +179,10 @@ def study(name, about, config, results, inside, prefix):
     if sentences[3:]:
         yield f"<details><summary>{more_of(sentences[3:], 'finding')}</summary><ul>{''.join(sentences[3:])}</ul></details>"
     more = [(results / "tables" / name / "findings.html", "All findings, in words")]
-    more += [(path, f"Interactive: {path.stem}") for path in sorted((results / "figures" / name).glob("*.html"))]
+    more += [
+        (path, f"Interactive: {path.stem}, {path.parent.name}")
+        for path in sorted((results / "figures" / name).rglob("*.html"))
+    ]
     links = [
         f"<a href='{path.relative_to(results)}'>{html.escape(title)}</a>" for path, title in more if path.is_file()
     ]

@@ -78,6 +78,9 @@ def answer(claim, table):
     divide_by: rows by whose value each is divided, matched by the columns `match`
     low, high: the ends of the interval, of a single row of one column that has them
     """
+    # A table leaves a column out where nothing could be computed for it.
+    named = [*re.findall(r"[a-z_]\w*", claim["value"]), *claim.get("rows", {}), *claim.get("when", {})]
+    table = table.assign(**{name: np.nan for name in named if name not in table})
     rows = chosen(table, claim.get("rows"))
     if claim.get("models"):
         # Where none of the paper's models was run, others answer, and the row says so.

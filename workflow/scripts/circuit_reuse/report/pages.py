@@ -1,5 +1,6 @@
 """Pages of findings: Markdown as one HTML file."""
 
+import re
 from pathlib import Path
 
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -11,6 +12,20 @@ def write(job, text):
     """A page of findings, as Markdown and as HTML."""
     Path(job.output.findings).write_text(text)
     Path(job.output.page).write_text(page(text))
+
+
+def bullets(text):
+    """Sentences as a list, one a line."""
+    return "\n".join(f"* {each}" for each in re.split(r"(?<=[.)])\s+(?=[A-Z`])", text))
+
+
+def in_short(text, sentences, first=3):
+    """A page of findings with its first sentences in a list under the heading, the others after them."""
+    heading, _, rest = text.partition("\n")
+    numbered = [f"{number}. {each}" for number, each in enumerate(sentences[:first], start=1)]
+    more = [f"* {each}" for each in sentences[first:]]
+    parts = [heading, "## In short", "\n".join(numbered), "\n".join(more), rest.strip()]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def page(text):

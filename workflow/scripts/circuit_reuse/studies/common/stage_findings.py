@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import csv_tables, fingerprint, left_out
+from circuit_reuse.report import pages
 from circuit_reuse.studies.registry import STUDIES
 
 SKIPPED = csv_tables.columns(
@@ -18,7 +19,7 @@ SKIPPED = csv_tables.columns(
 
 
 def write(job):
-    """Write the sentences of one study."""
+    """Write the sentences of one study, and its page of findings, which begins with them."""
     cfg = job.cfg
     pairs, left = cfg["pairs"], skipped(job.input.all_results, cfg)
     csv_tables.write(job.output.skipped, left, SKIPPED)
@@ -29,6 +30,9 @@ def write(job):
         *(sentences if len(left) < len(pairs) else []),
         *(left_sentence(row) for row in left.to_dict("records")),
     ]
+    details = job.input.details
+    page = Path(details).read_text(encoding="utf-8") if details else study_page(found, cfg)
+    pages.write(job, pages.in_short(page, sentences))
     models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in job.input.about}
     about = {
         "study": cfg["study"],
@@ -43,6 +47,11 @@ def write(job):
     }
     Path(job.output.overview).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     job.log.info("%d sentences", len(sentences))
+
+
+def study_page(found, cfg):
+    """The page of a study that draws it from the tables of its sentences."""
+    return STUDIES[cfg["study"]].module("findings").text(found, cfg)
 
 
 def list_skipped(job):

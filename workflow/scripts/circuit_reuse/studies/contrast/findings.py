@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import number, percent, small
 from circuit_reuse.studies.contrast.measures import INTERPRETATIONS
 
@@ -33,7 +34,7 @@ def text(found, cfg):
                 "## Does what differs do anything?\n\n" + singles(found, cfg),
                 "## What circuits under the budget do\n\n" + circuits(found, cfg),
                 "## How sure is the list?\n\n" + inclusion(found),
-                "## What this page cannot say\n\n" + LIMITS,
+                "## What this page cannot say\n\n" + pages.bullets(LIMITS),
             ]
         )
         + "\n"

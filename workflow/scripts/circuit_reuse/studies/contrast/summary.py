@@ -1,9 +1,10 @@
 """The tables of the contrast study over all models and sets."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from circuit_reuse.data import fingerprint, gather, tables
-from circuit_reuse.report import pages
 from circuit_reuse.stats import statistics
 from circuit_reuse.stats.testing import Outcomes
 from circuit_reuse.studies.contrast import findings, measures, schemas
@@ -14,7 +15,7 @@ def summarise(job):
     cfg = job.cfg
     found = all_tables(job.input, cfg)
     job.write_csvs(found, schemas.CSVS)
-    pages.write(job, findings.text(found, cfg))
+    Path(job.output.details).write_text(findings.text(found, cfg), encoding="utf-8")
     job.log.info("%d tables", len(found))
 
 

@@ -6,8 +6,8 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 COLUMNS = {
     "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness",
     "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
-    "generic": "model task method loss loss_guessing loss_change loss_change_low loss_change_high n_texts q_value q_left p_left n_random",
-    "specificity": "model method source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high other_random "
+    "generic": "model task method top_k threshold loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts q_value q_left p_left n_random",
+    "specificity": "model method top_k threshold source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high other_random "
     "difference difference_low difference_high q_value",
 }
 

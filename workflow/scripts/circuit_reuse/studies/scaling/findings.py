@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import stats
 
+from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import interval, number, p_text, small
 from circuit_reuse.stats.statistics import false_discovery
 from circuit_reuse.studies.scaling.classes import CATEGORIES
@@ -38,7 +39,7 @@ def text(written, found, cfg, names):
                 "## Do strong heads carry what differs between the prompts?\n\n" + tracing(written["influence"], alpha),
                 "## Are there counterparts in other models?\n\n"
                 + transfer(written["transfer"], cfg["transfer"], alpha),
-                "## What this page cannot say\n\n" + limits(models),
+                "## What this page cannot say\n\n" + pages.bullets(limits(models)),
             ]
         )
         + "\n"

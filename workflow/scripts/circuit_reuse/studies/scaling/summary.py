@@ -1,5 +1,7 @@
 """The tables of the scaling study over all models, in our columns and in the known ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -205,7 +207,6 @@ def all_tables(input, cfg):
 
 def summarise(job):
     """Write every table of the study, and the findings."""
-    from circuit_reuse.report import pages
     from circuit_reuse.studies.scaling import findings
 
     cfg = job.cfg
@@ -245,7 +246,7 @@ def summarise(job):
     if job.input.backups:
         written["backups"] = backups_csv(job.input.backups, found["heads"], about, cfg)
     job.write_csvs(written, schemas.CSVS)
-    pages.write(job, findings.text(written, found, cfg, names))
+    Path(job.output.details).write_text(findings.text(written, found, cfg, names), encoding="utf-8")
     job.log.info("%d heads of %d models, %d tables", len(written["joint"]), len(about), len(written))
 
 

@@ -1,19 +1,20 @@
 """Diagrams of a model's circuits, and one page in which every node can be looked at."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import components, gather, tables
-from circuit_reuse.report import palette
+from circuit_reuse.report import circuit_pages, palette
 from circuit_reuse.report.numbers import percent
 from circuit_reuse.studies.sequences import diagrams, graphs, schemas
 
 DIRECTIONS, TOKENS = 3, 8
-PLACE = "/*DATA*/"
-TEMPLATE = Path(__file__).resolve().parents[4] / "report" / "circuits.html"
+ABOUT = (
+    "Lines are edges by path patching; their width is the size of the effect, dark where the edge helps, orange where it works against the task. "
+    "Dashed frames: in a circuit, without an edge here."
+)
 
 
 def draw(job):
@@ -37,8 +38,7 @@ def draw(job):
         for path in paths:
             diagrams.render(graph, path)
     data = content(job.input, cfg, model, edges, members)
-    Path(job.output.page).parent.mkdir(parents=True, exist_ok=True)
-    Path(job.output.page).write_text(page(TEMPLATE.read_text(encoding="utf-8"), data))
+    circuit_pages.write(job.output.page, data)
     job.log.info("%d diagrams, a page of %d nodes", len(wanted), len(data["nodes"]))
 
 
@@ -52,14 +52,6 @@ def membership(named, tasks):
     return found
 
 
-def page(template, data):
-    """The template with its data; nothing in the data can end the script that holds it."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return template.replace(PLACE, text)
-
-
 def content(input, cfg, model, edges, members):
     """What the page shows: tasks, nodes with all that is known of them, edges, attention."""
     found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
@@ -69,31 +61,22 @@ def content(input, cfg, model, edges, members):
     colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
     return {
         "model": model,
+        "about": ABOUT,
+        "unit": "points",
         "tasks": [{"id": t, "title": cfg["titles"][t], "colour": colours.get(t, palette.GREY_60)} for t in cfg["of"]],
         "read": [{"id": task, "title": cfg["titles"][task]} for task in cfg["read"]],
         "nodes": [
-            {
-                "id": name,
-                "row": diagrams.row_of(name),
-                "tasks": members.get(name, []),
-                "facts": facts(name, found, cfg),
-                "tokens": tokens(name, found),
-                "patterns": patterns.get(name, {}),
-            }
+            circuit_pages.node(
+                name, members.get(name, []), facts(name, found, cfg), tokens(name, found), patterns.get(name)
+            )
             for name in names
         ],
         "labels": labels,
         "edges": {
             task: [
-                {
-                    "from": row["writer"],
-                    "to": node,
-                    "part": components.part_of(row["reader"]),
-                    "effect": round(100 * row["score_change"], 2),
-                    "kept": bool(row["kept"]),
-                }
+                line
                 for row in table.to_dict("records")
-                for node in components.components_of(row["reader"])
+                for line in circuit_pages.edges(row["writer"], row["reader"], 100 * row["score_change"], row["kept"])
             ]
             for task, table in edges.items()
         },
@@ -131,7 +114,9 @@ def facts(name, found, cfg):
         head = head.iloc[0]
         for score in ("next", "copy", "previous"):
             rows.append([f"{score} score", {t: percent(head.get(f"{score}_{t}")) for t in cfg["of"]}])
-        rows.append(["direct attribution, logits", {t: signed(head.get(f"direct_{t}")) for t in cfg["of"]}])
+        rows.append(
+            ["direct attribution, logits", {t: circuit_pages.signed(head.get(f"direct_{t}")) for t in cfg["of"]}]
+        )
         motif = head["motif"].replace("_", " ") if isinstance(head["motif"], str) else "none"
         rows.append(["motif", {"": motif}])
         for column in ("previous_token", "duplicate_token", "induction", "same_type", "last_to_items"):
@@ -144,11 +129,6 @@ def ranged(row, column):
     if not np.isfinite(row[column]):
         return "-"
     return f"{100 * row[column]:+.1f} [{100 * row[f'{column}_low']:+.1f}, {100 * row[f'{column}_high']:+.1f}]"
-
-
-def signed(value):
-    """A number with its sign, a dash where there is none."""
-    return "-" if value is None or not np.isfinite(value) else f"{value:+.2f}"
 
 
 def tokens(name, found):

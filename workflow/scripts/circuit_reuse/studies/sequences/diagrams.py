@@ -8,7 +8,7 @@ from pathlib import Path
 import graphviz
 
 from circuit_reuse.data import components
-from circuit_reuse.report import palette
+from circuit_reuse.report import circuit_pages, palette
 from circuit_reuse.studies.sequences.graphs import FINAL
 
 # Width and height of a page between its margins, inches.
@@ -49,14 +49,6 @@ def strongest(edges, count):
     return list(found.values())
 
 
-def row_of(name):
-    """The row of a node from the top: heads of a layer above its MLP."""
-    if name in ("input", FINAL):
-        return -1 if name == "input" else 10**6
-    layer, head = components.place(name)
-    return 2 * layer + (head is None)
-
-
 GRAPH = {
     "rankdir": "TB",
     "ranksep": "0.45",
@@ -92,8 +84,8 @@ def draw(title, edge_sets, members, colours, titles, count):
     drawn = {task: strongest(edges, count) for task, edges in edge_sets.items()}
     nodes = {"input", FINAL} | {end for found in drawn.values() for e in found for end in (e["writer"], e["node"])}
     rows = {}
-    for name in sorted(nodes, key=lambda n: (row_of(n), n)):
-        rows.setdefault(row_of(name), []).append(name)
+    for name in sorted(nodes, key=lambda n: (circuit_pages.row_of(n), n)):
+        rows.setdefault(circuit_pages.row_of(name), []).append(name)
     for names in rows.values():
         with graph.subgraph() as same:
             same.attr(rank="same")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import hundred, interval, number, p_text
 
 
@@ -19,7 +20,7 @@ def text(found, cfg):
                 "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
                 "## What heads do\n\n" + functions(found["functions"], cfg),
                 "## How long a sequence must be\n\n" + lengths(found["lengths"], cfg),
-                "## What this page cannot say\n\n" + LIMITS,
+                "## What this page cannot say\n\n" + pages.bullets(LIMITS),
             ]
         )
         + "\n"

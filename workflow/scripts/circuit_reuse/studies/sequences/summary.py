@@ -1,9 +1,10 @@
 """The tables of the sequence study over all models and tasks."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from circuit_reuse.data import components, csv_tables, fingerprint, gather, tables
-from circuit_reuse.report import pages
 from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.studies.sequences import findings, measures, schemas
 
@@ -16,7 +17,7 @@ def summarise(job):
     cfg = job.cfg
     found = {name: csv_tables.lists_as_text(table) for name, table in all_tables(job.input, cfg).items()}
     job.write_csvs(found, schemas.CSVS)
-    pages.write(job, findings.text(found, cfg))
+    Path(job.output.details).write_text(findings.text(found, cfg), encoding="utf-8")
     job.log.info("%d tables", len(found))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import interval, number, p_text, small
 from circuit_reuse.studies.weights.measures import INTERPRETATIONS
 
@@ -27,7 +28,7 @@ def text(found, cfg):
     ]
     if len(cfg["models"]) > 1:
         parts.append("## Models side by side\n\n" + models(found, cfg))
-    return "\n\n".join([*parts, "## What this page cannot say\n\n" + LIMITS]) + "\n"
+    return "\n\n".join([*parts, "## What this page cannot say\n\n" + pages.bullets(LIMITS)]) + "\n"
 
 
 LIMITS = (

@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from circuit_reuse.data import gather
-from circuit_reuse.report import pages
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.weights import findings, mask_files, measures, schemas
 
@@ -38,7 +37,7 @@ def summarise(job):
     sweep = gather.rows(job.input.sweep, schemas.SWEEP)
     Path(job.output.results).write_text(json.dumps(as_json(sweep, found, cfg), indent=1) + "\n")
     found["edges"].to_json(job.output.edges_json, orient="records")
-    pages.write(job, findings.text(found, cfg))
+    Path(job.output.details).write_text(findings.text(found, cfg), encoding="utf-8")
     job.log.info("%d tables", len(found))
 
 
