@@ -12,7 +12,7 @@ SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake --logger circu
 unexport PYTHONDONTWRITEBYTECODE
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real mine paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean
+.PHONY: run real mine paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean clean-stale
 
 run: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
@@ -32,13 +32,13 @@ mine: $(VENV)/done
 
 # The published studies, one after the other, each with its own models and settings: about the cost, docs/plan.md.
 paper: $(VENV)/done
-	for name in reuse scaling sequences weights contrast; do \
-	  $(SNAKEMAKE) --cores $(CORES) paper_$$name --configfile config/papers/$$name.yaml $(ARGS) || exit 1; \
-	done
+	@failed=0; for name in reuse scaling sequences weights contrast; do \
+	  $(SNAKEMAKE) --cores $(CORES) paper_$$name --keep-going --configfile config/papers/$$name.yaml $(ARGS) || failed=1; \
+	done; exit $$failed
 
 # All that the published studies need, to the end, with small models in the place of theirs.
 rehearsal: $(VENV)/done
-	@$(SNAKEMAKE) --cores $(CORES) paper --configfile config/smollm2.yaml config/papers/rehearsal.yaml $(ARGS)
+	@$(SNAKEMAKE) --cores $(CORES) paper --keep-going --configfile config/smollm2.yaml config/papers/rehearsal.yaml $(ARGS)
 
 # Made again only when a result is newer than it, or another run was asked for.
 results/report.html: $(VENV)/done results/.report-arguments $(wildcard results/tables/*/*.csv results/tables/*/*.json results/figures/*/*.* results/figures/*/*/*.*) workflow/report/*.rst
@@ -134,6 +134,10 @@ lock: $(VENV)/done
 
 clean:
 	rm -rf results logs .snakemake
+
+# Results of models that are in no study of the config: ARGS as for make run.
+clean-stale: $(VENV)/done
+	@PYTHONPATH=workflow/scripts $(BIN)/python workflow/scripts/stale_results.py --remove $(ARGS)
 
 # Which share of the built-in prompts is valid under each tokenizer of a folder: results/tables/validity.csv.
 validity: $(VENV)/done

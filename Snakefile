@@ -1,9 +1,14 @@
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.20")
 
+# A run in another folder (--directory, or -s from elsewhere) has its results there, and the project's config if it has none.
+OWN_CONFIG = Path("config", "config.yaml")
 
-configfile: "config/config.yaml"
+
+configfile: OWN_CONFIG if OWN_CONFIG.is_file() else Path(workflow.basedir, OWN_CONFIG)
 
 
 include: "rules/common.smk"
@@ -62,6 +67,8 @@ onstart:
 
 onsuccess:
     print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
+    if text := stale_results.told(stale_results.left(config["model_sources"], Path.cwd())):
+        print(text, file=sys.stderr)
     print(f"Open {index_page.write(config, Path.cwd()).relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "tell_findings"}
     if problem := start_page.nothing_left(Path.cwd(), asked):

@@ -16,9 +16,10 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 import index_page
 import run_folder
+import stale_results
 import start_page
 import warm
-from circuit_reuse.config import series
+from circuit_reuse.config import paths, series
 from circuit_reuse.config.errors import ConfigNote
 from circuit_reuse.config.staleness import code_hash, remember, text_hash
 from circuit_reuse.data.circuit_files import ENDINGS
@@ -45,6 +46,7 @@ def targets_given():
         return ()
 
 
+paths.from_project(config, PROJECT)
 with warnings.catch_warnings(record=True) as notes:
     warnings.simplefilter("always", ConfigNote)
     try:
@@ -55,6 +57,11 @@ with warnings.catch_warnings(record=True) as notes:
         raise WorkflowError(str(problem)) from None
 for note in dict.fromkeys(str(note.message) for note in notes if note.category is ConfigNote):
     logger.warning(note)
+
+
+def shipped(folder):
+    """A folder of what comes with the project: of the run's own resources, or, in a run elsewhere, of the project's."""
+    return f"<resources>/{folder}" if Path("resources", folder).is_dir() else str(PROJECT / "resources" / folder)
 
 
 def one_of(names):

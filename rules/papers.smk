@@ -1,7 +1,7 @@
 # The claims of published studies beside what a run says: one target a paper, and all of them.
 use rule reads_tables as check_claims with:
     input:
-        claims="<resources>/papers/{study}.yaml",
+        claims=f"{shipped('papers')}/{{study}}.yaml",
         all_tables=study_outputs,
     output:
         table="<results>/tables/papers/{study}.csv",

@@ -1,7 +1,7 @@
 # Which heads do which of two tasks, and how that changes with the model.
 SCALING = config["scaling"]
 SCALING_TASKS = SCALING["tasks"]
-PUBLISHED_SCALING = "<resources>/published/circuit-scaling"
+PUBLISHED_SCALING = f"{shipped('published')}/circuit-scaling"
 HEADS = "<results>/{model}/heads"
 CLASSES = ("trends", "depths", "sweep", "heroes")
 

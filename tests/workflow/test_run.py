@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -244,3 +246,26 @@ def test_the_tables_have_a_readme_that_names_every_one(project):
     shown = {path for study in STUDIES for path in (folder / study).glob("*.csv")}
     shown = {path for path in shown if path.name not in ("skipped.csv", "published_check.csv")}
     assert len(shown) > 50 and all(f"`{path.parent.name}/{path.name}`" in text for path in shown)
+
+
+def test_a_run_in_another_folder_leaves_the_project_alone(project, tmp_path):
+    """`-s` from elsewhere: the project's config and models, the results where it is called."""
+    before = {path for path in project.folder.rglob("*") if ".snakemake" not in path.parts}
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("models: [tiny-gpt2-small]\n")
+    program = Path(sys.executable).parent / "snakemake"
+    command = [
+        program,
+        "-s",
+        project.folder / "Snakefile",
+        "--cores",
+        "1",
+        "--configfile",
+        overlay,
+        "--",
+        "results/prompts/ioi/0000.parquet",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "results" / "prompts" / "ioi" / "0000.parquet").is_file()
+    assert {path for path in project.folder.rglob("*") if ".snakemake" not in path.parts} - before == set()

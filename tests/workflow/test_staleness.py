@@ -29,14 +29,20 @@ EVALUATED = WEIGHED | {"evaluate_nodes": 1}
 MASKED = SWEPT | EVALUATED | {"learn_masks": 1}
 # The contrast study: one model, IOI's prompts and unpaired texts of a file, tested on IOI and digits.
 COMPARED = {"replicate_circuits": 1, "draw_replicate": 1}
-CONTRASTED = {"summarise_contrast": 1, "draw_contrast": 1}
+CONTRASTED = {"summarise_contrast": 1, "draw_contrast": 1, "show_budget_circuits": 1}
 CHOSEN = COMPARED | CONTRASTED | {"choose_circuits": 2, "evaluate_circuits": 2, "export_circuits": 1}
 MEASURED = CHOSEN | {"measure_differences": 2}
 TESTED = {"test_circuits": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1}
 CROSSED = {"test_cross_tasks": MODELS}
 GENERIC = {"test_generic": MODELS}
 RUN = TESTED | CROSSED | GENERIC | {"run_effects": PAIRS, "cross_tasks": PAIRS}
-SHARED = RUN | {"ablate_optimally": PAIRS, "share_circuits": PAIRS, "measure_reuse": MODELS, "run_texts": MODELS}
+SHARED = RUN | {
+    "show_circuits": 1,
+    "ablate_optimally": PAIRS,
+    "share_circuits": PAIRS,
+    "measure_reuse": MODELS,
+    "run_texts": MODELS,
+}
 SCORED = (
     SHARED
     | PRUNED
@@ -78,7 +84,7 @@ CONFIG_EDITS = {
     "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED | {"share_fine_grained": PAIRS}),
     "controls": (
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
-        RUN | {"share_circuits": PAIRS, "run_texts": MODELS, "ablate_optimally": PAIRS},
+        RUN | {"show_circuits": 1, "share_circuits": PAIRS, "run_texts": MODELS, "ablate_optimally": PAIRS},
     ),
     "random sets on texts": (
         {"generic": {"count": 20, "random_sets": 7}},
@@ -108,7 +114,7 @@ CONFIG_EDITS = {
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
     "steps of integrated gradients": (
         {"attribution": {"steps": 9}},
-        PATCHED | {"share_fine_grained": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+        PATCHED | {"share_fine_grained": PAIRS, "show_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "metric": ({"attribution": {"metric": "log_probability"}}, MEASURED_BY),
     "metric of sequences": (
@@ -168,7 +174,13 @@ CODE_EDITS = {
     "layout": (code("studies/reuse/overlap", "rare_n = rarefied", "rare_n =  rarefied"), {}),
     "reuse statistics": (
         code("studies/reuse/overlap", "np.percentile(null, 95)", "np.percentile(null, 94)"),
-        {"measure_reuse": MODELS, "share_fine_grained": PAIRS, "summarise_reuse": 1, "draw_reuse_atp": 1},
+        {
+            "measure_reuse": MODELS,
+            "share_fine_grained": PAIRS,
+            "show_circuits": 1,
+            "summarise_reuse": 1,
+            "draw_reuse_atp": 1,
+        },
     ),
     "tests": (
         code("stats/testing", "[2.5, 97.5]", "[2.5, 97.4]"),
@@ -239,7 +251,7 @@ CODE_EDITS = {
     ),
     "the page of circuits": (
         replaced("workflow/report/circuits.html", "<title>Circuits", "<title>All circuits"),
-        {"draw_circuits": 1},
+        {"draw_circuits": 1, "show_circuits": 1, "show_budget_circuits": 1},
     ),
     "one task's prompts": (
         code("prompts/sequence", "span = abs(step) * length", "span = length * abs(step)"),

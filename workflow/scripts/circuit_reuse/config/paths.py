@@ -6,6 +6,20 @@ from pathlib import Path
 from circuit_reuse.config.errors import ConfigError
 
 
+def from_project(config, project):
+    """Replace, in place, relative paths below resources/ that only the project has: for a run in another folder.
+
+    config: a dict of any depth;  project: its folder
+    """
+    items = config.items() if isinstance(config, dict) else enumerate(config)
+    for key, value in list(items):
+        if isinstance(value, (dict, list)):
+            from_project(value, project)
+        elif isinstance(value, str) and value.startswith("resources/") and not Path(value).exists():
+            there = Path(project, value)
+            config[key] = str(there) if there.exists() else value
+
+
 def readable(path, key):
     """The full path, anywhere on disk, if what is there can be read; whether anything is there is not looked at.
 

@@ -51,7 +51,7 @@ def check_room(name, config, space):
 def generic_texts(model, config, project):
     """The file of ordinary text of a model: the config's, or one of the project's whose words the model knows."""
     source = str(config["model_sources"].get(model, {}).get("path", ""))
-    own = "stories" if source.startswith("resources/models/tiny-") else "sentences"
+    own = "stories" if "resources/models/tiny-" in source else "sentences"
     own = Path(f"resources/texts/{own}.txt")
     # The run may be in another folder than the project's.
     return config["generic"]["texts"] or str(own if own.is_file() else project / own)

@@ -1,0 +1,42 @@
+"""Results of models that left the config: told at the end of a run, removed on demand, and nothing else is."""
+
+import stale_results
+import yaml
+from support import PROJECT
+
+
+def made(folder, name):
+    """Results of a model, as the workflow lays them."""
+    for path in (
+        f"{name}/model.json",
+        f"{name}/ioi/scores.parquet",
+        f"tables/reuse/{name}/ioi/metrics.json",
+        f"figures/reuse/{name}/circuits.html",
+    ):
+        place = folder / "results" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("{}")
+
+
+def test_only_the_models_that_left_are_removed(tmp_path, monkeypatch, capsys):
+    for name in ("tiny-gpt2-medium", "gone"):
+        made(tmp_path, name)
+    (tmp_path / "results" / "prompts" / "ioi").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resources").symlink_to(PROJECT / "resources")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"models": ["tiny-gpt2-medium"]}))
+    found = stale_results.left({"tiny-gpt2-medium"}, tmp_path)
+    assert list(found) == ["gone"] and len(found["gone"]) == 3
+    assert "gone" in stale_results.told(found) and "make clean-stale" in stale_results.told(found)
+    assert stale_results.told({}) == ""
+    stale_results.main(["--configfile", "mine.yaml"])
+    assert "left over: gone" in capsys.readouterr().out and (tmp_path / "results" / "gone").is_dir()
+    stale_results.main(["--configfile", "mine.yaml", "--remove"])
+    kept = {path.name for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    assert not list(tmp_path.rglob("gone")) and kept == {
+        "model.json",
+        "scores.parquet",
+        "metrics.json",
+        "circuits.html",
+    }
+    assert (tmp_path / "results" / "prompts" / "ioi").is_dir()
