@@ -56,6 +56,7 @@ STARTED = time.time()
 
 onstart:
     one_run_at_a_time()
+    cancel_orphans()
     mend_times()
     warm.launch()
     if not WITH_DOT and config["sequences"]["diagrams"]["draw"] == "auto":

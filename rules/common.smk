@@ -84,6 +84,15 @@ def one_run_at_a_time():
         raise WorkflowError(str(problem)) from None
 
 
+def cancel_orphans():
+    """Cancel what an earlier run left on Slurm when it was killed alone."""
+    if orphans := run_folder.cancel_orphans(Path.cwd()):
+        logger.warning(
+            f"{len(orphans)} Slurm jobs of an earlier run in this folder, which was killed, are cancelled "
+            f"({', '.join(orphans[:8])}): what they had not finished is run again"
+        )
+
+
 def mend_times():
     """Results that have timestamps in the future would stop the run: give them the present one, and say so."""
     count = run_folder.mend_times(["results", "resources/hub", "resources/packages"])

@@ -189,3 +189,24 @@ def test_a_job_that_is_tried_again_gets_more(both, slurm):
         found.setdefault(rule, []).append(round(memory_of(line), -3))
     again = [sizes for sizes in found.values() if len(set(sizes)) > 1]
     assert again and all(max(sizes) >= 2 * min(sizes) for sizes in again)
+
+
+def test_jobs_of_a_run_that_was_killed_alone_are_cancelled_by_the_next(slurm, tmp_path):
+    """Killed with -9, Snakemake cancels nothing; two jobs would write the same file if the next run did not."""
+    run = copy_project(tmp_path / "run")
+    run.config(**BLOCKS)
+    target = "results/tiny-gpt2-small/ioi/circuits/atp.parquet"
+    command = [sys.executable, "-m", "snakemake", *PROFILE, "--", target]
+    process = subprocess.Popen(
+        command, cwd=run.folder, env=slurm.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 120
+    while not (left := set(slurm.jobs("RUNNING"))) and time.monotonic() < end:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert left and left <= set(slurm.jobs("RUNNING"))
+    done = subprocess.run(command, cwd=run.folder, env=slurm.env, capture_output=True, text=True)
+    assert done.returncode == 0 and (run.folder / target).is_file(), done.stderr[-3000:]
+    assert "of an earlier run in this folder" in done.stderr + done.stdout
+    assert all(job in done.stderr + done.stdout for job in left) and not left & set(slurm.jobs("RUNNING"))

@@ -6,12 +6,19 @@ Plumbing only: nothing here shapes a number, so no stage depends on this file.
 """
 
 import os
+import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 NAME = "circuit-reuse.lock"
 # Seconds by which clocks of machines that share a disk may differ.
 SKEW = 60
+# What the executor for Slurm calls all jobs of a run.
+RUN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Seconds until Slurm has ended a job that was cancelled.
+CANCELLED = 120
 # Open locks of this process; closing the file would give the folder up.
 HELD = []
 
@@ -60,3 +67,34 @@ def mend_times(folders):
                 os.utime(path, (now, now), follow_symlinks=False)
                 count += 1
     return count
+
+
+def cancel_orphans(folder):
+    """Cancel the Slurm jobs that a run in this folder left behind when it was killed; returns their numbers.
+
+    They would write the same files as the jobs of this run.  Whoever holds the folder is its only run, so every
+    job that works in it under a run's name is one of an earlier run.
+    """
+    if not (shutil.which("squeue") and shutil.which("scancel")):
+        return []
+    orphans = jobs_in(folder)
+    if orphans:
+        subprocess.run(["scancel", *orphans], capture_output=True, check=False)
+        until = time.monotonic() + CANCELLED
+        while jobs_in(folder) and time.monotonic() < until:
+            time.sleep(1)
+    return orphans
+
+
+def jobs_in(folder):
+    """Numbers of the user's Slurm jobs that a run submitted from a folder; none where Slurm does not answer."""
+    command = ["squeue", "--me", "--noheader", "--format=%A|%j|%Z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.strip().split("|", 2) for line in listed.splitlines()]
+    here = Path(folder).resolve()
+    return sorted(
+        {row[0] for row in rows if len(row) == 3 and RUN_NAME.fullmatch(row[1]) and Path(row[2]).resolve() == here}
+    )
