@@ -56,7 +56,8 @@ with warnings.catch_warnings(record=True) as notes:
         # One line, not where in the code it was found.
         raise WorkflowError(str(problem)) from None
 for note in dict.fromkeys(str(note.message) for note in notes if note.category is ConfigNote):
-    logger.warning(note)
+    # An explanation picks them out of what Snakemake prints.
+    logger.warning(f"note: {note}" if os.environ.get("CIRCUIT_REUSE_EXPLAIN") else note)
 
 
 def shipped(folder):

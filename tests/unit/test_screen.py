@@ -110,6 +110,17 @@ def test_rules_that_have_not_run_yet_are_taken_to_be_as_much_slower_as_the_other
     assert screen.left() == ", about 2 min left"  # three of ten seconds, five times as slow
 
 
+def test_a_job_that_runs_longer_than_expected_does_not_use_up_the_time_of_the_others(tmp_path):
+    (tmp_path / "d.json").write_text(json.dumps({"a": 10, "b": 100}))
+    now = [0.0]
+    screen = Screen(io.StringIO(), tmp_path / "d.json", None, lambda: now[0])
+    screen.take(SimpleNamespace(event="run_info", stats={"a": 1, "b": 6}, levelno=logging.INFO))
+    screen.take(SimpleNamespace(event="job_info", jobid=1, rule_name="a", wildcards={}, levelno=logging.INFO))
+    now[0] += 300
+    # Six of a hundred seconds, and the one that has run for 300 instead of ten as long again.
+    assert screen.left() == ", at least 15 min left"
+
+
 def test_an_unknown_rule_leaves_no_guess_of_the_time(tmp_path):
     screen = Screen(io.StringIO(), None)
     screen.take(SimpleNamespace(event="run_info", stats={"new": 9, "total": 9}, levelno=logging.INFO))

@@ -153,6 +153,7 @@ def explain(text, folder, cores, gpus=None):
     ]
     if "prune_nodes" in rows:
         lines += ["", *(f"  {line}" for line in text.splitlines() if line.startswith("Pruning in "))]
+    lines += [f"  {line}" for line in dict.fromkeys(text.splitlines()) if line.startswith("note: ")]
     if "missing provenance" in text:
         lines.append("  Some results have no record of how they were made: see the warning of make run.")
     return "\n".join(lines)

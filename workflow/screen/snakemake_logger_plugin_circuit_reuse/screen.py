@@ -108,29 +108,36 @@ class Screen:
     on_job_started = on_debug_dag = on_rulegraph = on_workflow_started = on_group_info = on_group_error = on_shellcmd
 
     def slowness(self):
-        """How many times longer jobs take than in the default run, by the rules that have run; None before a few have."""
-        ratios = [
-            statistics.median(found) / self.known[rule] for rule, found in self.seconds.items() if self.known.get(rule)
-        ]
-        return statistics.median(ratios) if len(ratios) >= SOME else None
+        """How many times longer jobs take than in the default run, all that have run together; None before a few have.
+
+        Together, since jobs of a small model beside a large one end first and say little of what is left.
+        """
+        ran = {rule: found for rule, found in self.seconds.items() if self.known.get(rule)}
+        if len(ran) < SOME:
+            return None
+        return sum(map(sum, ran.values())) / sum(self.known[rule] * len(found) for rule, found in ran.items())
+
+    def expected(self, rule, slowness):
+        """Seconds of a job of a rule: the mean of this run, else that of the default run times how much slower this one is."""
+        if rule in self.seconds:
+            return statistics.mean(self.seconds[rule])
+        return None if rule not in self.known else self.known[rule] * (slowness or 1)
 
     def left(self):
         """How long still, in words; nothing where too little is known.
 
-        By the medians of this run; of rules that have not run yet by those of the default run, times how much slower this run is.
+        A job that runs longer than expected is taken to be half done.
         """
+        slowness, running = self.slowness(), {}
+        for job, began in self.running.items():
+            running.setdefault(self.about.get(job, ("", ""))[0], []).append(self.clock() - began)
         total = known = 0.0
-        slowness = self.slowness()
         for rule, count in self.counts.items():
-            seconds = self.known.get(rule)
-            if rule in self.seconds:
-                seconds = statistics.median(self.seconds[rule])
-            elif seconds is not None:
-                seconds *= slowness or 1
+            seconds, began = self.expected(rule, slowness), running.get(rule, [])
             known += count if seconds is not None else 0
-            total += max(count, 0) * (seconds or 0.0)
-        for began in self.running.values():
-            total -= min(self.clock() - began, total)
+            seconds = seconds or 0.0
+            total += max(count - len(began), 0) * seconds
+            total += sum(seconds - each if each < seconds else each for each in began if seconds)
         if not total or known < 0.5 * sum(self.counts.values()):
             return ""
         # A larger model takes longer than that of the default run.
