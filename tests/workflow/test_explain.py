@@ -54,6 +54,13 @@ def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
     assert not re.search(r"never run", said)
 
 
+def test_notes_of_the_config_are_passed_on(tmp_path):
+    text = (
+        "note: 3 of 40 prompts fall out\n\nrule score_examples:\n    output: x\n    reason: Missing output files: x\n\n"
+    )
+    assert "  note: 3 of 40 prompts fall out" in explain.explain(text, tmp_path, 2).splitlines()
+
+
 def test_what_pruning_costs_is_said_if_it_would_run(project, tmp_path):
     said = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--forcerun", "prune_nodes"],

@@ -92,6 +92,13 @@ def test_every_example_of_the_library_runs(clone):
     assert "p_value" in done.stdout and "jaccard_null" in done.stdout
 
 
+def test_the_commands_of_the_library_s_page_run(clone):
+    for _, text in blocks("library.md", "sh"):
+        done = subprocess.run(["bash", "-ec", text], cwd=clone, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (clone / "ioi.pdf").is_file() and (clone / "ioi.graph.json").is_file()
+
+
 def test_the_examples_of_the_readme_run(clone):
     """Its lines of Python, and its command."""
     (code,) = (text for _, text in blocks("../README.md", "python"))
