@@ -16,8 +16,8 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 run: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@$(MAKE) --no-print-directory results/report.html
-	@echo "Figures are in results/figures (PDF, SVG, PNG), tables in results/tables, how each was made in results/report.html."
+	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),exit 0,$(MAKE) --no-print-directory results/report.html)
+	@$(if $(filter -n --dry-run --dryrun,$(ARGS)),exit 0,echo "Figures are in results/figures (PDF, SVG, PNG), tables in results/tables, how each was made in results/report.html.")
 
 # All five studies on a real model, fetched once: SmolLM2-135M, or what REAL names on top of it.  The option with one value
 # comes last, as a target in ARGS would be taken for another config.

@@ -263,14 +263,15 @@ def test_intervals_hold_what_they_say():
 
 
 @pytest.mark.parametrize("pairs", [5, 6])
-def test_a_difference_of_few_clusters_has_a_score_and_no_p(pairs):
-    """Of five pairs no sign flip can give a p below .05, so there is none; of six there is."""
+def test_a_difference_of_few_clusters_has_a_score_and_neither_p_nor_interval(pairs):
+    """Of five pairs no sign flip can give a p below .05, so there is none, and no interval; of six there are."""
     rng = np.random.default_rng(1)
     sums = filled(torch.tensor([0] * 6), 1, rng.normal(size=(pairs, 6)) + 3, rng.normal(size=(pairs, 6)))
     for scoring in SCORINGS.values():
         row = stage_differences.scored(sums, scoring, Flat)[0].iloc[0]
         assert row["score"] > 0
-        assert np.isnan([row["p_value"], row["q_value"]]).all() == (pairs == 5)
+        missing = np.isnan(row[["p_value", "q_value", "score_low", "score_high"]].astype(float))
+        assert missing.all() if pairs == 5 else not missing.any()
         assert np.isnan(row["p_excess"]) or pairs == 6
 
 

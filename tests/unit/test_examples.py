@@ -141,6 +141,29 @@ def test_what_answer_and_distractor_share_belongs_to_both_prompts():
     assert (row["answer"], row["distractors"]) == (short["answer"], short["distractors"])
 
 
+def test_all_right_and_wrong_answers_are_taken_one_by_one_and_those_of_the_pair_always():
+    def found(right, wrong, **changes):
+        row = PAIR | {"right": right, "wrong": wrong} | changes
+        return tokenise(examples.reader(MODELS / "tiny-gpt2-medium"), row, sums=True)
+
+    # An answer without a token of its own is left out alone; the others stay.
+    row, token = found([" went", "", " gave"], [" met", " had"]), pair()
+    assert row["valid"] and [len(each) for each in row["choices"]] == [2, 2]
+    assert row["answer"] == token["answer"] and row["answer"] in row["choices"][0]
+    assert set(row["distractors"]) <= set(row["choices"][1])
+    # A token that begins right and wrong answers is in neither; then the pair's own must not be it.
+    assert [len(each) for each in found([" went", " gave"], [" met", " gave"])["choices"]] == [1, 1]
+    for right, wrong, reason in (
+        ([" went"], [" went", " met"], "answer begins wrong"),
+        ([" went", " met"], [" met"], "distractor begins right"),
+        ([" gave"], [" met"], "answer begins wrong"),
+    ):
+        row = found(right, wrong)
+        assert not row["valid"] and reason in row["reason"] and row["choices"] is None
+    # Only a metric over all answers needs them.
+    assert pair(right=[" went"], wrong=[" went"])["valid"]
+
+
 def test_labels_are_read_with_and_without_a_space():
     row = pair(answer=" A", distractors=[" B", " C"])
     of_model = examples.reader(MODELS / "tiny-gpt2-medium")

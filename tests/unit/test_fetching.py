@@ -30,8 +30,8 @@ import sys
 sys.path.insert(0, "workflow/scripts")
 from circuit_reuse.origins import fetching
 try:
-    more = {"conversion": True} if sys.argv[4:] == ["conversion"] else {"expected": (sys.argv[4:] or [None])[0]}
-    print(fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], **more))
+    kind, value = (sys.argv[4:] or ["expected="])[0].split("=")
+    print(*filter(None, fetching.fetch(sys.argv[2], sys.argv[3], sys.argv[1], **{kind: value or (kind == "conversion" or None)})))
 except ValueError as problem:
     sys.exit(f"error: {problem}")
 """
@@ -41,7 +41,7 @@ class Hub(BaseHTTPRequestHandler):
     """The calls of the hub's protocol that a download makes."""
 
     files, altered, asked, gated = {}, {}, [], False
-    pull, author = None, "SFconvertbot"
+    pull, author, status = None, "SFconvertbot", "open"
 
     def log_message(self, *arguments):
         pass
@@ -100,7 +100,7 @@ class Hub(BaseHTTPRequestHandler):
     def discussions(self):
         """The pull requests, of which those of one author are asked for."""
         asked = f"author={self.author}" in self.path
-        about = {"num": 3, "title": "Adding safetensors", "status": "open", "isPullRequest": True}
+        about = {"num": 3, "title": "Adding safetensors", "status": self.status, "isPullRequest": True}
         about |= {"author": {"name": self.author}, "repo": {"name": "me/tiny", "type": "model"}}
         about |= {"createdAt": "2023-03-01T00:00:00.000Z"}
         found = [about] if self.pull and asked else []
@@ -146,6 +146,7 @@ def hub(monkeypatch):
         "modeling_x.py": b"code",
     }
     Hub.altered, Hub.asked, Hub.gated, Hub.pull, Hub.author = {}, [], False, None, "SFconvertbot"
+    Hub.status = "open"
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -198,9 +199,9 @@ def test_a_file_that_is_not_the_one_on_record_is_refused(hub, tmp_path, name):
 
 
 def test_another_version_than_the_config_asks_for_is_refused(hub, tmp_path):
-    done = fetch(hub, tmp_path / "tiny", "0" * 16)
+    done = fetch(hub, tmp_path / "tiny", "expected=" + "0" * 16)
     assert done.returncode and "another version" in done.stderr and not (tmp_path / "tiny").exists()
-    assert fetch(hub, tmp_path / "tiny", fingerprint.fingerprint(SOURCE)).returncode == 0
+    assert fetch(hub, tmp_path / "tiny", f"expected={fingerprint.fingerprint(SOURCE)}").returncode == 0
 
 
 def test_what_is_left_of_another_download_is_not_mixed_in(hub, tmp_path):
@@ -253,25 +254,33 @@ def test_pickled_weights_are_read_from_the_hub_s_own_conversion_of_the_same_file
     Hub.files.pop("model.safetensors")
     done = fetch(hub, tmp_path / "tiny")
     assert done.returncode and "has no safetensors weights" in done.stderr and "conversion: true" in done.stderr
-    done = fetch(hub, tmp_path / "tiny", "conversion")
+    done = fetch(hub, tmp_path / "tiny", "conversion=")
     assert done.returncode and "no pull request of the hub's SFconvertbot" in done.stderr
-    Hub.pull = whole
-    done = fetch(hub, tmp_path / "tiny", "conversion")
+    # Since the pull request the revision has got another config; weights alone are taken of the request.
+    Hub.pull = whole | {"config.json": b"{}", "tokenizer.json": b"{}"}
+    done = fetch(hub, tmp_path / "tiny", "conversion=")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == PULLED
+    assert done.stdout.split() == [COMMIT, PULLED]
+    origin = json.loads((tmp_path / "tiny" / "origin.json").read_text())
+    assert (origin["commit"], origin["conversion"]) == (COMMIT, PULLED)
+    # Both commits known, and in the cache: no network is needed.
+    again = fetch(NOWHERE, tmp_path / "again", f"conversion={PULLED}", revision=COMMIT, HF_HUB_OFFLINE="1")
+    assert again.returncode == 0, again.stderr[-2000:]
     assert fingerprint.fingerprint(tmp_path / "tiny") == fingerprint.fingerprint(SOURCE)
     assert not any("pytorch_model.bin" in path for path in Hub.asked)
 
 
-@pytest.mark.parametrize("fault", ["other weights", "another author"])
+@pytest.mark.parametrize("fault", ["other weights", "another author", "closed"])
 def test_a_conversion_of_other_weights_or_by_anyone_else_is_refused(hub, tmp_path, fault):
     Hub.pull = dict(Hub.files)
     Hub.files.pop("model.safetensors")
     if fault == "other weights":
         Hub.pull["pytorch_model.bin"] = b"another pickle"
+    elif fault == "closed":
+        Hub.status = "closed"
     else:
         Hub.author = "somebody"
-    done = fetch(hub, tmp_path / "tiny", "conversion")
+    done = fetch(hub, tmp_path / "tiny", "conversion=")
     assert done.returncode and "no pull request" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "tiny").exists()
 

@@ -71,6 +71,11 @@ def test_circuits_of_a_score_threshold_hold_what_has_its_share():
     )
     assert rows[1]["k"] == 2 and rows[1]["n_shared"] == 2 and rows[1]["reuse"] == 1
     assert [row["component"] for row in shared] == ["a0.h0", "a0.h1"]
+    # The share is of all heads and MLPs, whichever of them a circuit may hold: 1 of 10 here, not 1 of 1.
+    names, cfg = ["input", "a0.h0", "a0.h1", "m0"], {"kinds": ["mlp"]}
+    values, left, total = stage_fine_grained.selected((np.array([[90.0, 5.0, -4.0, 1.0]]), names), asked, cfg)
+    assert left == ["m0"] and total.tolist() == [10]
+    assert not circuits.by_share(values, 0.3, total).any() and circuits.by_share(values, 0.1, total).all()
 
 
 def test_scores_of_blocks_are_sums_of_heads_and_those_of_neurons_add_up_to_their_mlp(scored):

@@ -1,5 +1,6 @@
 """The batched engine against one hook a component and one example at a time."""
 
+import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data import components
@@ -158,3 +159,18 @@ def test_rank_correctness_and_divergence_by_hand():
     assert found["rank"].tolist() == [1, 3] and found["correct"].tolist() == [True, False]
     expected = sum(p * (p.log() - q) for p, q in zip(clean[1].exp(), last[1].log_softmax(-1), strict=True))
     close(torch.tensor(found["kl"][1]), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_effects_depend_on_has_all_answers_where_the_metric_has_them(tmp_path):
+    """Also of a table that was read, whose lists are arrays."""
+    frame = examples_for("greater_than", 4).assign(choices=[[[1, 2], [3]]] * 4)
+    frame[["clean_tokens", "corrupt_tokens", "answer", "distractors", "choices"]].to_parquet(tmp_path / "x.parquet")
+    read = pd.read_parquet(tmp_path / "x.parquet")
+
+    def context(table, metric="probability_difference"):
+        return effects.context_of("model", table, table, "mean", metric, [], "code", 0)
+
+    other = frame.assign(choices=[[[1, 2], [4]]] * 4)
+    assert context(frame) == context(read) != context(other)
+    assert context(frame, "logit_difference") == context(other, "logit_difference")
+    assert context(frame.assign(choices=None)) not in (context(frame), context(other))

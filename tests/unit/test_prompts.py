@@ -214,3 +214,11 @@ def test_frames_and_starts_go_round_in_turn(task):
         assert len(set(held_out[start : start + number])) == number
     assert held_out[:number] != held_out[number : 2 * number]
     assert [p.clean for _, _, p in generate(task, 40)] == [p.clean for _, _, p in generate(task, 200)][:40]
+
+
+@pytest.mark.parametrize("task", ["ioi", "anti_repeat"])
+def test_prompts_of_one_published_sentence_are_clusters_by_their_answer(task):
+    """One frame for all would be one cluster, and leave no interval."""
+    made = [prompt for _, _, prompt in generate(task, 60, options={"form": "published"})]
+    assert len({prompt.template for prompt in made}) == 1 and len({prompt.cluster for prompt in made}) > 6
+    assert all(prompt.cluster == prompt.answer.strip() for prompt in made)

@@ -108,6 +108,13 @@ def test_a_score_by_divergence_is_that_of_the_predictions_by_hand(small, digits)
     intact = predictions([])
     divergence = [(intact * (intact / predictions(each)).log()).sum(1).mean().item() for each in sets[1:]]
     assert scores[2] == pytest.approx(1 - divergence[1] / divergence[0], abs=1e-4)
+    # What an earlier run knew is taken as it is, and changes nothing.
+    known = dict(zip(sets, evaluate(sets).astype(np.float32), strict=True))
+    resumed = evaluator.CircuitEvaluator(small, digits, digits, "mean", "kl", 512, known=known)
+    further = frozenset(names[1:4])
+    assert np.allclose(resumed([*sets, further]), evaluate([*sets, further])) and np.allclose(
+        resumed.full, evaluate.full
+    )
     # The answers do not enter it.
     other = digits.assign(answer=7, distractors=[[9]] * len(digits))
     again = evaluator.CircuitEvaluator(small, other, other, "mean", "kl", 512)

@@ -72,6 +72,7 @@ def test_any_sequence_steps_evenly_and_its_corruption_does_not_continue(spec, se
         ({"members": "weeks"}, "'weeks' are unknown; known: digits"),
         ({"members": ["a", "b", "a", "c", "d", "e"]}, "a twice"),
         ({"step": 0, "corruption": "shuffled"}, "step is 0, and one element repeated is the same"),
+        ({"step": 0, "members": ["a", "b"]}, "step is 0 and there are 2 members; it takes 3 or more"),
         ({"length": 11}, "1 to 10"),
         ({"members": "days", "step": 2}, r"4 steps of 2 do not fit into 7 days: .* wrap"),
         ({"frame": "nothing here"}, "has the slots none; it needs {item}"),

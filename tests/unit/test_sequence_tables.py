@@ -316,3 +316,13 @@ def test_the_page_needs_no_network_and_nothing_in_its_data_ends_the_script():
     assert "innerHTML" not in template and "default-src 'none'" in template
     with pytest.raises(ValueError, match="JSON compliant"):
         circuit_pages.page(template, {"x": float("nan")})
+
+
+def test_a_share_of_nothing_or_of_harm_is_not_a_number():
+    values, full, stream = np.array([1.0, 2.0]), np.array([-1.0, 0.5]), (0, "share")
+    assert (
+        np.isnan(shares.share(values, full)) and np.isnan(shares.share_interval(values, full, 20, stream, None)).all()
+    )
+    assert shares.share(values, np.array([1.0, 2.0])) == 1
+    with pytest.raises(ValueError, match="does not do t"):
+        shares.check_task(full, "t", "m")

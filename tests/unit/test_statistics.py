@@ -56,6 +56,9 @@ def test_p_values_are_uniform_under_the_null(test):
 def test_rank_counts_ties_against_the_circuit():
     assert statistics.rank_p(1.0, [0.0, 1.0, 2.0]) == 3 / 4
     assert statistics.rank_p(-5.0, np.zeros(99), larger=False) == 1 / 100
+    # Nothing is small about what is not a number.
+    assert np.isnan(statistics.rank_p(np.nan, [0.0, 1.0]))
+    assert statistics.rank_p(3.0, [0.0, np.nan]) == statistics.rank_p(-3.0, [0.0, np.nan], larger=False) == 2 / 3
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

@@ -98,6 +98,22 @@ def test_a_mask_of_another_study_is_read_by_its_own_names(model, tmp_path):
     with pytest.raises(mask_files.MaskFileError) as raised:
         tau_files.of_tensors(wrong, nodes.sites(model))
     assert all(name in str(raised.value) for name in wrong) and "layers 0 to 2" in str(raised.value)
+    # What is no tau, a location twice, and a mask that leaves nothing.
+    width = sites[0, "attn_in"].width
+    for tensor, reason in (
+        (np.arange(width) % 2, "holds only 0 and 1, which is a mask"),
+        ((np.arange(width) % 2).astype(np.float32), "holds only 0 and 1, which is a mask"),
+        (np.arange(width) - 3, "is of type int64"),
+    ):
+        with pytest.raises(mask_files.MaskFileError, match=reason):
+            tau_files.of_tensors({"layer0_attn_in": tensor}, nodes.sites(model))
+    assert tau_files.of_tensors({"layer0_attn_in": np.arange(width) % 2 == 0}, nodes.sites(model))[1].any()
+    twice = dict.fromkeys(("a.layer0_attn_in", "b.layer0_attn_in.tau"), np.full(width, 0.5))
+    with pytest.raises(mask_files.MaskFileError, match=r"b\.layer0_attn_in\.tau is the location of a\.layer0_attn_in"):
+        tau_files.of_tensors(twice, nodes.sites(model))
+    nothing = {f"layer{site.layer}_{site.location}": np.full(site.width, -0.5) for site in nodes.sites(model)}
+    with pytest.raises(mask_files.MaskFileError, match="no node of it is active"):
+        tau_files.of_tensors(nothing, nodes.sites(model))
     save_file({"vocab_mask.tau": np.zeros(3, dtype=np.float32)}, path)
     with pytest.raises(mask_files.MaskFileError, match=r"vocab_mask\.tau is no name"):
         tau_files.read(path)

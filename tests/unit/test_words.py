@@ -47,7 +47,8 @@ CODE = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "workflow" /
 
 
 def found(text, path=""):
-    """Our words in a text, each with the field's."""
+    """Our words in a text, each with the field's; titles of cited works are their authors'."""
+    text = re.sub(r"\btitle = \{.*?\},", "", text)
     return {
         match[0]: field
         for ours, field in GLOSSARY.items()

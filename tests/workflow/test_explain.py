@@ -50,8 +50,28 @@ def test_times_of_a_fresh_clone_are_those_that_come_with_it(tmp_path):
         "\nrule score_examples:\n    output: x\n    reason: Missing output files: x\n    wildcards: model=m, task=t\n\n"
     )
     said = explain.explain(text, tmp_path, 2)
-    assert "by the default run on two cores" in said and "not made yet" in said
+    assert "by the default run, and SmolLM2 in proportion to the size; two cores" in said and "not made yet" in said
     assert not re.search(r"never run", said)
+
+
+def test_times_of_a_real_model_grow_with_its_parameters(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"num_hidden_layers": 12, "hidden_size": 768}')
+    text = (
+        f"\nrule score_examples:\n    input: {config}, corpus\n    output: x\n    reason: Missing output files: x\n"
+        "    wildcards: model=mine, task=t\n\n"
+    )
+    sizes = explain.parameters(text)
+    assert sizes == {"mine": 12 * 12 * 768**2}
+    seconds = [
+        explain.seconds_of("score_examples", "mine", {}, {"score_examples": 10.0}, {"mine": n * 10**8}) for n in (1, 2)
+    ]
+    assert seconds[1] == 2 * seconds[0] > 0
+    # A small model takes the times of the default run.
+    assert (
+        explain.seconds_of("score_examples", "mine", {"score_examples": 3}, {"score_examples": 10.0}, {"mine": 10**6})
+        == 3
+    )
 
 
 def test_notes_of_the_config_are_passed_on(tmp_path):

@@ -56,7 +56,7 @@ CONFIG = """# Configuration
 
 Lists are replaced as a whole, maps key by key; null takes an entry out of a map of names
 (`contrast: {sets: {sarcasm: null}}`). Every key is checked before anything runs; an
-unknown one is an error. `paper.yaml` is the same study on public models.
+unknown one is an error. `public.yaml` is all studies on public models.
 
 **The default of the table is the schema's.** An overlay lies on top of `config.yaml`, so a key that it
 leaves out has the value of `config.yaml` where that has one: often a smaller one, made for the embedded

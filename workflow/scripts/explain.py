@@ -2,9 +2,11 @@
 
     make explain ARGS="--configfile config/my.yaml"      the same arguments as for make run
     python workflow/scripts/explain.py --record          keep the times of the last run in resources/durations.json
+    python workflow/scripts/explain.py --record MODEL    those of one model, of 135 million parameters, in resources/durations-real.json
 
-Times are medians of earlier jobs of the same rule and model in this folder, from Snakemake's records; for what
-never ran here, those of the default run on two cores (resources/durations.json), which a larger model exceeds.
+Times are medians of earlier jobs of the same rule and model in this folder, from Snakemake's records; for what never ran here,
+those of the default run (resources/durations.json), or, for models above 20 million parameters, those of SmolLM2-135M in proportion
+to the parameters (resources/durations-real.json); both on two cores, which a GPU beats.
 """
 
 import ast
@@ -21,6 +23,11 @@ import start_page
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED = PROJECT / "resources" / "durations.json"
+# Those of a real model, by the parameters of its layers (attention and MLPs, `parameters`).
+REAL = PROJECT / "resources" / "durations-real.json"
+REAL_PARAMETERS, LEAST_REAL = 119_439_360, 20_000_000
+# Names of the number of layers, and of the width of the stream, in config.json.
+SHAPE = (("num_hidden_layers", "n_layer", "num_layers"), ("hidden_size", "n_embd"))
 HASH = re.compile(r"'[0-9a-f]{12}'")
 WIDEST = 76
 
@@ -104,11 +111,36 @@ def known_times(folder):
     return times, len(jobs)
 
 
-def seconds_of(rule, model, times):
-    """About how long a job takes, or None; figures of a method take as long as those of another."""
+def parameters(text):
+    """{model: parameters of its layers, about} of the models whose config.json a dry run names; 12 d² a layer (Kaplan et al. 2020)."""
+    found = {}
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", text)[1:]:
+        model = re.search(r"^    wildcards: (?:.*, )?model=([^,\n]+)", block, re.MULTILINE)
+        file = re.search(r"^    input: (?:.*, )?([^,\n]*config\.json)", block, re.MULTILINE)
+        if not (model and file) or model[1] in found:
+            continue
+        try:
+            about = json.loads(Path(file[1]).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        about = about.get("text_config", about)
+        layers, width = (next((about[key] for key in keys if key in about), 0) for keys in SHAPE)
+        found[model[1]] = 12 * layers * width**2
+    return found
+
+
+def seconds_of(rule, model, times, real, sizes):
+    """About how long a job takes, or None; figures of a method take as long as those of another.
+
+    real: {rule: seconds} of SmolLM2;  sizes: {model: parameters}
+    """
     if rule.startswith("draw_reuse_") and rule not in times:
         rule = next((key for key in times if str(key).startswith("draw_reuse_")), rule)
-    return times.get((rule, model), times.get(rule))
+    if (rule, model) in times:
+        return times[rule, model]
+    if sizes.get(model, 0) >= LEAST_REAL and rule in real:
+        return real[rule] * sizes[model] / REAL_PARAMETERS
+    return times.get(rule)
 
 
 def explain(text, folder, cores, gpus=None):
@@ -122,9 +154,10 @@ def explain(text, folder, cores, gpus=None):
     if not jobs:
         return f"What Snakemake says cannot be read; leave out --quiet. It said:\n{text[-1500:]}"
     times, count = known_times(folder)
+    real, sizes = json.loads(REAL.read_text()) if REAL.is_file() else {}, parameters(text)
     rows, unknown, total, on_gpu, longest = {}, set(), 0.0, 0.0, 0.0
     for rule, values, reason, gpu in jobs:
-        seconds = seconds_of(rule, values.get("model"), times)
+        seconds = seconds_of(rule, values.get("model"), times, real, sizes)
         if seconds is None:
             unknown.add(rule)
         row = rows.setdefault(rule, [0, 0.0, {}])
@@ -144,7 +177,9 @@ def explain(text, folder, cores, gpus=None):
         lines.append(f"  {rule:{width}}  {number:4d}  {amount:7}  {reported}")
     lasts = max(total / cores, on_gpu / (gpus or cores), longest)
     origin = (
-        f"{count} earlier jobs in this folder" if count else "the default run on two cores; a larger model takes longer"
+        f"{count} earlier jobs in this folder"
+        if count
+        else "the default run, and SmolLM2 in proportion to the size; two cores"
     )
     lines += [
         "",
@@ -159,17 +194,21 @@ def explain(text, folder, cores, gpus=None):
     return "\n".join(lines)
 
 
-def record(folder):
-    """Keep the median seconds of every rule's jobs for those who have run nothing yet."""
+def record(folder, model=None):
+    """Keep the median seconds of every rule's jobs, or of those of one model, for those who have run nothing yet."""
     times, _ = known_times(folder)
-    rules = {key: round(value, 2) for key, value in sorted(times.items(), key=str) if isinstance(key, str)}
-    SHIPPED.write_text(json.dumps(rules, indent=1) + "\n")
+    if model:
+        rules = {key[0]: value for key, value in times.items() if isinstance(key, tuple) and key[1] == model}
+    else:
+        rules = {key: value for key, value in times.items() if isinstance(key, str)}
+    rules = {key: round(value, 2) for key, value in sorted(rules.items())}
+    (REAL if model else SHIPPED).write_text(json.dumps(rules, indent=1) + "\n")
 
 
 def main(arguments):
     """Explain a run with Snakemake's arguments, in this folder."""
-    if arguments == ["--record"]:
-        return record(Path.cwd())
+    if arguments[:1] == ["--record"]:
+        return record(Path.cwd(), *arguments[1:2])
     words = " ".join(arguments)
     asked = re.search(r"(?:--cores|-c|--jobs|-j)[ =]?(\d+)", words)
     cores = int(asked[1] if asked else os.environ.get("CORES") or os.cpu_count() or 1)

@@ -328,9 +328,7 @@ def claims(results):
 def what_was_run(config, folder, found):
     """Models, versions, and the config with its defaults."""
     content = start_page.content(config, folder)
-    models = {}
-    for about in found.values():
-        models |= about["models"]
+    models = {name: model for about in found.values() for name, model in about["models"].items()}
     rows = [
         {
             "model": name,
@@ -339,7 +337,7 @@ def what_was_run(config, folder, found):
         }
         for name, about in sorted(models.items())
     ]
-    names = ("model", "source", "parameters", "layers", "heads", "rounding", "fingerprint")
+    names = "model source parameters layers heads rounding fingerprint".split()
     columns = {name: name for name in names if any(row.get(name) for row in rows)}
     plain = {key: value for key, value in config.items() if key != "start_page"}
     shown = html.escape(json.dumps(plain, indent=1, default=str))

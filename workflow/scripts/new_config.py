@@ -21,6 +21,11 @@ TEXT = """# yaml-language-server: $schema=schema.json
 
 models: [{name}]
 tasks: [{tasks}]
+# For the other studies: make run ARGS="scaling --configfile config/smollm2.yaml {path}"
+scaling: {{models: [{name}]}}
+sequences: {{models: [{name}]}}
+weights: {{models: [{name}]}}
+contrast: {{models: [{name}]}}
 
 model_sources:
   {name}: {source}

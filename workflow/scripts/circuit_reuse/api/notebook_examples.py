@@ -9,7 +9,7 @@ import pandas as pd
 from circuit_reuse.api.boundary import METRIC, TOKENS, between, one_of
 from circuit_reuse.config import checks
 from circuit_reuse.data import examples as reading
-from circuit_reuse.data import fingerprint
+from circuit_reuse.data import fingerprint, metrics
 from circuit_reuse.data.user_tables import GivenRows
 from circuit_reuse.engine import models
 from circuit_reuse.prompts import rows as sources
@@ -44,7 +44,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
     return models.load(folder, device, dtype, threads)
 
 
-def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, **options):
+def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, metric=METRIC, **options):
     """Prompt pairs of a task, tokenised, with the intact model's metric: a row an example.
 
     folder:  of the model, for its tokenizer
@@ -53,12 +53,15 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     file:    prompts of one's own: a CSV, JSONL or Parquet file, a DataFrame, or a list of dicts, with clean, corrupt, answer and distractor (or
              distractors), and if you like id, split, cluster, template, variant.  Answers have their leading space.  Without a column split, rows go
              to train and held_out in turn; rows that are near copies of one another belong in one cluster and one split
+    metric:  of clean_metric and corrupt_metric; probability_difference takes all right and all wrong answers of a task that has many
+             (greater_than), also in `score` of these examples
     options: of the task's family, such as length=5 for a sequence; or shots, chat, bos, accuracy of any task
     returns: a DataFrame; `used` says which rows can be used, `reason` why not, `split` whether train or held_out
     raises:  ValueError for an unknown task or option, or prompts that cannot be used
     """
     between("held_out_share", held_out_share, 0, 1)
     between("count", count, 2, 10**7)
+    one_of("metric", metric, metrics.UNITS)
     fingerprint.files(folder)
     if file is None:
         one_of("task", task, tasks.TASKS)
@@ -78,7 +81,7 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
         "task": {"family": about.family, "options": about.options | options, "shots": asked["shots"]},
     }
     prompts = pd.DataFrame(sources.rows(task, cfg, given(file)))
-    settings = {"metric": METRIC, "accuracy": asked["accuracy"], "correct_only": False, "count": "used", "quota": None}
+    settings = {"metric": metric, "accuracy": asked["accuracy"], "correct_only": False, "count": "used", "quota": None}
     bos = tasks.BOS.get(asked["bos"], asked["bos"]) or "auto"
     reader = reading.reader(folder, bos, asked["chat"])
     found = stage_examples.draw(model, reader, prompts, settings, TOKENS, LOG).astype(TYPES)

@@ -85,7 +85,8 @@ def ablate(chosen, _):
     accuracy = TASKS[chosen.task].accuracy if chosen.task in TASKS else "top1"
     accuracy = "top1" if accuracy == "choice" else accuracy
     result = api.ablate(model, found, names, chosen.controls, chosen.replacement, accuracy=accuracy, seed=chosen.seed)
-    print(result.round(3).to_string())
+    print("Change of the metric in logits, negative: removing it hurts")
+    print("\n".join(f"{name:24} {value:.4g}" for name, value in result.items()))
     write(chosen.output, lambda path: result.to_csv(path))
     write(chosen.figure, lambda path: api.plot(result).figure.savefig(path, dpi=300, bbox_inches="tight"))
 

@@ -86,7 +86,7 @@ def read(path, name, task, config, readers, count, what):
             reader = examples.reader(folder, about["bos"], about["chat"])
         except examples.ReaderError as problem:
             raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
-        pairs = [examples.tokenise(reader, row, about["accuracy"] == "choice") for row in tried]
+        pairs = [examples.tokenise(reader, row, labels=about["accuracy"] == "choice") for row in tried]
         note_pairs(key, task["file"], model, tried, pairs)
         for split in ("train", "held_out"):
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from circuit_reuse.data import fingerprint
+from circuit_reuse.data import answers, fingerprint
 from circuit_reuse.data.left_out import LeftOut
 
 
@@ -168,11 +168,12 @@ def rendered(template, names, prompt):
     return text
 
 
-def tokenise(reader, row, labels=False):
+def tokenise(reader, row, labels=False, sums=False):
     """One row of the examples table, without its metrics.
 
     row:     a row of the prompts table as a dict
     labels:  whether answer and distractors are labels of choices
+    sums:    whether the metric is a sum over all right and all wrong answers, where the row has them
     returns: a dict; valid is false, with a reason, for a pair that cannot be used
 
     What answer and distractors share beyond the prompt (a space of its own, a first digit) belongs to
@@ -180,20 +181,25 @@ def tokenise(reader, row, labels=False):
     """
     lead = [] if reader.bos is None else [reader.bos]
     clean_text, corrupt_text = reader.text(row["clean"]), reader.text(row["corrupt"])
-    answers = [reader.reply(text) for text in (row["answer"], *row["distractors"])]
+    texts = [reader.reply(text) for text in (row["answer"], *row["distractors"])]
     encoded = reader.encode(clean_text)
     clean, corrupt = lead + encoded.ids, lead + reader.encode(corrupt_text).ids
-    after, problem = continuations(reader, clean_text, encoded.ids, answers)
-    shared, first, reason = [], [None] * len(answers), problem
+    after, problem = answers.continuations(reader, clean_text, encoded.ids, texts)
+    shared, first, reason = [], [None] * len(texts), problem
     if not problem:
-        shared, first, reason = compared(after, answers)
+        shared, first, reason = answers.compared(after, texts)
     if not reason and shared:
-        end = reader.encode(corrupt_text + answers[0]).ids
+        end = reader.encode(corrupt_text + texts[0]).ids
         if lead + end != corrupt + after[0]:
-            reason = f"{answers[0]!r} joins with the end of the corrupt prompt into one token"
+            reason = f"{texts[0]!r} joins with the end of the corrupt prompt into one token"
         clean, corrupt = clean + shared, corrupt + shared
     positions = [place for place, (a, b) in enumerate(zip(clean, corrupt, strict=False)) if a != b]
     same_answer = row.get("corrupt_answer") == row["answer"]
+    choices = None
+    if labels and not shared:
+        choices = answers.variants(reader, clean_text, encoded.ids, texts)
+    elif sums and row.get("right") and not reason:
+        choices, reason = answers.many(reader, clean_text, encoded.ids, shared, row, first)
     reason = (
         reason
         or (len(clean) != len(corrupt) and lengths(clean, corrupt))
@@ -217,77 +223,13 @@ def tokenise(reader, row, labels=False):
         "distractors": [token for token in first[1:] if token is not None],
         "answer_tokens": after[0] if after else [],
         "shared": len(shared),
-        "choices": variants(reader, clean_text, encoded.ids, answers)
-        if labels and not shared
-        else many(reader, clean_text, encoded.ids, shared, row),
+        "choices": choices,
         "positions": positions,
         "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
         "variant": row["variant"],
         "template": row["template"],
         "cluster": row["cluster"],
     }
-
-
-def continuations(reader, prompt, tokens, texts):
-    """Tokens of each text after the prompt: (lists, None), or (None, why not)."""
-    found = []
-    for text in texts:
-        longer = reader.encode(prompt + text).ids
-        if longer[: len(tokens)] != tokens:
-            return None, f"{text!r} joins with the end of the prompt into one token"
-        if len(longer) == len(tokens):
-            return None, f"{text!r} is no token of its own after the prompt"
-        found.append(longer[len(tokens) :])
-    return found, None
-
-
-def compared(after, texts):
-    """Where answer and distractors first differ.
-
-    after:   tokens of the answer and of each distractor
-    returns: (tokens that all share, the first one after them of each, reason why not or None)
-    """
-    shared = 0
-    while all(len(each) > shared + 1 for each in after) and len({each[shared] for each in after}) == 1:
-        shared += 1
-    first = [each[shared] for each in after]
-    if first[0] in first[1:]:
-        other = texts[1 + first[1:].index(first[0])]
-        same = after[0] == after[1 + first[1:].index(first[0])]
-        reason = (
-            "the answer and the distractor are the same token"
-            if same or len(after) == 2
-            else f"{texts[0]!r} and {other!r} begin with the same token, other distractors with another"
-        )
-        return [], [None] * len(after), reason
-    return after[0][:shared], first, None
-
-
-def variants(reader, prompt, tokens, labels):
-    """Tokens that a label may be written with, with and without a space: a list of each label."""
-    found = []
-    for label in labels:
-        texts = dict.fromkeys((label, label.strip(), f" {label.strip()}"))
-        after = [reader.encode(prompt + text).ids for text in texts]
-        found.append([ids[-1] for ids in after if ids[:-1] == tokens])
-    return found
-
-
-def many(reader, prompt, tokens, shared, row):
-    """First tokens of all right and of all wrong answers after what answer and distractor share; None where there are none.
-
-    A token that begins right and wrong answers alike (a tokenizer that takes numbers digit by digit) is left out of both.
-    """
-    if not row.get("right"):
-        return None
-    found = []
-    for texts in (row["right"], row["wrong"]):
-        after, _ = continuations(reader, prompt, tokens, [reader.reply(text) for text in texts])
-        found.append(
-            {each[len(shared)] for each in after or () if each[: len(shared)] == shared and len(each) > len(shared)}
-        )
-    both = found[0] & found[1]
-    return [sorted(each - both) for each in found]
 
 
 def lengths(clean, corrupt):

@@ -54,9 +54,13 @@ class Job:
 def splits(path, cfg, task):
     """The used examples of a task: train and held out, those that have a mean to be replaced by.
 
-    raises: ValueError if a split has fewer than cfg["min_valid"]
+    raises: LeftOut if a split has fewer than cfg["min_valid"]
     """
-    table = tables.read(path, tables.EXAMPLES)
+    return splits_of(tables.read(path, tables.EXAMPLES), cfg, task)
+
+
+def splits_of(table, cfg, task):
+    """The same of the examples table; cfg: min_valid, replacement."""
     train, held_out = replaceable_splits(table[table["used"]], cfg["replacement"])
     used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
     lengths = table["used"] & ~used["used"]

@@ -68,9 +68,9 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
             tokens = [list(map(int, each)) for each in (clean, corrupt, distractors)]
             content.update(repr([*tokens, int(answer)]).encode())
         if metric == "probability_difference" and "choices" in frame:
-            content.update(
-                repr([[list(map(int, label)) for label in each or ()] for each in frame["choices"]]).encode()
-            )
+            # Of a table that was read they are arrays, whose truth is not defined.
+            choices = [[] if each is None else [list(map(int, label)) for label in each] for each in frame["choices"]]
+            content.update(repr(choices).encode())
     text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

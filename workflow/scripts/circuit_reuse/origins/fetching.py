@@ -16,6 +16,8 @@ from circuit_reuse.data import fingerprint
 from circuit_reuse.origins import pinned
 
 WANTED = "config.json tokenizer* special_tokens_map.json vocab.json merges.txt *.safetensors *.safetensors.index.json".split()
+# What is taken of the hub's conversion of a pickle.
+WEIGHTS = "*.safetensors *.safetensors.index.json".split()
 # Copies of the weights for other programs.
 UNWANTED = ["*/*"]
 BLOCK = 1 << 22
@@ -25,46 +27,70 @@ CONVERTER = "SFconvertbot"
 
 def run(job):
     """Make a public model of the hub ready: config, tokenizer and safetensors of one revision, nothing else."""
-    source, converted = job.cfg, job.cfg.get("conversion", False)
-    # Of a conversion even a commit says too little: which pull request it was is written down, too.
-    pin = pinned.Pin(source["hub"], source["revision"] + ("-conversion" if converted else ""))
-    commit = fetch(
-        source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit, converted
+    source = job.cfg
+    pin = pinned.Pin(source["hub"], source["revision"])
+    # Which pull request it was is written down, too: the hub may get another.
+    other = pinned.Pin(source["hub"], source["revision"] + "-conversion")
+    conversion = (other.commit or True) if source.get("conversion", False) else None
+    commit, conversion = fetch(
+        source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit, conversion
     )
     pin.hold(commit)
     job.log.info("%s at %s is ready, commit %s%s", source["hub"], source["revision"], commit, pin.note)
+    if conversion:
+        other.hold(conversion)
+        job.log.info("its weights are those of the hub's conversion, commit %s%s", conversion, other.note)
 
 
-def fetch(name, revision, folder, expected=None, commit=None, conversion=False):
+def fetch(name, revision, folder, expected=None, commit=None, conversion=None):
     """Make one revision of a model ready: links to the files in the cache, which are fetched if they are not there.
 
     HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN hold as everywhere; a commit that the cache has needs no network.
 
     expected: the fingerprint that it must have, if the config names one
     commit:   what the revision was when it was first fetched, if it was
-    conversion: whether the hub's conversion may stand for weights that are a pickle only (`converted`)
-    returns:  the commit that the revision, or its conversion, is
+    conversion: whether the hub's conversion may stand for weights that are a pickle only (`converted`): True, or its commit
+    returns:  (the commit that the revision is, that of the conversion or None where it has safetensors itself)
     raises:   ModelError, in one line, if it cannot be had, has no safetensors weights or no tokenizer, if a file is not
               the one on record, or if it has another fingerprint; the folder is as before then
     """
-    folder = Path(folder)
-    snapshot = download(name, commit or revision)
-    if not any(snapshot.glob("*.safetensors")):
-        if not conversion:
-            raise fingerprint.ModelError(
-                f"{name} at {revision} has no safetensors weights, and pickles are not read: `conversion: true` beside it "
-                "in model_sources takes the hub's own conversion of them, if there is one"
-            )
-        snapshot = download(name, converted(name, snapshot.name))
-    commit = snapshot.name
-    paths = [path for path in sorted(snapshot.iterdir()) if path.is_file() and wanted(path.name)]
-    files = verify(name, commit, paths)
-    partial = folder.with_name(f".{folder.name}.{commit[:12]}.partial")
+    folder, snapshot = Path(folder), download(name, commit or revision)
+    commit, snapshots = snapshot.name, [snapshot]
+    if any(snapshot.glob("*.safetensors")):
+        conversion = None
+    elif not conversion:
+        raise fingerprint.ModelError(
+            f"{name} at {revision} has no safetensors weights, and pickles are not read: `conversion: true` beside it "
+            "in model_sources takes the hub's own conversion of them, if there is one"
+        )
+    else:
+        conversion = converted(name, commit) if conversion is True else conversion
+        snapshots.append(download(name, conversion, WEIGHTS))
+    files = {}
+    for each, patterns in zip(snapshots, (WANTED, WEIGHTS), strict=False):
+        files |= {path.name: path for path in sorted(each.iterdir()) if path.is_file() and wanted(path.name, patterns)}
+    # Each against what its own commit has on record.
+    hashes = {}
+    for each in snapshots:
+        hashes |= verify(name, each.name, [path for path in files.values() if path.parent == each])
+    origin = {"hub": name, "revision": revision, "commit": commit, "files": hashes}
+    origin |= {"conversion": conversion} if conversion else {}
+    make_folder(folder, files, origin, expected)
+    return commit, conversion
+
+
+def make_folder(folder, files, origin, expected):
+    """A model folder of links to files of the cache, complete or as it was before.
+
+    files:  {name: path in the cache};  origin: what is written of where they come from
+    raises: ModelError if the files make up no model, or one of another fingerprint than expected
+    """
+    partial = folder.with_name(f".{folder.name}.{origin['commit'][:12]}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for path in paths:
-            link(path, partial / path.name)
+        for file, path in files.items():
+            link(path, partial / file)
         if not (partial / "tokenizer.json").is_file():
             build_tokenizer(partial)
         fingerprint.files(partial)
@@ -72,48 +98,52 @@ def fetch(name, revision, folder, expected=None, commit=None, conversion=False):
         # Reads all weights once more, so only if it is asked for.
         if expected and (found := fingerprint.fingerprint(partial)) != expected:
             raise fingerprint.ModelError(
-                f"{name} at {revision} has the fingerprint {found}, the config asks for {expected}: it is another "
+                f"{origin['hub']} at {origin['revision']} has the fingerprint {found}, the config asks for {expected}: it is another "
                 "version; name its commit as revision, or change the fingerprint"
             )
-        origin = {"hub": name, "revision": revision, "commit": commit, "files": files}
         text = json.dumps(origin, indent=1, sort_keys=True) + "\n"
         (partial / "origin.json").write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return commit
 
 
-def wanted(name):
-    """Whether a file is part of what a model needs."""
-    return any(fnmatch.fnmatch(name, pattern) for pattern in WANTED)
+def wanted(name, patterns):
+    """Whether a file is part of what is needed."""
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def download(name, revision):
+def download(name, revision, patterns=tuple(WANTED)):
     """The folder of a revision in the cache; what is there already is not fetched again.
+
+    patterns: of the files that are needed
 
     raises: ModelError, in one line, if it is neither in the cache nor to be had
     """
     from huggingface_hub import snapshot_download
 
     with one_line(name, revision, "model"):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=UNWANTED))
 
 
 def converted(name, commit):
     """The commit of the hub's own conversion of a revision's pickled weights to safetensors.
 
     The hub's bot opens a pull request that adds safetensors.  One counts only if it holds the very pickles of the
-    revision, by their hash; they are compared by what the hub has on record and never fetched.
-    raises: ModelError if there is none
+    revision, by their hash, and was not closed unmerged; pickles are compared by what the hub has on record, and never fetched or
+    read.  So that the tensors are those of the pickle rests on the hub's bot.
+    raises: ModelError if there is none, or the hub cannot be asked
     """
     from huggingface_hub import HfApi
 
     with one_line(name, commit, "model"):
-        pickles = {file: record for file, record in on_record(name, commit, "model").items() if is_pickle(file)}
+        about = HfApi().repo_info(name, revision=commit, files_metadata=True)
+        pickles = {file: record for file, record in recorded(about).items() if is_pickle(file)}
         requests = HfApi().get_repo_discussions(name, author=CONVERTER, discussion_type="pull_request")
         for request in requests if pickles else ():
+            if request.status == "closed":
+                continue
             about = HfApi().repo_info(name, revision=request.git_reference, files_metadata=True)
             files = recorded(about)
             if pickles.items() <= files.items() and any(file.endswith(".safetensors") for file in files):

@@ -5,6 +5,8 @@ indirect object comes first, in BABA prompts the subject.  The corrupt prompt sw
 second subject for the indirect object, so that the answer becomes the distractor.
 """
 
+from dataclasses import replace
+
 from circuit_reuse.prompts import words
 from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
 
@@ -44,7 +46,8 @@ def example(rng, split, variants=("ABBA", "BABA"), learned=False, form="own"):
         raise ValueError(f"form {form!r} is unknown; known: own, published")
     if form == "published":
         indirect, subject = rng.sample(PUBLISHED_NAMES, 2)
-        return pair(PUBLISHED, "published", "BABA", indirect, subject, {})
+        # One sentence for all: prompts of one answer are those that say the same.
+        return replace(pair(PUBLISHED, "published", "BABA", indirect, subject, {}), cluster=indirect)
     indirect, subject = rng.sample(words.whole(words.name_pool(split)), 2)
     variant = rng.choice(list(variants))
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))

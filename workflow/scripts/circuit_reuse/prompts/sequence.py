@@ -104,6 +104,10 @@ def specification(members, step, length, frame, corruption, largest, fillers, fi
         raise ValueError(f"members hold {', '.join(twice)} twice: what follows would be ambiguous")
     if step == 0 and corruption in ("repeat_last", "shuffled"):
         raise ValueError(f"step is 0, and one element repeated is the same after corruption: {corruption}; use random")
+    if step == 0 and len(elements) < 3:
+        raise ValueError(
+            f"step is 0 and there are {len(elements)} members; it takes 3 or more: the one repeated, a wrong one, and others to corrupt with"
+        )
     if not 1 <= length <= LONGEST:
         raise ValueError(f"length is {length}; it must be 1 to {LONGEST} elements")
     if corruption not in CORRUPTIONS:

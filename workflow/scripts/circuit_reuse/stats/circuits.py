@@ -51,14 +51,16 @@ def top_k(scores, k):
     return member & (scores != 0)
 
 
-def by_share(scores, share):
+def by_share(scores, share, total=None):
     """Membership of each example's circuit: the components with at least a share of the example's sum of |scores|.
 
-    scores: [example, component];  returns: bool, the same shape
-    source: Li & Subramani 2026 (score-threshold circuits)
+    scores:  [example, component];  total: [example], the sum where components that enter it are not among these
+    returns: bool, [example, component]
+    source:  Li & Subramani 2026 (score-threshold circuits)
     """
     size = np.abs(scores)
-    return (size >= share * size.sum(axis=1, keepdims=True)) & (size > 0)
+    total = size.sum(axis=1) if total is None else np.asarray(total)
+    return (size >= share * total[:, None]) & (size > 0)
 
 
 def tied(scores, k):

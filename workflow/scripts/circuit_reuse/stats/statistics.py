@@ -63,11 +63,14 @@ def sign_flip(differences, resamples, seed, clusters=None):
 def rank_p(observed, null, larger=True):
     """Rank of a value among those of the controls, as a one-sided p.
 
-    returns: (1 + number as extreme) / (number + 1)
+    returns: (1 + number as extreme) / (number + 1); nan for a value that is not finite
     """
+    if not np.isfinite(observed):
+        return float("nan")
     null = np.asarray(null, dtype=float)
     slack = 1e-9 * max(1.0, abs(float(observed)))
-    extreme = null >= observed - slack if larger else null <= observed + slack
+    # What is not a number counts as extreme.
+    extreme = ~(null < observed - slack) if larger else ~(null > observed + slack)
     return float((1 + extreme.sum()) / (len(null) + 1))
 
 

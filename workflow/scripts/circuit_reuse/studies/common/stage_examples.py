@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import examples, fingerprint, tables
+from circuit_reuse.data import answers, examples, fingerprint, tables
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, effects, models
 
@@ -37,10 +37,10 @@ def draw(model, reader, prompts, cfg, tokens, log):
              or {"all": examples}; None for all prompts)
     returns: a DataFrame of the pairs that were tried; a split that has its quota is not tried further
     """
-    began, labels = time.monotonic(), cfg["accuracy"] == "choice"
+    began, kind = time.monotonic(), answers.looked_at(cfg["accuracy"], cfg["metric"])
     if prompts.empty:
         raise LeftOut("there is no different prompt left for this shard", 0, 1)
-    frame = pd.DataFrame([examples.tokenise(reader, row, labels) for row in plain(prompts)])
+    frame = pd.DataFrame([examples.tokenise(reader, row, **kind) for row in plain(prompts)])
     for column in MEASURED:
         frame[column] = None
     frame["used"], frame["tried"] = False, False

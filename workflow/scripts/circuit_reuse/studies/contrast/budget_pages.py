@@ -57,7 +57,9 @@ def facts(name, rows, found):
     for key, row in rows:
         if (row.set, row.scored_by) in table.index:
             mine = table.loc[[(row.set, row.scored_by)]].iloc[0]
-            score[key] = f"{number(mine['score'])} [{number(mine['score_low'])}, {number(mine['score_high'])}]"
+            score[key] = number(mine["score"])
+            if pd.notna(mine["score_low"]):
+                score[key] += f" [{number(mine['score_low'])}, {number(mine['score_high'])}]"
             q[key] = small(mine["q_value"])
             effect[key] = percent(mine["effect_share"])
         if (row.set, row.scored_by, row.rule) in chosen.index:

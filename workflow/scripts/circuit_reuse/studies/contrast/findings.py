@@ -128,7 +128,8 @@ def differing(found, cfg):
     for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
         reported = ", ".join(
-            f"{row.component} {number(row.score)} ({number(row.score_low)} to {number(row.score_high)})"
+            f"{row.component} {number(row.score)}"
+            + ("" if pd.isna(row.score_low) else f" ({number(row.score_low)} to {number(row.score_high)})")
             for row in top.itertuples()
         )
         count = (mine["q_value"] < cfg["tests"]["alpha"]).sum() if mine["q_value"].notna().any() else None

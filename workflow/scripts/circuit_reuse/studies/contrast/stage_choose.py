@@ -47,7 +47,7 @@ def choose(job):
     listed = [draws, *(frame_of(*key, scores, drawn, space) for key in scores if key[1] == cfg["attribution"])]
     job.write(job.output.scores, schemas.DRAWS, pd.concat(listed))
     job.write(job.output.circuits, schemas.CONTRAST_CIRCUITS, rows)
-    frame = pd.DataFrame(found)
+    frame = pd.DataFrame(found, columns=schemas.INCLUSION_DRAWS.names)
     frame["component"] = pd.Categorical(frame["component"], categories=space.names)
     job.write(job.output.inclusion, schemas.INCLUSION_DRAWS, frame)
     job.log.info("%d circuits", len(rows))

@@ -14,9 +14,7 @@ from circuit_reuse.stats import clusters as counting
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.contrast import differences as measure
 from circuit_reuse.studies.contrast import schemas, texts
-
-# Two clusters have a difference that can be averaged; a p needs clusters.FEWEST, as all 2^n flips of n clusters give each value twice.
-FEWEST = 2
+from circuit_reuse.studies.contrast.streaming import FEWEST
 
 
 def differences(job):
@@ -96,7 +94,8 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
         )
     if len(set(clusters)) < counting.FEWEST:
         log.warning(
-            "contrast.sets.%s has %d clusters: with fewer than %d no p of sign flips can be below 0.05, so p stays empty",
+            "contrast.sets.%s has %d clusters: with fewer than %d no p of sign flips can be below 0.05 and no interval holds its "
+            "level, so both stay empty",
             name,
             len(set(clusters)),
             counting.FEWEST,
@@ -113,8 +112,9 @@ def scored(sums, scoring, space):
     drawn, null = np.full((1, len(names)), np.nan), np.full((1, len(names)), np.nan)
     if sums.pairs >= 2:
         with np.errstate(invalid="ignore", divide="ignore"):
-            # Whether the sets' means differ at all is asked in the same way of every scoring.
+            # With fewer there is neither a p nor an interval, see clusters.FEWEST.
             tested = sums.clusters >= counting.FEWEST
+            # Whether the sets' means differ at all is asked in the same way of every scoring.
             columns["p_value"] = sums.p_distance() if tested else empty
             if scoring["score"] == "distance":
                 drawn, null = sums.distance(scoring["scale"])
@@ -126,12 +126,11 @@ def scored(sums, scoring, space):
                 if sums.quadruples:
                     columns["excess"], p_excess = sums.excess(scoring["scale"])
                     columns["p_excess"] = p_excess if tested else empty
-        tail = (1 - statistics.expanded(0.95, max(sums.clusters, 2))) / 2
-        columns |= {
-            "score": drawn[0],
-            "score_low": np.fmin(quantile(drawn[1:], tail), drawn[0]),
-            "score_high": np.fmax(quantile(drawn[1:], 1 - tail), drawn[0]),
-        }
+        columns["score"] = drawn[0]
+        if tested:
+            tail = (1 - statistics.expanded(0.95, sums.clusters)) / 2
+            columns["score_low"] = np.fmin(quantile(drawn[1:], tail), drawn[0])
+            columns["score_high"] = np.fmax(quantile(drawn[1:], 1 - tail), drawn[0])
         # What does not vary within the sets has no scale to be judged on.
         columns["p_value"] = np.where(np.isnan(columns["score"]), np.nan, columns["p_value"])
     component = pd.Categorical(names, categories=names)

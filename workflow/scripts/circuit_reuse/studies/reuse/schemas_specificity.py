@@ -139,7 +139,8 @@ LEVEL = column(
     "layer, or an MLP), neuron (of an MLP), or component (head or MLP, by score_threshold)",
 )
 SCORE_THRESHOLD = optional(
-    pa.float64(), "share of an example's sum of |scores| that a component of its circuit has; null where K are taken"
+    pa.float64(),
+    "share of an example's sum of |scores| over all heads and MLPs that a component of its circuit has; null where K are taken",
 )
 # What removing shared units does; null for edges and positions, and where nothing is shared.
 REMOVED = {

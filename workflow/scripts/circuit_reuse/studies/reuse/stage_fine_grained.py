@@ -6,6 +6,8 @@ circuits of score thresholds hold components, but as many as have a share of an 
 
 from typing import NamedTuple
 
+import numpy as np
+
 from circuit_reuse.data import components, jobs, tables
 from circuit_reuse.data.examples import enough
 from circuit_reuse.engine import fine_scores, models, neurons, places
@@ -39,12 +41,13 @@ def share(job):
     """
     cfg, tokens = job.cfg, job.compute["batch_tokens"]
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
-    removes = "replacement" in cfg
-    for split in ("train", "held_out") if removes else ("train",):
-        enough(examples.to_dict("records"), split, cfg["min_valid"], job.wildcards.task)
-    train, held_out = jobs.replaceable_splits(examples[examples["used"]], cfg.get("replacement"))
-    model, rows, shared, known = models.of_job(job), [], [], {}
-    removed = removal.Removal(model, train, held_out, cfg, tokens) if removes else None
+    model, rows, shared, known, removed = models.of_job(job), [], [], {}, None
+    if "replacement" in cfg:
+        train, held_out = jobs.splits_of(examples, cfg, job.wildcards.task)
+        removed = removal.Removal(model, train, held_out, cfg, tokens)
+    else:
+        enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
+        train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
     for asked in asked_for(cfg):
         if problem := impossible(model, asked.level):
             job.log.warning("no circuits of %ss: %s", asked.level, problem)
@@ -55,9 +58,9 @@ def share(job):
                     SCORES[asked.level](model, train, cfg["metric"], cfg["steps"], tokens), asked, cfg
                 )
             }
-        values, names = known[asked.level]
+        values, names, total = known[asked.level]
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", asked.level)
-        found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed)
+        found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed, total)
         rows += found[0]
         shared += found[1]
         job.log.info("%d units: %ss of %d examples", len(names), asked.level, len(train))
@@ -84,25 +87,31 @@ def impossible(model, level):
 
 
 def selected(found, asked, cfg):
-    """Scores and names without what circuits may not hold: the input, and of components other kinds than circuits.kinds."""
+    """(Scores, names, sum of |scores| [example] or None) without what circuits may not hold: of components the kinds that are not in circuits.kinds.
+
+    The sum is over all heads and MLPs, so that a share of it means the same whatever circuits hold.
+    """
     values, names = found
     if asked.level != "component":
-        return values, names
-    keep = [place for place, name in enumerate(names) if components.kind(name) in cfg["kinds"]]
-    return values[:, keep], [names[place] for place in keep]
+        return values, names, None
+    kinds = [components.kind(name) for name in names]
+    total = np.abs(values[:, [kind in ("head", "mlp") for kind in kinds]]).sum(axis=1)
+    keep = [place for place, kind in enumerate(kinds) if kind in cfg["kinds"]]
+    return values[:, keep], [names[place] for place in keep], total
 
 
-def reuse_of(values, names, asked, clusters, cfg, stream, removed=None):
+def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=None):
     """Rows of the fine_grained and of the fine_grained_shared table of one kind of circuit.
 
     values:  [example, unit];  names: of the units, as the scores of the level give them
     removed: removal.Removal, or None to leave out what removing does
+    total:   [example], what a score threshold is a share of; the sum of |values| without it
     """
     if asked.score_threshold is None:
         k = circuits.resolve_k(min(asked.top_k, len(names)), len(names))
         member = circuits.top_k(values, k)
     else:
-        member = circuits.by_share(values, asked.score_threshold)
+        member = circuits.by_share(values, asked.score_threshold, total)
         k = max(1, round(float(member.sum(axis=1).mean())))
     containing, sizes = overlap.counted(member, clusters)
     kinds = [kind_of(asked.level, name) for name in names]

@@ -33,7 +33,7 @@ class CircuitEvaluator:
 
     def __init__(self, model, examples, reference, replacement, metric, tokens, means="once", known=None):
         self.model, self.metric, self.tokens, self.means = model, metric, tokens, means
-        self.replacement, self.known = replacement, dict(known or {})
+        self.replacement, self.known = replacement, {}
         self.examples = examples.reset_index(drop=True)
         self.reference, self.fixed = reference, model.device.type == "cpu"
         self.used, self.prepared, self.runs, self.asked = {}, [], 0, 0
@@ -48,7 +48,9 @@ class CircuitEvaluator:
         self.floor = np.zeros(len(self.examples), dtype=np.float32)
         if metric == "kl":
             self.floor = -self.evaluate([Request(frozenset(model.space.of_kinds()))])[0].astype(np.float32)
-            self.used, self.known, self.runs, self.asked = {}, dict(known or {}), 0, 0
+            self.used, self.runs, self.asked = {}, 0, 0
+        # Only now: the divergence of the empty circuit is not what `known` has of it.
+        self.known = dict(known or {})
         for number, (batch, base, _) in enumerate(self.prepared):
             self.full[batch.rows] = self.values(base.last, number, 1)[0]
 

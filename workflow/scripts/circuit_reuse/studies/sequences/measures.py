@@ -61,7 +61,7 @@ def against_random(outcomes, each, named, full, two_sided):
     values = outcomes.controls(random["circuit"].iloc[0], "keep", "metric")[~np.array(own)]
     if not len(values):
         return {"n_random": 0}
-    scores = values.mean(axis=1) / full.mean()
+    scores = np.array([shares.share(each_set, full) for each_set in values])
     low, high = np.percentile(scores, [2.5, 97.5])
     kept = shares.share(outcomes.circuit(each.circuit, "keep", "metric"), full)
     return {

@@ -327,5 +327,5 @@ def direct(table, context):
         )
         ax.set_title(model)
     if image is not None:
-        figure.colorbar(image, ax=axes, label="logits, answer − last shown", shrink=0.6)
+        figure.colorbar(image, ax=axes, label="logits, answer − distractor", shrink=0.6)
     return figure

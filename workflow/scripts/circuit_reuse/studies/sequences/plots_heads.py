@@ -157,9 +157,9 @@ def attention(patterns, importance, context, shown):
 
 
 def lens(table, context):
-    """Probability of the answer, and of the last element shown, read from the stream after each layer."""
+    """Probability of the answer, and of the distractor (of a sequence the last element shown), read from the stream after each layer."""
     tasks = [task for task in context.tasks if task in set(table["task"])]
-    kinds = {"probability": "the answer", "probability_shown": "the last element shown"}
+    kinds = {"probability": "the answer", "probability_shown": "the distractor"}
     figure, axes = style.grid(len(kinds), len(context.models), width=2.6, height=1.5, sharex="col", sharey=True)
     for column, model in enumerate(context.models):
         for row, (name, title) in enumerate(kinds.items()):

@@ -267,7 +267,7 @@ CSVS = {
         rank_quartile_1="lower quartile of the rank",
         rank_quartile_3="upper quartile of the rank",
         top1="share of prompts whose top token is the answer",
-        logit_difference="mean logit of the answer less that of the last element shown",
+        logit_difference="mean logit of the answer less that of the distractor",
     ),
     "published_check": columns(
         item="what was published",

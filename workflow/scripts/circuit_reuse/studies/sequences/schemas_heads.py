@@ -5,6 +5,7 @@ import pyarrow as pa
 from circuit_reuse.data.tables import CLUSTER, NAMES, bounds, column, optional, table
 
 NAME = column(pa.string(), "a5.h1 (head) or m3 (MLP)")
+SHOWN = "the distractor: of a sequence the last element shown, of one that repeats an element another one"
 OV = table(
     component=NAME,
     kind=column(pa.string(), "next, copy or previous: which token is the target"),
@@ -43,9 +44,9 @@ LENS = table(
     layer=column(pa.int32(), "stream after this layer; -1 for the embedding"),
     norm=column(pa.bool_(), "whether the final norm is applied before the unembedding"),
     probability=column(pa.float64(), "mean probability of the answer"),
-    probability_shown=column(pa.float64(), "mean probability of the last element shown"),
+    probability_shown=column(pa.float64(), f"mean probability of {SHOWN}"),
     top1=column(pa.float64(), "share of examples whose top token is the answer"),
-    top1_shown=column(pa.float64(), "share whose top token is the last element shown"),
+    top1_shown=column(pa.float64(), f"share whose top token is {SHOWN}"),
     rank=column(pa.float64(), "median rank of the answer, from 1"),
     n_examples=column(pa.int32(), "held-out examples"),
 )
@@ -98,5 +99,5 @@ LENGTHS = table(
     cluster=CLUSTER,
     probability=column(pa.float32(), "probability of the answer"),
     rank=column(pa.int32(), "rank of the answer among all tokens, from 1"),
-    logit_difference=column(pa.float32(), "logit of the answer less that of the last element shown"),
+    logit_difference=column(pa.float32(), f"logit of the answer less that of {SHOWN}"),
 )

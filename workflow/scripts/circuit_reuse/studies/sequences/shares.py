@@ -9,12 +9,14 @@ KINDS = ("head", "mlp")
 
 
 def share(values, full):
-    """Score of a circuit: mean metric as a share of the full model's.  values, full: [example]."""
-    return float(np.mean(values) / np.mean(full))
+    """Score of a circuit: mean metric as a share of the full model's; nan where that is not positive.  values, full: [example]."""
+    return float(np.mean(values) / np.mean(full)) if np.mean(full) > 0 else float("nan")
 
 
 def share_interval(values, full, resamples, stream, clusters):
     """Bootstrap interval of the score over clusters of examples, circuit and full model drawn together."""
+    if not np.mean(full) > 0:
+        return float("nan"), float("nan")
     seed = circuits.seed(*stream)
     return statistics.bootstrap(
         (values, full), lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis), resamples, seed, clusters=clusters

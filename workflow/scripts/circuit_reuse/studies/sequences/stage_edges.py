@@ -26,6 +26,8 @@ def patch_edges(job):
         return
     model = models.of_job(job)
     evaluate = evaluator.CircuitEvaluator(model, chosen, train, cfg["replacement"], cfg["metric"], tokens)
+    # The nodes may have been scored by something else.
+    shares.check_task(evaluate.full, job.wildcards.task, job.wildcards.model)
     pairs, found, _ = path_patching.effects(evaluate, circuit, job.log)
     changes = found / evaluate.full.mean()
     table = pd.DataFrame(pairs, columns=["writer", "reader"])
@@ -44,7 +46,9 @@ def patch_edges(job):
 def context_of(job, chosen, train, circuit):
     """Hash of all that the effects of edges depend on."""
     cfg, code = job.cfg, job.params.rows_code
-    settings = [cfg["replacement"], cfg["dtype"], cfg["steps"], circuit]
+    # Standard errors are over clusters.
+    clusters = [str(cluster) for cluster in chosen["cluster"]]
+    settings = [cfg["replacement"], cfg["dtype"], cfg["steps"], circuit, clusters]
     return effects.context_of(job.model, chosen, train, settings, cfg["metric"], [], code, 0)
 
 
@@ -84,6 +88,8 @@ def cut_edges(job):
     stream = (cfg["seed"], job.wildcards.model, job.wildcards.task)
     for split, examples in (("train", train), ("held_out", held_out)):
         evaluate = evaluator.CircuitEvaluator(model, examples, train, cfg["replacement"], cfg["metric"], tokens)
+        if split == "train":
+            shares.check_task(evaluate.full, job.wildcards.task, job.wildcards.model)
         values = run(evaluate, masks)
         for place, row in enumerate(rows):
             score = shares.share(values[place], evaluate.full)

@@ -150,7 +150,7 @@ def lens_rows(model, table, tokens):
     parts = {}
     for batch in batching.batches(table, tokens, model.device):
         every = torch.arange(len(batch.rows), device=model.device)
-        # Of a sequence, the one distractor is the element shown last.
+        # Of a sequence, the one distractor is the element shown last; one that repeats an element shows no other.
         shown = batch.distractor[:, 0]
         for key, logits in head_functions.lens(model, batch).items():
             probability, top = logits.softmax(-1), logits.argmax(-1)

@@ -47,7 +47,7 @@ def read(path):
 def of_tensors(tensors, sites, source="mask"):
     """The same of {name: tau or bool [node of the location]}; source: what is named in an error."""
     known = {(site.layer, site.location): site for site in sites}
-    tau, wrong = np.full(sites[-1].start + sites[-1].width, np.nan), []
+    tau, wrong, seen = np.full(sites[-1].start + sites[-1].width, np.nan), [], {}
     for name, tensor in tensors.items():
         match, values = NAME.fullmatch(name), np.asarray(tensor)
         if match is None:
@@ -60,10 +60,20 @@ def of_tensors(tensors, sites, source="mask"):
             wrong.append(f"{name} has the shape {list(values.shape)}, and the model has {site.width} nodes there")
         elif not np.isfinite(values.astype(float)).all():
             wrong.append(f"{name} holds what is not finite")
+        elif values.dtype != bool and 0 in values and set(np.unique(values)) <= {0, 1}:
+            # All of these are at least 0, and so all active; the study's tau end at -1 and 1.
+            wrong.append(f"{name} holds only 0 and 1, which is a mask and no tau; save it as bool")
+        elif values.dtype.kind not in "fb":
+            wrong.append(f"{name} is of type {values.dtype}; tau are floats, a mask is bool")
+        elif site in seen:
+            wrong.append(f"{name} is the location of {seen[site]}")
         else:
+            seen[site] = name
             tau[site.part] = np.where(values, 1.0, -1.0) if values.dtype == bool else values.astype(float)
     if not tensors:
         wrong.append("it holds no tensors")
+    elif not wrong and (tau < 0).all():
+        wrong.append("no node of it is active")
     if wrong:
         raise MaskFileError(
             f"{source}: {'; '.join(wrong[:5])}{f'; and {len(wrong) - 5} more' if len(wrong) > 5 else ''}"
