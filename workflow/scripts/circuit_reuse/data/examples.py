@@ -194,22 +194,21 @@ def tokenise(reader, row, labels=False, sums=False):
             reason = f"{texts[0]!r} joins with the end of the corrupt prompt into one token"
         clean, corrupt = clean + shared, corrupt + shared
     positions = [place for place, (a, b) in enumerate(zip(clean, corrupt, strict=False)) if a != b]
-    same_answer = row.get("corrupt_answer") == row["answer"]
-    choices = None
+    choices, unclear = None, None
     if labels and not shared:
         choices = answers.variants(reader, clean_text, encoded.ids, texts)
     elif sums and row.get("right") and not reason:
-        choices, reason = answers.many(reader, clean_text, encoded.ids, shared, row, first)
+        choices, unclear = answers.many(reader, clean_text, encoded.ids, shared, row, first)
     reason = (
         reason
+        or unclear
         or (len(clean) != len(corrupt) and lengths(clean, corrupt))
         or (not positions and "the clean and the corrupt prompt are the same")
-        or (same_answer and "the corruption does not change the answer")
+        or (row.get("corrupt_answer") == row["answer"] and "the corruption does not change the answer")
         or reader.unfit(encoded.ids + max(after or [[]], key=len))
         or reader.unfit(reader.encode(corrupt_text).ids)
         or None
     )
-    start = clean_text.index(row["clean"])
     return {
         "example": int(row["example"]),
         "id": row["id"],
@@ -225,7 +224,7 @@ def tokenise(reader, row, labels=False, sums=False):
         "shared": len(shared),
         "choices": choices,
         "positions": positions,
-        "roles": role_positions(row["roles"], encoded.offsets, len(lead), start),
+        "roles": role_positions(row["roles"], encoded.offsets, len(lead), clean_text.index(row["clean"])),
         "variant": row["variant"],
         "template": row["template"],
         "cluster": row["cluster"],
