@@ -185,9 +185,7 @@ def tokenise(reader, row, labels=False, sums=False):
     encoded = reader.encode(clean_text)
     clean, corrupt = lead + encoded.ids, lead + reader.encode(corrupt_text).ids
     after, problem = answers.continuations(reader, clean_text, encoded.ids, texts)
-    shared, first, reason = [], [None] * len(texts), problem
-    if not problem:
-        shared, first, reason = answers.compared(after, texts)
+    shared, first, reason = answers.compared(after, texts) if not problem else ([], [None] * len(texts), problem)
     if not reason and shared:
         end = reader.encode(corrupt_text + texts[0]).ids
         if lead + end != corrupt + after[0]:
