@@ -86,7 +86,7 @@ def neuron_inputs(table, neurons, context):
             continue
         own = neurons[(neurons["model"] == model) & (neurons["task"] == task)].dropna(subset=["patched"])
         own = own.sort_values("patched", key=abs, ascending=False, kind="stable").head(NEURONS)
-        labels = [f"{unit.component}.{unit.neuron} ({unit.patched:+.2f})" for unit in own.itertuples()]
+        labels = [f"{unit.component}.{int(unit.neuron)} ({unit.patched:+.2f})" for unit in own.itertuples()]
         units = list(zip(own["component"], own["neuron"], strict=True))
         wide_table = mine.pivot(index=["component", "neuron"], columns="writer", values="difference").reindex(units)
         largest = wide_table.abs().max().sort_values(ascending=False, kind="stable").index[:WRITERS]
