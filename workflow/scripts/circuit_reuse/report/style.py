@@ -6,6 +6,7 @@ The same thing has the same colour in every figure.
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("agg")
 from matplotlib import pyplot
@@ -94,6 +95,12 @@ def ticks_with_powers(figure):
     axes = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
     ticks = [tick for axis in axes for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]
     return {label for tick in ticks for label in (tick.label1, tick.label2)}
+
+
+def bars(value, low, high):
+    """Lengths of error bars below and above, [2, value]; an end that rounding puts on the wrong side has none."""
+    value, low, high = (np.atleast_1d(np.asarray(each, dtype=float)) for each in (value, low, high))
+    return np.maximum([value - low, high - value], 0)
 
 
 def k_label(top_k):

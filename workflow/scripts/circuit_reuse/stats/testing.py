@@ -132,11 +132,13 @@ def lift_interval(circuit, control, baseline, level=0.95, clusters=None):
 def kept_columns(outcomes, circuit, metric, draws, seed):
     """Sufficiency: what the circuit keeps of the metric when all else is removed.
 
-    0 is the metric with everything removed, 1 the intact one (MIB's faithfulness).
+    0 is the metric with everything removed, 1 the intact one (MIB's faithfulness); undefined where the intact one is not larger.
     """
     if not outcomes.has(circuit, "keep"):
         return {}
     floor = outcomes.circuit("empty", "keep", "metric")
+    if metric.mean() <= floor.mean():
+        return {}
     kept = outcomes.circuit(circuit, "keep", "metric")
     controls = outcomes.controls(circuit, "keep", "metric")
     interval = statistics.bootstrap((kept, floor, metric), faithfulness_of, draws, seed, clusters=outcomes.clusters)

@@ -101,7 +101,7 @@ def component_bars(differences, context):
             ax.barh(
                 y, score, color=to_rgba(colour, 0.85 if filled else 0.15), edgecolor=colour, height=0.72, linewidth=0.7
             )
-        errors = np.maximum([mine["score"] - mine["score_low"], mine["score_high"] - mine["score"]], 0)
+        errors = style.bars(mine["score"], mine["score_low"], mine["score_high"])
         ax.errorbar(mine["score"], place, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5)
         ax.plot(mine["score_null"], place, "|", color="black", markersize=6, markeredgewidth=1.4)
         ax.set_yticks(place, mine["component"])

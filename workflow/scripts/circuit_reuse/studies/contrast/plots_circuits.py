@@ -46,7 +46,7 @@ def behaviour(tests, context):
                 )
                 ax.plot(each[f"{side}_random"], y, "|", color="black", markersize=7)
                 colour = context.colour(each["scored_by"])
-                error = np.maximum([[each[side] - each[f"{side}_low"]], [each[f"{side}_high"] - each[side]]], 0)
+                error = style.bars(each[side], each[f"{side}_low"], each[f"{side}_high"])
                 filled = each[f"q_{side}"] < context.alpha
                 ax.errorbar(
                     each[side],

@@ -158,7 +158,7 @@ def accuracy_bars(tests, models, tasks, titles):
             ax.errorbar(
                 np.arange(len(tasks)) + (number - 1) * 0.27,
                 values,
-                yerr=[values - low, high - values],
+                yerr=style.bars(values, low, high),
                 fmt="none",
                 ecolor="black",
                 elinewidth=0.7,
@@ -189,6 +189,10 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
             rows = pick(tests, model=model, task=task)
             values = effects.get((model, task))
             scale = 100 / rows["gap"].iloc[0] if len(rows) else 1
+            if len(rows) and not rows["gap"].iloc[0] > 0:
+                # The model prefers the corrupt prompts: a share of that means nothing.
+                ax.text(place, 0, "clean ≤ corrupt", rotation=90, ha="center", va="bottom", fontsize=6)
+                continue
             if values is None or rows["effect"].isna().all():
                 ax.text(place, 0, "no test", rotation=90, ha="center", va="bottom", fontsize=6)
                 continue
@@ -198,7 +202,7 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
                 ax.scatter(place + offset + spread, scale * each_set, s=4, color=color, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
-            error = scale * np.array([[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]])
+            error = scale * style.bars(row["effect"], row["effect_low"], row["effect_high"])
             drawn = ax.errorbar(
                 place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4
             )
@@ -236,7 +240,7 @@ def faithfulness_bars(tests, models, tasks, titles):
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(tests, model=model).set_index("task").reindex(tasks)
         middle = rows["faithfulness"].astype(float)
-        error = [middle - rows["faithfulness_low"].astype(float), rows["faithfulness_high"].astype(float) - middle]
+        error = style.bars(middle, rows["faithfulness_low"], rows["faithfulness_high"])
         places = np.arange(len(tasks))
         ax.bar(places - 0.18, middle, 0.36, color=style.CIRCUIT, label="shared circuit kept")
         ax.errorbar(places - 0.18, middle, yerr=error, fmt="none", ecolor="black", elinewidth=0.7)

@@ -145,7 +145,7 @@ def granularity(table, tests, models, tasks, titles, unit, chosen):
             if np.isfinite(float(row["effect_random"] if row["effect_random"] is not None else np.nan)):
                 ends = row["effect_random_low"], row["effect_random_high"]
                 ax.vlines(place + 0.18, *ends, color=style.CONTROL, linewidth=3, alpha=0.6)
-            error = np.array([[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]])
+            error = style.bars(row["effect"], row["effect_low"], row["effect_high"])
             ax.errorbar(place, row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
         ax.set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=6)
         ax.set_xlim(-0.5, len(labels) - 0.5)

@@ -126,7 +126,7 @@ def point(ax, place, row, side, color, marker):
         ax.text(0, place, " none", va="center", fontsize=style.SMALLEST, color=color)
         return
     # One example has no interval.
-    error = np.nan_to_num([[row[side] - row[f"{side}_low"]], [row[f"{side}_high"] - row[side]]]).clip(0)
+    error = np.nan_to_num(style.bars(row[side], row[f"{side}_low"], row[f"{side}_high"]))
     drawn = ax.errorbar(row[side], place, xerr=error, fmt=marker, color=color, markersize=4, capsize=1.5)
     hover.values(drawn[0], [f"{with_interval(row, side)}, {row[f'n_components_{side}']} components"])
     if row[f"n_random_{side}"]:

@@ -215,13 +215,14 @@ def hero_vs_random(tests, context, tasks):
 
 
 def percent_of(ax, x, rows, column, color, marker, whole=1):
-    """Points of a column with its intervals, in per cent of a whole."""
+    """Points of a column with its intervals, in per cent of a whole; none where that is not positive."""
+    whole = np.where(np.asarray(whole) > 0, whole, np.nan)
     interval(ax, x, *(100 * rows[name] / whole for name in (column, f"{column}_low", f"{column}_high")), color, marker)
 
 
 def interval(ax, x, y, low, high, color, marker):
     """Points with their intervals."""
-    error = np.abs(np.stack([y - low, high - y])) if len(x) else None
+    error = style.bars(y, low, high) if len(x) else None
     ax.errorbar(x, y, yerr=error, color=color, marker=marker, markersize=2.5, elinewidth=0.8, linestyle="none")
 
 

@@ -26,7 +26,7 @@ def line_by_family(ax, models, context, column, low=None, high=None, limits=None
         values = part[column].astype(float)
         error = None
         if low:
-            error = np.abs(np.stack([values - part[low].astype(float), part[high].astype(float) - values]))
+            error = style.bars(values, part[low], part[high])
         ax.errorbar(at, values, yerr=error, color=color, marker=marker, linestyle="none", elinewidth=0.8, capsize=2)
         hollow = part[~part["able"].astype(bool)]
         ax.plot(at[hollow.index], hollow[column].astype(float), marker, color="white", markeredgecolor=color, zorder=3)

@@ -253,7 +253,7 @@ def edge_cuts(cuts, context):
             mine = cuts[(cuts["model"] == model) & (cuts["task"] == task)].sort_values("n_edges")
             if mine.empty:
                 continue
-            bars = np.clip([mine["score"] - mine["score_low"], mine["score_high"] - mine["score"]], 0, None)
+            bars = style.bars(mine["score"], mine["score_low"], mine["score_high"])
             ax.errorbar(
                 mine["n_edges"],
                 mine["score"],

@@ -155,7 +155,7 @@ def tests(tests, random, differences, context):
                 fmt="o",
                 color=style.CIRCUIT,
                 capsize=2,
-                xerr=[[test["ranked"] - test["ranked_low"]], [test["ranked_high"] - test["ranked"]]],
+                xerr=style.bars(test["ranked"], test["ranked_low"], test["ranked_high"]),
             )
             if np.isfinite(test["q_value"]):
                 ax.annotate(
