@@ -189,12 +189,15 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
             rows = pick(tests, model=model, task=task)
             values = effects.get((model, task))
             scale = 100 / rows["gap"].iloc[0] if len(rows) else 1
+            problem = ""
             if len(rows) and not rows["gap"].iloc[0] > 0:
                 # The model prefers the corrupt prompts: a share of that means nothing.
-                ax.text(place, 0, "clean ≤ corrupt", rotation=90, ha="center", va="bottom", fontsize=6)
-                continue
-            if values is None or rows["effect"].isna().all():
-                ax.text(place, 0, "no test", rotation=90, ha="center", va="bottom", fontsize=6)
+                problem = "clean ≤ corrupt"
+            elif values is None or rows["effect"].isna().all():
+                problem = "no test"
+            if problem:
+                across = ax.get_xaxis_transform()
+                ax.text(place, 0.5, problem, rotation=90, ha="center", va="center", fontsize=6, transform=across)
                 continue
             for offset, color, each_set in zip(
                 (-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True
