@@ -22,3 +22,16 @@ def test_no_effect_is_drawn_as_a_share_of_a_gap_that_is_not_positive():
     diamonds = [line for line in ax.lines if line.get_marker() == "D"]
     assert [float(line.get_ydata()[0]) for line in diamonds] == [-50]
     style.pyplot.close(figure)
+
+
+def test_ticks_with_powers_are_formulas_and_names_with_dollar_signs_are_not():
+    figure, axes = style.grid(1, 1)
+    axes[0, 0].plot([0, 3e6], [0, 1])
+    axes[0, 0].ticklabel_format(axis="x", style="sci", scilimits=(-2, 4), useMathText=True)
+    axes[0, 0].set_title("$a$ and $b$")
+    figure.draw_without_rendering()
+    formulas = style.ticks_with_powers(figure)
+    shown = [text for text in figure.findobj(style.Text) if "$" in text.get_text()]
+    assert axes[0, 0].title in shown and len(shown) > 2
+    assert set(shown) - formulas == {axes[0, 0].title}
+    style.pyplot.close(figure)

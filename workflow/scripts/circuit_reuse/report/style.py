@@ -11,7 +11,7 @@ import numpy as np
 matplotlib.use("agg")
 from matplotlib import pyplot
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 from circuit_reuse.report import hover, palette
 
@@ -66,7 +66,7 @@ def save(figure, path, formats, dpi):
     powers = ticks_with_powers(figure)
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), SMALLEST))
-        # A title, a token or a name that a user chose may hold dollar signs; only ticks of logarithmic axes are formulas.
+        # A title, a token or a name that a user chose may hold dollar signs; only ticks are formulas.
         text.set_parse_math(text in powers)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Laying out takes longest: once is enough for all formats.  Text is measured as it will be
@@ -90,11 +90,18 @@ def save(figure, path, formats, dpi):
 
 
 def ticks_with_powers(figure):
-    """The labels of ticks that matplotlib writes as powers of ten."""
+    """The labels of ticks, and what they are multiples of, that matplotlib writes with powers of ten."""
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
-    axes = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
+    axes = [axis for axis in axes if has_powers(axis.get_major_formatter())]
     ticks = [tick for axis in axes for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]
-    return {label for tick in ticks for label in (tick.label1, tick.label2)}
+    return {label for tick in ticks for label in (tick.label1, tick.label2)} | {axis.get_offset_text() for axis in axes}
+
+
+def has_powers(formatter):
+    """Whether a formatter of ticks writes formulas."""
+    return isinstance(formatter, LogFormatter) or (
+        isinstance(formatter, ScalarFormatter) and formatter.get_useMathText()
+    )
 
 
 def bars(value, low, high):

@@ -143,6 +143,8 @@ def effect_labels(left, low, context):
         ax.set_xlabel(f"effect on {context.titles[0]} ({context.unit})")
 
 
+# Effects are shares of the metric.
+NO_EFFECTS = "the metric of a task\nis not surely above 0"
 SUPPRESSING = Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none", markersize=6)
 
 
@@ -171,6 +173,8 @@ def delta_scatter(heads, context):
         against = (mine["suppressing"] != "none").to_numpy()
         ax.plot(x[against], y[against], "o", color="black", fillstyle="none", markersize=6, markeredgewidth=0.7)
         symmetric_log(ax, context.tau)
+        if not np.isfinite(x + y).any():
+            style.empty(ax, NO_EFFECTS)
     effect_labels(left, low, context)
     class_legend(figure, context, [(SUPPRESSING, "works against a task")])
     return figure
@@ -227,6 +231,9 @@ def family_grid(heads, context):
                 linewidths=0,
             )
         symmetric_log(ax, context.tau)
+        mine = heads[heads["model"].isin(part["model"])]
+        if mine[["effect_first", "effect_second"]].isna().any(axis=1).all():
+            style.empty(ax, NO_EFFECTS)
         ax.set_title(family)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=1, handletextpad=0.2)
     for ax in axes.flat[len(groups) :]:

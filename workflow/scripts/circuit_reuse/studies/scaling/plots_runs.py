@@ -114,6 +114,10 @@ def tracing_few(rows, context, tasks, models, parts, traced):
     for row, model in enumerate(models):
         for column, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
             ax, here = axes[row, column], rows[(rows["task"] == task) & (rows["model"] == model)]
+            ax.set_title(title if len(models) == 1 else f"{model}, {title}", fontsize=7)
+            if here.empty:
+                style.empty(ax, "no head to trace")
+                continue
             wide = here.pivot(index=["layer", "head"], columns="part", values="share").reindex(columns=parts)
             image = ax.imshow(wide.to_numpy(float), cmap=style.DIVERGING, vmin=-1, vmax=1, aspect="auto")
             for (y, x), value in np.ndenumerate(100 * wide.to_numpy(float)):
@@ -125,7 +129,6 @@ def tracing_few(rows, context, tasks, models, parts, traced):
             ax.set_xticks(
                 range(len(parts)), [HEAD_PARTS[part] for part in parts], rotation=30, ha="right", fontsize=6.5
             )
-            ax.set_title(title if len(models) == 1 else f"{model}, {title}", fontsize=7)
     figure.colorbar(image, ax=axes, label="share of the gap\nrestored (cells: %)", aspect=15)
     return figure
 
