@@ -116,6 +116,7 @@ def tracing_few(rows, context, tasks, models, parts, traced):
             ax, here = axes[row, column], rows[(rows["task"] == task) & (rows["model"] == model)]
             ax.set_title(title if len(models) == 1 else f"{model}, {title}", fontsize=7)
             if here.empty:
+                ax.set_yticks([])
                 style.empty(ax, "no head to trace")
                 continue
             wide = here.pivot(index=["layer", "head"], columns="part", values="share").reindex(columns=parts)
