@@ -6,8 +6,9 @@ use rule reads_tables as tell_findings with:
         ],
         about=lambda wildcards: of_study(wildcards.study, ABOUT),
         all_results=lambda wildcards: [path for path, _ in STUDIES[wildcards.study].results(config)],
-        # The reuse study's page is drawn from the same tables as its sentences.
-        details=lambda wildcards: [] if wildcards.study == "reuse" else findings_details(wildcards.study),
+        details=lambda wildcards: (
+            findings_details(wildcards.study) if STUDIES[wildcards.study].details == "summary" else []
+        ),
     output:
         **findings_page("{study}", "findings", "findings", "Findings, in words"),
         overview="<results>/tables/{study}/overview.json",

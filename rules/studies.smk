@@ -148,8 +148,9 @@ def circuit_page_files(study):
 
 
 def findings_modules(study):
-    """The modules that its sentences, and the reuse study's page, are written by."""
-    return [f"studies.{study}.sentences", *(["studies.reuse.findings"] if study == "reuse" else [])]
+    """The modules that its sentences, and what the same tables say in detail, are written by."""
+    more = [f"studies.{study}.findings"] if STUDIES[study].details == "findings" else []
+    return [f"studies.{study}.sentences", *more]
 
 
 def findings_details(study):

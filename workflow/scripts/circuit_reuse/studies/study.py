@@ -46,6 +46,7 @@ class Study:
     shards:    what the names of its shards of examples begin with
     schemas:   {table: where its Parquet files lie}; the schemas themselves are in its module `schemas`
     paper:     its main results as a table for a paper, if it has one
+    details:   what writes the details of its page of findings: its summary, its module `findings` (from the tables of `reads`), or none
     """
 
     name: str
@@ -59,6 +60,7 @@ class Study:
     shards: str
     schemas: dict[str, str] = field(default_factory=dict)
     paper: PaperTable | None = None
+    details: str = "none"
 
     @property
     def title(self):

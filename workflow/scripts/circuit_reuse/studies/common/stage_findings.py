@@ -30,8 +30,7 @@ def write(job):
         *(sentences if len(left) < len(pairs) else []),
         *(left_sentence(row) for row in left.to_dict("records")),
     ]
-    details = job.input.details
-    page = Path(details).read_text(encoding="utf-8") if details else study_page(found, cfg)
+    page = details(job.input.details, found, cfg)
     pages.write(job, pages.in_short(page, sentences))
     models = {Path(path).parent.name: json.loads(Path(path).read_text()) for path in job.input.about}
     about = {
@@ -49,9 +48,16 @@ def write(job):
     job.log.info("%d sentences", len(sentences))
 
 
-def study_page(found, cfg):
-    """The page of a study that draws it from the tables of its sentences."""
-    return STUDIES[cfg["study"]].module("findings").text(found, cfg)
+def details(path, found, cfg):
+    """What follows the sentences on the page of findings; path: of what the study's summary wrote, if it does."""
+    study = STUDIES[cfg["study"]]
+    if study.details == "summary":
+        return Path(path).read_text(encoding="utf-8")
+    return (
+        study.module("findings").text(found, cfg)
+        if study.details == "findings"
+        else f"# Findings of the {study.name} study\n"
+    )
 
 
 def list_skipped(job):

@@ -19,6 +19,7 @@ def settings(config, titles):
 
 STUDY = Study(
     name="contrast",
+    details="summary",
     question="Which components differ in activation between two sets of texts, under a write budget, and does such a circuit "
     "do anything?",
     figures={

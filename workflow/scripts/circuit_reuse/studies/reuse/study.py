@@ -38,6 +38,7 @@ def settings(config, titles):
 
 STUDY = Reuse(
     name="reuse",
+    details="findings",
     question="Do the circuits of single examples share components, and is what they share specific to the task?",
     figures={
         "multiplot_reuse_vs_threshold": "Reuse against threshold",

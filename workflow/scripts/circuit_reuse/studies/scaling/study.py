@@ -22,6 +22,7 @@ def settings(config, titles):
 
 STUDY = Study(
     name="scaling",
+    details="summary",
     question="Which heads serve two tasks, one of them or neither, and how does that change with the model?",
     figures={
         "layer_histogram": "Classes by layer",

@@ -26,6 +26,7 @@ def settings(config, titles):
 
 STUDY = Study(
     name="sequences",
+    details="summary",
     question="Which circuit continues digits, number words, months; how much do these circuits share, through which edges?",
     figures={
         "cross_task": "Circuits on the data of other tasks",

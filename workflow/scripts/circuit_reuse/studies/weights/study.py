@@ -22,6 +22,7 @@ def settings(config, titles):
 
 STUDY = Study(
     name="weights",
+    details="summary",
     question="Does a pruned circuit rely on its very weights?",
     figures={
         "weight_ablation_sweep": "Weights removed: circuit and controls",
