@@ -159,9 +159,11 @@ def findings_details(study):
 
 
 def findings_page(study, name, caption, title):
-    """A page of findings as text and in the report."""
+    """A page of findings as text and in the report; study: its name, or {study} for a rule of all."""
     path = f"<results>/tables/{study}/{name}"
-    return {"findings": f"{path}.md", "page": shown(f"{path}.html", caption, study.capitalize(), shows=title)}
+    # Of the same case as elsewhere: names of categories that differ by case alone are one target of a link.
+    category = (lambda wildcards: wildcards.study.capitalize()) if study == "{study}" else study.capitalize()
+    return {"findings": f"{path}.md", "page": shown(f"{path}.html", caption, category, shows=title)}
 
 
 def published_table(study):

@@ -11,8 +11,9 @@ MODELS = PROJECT / "resources" / "models"
 SHARED = PROJECT.parent / "shared"
 
 
-def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", **options):
+def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", metric="logit_difference", **options):
     """The examples table of a task, tokenised, without running a model."""
+    from circuit_reuse.data import answers
     from circuit_reuse.data.examples import reader, tokenise
     from circuit_reuse.prompts.generate import generate
     from circuit_reuse.prompts.rows import row
@@ -21,7 +22,7 @@ def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", **options):
         options.setdefault("events", "learned")
     rows = [row(*made) for made in generate(task, count, options=options)]
     of_model = reader(folder)
-    return pd.DataFrame([tokenise(of_model, each) for each in rows])
+    return pd.DataFrame([tokenise(of_model, each, **answers.looked_at("top1", metric)) for each in rows])
 
 
 def checked(study, check, monkeypatch, folder=PROJECT, **changes):

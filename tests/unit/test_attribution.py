@@ -240,7 +240,7 @@ def test_probability_difference_is_all_right_less_all_wrong_answers():
 
 
 def test_all_years_of_greater_than_are_right_or_wrong():
-    table = examples_for("greater_than", 8)
+    table = examples_for("greater_than", 8, metric="probability_difference")
     for row in table.itertuples():
         right, wrong = (set(map(int, each)) for each in row.choices)
         assert int(row.answer) in right and int(row.distractors[0]) in wrong and not right & wrong

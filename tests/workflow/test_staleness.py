@@ -355,7 +355,7 @@ def test_another_tasks_prompts_leave_the_edges_of_a_circuit(project):
 
 def test_a_model_removed_leaves_the_others(project):
     project.config(models=["tiny-gpt2-small"])
-    assert counted(project.planned()) == TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1}
+    assert counted(project.planned()) == TABLED | {"summarise_reuse": 1, "draw_reuse_atp": 1, "show_circuits": 1}
     project.config()
 
 

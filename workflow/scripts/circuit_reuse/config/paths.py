@@ -7,7 +7,7 @@ from circuit_reuse.config.errors import ConfigError
 
 
 def from_project(config, project):
-    """Replace, in place, relative paths below resources/ that only the project has: for a run in another folder.
+    """Replace, in place, relative paths below resources/ and config/ that only the project has: for a run in another folder.
 
     config: a dict of any depth;  project: its folder
     """
@@ -15,7 +15,7 @@ def from_project(config, project):
     for key, value in list(items):
         if isinstance(value, (dict, list)):
             from_project(value, project)
-        elif isinstance(value, str) and value.startswith("resources/") and not Path(value).exists():
+        elif isinstance(value, str) and value.startswith(("resources/", "config/")) and not Path(value).exists():
             there = Path(project, value)
             config[key] = str(there) if there.exists() else value
 
