@@ -280,6 +280,7 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
             "threshold": [0.03, 0.2, 0.2, 0.2],
             "order": [None, None, None, 1],
             "draw": None,
+            "scored_by": "logit_difference",
             "n_heads": [60, 7, 8, 9],
             "n_mlps": 1,
             "score": [0.98, 0.81, 0.82, 0.83],
@@ -316,7 +317,7 @@ def test_overlaps_of_circuits_that_the_empty_one_equals_are_not_counted():
     rows = pd.DataFrame(
         {"model": "m", "task": ["ioi", "digits"], "strategy": "s", "threshold": 0.2, "order": None, "draw": None}
         | {"n_heads": 5, "n_mlps": 1, "score": 0.9, "score_low": 0.8, "score_high": 1.0}
-        | {"score_train": 0.9, "score_empty_train": [0.1, 0.8]}
+        | {"score_train": 0.9, "score_empty_train": [0.1, 0.8], "scored_by": "logit_difference"}
     )
     pair = {"model": "m", "first": "ioi", "second": "digits", "kind": "all"}
     overlap = pd.DataFrame([pair | {"n_shared": 4, "n_shared_null": 1.0, "q_layers": 0.01}])
