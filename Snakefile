@@ -68,7 +68,7 @@ onstart:
 
 onsuccess:
     print(start_page.summary(Path.cwd(), STARTED), file=sys.stderr)
-    if text := stale_results.told(stale_results.left(config["model_sources"], Path.cwd())):
+    if text := stale_results.message(stale_results.left(stale_results.used_by(config), Path.cwd())):
         print(text, file=sys.stderr)
     print(f"Open {index_page.write(config, Path.cwd()).relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "tell_findings"}

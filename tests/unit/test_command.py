@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_library(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("score", "nowhere", "ioi"), ["there is no model nowhere", "tiny-gpt2-small"]),
+        (("score", "nowhere", "ioi"), ["model not found: nowhere", "tiny-gpt2-small"]),
         (("score", MODEL, "oi"), ["oi", "Did you mean ioi"]),
         (("circuit", MODEL, "ioi", "--threshold", "7"), ["threshold", "7"]),
         (("ablate", MODEL, "ioi", "--circuit", "none.json"), ["none.json"]),

@@ -130,7 +130,7 @@ PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n"
             ["id '3': second is empty", "paired: false"],
         ),
         (PAIRS + "4,again,again\n", {}, ["the id '4' twice"]),
-        ("first,second\na,b\n", {}, ["1 train pairs; use at least 2, and at least 6 for a p"]),
+        ("first,second\na,b\nc,d\ne,f\ng,h\n", {}, ["2 train pairs; use at least 3, and at least 6 for a p"]),
         (
             PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","),
             {},

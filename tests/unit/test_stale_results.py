@@ -1,4 +1,4 @@
-"""Results of models that left the config: told at the end of a run, removed on demand, and nothing else is."""
+"""Results of models that left the config: listed at the end of a run, removed on demand, and nothing else is."""
 
 import stale_results
 import yaml
@@ -27,8 +27,11 @@ def test_only_the_models_that_left_are_removed(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"models": ["tiny-gpt2-medium"]}))
     found = stale_results.left({"tiny-gpt2-medium"}, tmp_path)
     assert list(found) == ["gone"] and len(found["gone"]) == 3
-    assert "gone" in stale_results.told(found) and "make clean-stale" in stale_results.told(found)
-    assert stale_results.told({}) == ""
+    assert "gone" in stale_results.message(found) and "make clean-stale" in stale_results.message(found)
+    assert stale_results.message({}) == ""
+    # What is listed at the end of a run is what is removed: also of a model with a source that no study uses.
+    used = stale_results.models_of(["mine.yaml"])
+    assert "tiny-gpt2-medium" in used and not set(found) & used and "smollm2-135m" not in used
     stale_results.main(["--configfile", "mine.yaml"])
     assert "left over: gone" in capsys.readouterr().out and (tmp_path / "results" / "gone").is_dir()
     stale_results.main(["--configfile", "mine.yaml", "--remove"])

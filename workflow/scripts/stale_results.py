@@ -34,28 +34,34 @@ def size(folders):
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def told(found):
+def message(found):
     """What was found, in a sentence; empty if nothing."""
     if not found:
         return ""
     listed = ", ".join(f"{name} ({size(places) / 1e6:.0f} MB)" for name, places in found.items())
-    return f"Results of models that are not in this config are kept: {listed}; make clean-stale removes them."
+    return f"Results of models that are not in this config are kept: {listed}; make clean-stale with the ARGS of this run removes them."
+
+
+def used_by(config):
+    """Names of all models that the studies of a checked config use."""
+    from circuit_reuse.studies.registry import STUDIES
+
+    return {name for study in STUDIES.values() for name in study.models(config)}
 
 
 def models_of(files):
-    """Names of all models that a config uses; files: overlays on config/config.yaml.
+    """The same of config/config.yaml with overlays, files.
 
     raises: ConfigError for a config that cannot be used
     """
     from circuit_reuse.studies.check import check
-    from circuit_reuse.studies.registry import STUDIES
     from snakemake.utils import update_config
 
     config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text(encoding="utf-8"))
     for file in files:
         update_config(config, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})
     check(config, PROJECT, Path.cwd())
-    return {name for study in STUDIES.values() for name in study.models(config)}
+    return used_by(config)
 
 
 def main(given=None):

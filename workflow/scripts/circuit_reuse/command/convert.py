@@ -6,6 +6,7 @@ checked against the model, and written in another one.
 
 from pathlib import Path
 
+from circuit_reuse.command.model_folders import folder_named
 from circuit_reuse.data import circuit_files, components, fingerprint
 from circuit_reuse.data.components import Space
 
@@ -16,17 +17,13 @@ def shape_of(chosen):
         return Space(*map(int, chosen.shape.split(",")))
     if not chosen.model:
         return None
-    if not (Path(chosen.model) / "config.json").is_file():
-        raise circuit_files.CircuitFileError(
-            f"there is no model folder {chosen.model}; give one such as resources/models/tiny-gpt2-medium"
-        )
-    return fingerprint.shape(chosen.model)
+    return fingerprint.shape(folder_named(chosen.model))
 
 
 def convert(chosen, _):
     """Convert one file."""
     shape = shape_of(chosen)
-    parallel = chosen.parallel or bool(chosen.model and fingerprint.parallel(chosen.model))
+    parallel = chosen.parallel or bool(chosen.model and fingerprint.parallel(folder_named(chosen.model)))
     try:
         circuit = circuit_files.read(chosen.file, shape, chosen.keep)
     except circuit_files.CircuitFileError as problem:

@@ -4,39 +4,19 @@ from pathlib import Path
 
 from circuit_reuse import api
 from circuit_reuse.command.convert import shape_of
-from circuit_reuse.data import circuit_files, fingerprint
+from circuit_reuse.command.model_folders import folder_named
+from circuit_reuse.data import circuit_files
 from circuit_reuse.data.circuit_formats import Circuit
 from circuit_reuse.prompts.tasks import TASKS
 from circuit_reuse.stats import similarity
 
 # How many components are printed.
 SHOWN = 15
-RESOURCES = Path(__file__).resolve().parents[4] / "resources"
-
-
-def folder(name):
-    """The folder of a model: as given, or of that name among those that the project holds or has fetched.
-
-    raises: ModelError that names those that there are
-    """
-    places = [
-        Path(name),
-        *(base / kind / name for base in (Path("resources"), RESOURCES) for kind in ("models", "hub")),
-    ]
-    for place in places:
-        if (place / "config.json").is_file():
-            return place
-    known = sorted(
-        {path.parent.name for base in (Path("resources"), RESOURCES) for path in base.glob("*/*/config.json")}
-    )
-    raise fingerprint.ModelError(
-        f"there is no model {name}: give the folder of one in Hugging Face format, or one of {', '.join(known) or 'none here'}"
-    )
 
 
 def prepared(chosen):
     """The model and its examples."""
-    place = folder(chosen.model)
+    place = folder_named(chosen.model)
     model = api.load(place, chosen.device, chosen.dtype)
     found = api.examples(model, place, chosen.task, chosen.count, chosen.seed, file=chosen.prompts)
     used = found[found["used"]]

@@ -74,6 +74,7 @@ def check_texts(key, path, each, config):
     """The texts of a file must be readable, enough, and fit into every local model."""
     # Only where a file is given: the Snakefile is read often, and numpy takes a while.
     from circuit_reuse.data import examples
+    from circuit_reuse.stats import clusters
     from circuit_reuse.studies.contrast import texts
 
     block, share = config["contrast"], config["examples"]["held_out_share"]
@@ -84,9 +85,10 @@ def check_texts(key, path, each, config):
         raise ConfigError(f"{key}.file: {problem}") from None
     train = [row for row in rows if row["split"] == "train"]
     counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
-    if min(counts) < 2:
+    if min(counts) < texts.FEWEST:
         raise ConfigError(
-            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least 2, and at least 6 for a p"
+            f"{key}.file has {min(counts)} train {'pairs' if sides is None else 'texts of a set'}; use at least {texts.FEWEST}, "
+            f"and at least {clusters.FEWEST} for a p and intervals"
         )
     for model in block["models"]:
         folder = sources.folder(model, config["model_sources"][model])

@@ -14,7 +14,7 @@ from circuit_reuse.stats import clusters as counting
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.contrast import differences as measure
 from circuit_reuse.studies.contrast import schemas, texts
-from circuit_reuse.studies.contrast.streaming import FEWEST
+from circuit_reuse.studies.contrast.texts import FEWEST
 
 
 def differences(job):

@@ -13,11 +13,11 @@ labels mean nothing.  Draws of the bootstrap give each cluster a Poisson weight 
 import numpy as np
 import torch
 
+from circuit_reuse.studies.contrast.texts import FEWEST
+
 # Differences of the same activations between runs of different lengths, relative to their size: less
 # counts as none.
 ROUNDING = {torch.float32: 1e-5, torch.float16: 5e-4, torch.bfloat16: 4e-3}
-# Clusters that a draw must hold for a distance to be estimated.
-FEWEST = 3
 
 
 class Sums:

@@ -6,6 +6,9 @@ from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.generate import split_of
 from circuit_reuse.stats.circuits import generator
 
+# Clusters of pairs that a distance takes: with fewer none can be estimated.
+FEWEST = 3
+
 # What a pair is made of, by condition.  real: a text of each set.  unrelated: two texts of the same set.
 # shuffled: the two of a real pair in random order.  right_truncated, left_truncated: a text and itself without its
 # end or its beginning.  padded: a real pair whose second text was made longer at its end.
