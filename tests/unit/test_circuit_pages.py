@@ -109,3 +109,9 @@ def test_a_browser_shows_the_node_that_a_link_names(tmp_path):
     ).stdout
     assert "a0.h1 (head)" in page and "in the circuits of train examples" in page and "IOI &lt;b&gt;" in page
     assert "a0.h1 → a1.h3.v: -0.7 logits" in page
+
+
+def test_up_to_fourteen_circuits_have_colours_of_their_own():
+    colours = [each["colour"] for each in circuit_pages.coloured({str(n): "" for n in range(16)})]
+    assert len(set(colours[:14])) == 14 and set(colours[14:]).isdisjoint(colours[:14])
+    assert circuit_pages.darker("#E69F00") == "#734f00"

@@ -56,12 +56,17 @@ def edges(writer, reader, effect, kept=True):
 
 
 def coloured(titles):
-    """The tasks of a page, {id: title}, each with a colour as long as there are any."""
-    colours = [*COLOURS, *[palette.GREY_60] * len(titles)]
+    """The tasks of a page, {id: title}, each with a colour of its own as long as there are any: those of the palette, then darker ones."""
+    colours = [*COLOURS, *map(darker, COLOURS), *[palette.GREY_60] * len(titles)]
     return [
         {"id": task, "title": title, "colour": colour}
         for (task, title), colour in zip(titles.items(), colours, strict=False)
     ]
+
+
+def darker(colour):
+    """A colour, #rrggbb, at half its lightness."""
+    return "#" + "".join(f"{int(colour[place : place + 2], 16) // 2:02x}" for place in (1, 3, 5))
 
 
 def signed(value, digits=2):
