@@ -11,6 +11,7 @@ import index_page
 import pytest
 import yaml
 from browser import Page, installed
+from circuit_reuse.report import latex
 from circuit_reuse.studies.registry import STUDIES
 from workflow_config import PROJECT, copied
 
@@ -117,6 +118,13 @@ def test_the_main_results_of_a_study_are_a_latex_table_that_compiles(project, tm
     compiled(text + r"\clearpage", folder, tmp_path)
 
 
+def test_any_text_of_a_model_or_task_compiles_as_latex(tmp_path):
+    every = [chr(code) for code in [*range(32, 0x2600), 0x4E2D, 0x1F600]]
+    lines = [latex.escape("".join(every[at : at + 40])) for at in range(0, len(every), 40)]
+    compiled("\\sloppy\n" + "\n\n".join(lines), tmp_path, tmp_path)
+    assert latex.escape("größe ≤ 3 中") == "größe $\\leq$ 3 [U+4E2D]"
+
+
 def compiled(body, folder, tmp_path):
     """Compile LaTeX with figures of a folder."""
     if not shutil.which("pdflatex"):
@@ -125,8 +133,8 @@ def compiled(body, folder, tmp_path):
         r"\documentclass{article}\usepackage{graphicx,booktabs}\begin{document}\graphicspath{{" + f"{folder}/" + "}}\n"
     )
     (tmp_path / "a.tex").write_text(before + body + r"\end{document}")
-    done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+    done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
 
 
 def test_marks_show_their_values_under_the_pointer(project, page, tmp_path):

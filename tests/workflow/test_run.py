@@ -250,7 +250,12 @@ def test_the_tables_have_a_readme_that_names_every_one(project):
 
 def test_a_run_in_another_folder_leaves_the_project_alone(project, tmp_path):
     """`-s` from elsewhere: the project's config and models, the results where it is called."""
-    before = {path for path in project.folder.rglob("*") if ".snakemake" not in path.parts}
+
+    def files():
+        """All but what Snakemake keeps and Python compiles."""
+        return {path for path in project.folder.rglob("*") if not {".snakemake", "__pycache__"} & {*path.parts}}
+
+    before = files()
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("models: [tiny-gpt2-small]\n")
     program = Path(sys.executable).parent / "snakemake"
@@ -268,4 +273,4 @@ def test_a_run_in_another_folder_leaves_the_project_alone(project, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "results" / "prompts" / "ioi" / "0000.parquet").is_file()
-    assert {path for path in project.folder.rglob("*") if ".snakemake" not in path.parts} - before == set()
+    assert files() - before == set()

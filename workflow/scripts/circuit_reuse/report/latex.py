@@ -1,17 +1,51 @@
 """Tables and text for a paper, in LaTeX."""
 
 import math
+import unicodedata
 
 from circuit_reuse.report.numbers import number, small
 
 SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 SPECIAL |= {"<": "$<$", ">": "$>$", "|": "$|$"}
 SPECIAL |= {character: "\\" + character for character in "&%$#_{}"}
+SPECIAL |= {
+    "≤": "$\\leq$",
+    "≥": "$\\geq$",
+    "≠": "$\\neq$",
+    "≈": "$\\approx$",
+    "−": "$-$",
+    "×": "$\\times$",
+    "±": "$\\pm$",
+}
+SPECIAL |= {"→": "$\\to$", "←": "$\\leftarrow$", "∞": "$\\infty$", "√": "$\\surd$", "·": "$\\cdot$", "…": "\\dots{}"}
+SPECIAL |= {"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\u00a0": "~", "\u202f": "\\,"}
+GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
+GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψω", GREEK.split(), strict=True)) | {"µ": "mu"}
+GREEK |= dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(), strict=True))
+SPECIAL |= {letter: f"$\\{name}$" for letter, name in GREEK.items()}
+# Letters and accents that LaTeX prints without a package.
+LAST_LATIN = "\u017f"
+LETTERS = set("ßæœøłıÆŒØŁ")
+ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
 
 def escape(text):
-    """Text as LaTeX prints it."""
-    return "".join(SPECIAL.get(character, character) for character in str(text))
+    """Text as LaTeX prints it, in a document without packages; a character that it cannot print is given by its number."""
+    return "".join(map(printed, unicodedata.normalize("NFC", str(text))))
+
+
+def printed(character):
+    """One character as LaTeX prints it."""
+    if character in SPECIAL:
+        return SPECIAL[character]
+    if " " <= character <= "~" or character in LETTERS:
+        return character
+    letter, *accents = unicodedata.normalize("NFD", character)
+    if "A" <= letter <= "z" and len(accents) == 1 and accents[0] in ACCENTS and character <= LAST_LATIN:
+        return character
+    if character.isspace():
+        return " "
+    return f"[U+{ord(character):04X}]"
 
 
 def p_cell(value):
