@@ -140,6 +140,18 @@ def test_a_number_of_other_settings_is_not_compared():
     assert row["ours"] is None
 
 
+def test_one_other_model_stands_in_by_the_rows_that_the_claim_names():
+    """A head of one model has no counterpart in another: the strongest of its heads stands in, and nothing is decided."""
+    one = claim(rows={"model": "gpt2", "task": "x"}, expect={"near": 0.2, "within": 0.1}, models=["gpt2"])
+    one |= {"instead": {}, "over": "second_lowest", "needs": {"seed": 1}}
+    row = claims.rows_of({"cost": "", "claims": [one]}, {"t": TABLE}, {"seed": 2})[0]
+    assert (row["ours"], row["models"], row["verdict"]) == ("0.8", "a", "other models")
+    own = TABLE.assign(model="gpt2")
+    assert claims.rows_of({"cost": "", "claims": [one]}, {"t": own}, {"seed": 2})[0]["verdict"] == "not run"
+    decided = claims.rows_of({"cost": "", "claims": [one]}, {"t": own[:1]}, {"seed": 1})[0]
+    assert (decided["ours"], decided["verdict"]) == ("0.2", "agrees")
+
+
 @pytest.mark.parametrize("broken", [{"expect": None}, {"colour": "red"}])
 def test_a_broken_claim_is_named(tmp_path, broken):
     one = claim(expect={"at_least": 1}) | broken

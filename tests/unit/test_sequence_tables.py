@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuit_reuse.data.components import Space
+from circuit_reuse.papers import claims
 from circuit_reuse.report import circuit_pages
 from circuit_reuse.stats import similarity
 from circuit_reuse.studies.sequences import (
@@ -232,6 +233,37 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
     assert table.loc["drop out of the circuit, points: a0.h1, digits", "agrees"]
     assert table.loc["score without m9, % of full, digits", "recomputed"] == "30"
     assert table.loc["next score, % of tokens: a9.h1, digits", "agrees"]
+
+
+def test_another_model_answers_by_its_own_circuit_and_the_component_of_the_same_rank():
+    """Of GPT-2's heads, 9.1 has the third largest drop: there the third head of the other model's circuit stands in."""
+    circuits = json.loads((PUBLISHED / "circuits.json").read_text())["circuits"]
+    numbers = json.loads((PUBLISHED / "numbers.json").read_text())
+    drops = {"a0.h0": -0.1, "a1.h1": -0.5, "m3": -0.9, "a2.h0": -0.3, "a3.h0": -0.7}
+    importance = pd.DataFrame(
+        {
+            "model": "other",
+            "task": "digits",
+            "circuit": None,
+            "component": [*drops, "a3.h2"],
+            "in_circuit": [*[True] * len(drops), False],
+            "in_circuit_drop": [*drops.values(), None],
+            "from_full": [-0.2, -0.1, -0.4, 0.0, -0.3, -0.6],
+        }
+    )
+    cross = pd.DataFrame([{"model": "other", "circuit": "digits", "target": "months", "score": 0.6}])
+    table = published_check.check(circuits, numbers, {"cross": cross, "importance": importance}).set_index("item")
+    row = table.loc["drop out of the circuit, points: a9.h1, digits"]
+    assert row["recomputed"] == "-30" and row["why"].endswith("here of other, a2.h0")
+    assert pd.isna(table.loc["drop out of the circuit, points: a8.h9, digits", "recomputed"])
+    strongest = next(iter(numbers["from_full_drop"]["digits"]))
+    assert table.loc[f"drop out of the full model, points: {strongest}, digits", "recomputed"] == "-60"
+    assert table.loc["score without m3, % of full, digits", "recomputed"] == "60"
+    assert table.loc["score, % of full: circuit digits on months", "recomputed"] == "60"
+    others = table[table["model"] == "other"]
+    assert others["agrees"].isna().all() and len(others) == 1 + 4 + 5 + 1
+    verdicts = {row["verdict"] for row in claims.from_check("check", others.reset_index(), "cost")}
+    assert verdicts == {"other models"}
 
 
 def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):

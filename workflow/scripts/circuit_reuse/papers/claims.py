@@ -13,7 +13,8 @@ import yaml
 
 # What a comparison in a claim may say, such as "<= 0.05".
 COMPARISONS = {"<=": np.less_equal, ">=": np.greater_equal, "<": np.less, ">": np.greater}
-OVER = {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "sum": np.sum}
+OVER = {"second_lowest": lambda values: np.sort(values)[min(1, len(values) - 1)]}
+OVER |= {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "sum": np.sum}
 # agrees, differs: by the whole interval where there is one; undecided: the interval holds both; other models: a number of certain
 # models was published, and none of them was run.
 VERDICTS = ("agrees", "differs", "undecided", "other models", "not run")
@@ -31,6 +32,7 @@ KEYS = {
     "match",
     "expect",
     "models",
+    "instead",
     "needs",
     "note",
 }
@@ -70,11 +72,19 @@ def chosen(table, rows):
     return table
 
 
+def stand_ins(claim, table):
+    """The rows of models whose number was not published, of one of them where a claim says which rows those are."""
+    rows = chosen(table, claim.get("instead", claim.get("rows")))
+    rows = rows[~rows["model"].isin(claim["models"])]
+    return rows[rows["model"] == rows["model"].iloc[0]] if "instead" in claim and len(rows) else rows
+
+
 def answer(claim, table):
     """(value, low, high, rows used) of a claim from its table; None for the value where no row answers it.
 
     value:  an expression of columns (pandas.eval), of the rows;  over: how several rows are one number
     when:   instead of an expression's value the share of rows in which a comparison holds: {column: comparison}
+    models: whose number was published;  instead: the rows that stand in where only other models were run
     divide_by: rows by whose value each is divided, matched by the columns `match`
     low, high: the ends of the interval, of a single row of one column that has them
     """
@@ -85,7 +95,7 @@ def answer(claim, table):
     if claim.get("models"):
         # Where none of the paper's models was run, others answer, and the row says so.
         own = rows[rows["model"].isin(claim["models"])]
-        rows = own if len(own) else rows
+        rows = own if len(own) else stand_ins(claim, table)
     if "when" in claim:
         rows = rows[rows[list(claim["when"])].notna().all(axis=1)]
         return (len(chosen(rows, claim["when"])) / len(rows) if len(rows) else None), None, None, rows
@@ -166,9 +176,13 @@ def rows_of(about, tables, config=None):
         }
         row |= {"expected": expectation(claim["expect"]), "table": claim["table"]}
         table = tables.get(claim["table"])
-        other_settings = unmet(claim.get("needs", {}), config or {})
-        table = None if other_settings else table
         value, low, high, used = (None, None, None, None) if table is None else answer(claim, table)
+        models = sorted(set(used["model"])) if used is not None and "model" in used else []
+        other = claim.get("models") and models and not set(models) & set(claim["models"])
+        # The number of another model is not compared, whatever its settings.
+        other_settings = "" if other else unmet(claim.get("needs", {}), config or {})
+        if other_settings:
+            value, low, high, models = None, None, None, []
         why = claim.get("note", "")
         if other_settings:
             why = f"needs {other_settings}"
@@ -176,8 +190,6 @@ def rows_of(about, tables, config=None):
             why = f"{claim['table']} was not made; {about['cost']}"
         elif value is None:
             why = f"no row of {claim['table']} answers it"
-        models = sorted(set(used["model"])) if used is not None and "model" in used else []
-        other = claim.get("models") and models and not set(models) & set(claim["models"])
         if other:
             why = f"published of {', '.join(claim['models'])}, here of other models; {why}".rstrip("; ")
         row |= {
@@ -209,7 +221,10 @@ def from_check(name, table, cost):
     for row in table[table["published"].notna()].to_dict("records"):
         recomputed = row["recomputed"] if pd.notna(row["recomputed"]) else None
         agrees = None if pd.isna(row["agrees"]) else str(row["agrees"]) == "True"
-        found = {True: "agrees", False: "differs", None: "not run" if recomputed is None else "undecided"}[agrees]
+        model = row.get("model") if pd.notna(row.get("model")) else ""
+        # A number of a model, with no agreement to decide, is that of another model.
+        undecided = "not run" if recomputed is None else "other models" if model else "undecided"
+        found = {True: "agrees", False: "differs", None: undecided}[agrees]
         why = row["why"] if isinstance(row["why"], str) else ""
         rows.append(
             {
@@ -220,6 +235,7 @@ def from_check(name, table, cost):
                 "expected": str(row["published"]),
                 "table": name,
                 "ours": recomputed if recomputed is None else written(recomputed),
+                "models": model,
                 "verdict": found,
                 "why": why,
             }

@@ -14,15 +14,16 @@ import pandas as pd
 from circuit_reuse.data import csv_tables
 from circuit_reuse.stats.circuits import jaccard
 from circuit_reuse.studies.sequences import schemas
+from circuit_reuse.studies.sequences.published_runs import PublishedRun
 
-COLUMNS = ["item", "published", "recomputed", "agrees", "why"]
+COLUMNS = ["item", "published", "recomputed", "agrees", "why", "model"]
 # Points by which scores on other prompts may differ; drops by a quarter, or by 2 points.
 POINTS, SHARE = 5.0, 10.0
 NEEDS = "needs the weights of GPT-2 small: run config/papers/sequences.yaml, in which the published circuits are scored"
 
 
 def run(job):
-    """published_check.csv: item, published, recomputed, agrees, why."""
+    """published_check.csv: item, published, recomputed, agrees, why, model."""
     circuits = json.loads(Path(job.input.circuits).read_text())["circuits"]
     numbers = json.loads(Path(job.input.numbers).read_text())
     tables = {
@@ -41,20 +42,20 @@ def check(circuits, numbers, tables):
     circuits: {task: components};  numbers: as in resources/published
     tables:   {cross, importance, ov} of a run with the published circuits, or empty
     """
-    rows = [*from_lists(circuits, numbers), *from_numbers(numbers), *from_runs(circuits, numbers, tables)]
+    rows = [*from_lists(circuits, numbers), *from_numbers(numbers), *from_runs(numbers, PublishedRun(tables))]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def row(item, published, recomputed, digits=None, why="", tolerance=None):
+def row(item, published, recomputed, digits=None, why="", tolerance=None, model=None):
     """One row; numbers agree to the digits that were published, or within a tolerance."""
     if recomputed is None:
-        return [item, text(published), None, None, why]
+        return [item, text(published), None, None, why, model]
     if isinstance(published, (int, float)):
         room = tolerance if tolerance is not None else 0.5 * 10 ** -(digits or 0) + 1e-9
         agrees = abs(recomputed - published) <= room
     else:
         agrees = published == recomputed
-    return [item, text(published), text(recomputed), bool(agrees), why]
+    return [item, text(published), text(recomputed), bool(agrees), why, model]
 
 
 def text(value):
@@ -85,7 +86,7 @@ def from_lists(circuits, numbers):
         yield row(f"Jaccard index of heads, {first} and {second}", reported["jaccard"], found, 2)
         whole = jaccard(circuits[first], circuits[second])
         why = "published for heads alone; MLPs are in nearly all circuits"
-        yield [f"Jaccard index of heads and MLPs, {first} and {second}", None, text(whole), None, why]
+        yield [f"Jaccard index of heads and MLPs, {first} and {second}", None, text(whole), None, why, None]
     sets = [set(names) for names in heads.values()]
     order = [name for name in heads["digits"] if name in set.intersection(*sets)]
     yield row("heads in all three", numbers["in_all_three"], order)
@@ -119,56 +120,47 @@ def from_numbers(numbers):
         )
 
 
-def from_runs(circuits, numbers, tables):
-    """What a run of GPT-2 with the published circuits gives."""
-    cross, importance, ov = (tables.get(name) for name in ("cross", "importance", "ov"))
+def from_runs(numbers, run):
+    """What a run of GPT-2 with the published circuits gives, or the own circuits of another model in their place."""
 
-    def found(table, column, **where):
-        if table is None:
-            return None
-        for key, value in where.items():
-            if key not in table:
-                return None
-            table = table[table[key] == value]
-        return float(table[column].iloc[0]) if len(table) else None
-
-    def compared(item, published, value, tolerance):
-        why = NEEDS if value is None else f"other prompts; agrees within {tolerance:g}"
-        return row(item, published, value, why=why, tolerance=tolerance)
+    def compared(item, published, value, tolerance, scale=100, less=0.0, stands_in=None):
+        """One row of a number in per cent or points; `stands_in` is the component of the other model."""
+        if value is None:
+            why = NEEDS if run.model is None else f"{run.model} has no circuit or component in its place. It {NEEDS}"
+            return row(item, published, None, why=why)
+        value = less + scale * value
+        if run.stands_in:
+            place = f", {stands_in}" if stands_in else ""
+            return [
+                item,
+                text(published),
+                text(value),
+                None,
+                f"published of GPT-2 small; here of {run.model}{place}",
+                run.model,
+            ]
+        why = f"other prompts; agrees within {tolerance:g}"
+        return row(item, published, value, why=why, tolerance=tolerance, model=run.model)
 
     for task, cells in numbers["cross_task"].items():
         for data, percent in cells.items():
-            value = found(cross, "score", circuit=f"published: {task}", target=data)
-            value = None if value is None else 100 * value
-            yield compared(f"score, % of full: circuit {task} on {data}", percent, value, POINTS)
-    for task, drops in numbers["in_circuit_drop"].items():
-        for name, drop in drops.items():
-            value = found(importance, "in_circuit_drop", circuit=f"published: {task}", component=name)
-            value = None if value is None else 100 * value
-            room = max(2.0, abs(drop) / 4)
-            yield compared(f"drop out of the circuit, points: {name}, {task}", drop, value, room)
-    single = None
-    if importance is not None and "circuit" in importance and importance["circuit"].notna().any():
-        model = importance[importance["circuit"].notna()]["model"].iloc[0]
-        single = importance[importance["circuit"].isna() & (importance["model"] == model)]
-    for task, drops in numbers["from_full_drop"].items():
-        for name, drop in drops.items():
-            value = found(single, "from_full", task=task, component=name)
-            value = None if value is None else 100 * value
-            room = max(2.0, abs(drop) / 4)
-            yield compared(f"drop out of the full model, points: {name}, {task}", drop, value, room)
+            yield compared(f"score, % of full: circuit {task} on {data}", percent, run.score(task, data), POINTS)
+    for drops, words, value_of in (
+        ("in_circuit_drop", "circuit", run.drop),
+        ("from_full_drop", "full model", run.from_full),
+    ):
+        for task, published in numbers[drops].items():
+            for name, drop in published.items():
+                value, place = value_of(task, name, published)
+                room = max(2.0, abs(drop) / 4)
+                yield compared(f"drop out of the {words}, points: {name}, {task}", drop, value, room, stands_in=place)
     for task, left in numbers["mlp_left"].items():
         for layer, percent in enumerate(left):
-            value = found(single, "from_full", task=task, component=f"m{layer}")
-            value = None if value is None else 100 + 100 * value
-            yield compared(f"score without m{layer}, % of full, {task}", percent, value, POINTS)
-    mine = None
-    if ov is not None and single is not None:
-        mine = ov[(ov["model"] == model) & (ov["sign"] == 1) & (ov["stream"] == "published")]
-        mine = mine[mine["position"].isna()]
+            value, place = run.from_full(task, f"m{layer}")
+            item = f"score without m{layer}, % of full, {task}"
+            yield compared(item, percent, value, POINTS, less=100, stands_in=place)
     for task, scores in numbers["scores_top5"].items():
-        for score, heads in scores.items():
-            for name, percent in heads.items():
-                value = found(mine, "share", task=task, kind=score, component=name)
-                value = None if value is None else 100 * value
-                yield compared(f"{score} score, % of tokens: {name}, {task}", percent, value, SHARE)
+        for kind, published in scores.items():
+            for name, percent in published.items():
+                value, place = run.next_score(task, kind, name, published)
+                yield compared(f"{kind} score, % of tokens: {name}, {task}", percent, value, SHARE, stands_in=place)

@@ -275,5 +275,6 @@ CSVS = {
         recomputed="the value from the published tables, or from a run of this workflow",
         agrees="whether the two agree; empty where nothing was recomputed",
         why="what decides it",
+        model="whose number it is, where it is of a run",
     ),
 }
