@@ -1,5 +1,5 @@
 # What a study found in a few sentences, from its tables, and what was left out.
-use rule reads_tables as tell_findings with:
+use rule reads_tables as write_findings with:
     input:
         all_tables=lambda wildcards: [
             STUDIES[wildcards.study].file(name, config) for name in STUDIES[wildcards.study].reads
@@ -14,7 +14,7 @@ use rule reads_tables as tell_findings with:
         overview="<results>/tables/{study}/overview.json",
         skipped="<results>/tables/{study}/skipped.csv",
     log:
-        "<logs>/tell_findings/{study}.log",
+        "<logs>/write_findings/{study}.log",
     wildcard_constraints:
         study=one_of(STUDIES),
     params:

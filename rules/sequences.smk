@@ -112,7 +112,12 @@ use rule runs_model as patch_edges with:
         ),
 
 
-# What another cut changes: no path is patched again.
+# What another cut changes: no path is patched again.  ACDC alone needs to know on how many examples.
+EDGE_CUTS = ["rule", "value", "quantiles", "acdc"]
+if SEQUENCES["edges"]["acdc"] or SEQUENCES["edges"]["rule"] == "acdc":
+    EDGE_CUTS.append("examples")
+
+
 use rule runs_model as cut_edges with:
     input:
         **MODEL,
@@ -125,7 +130,7 @@ use rule runs_model as cut_edges with:
         "<logs>/cut_edges/{model}/{task}.log",
     params:
         **runs("studies.sequences.stage_edges.cut_edges"),
-        cfg=stage_cfg("seed", **SEQUENCE_RUN, **BOOTSTRAP, **some(SEQUENCES["edges"], "rule", "value", "quantiles")),
+        cfg=stage_cfg("seed", **SEQUENCE_RUN, **BOOTSTRAP, **some(SEQUENCES["edges"], *EDGE_CUTS)),
 
 
 use rule runs_model as read_heads with:

@@ -140,10 +140,10 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_broken_config_is_told_in_one_line(name, folder):
+def test_a_broken_config_is_one_line(name, folder):
     edits, words = CONFIGS[name]
-    told = checked(changed(**edits), folder)
-    assert told and all(word in told for word in words), told
+    message = checked(changed(**edits), folder)
+    assert message and all(word in message for word in words), message
 
 
 def test_the_shipped_config_is_sound(folder):
@@ -187,7 +187,7 @@ ANY = st.recursive(
     database=None,
 )
 @given(place=st.sampled_from(PLACES), value=ANY, what=st.sampled_from(["set", "set", "set", "delete", "add"]))
-def test_any_value_anywhere_is_accepted_or_told(place, value, what, folder):
+def test_any_value_anywhere_is_accepted_or_refused(place, value, what, folder):
     """The schema fuzzed: no other error than ours, in one line."""
     base, path = place
     config = copy.deepcopy(base)
@@ -252,11 +252,11 @@ TASK_FILES = {
 
 
 @pytest.mark.parametrize("name", TASK_FILES)
-def test_a_broken_file_of_prompts_is_told_in_one_line(name, folder):
+def test_a_broken_file_of_prompts_is_one_line(name, folder):
     file, content, words = TASK_FILES[name]
     (folder / "config" / file).write_bytes(content)
-    told = checked(changed(custom_tasks={"x": {"file": f"config/{file}"}}, tasks=["ioi", "x"]), folder)
-    assert told and "custom_tasks.x.file" in told and all(word in told for word in words), told
+    message = checked(changed(custom_tasks={"x": {"file": f"config/{file}"}}, tasks=["ioi", "x"]), folder)
+    assert message and "custom_tasks.x.file" in message and all(word in message for word in words), message
 
 
 def test_a_sound_file_of_prompts_is_accepted(folder):
@@ -280,8 +280,8 @@ def test_what_is_no_mistake_but_odd_is_noted(folder, columns, words):
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", ConfigNote)
         checked(config, folder)
-    told = " ".join(str(note.message) for note in notes if note.category is ConfigNote)
-    assert all(word in told for word in words) and bool(told) == bool(words), told
+    message = " ".join(str(note.message) for note in notes if note.category is ConfigNote)
+    assert all(word in message for word in words) and bool(message) == bool(words), message
 
 
 def emptied(path):
@@ -327,7 +327,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_broken_model_is_told_in_one_line(name, folder, tmp_path):
+def test_a_broken_model_is_one_line(name, folder, tmp_path):
     file, damage, words = MODELS[name]
     model = folder / "resources" / "models" / "broken"
     shutil.rmtree(model, ignore_errors=True)
@@ -340,8 +340,8 @@ def test_a_broken_model_is_told_in_one_line(name, folder, tmp_path):
         tasks=["x"],
         custom_tasks={"x": {"file": "config/x.csv"}},
     )
-    told = checked(config, folder)
-    assert told and "broken" in told and all(word in told for word in words), told
+    message = checked(config, folder)
+    assert message and "broken" in message and all(word in message for word in words), message
 
 
 CIRCUITS = {
@@ -357,14 +357,14 @@ CIRCUITS = {
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
-def test_a_broken_circuit_is_told_in_one_line(name, folder):
+def test_a_broken_circuit_is_one_line(name, folder):
     (folder / "config" / "broken.json").write_bytes(CIRCUITS[name])
     config = changed(
         contrast__circuits={"broken": {"file": "config/broken.json", "models": ["tiny-gpt2-medium"]}},
         contrast__replicate__pairs={},
     )
-    told = checked(config, folder)
-    assert told and "broken" in told, told
+    message = checked(config, folder)
+    assert message and "broken" in message, message
 
 
 TEXT_FILES = {
@@ -377,11 +377,11 @@ TEXT_FILES = {
 
 
 @pytest.mark.parametrize("name", TEXT_FILES)
-def test_a_broken_file_of_texts_is_told_in_one_line(name, folder):
+def test_a_broken_file_of_texts_is_one_line(name, folder):
     (folder / "config" / "bad.csv").write_bytes(TEXT_FILES[name])
     mine = {"file": "config/bad.csv", "paired": False, "first": "sarcastic", "second": "sincere"}
-    told = checked(changed(contrast__sets={"mine": mine}, contrast__replicate__pairs={}), folder)
-    assert told and "contrast.sets.mine" in told, told
+    message = checked(changed(contrast__sets={"mine": mine}, contrast__replicate__pairs={}), folder)
+    assert message and "contrast.sets.mine" in message, message
 
 
 def test_the_page_counts_what_is_here():

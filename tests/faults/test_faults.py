@@ -66,8 +66,8 @@ def test_a_job_that_the_system_kills_for_want_of_memory_says_so_and_is_made_agai
                     confine(child.pid)
             time.sleep(0.02)
         assert job.wait() != 0
-    told = one_line(job.text, "killed from outside")
-    assert "compute.batch_tokens" in told and "nothing finished is lost" in told
+    message = one_line(job.text, "killed from outside")
+    assert "compute.batch_tokens" in message and "nothing finished is lost" in message
     run.snakemake(TARGET)
     assert same(run, clean)
 
@@ -94,8 +94,8 @@ def test_a_second_run_in_the_same_folder_ends_with_one_line_and_harms_nothing(cl
     first = Job(run.folder, TARGET)
     assert first.until("localrule write_prompts:")
     second = run.snakemake(TARGET, check=False)
-    told = one_line(second, "another run is already using")
-    assert str(first.process.pid) in told and "git worktree" in told
+    message = one_line(second, "another run is already using")
+    assert str(first.process.pid) in message and "git worktree" in message
     assert "rule score_examples" not in second.split("another run")[1]
     assert first.wait() == 0 and same(run, clean)
     assert "Nothing to be done" in run.snakemake(TARGET)

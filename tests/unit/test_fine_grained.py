@@ -112,12 +112,44 @@ def test_removing_all_neurons_of_an_mlp_is_removing_the_mlp_but_for_its_bias(sco
         np.testing.assert_allclose(whole[0], removed("component", [["m1"]])[0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("replacement", ["zero", "mean", "corrupt"])
+def test_removing_a_component_at_all_roles_is_removing_it(scored, replacement):
+    """And at one role alone, it is the run with what a plain hook puts there."""
+    model, examples, _ = scored
+    cfg = {"replacement": replacement, "metric": METRIC, "seed": 0}
+    removed = removal.Removal(model, examples, examples, cfg, 4096)
+    roles = {role for row in fine_scores.roles_of(removed.examples) for role in row}
+    one, two = "a0.h1", "m1"
+    everywhere = [(name, role) for role in roles for name in (one, two)]
+    found = removed("position", [everywhere, [(one, "S2")], [(one, "rest"), ("input", "end")], []])
+    np.testing.assert_allclose(found[0], removed("component", [[one, two]])[0], rtol=1e-4, atol=1e-4)
+    assert np.abs(found[3]).max() < 1e-5 and np.abs(found[1] - found[0]).max() > 1e-4
+    if replacement != "zero":
+        return
+    for row, example in removed.examples.iterrows():
+        (place,) = [role["position"] for role in example["roles"] if role["role"] == "S2"]
+
+        def silence(tensor, hook, place=place):
+            tensor = tensor.clone()
+            tensor[:, place, 1] = 0
+            return tensor
+
+        batch = batching.batch_of(removed.examples, [row], "cpu")
+        before = models.metric_values(models.logits(model, batch.clean), *batch.targets(), METRIC)
+        with model.bridge.hooks(fwd_hooks=[("blocks.0.attn.hook_z", silence)]):
+            after = models.metric_values(models.logits(model, batch.clean), *batch.targets(), METRIC)
+        assert found[1, row] == pytest.approx(float(after - before), abs=1e-4)
+
+
 def test_random_sets_match_and_are_not_the_set_itself():
     rng = np.random.default_rng(0)
     universe = [(layer, neuron) for layer in range(3) for neuron in range(10)]
     chosen = [(0, 1), (0, 2), (2, 5)]
     for drawn in removal.matched_sets("neuron", chosen, universe, 30, rng):
         assert sorted(layer for layer, _ in drawn) == [0, 0, 2] and len(set(drawn)) == 3 and set(drawn) != set(chosen)
+    placed = [(f"a{layer}.h{head}", role) for layer in range(2) for head in range(4) for role in ("S2", "end")]
+    for drawn in removal.matched_sets("position", [("a0.h1", "S2"), ("a1.h2", "end")], placed, 9, rng):
+        assert sorted((name[:2], role) for name, role in drawn) == [("a0", "S2"), ("a1", "end")]
     blocks = ["a0", "m0", "a1", "m1"]
     assert {frozenset(each) for each in removal.matched_sets("block", ["a0", "m0"], blocks, 20, rng)} == {
         frozenset(each) for each in (("a0", "m1"), ("a1", "m0"), ("a1", "m1"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from circuit_reuse.data import components
 from circuit_reuse.engine import edges, interventions, models
-from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, stage_edges
+from circuit_reuse.studies.sequences import acdc, evaluator, graphs, path_patching, stage_edges
 from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
 
@@ -169,15 +169,63 @@ def test_the_edges_that_are_cut_are_those_that_were_not_planted(name, architectu
     assert values[0].mean() == pytest.approx(alone.mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["successor", "induction", "chain", "and_gate"])
+def test_acdc_leaves_the_edges_that_were_planted(name):
+    truth, expected = planted_edges(name, 5)
+    model, _ = planted_recovery.load(name, "gpt2", 5)
+    evaluate = keeper_of(model, planted_tasks.examples(name, 24, 5))
+    pairs, _, _ = path_patching.effects(evaluate, sorted(truth), LOG)
+    table = pd.DataFrame(pairs, columns=["writer", "reader"])
+    order = acdc.removal_order(model.space.names, stage_edges.places.reader_names(model.space), table)
+
+    def score_of(sets):
+        values = stage_edges.run(evaluate, np.stack([stage_edges.mask_of(model, table[kept]) for kept in sets]))
+        return values.mean(axis=1) / evaluate.full.mean()
+
+    kept = acdc.kept_edges(score_of, order, 0.01)
+    assert {(w, r) for w, r in zip(table["writer"][kept], table["reader"][kept], strict=True)} == expected
+    # One at a time, as the paper has it, gives the same.
+    assert (acdc.kept_edges(score_of, order, 0.01, ahead=1) == kept).all()
+
+
+def test_acdc_looks_ahead_and_decides_as_one_by_one():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        weights, pairs = rng.normal(size=30) / 10, rng.normal(size=(30, 30)) / 40
+
+        def score_of(sets, weights=weights, pairs=pairs):
+            return sets @ weights + np.einsum("si,ij,sj->s", sets, pairs, sets)
+
+        order = rng.permutation(30)
+        kept, score = np.ones(30, dtype=bool), score_of(np.ones((1, 30)))[0]
+        for edge in order:
+            without = kept & (np.arange(30) != edge)
+            found = score_of(without[None].astype(float))[0]
+            if score - found < 0.05:
+                kept, score = without, found
+        seen = []
+        assert (acdc.kept_edges(score_of, list(order), 0.05, ahead=7, step=seen.append) == kept).all()
+        assert sum(seen) == 30
+
+
+def test_edges_go_from_the_logits_back_the_latest_writer_first():
+    table = pd.DataFrame(
+        [("input", "a0.h0.q"), ("a0.h0", "m0"), ("input", "logits"), ("m0", "logits"), ("input", "m0")],
+        columns=["writer", "reader"],
+    )
+    order = acdc.removal_order(["input", "a0.h0", "m0"], ["a0.h0.q", "m0", "logits"], table)
+    assert order == [3, 2, 1, 4, 0]
+
+
 def test_a_quantile_is_of_the_sizes_of_all_measured_edges_and_not_of_the_signed_values():
     effects = np.array([-9.0, -5.0, 0.0, 0.1, 1.0, 2.0])
     cut, kept = graphs.cut_at(effects, "quantile", 0.5)
     assert cut == pytest.approx(1.5) and list(kept) == [True, True, False, False, False, True]
     assert graphs.cut_at(effects, "change", 5.0)[1].sum() == 2
     assert graphs.cut_at(effects, "all", None)[1].all()
-    listed = graphs.cuts({"rule": "change", "value": 2, "quantiles": [0.5]})
+    listed = graphs.cuts({"rule": "change", "value": 2, "quantiles": [0.5], "acdc": []})
     assert [entry[2] for entry in listed] == [False, False, True]
-    assert sum(e[2] for e in graphs.cuts({"rule": "quantile", "value": 0, "quantiles": [0.5]})) == 1
+    assert sum(e[2] for e in graphs.cuts({"rule": "quantile", "value": 0, "quantiles": [0.5], "acdc": []})) == 1
 
 
 def test_what_is_on_no_way_from_the_input_to_the_logits_goes():

@@ -35,7 +35,7 @@ def page(path, tmp_path_factory):
     opened.close()
 
 
-def test_it_is_one_small_file_that_tells_and_links_what_is_there(project, path):
+def test_it_is_one_small_file_with_every_finding_and_links_to_what_is_there(project, path):
     text = path.read_text()
     assert path.stat().st_size < 6_000_000
     for name in STUDIES:

@@ -261,10 +261,10 @@ CODE_EDITS = {
 
 
 # The level at which something counts as found is used by the sentences themselves, too.
-TELLING = {"level of a line": {"reuse", "sequences", "weights", "contrast"}}
+REPORTING = {"level of a line": {"reuse", "sequences", "weights", "contrast"}}
 
 
-def told_anew(jobs):
+def reported_anew(jobs):
     """Studies whose tables are made again, and so are the sentences about them."""
     studies = {name.removeprefix("summarise_") for name in jobs if name.startswith("summarise_")}
     return studies | ({"contrast"} if "replicate_circuits" in jobs else set())
@@ -275,7 +275,7 @@ def counted(jobs):
 
 
 def test_nothing_is_stale_after_a_run(project):
-    assert project.planned() == [] and project.told == set()
+    assert project.planned() == [] and project.reported == set()
     assert "Nothing to be done" in project.snakemake()
 
 
@@ -289,7 +289,7 @@ def test_touching_files_makes_nothing_stale(project):
     ]
     for path in touched:
         os.utime(project.folder / path)
-    assert project.planned() == [] and project.told == set()
+    assert project.planned() == [] and project.reported == set()
 
 
 def test_the_order_of_keys_makes_nothing_stale(project):
@@ -302,7 +302,7 @@ def test_the_order_of_keys_makes_nothing_stale(project):
         return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
     with project.edited("config/config.yaml", lambda _: yaml.safe_dump(turned(config), sort_keys=False).encode()):
-        assert project.planned() == [] and project.told == set()
+        assert project.planned() == [] and project.reported == set()
 
 
 @pytest.mark.parametrize("name", CONFIG_EDITS)
@@ -315,7 +315,7 @@ def test_an_edit_of_the_config(project, name):
     finally:
         project.config()
     assert jobs == expected
-    assert project.told == TELLING.get(name, told_anew(jobs))
+    assert project.reported == REPORTING.get(name, reported_anew(jobs))
 
 
 @pytest.mark.parametrize("name", CODE_EDITS)
@@ -331,7 +331,7 @@ def test_an_edit_of_the_code(project, name):
         # Shards, as many of the scan, one each of the sequence, weight and contrast study.
         assert counted(jobs)["write_prompts"] == 2 * SHARDS + 3
     else:
-        assert counted(jobs) == expected and project.told == told_anew(expected)
+        assert counted(jobs) == expected and project.reported == reported_anew(expected)
 
 
 def test_an_edit_of_one_models_weights_reruns_that_model(project):

@@ -58,7 +58,7 @@ CONFIG = {
         "examples": 24,
         "pruning": {"thresholds": [0.2, 0.1], "threshold": 0.2, "random_orders": 2, "draws": 1, "add_back": False},
         "random_sets": 4,
-        "edges": {"examples": 4},
+        "edges": {"examples": 4, "acdc": [0.05]},
         "lengths": {"values": [2, 4], "examples": 4},
     },
     "weights": {
@@ -149,7 +149,7 @@ class Run:
     """A project folder with its config, and Snakemake in it."""
 
     def __init__(self, folder):
-        self.folder, self.told = folder, set()
+        self.folder, self.reported = folder, set()
 
     def snakemake(self, *arguments, check=True, offline=False):
         """Run Snakemake; returns what it printed.
@@ -206,11 +206,11 @@ class Run:
         Those that tell what a study found are apart, in `told`: they run when its tables are made, and the list of
         what was left out after them.
         """
-        self.told = set()
+        self.reported = set()
         jobs = []
         for rule, values, *_ in explain.planned(self.dry_run()):
-            if rule == "tell_findings":
-                self.told.add(values["study"])
+            if rule == "write_findings":
+                self.reported.add(values["study"])
             elif rule not in ("list_skipped", "describe_tables"):
                 jobs.append((rule, values))
         return jobs

@@ -19,7 +19,7 @@ VERSIONS = ("snakemake", "torch", "transformers", "transformer-lens", "numpy", "
 
 
 def overviews(folder):
-    """{study: what tell_findings wrote} of the studies that have been run."""
+    """{study: what write_findings wrote} of the studies that have been run."""
     found = {}
     for study in STUDIES:
         path = Path(folder) / "results" / "tables" / study / "overview.json"

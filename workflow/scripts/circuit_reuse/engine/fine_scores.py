@@ -38,7 +38,7 @@ def of_positions(model, examples, metric, steps, tokens):
     returns:  [example, component at role], [(component, role)]; 0 where an example has no such role
     """
     names = model.space.names
-    roles = [role_at(row, length) for row, length in zip(examples["roles"], examples["length"], strict=True)]
+    roles = roles_of(examples)
     known = [*dict.fromkeys(role for row in roles for role in row if role not in (REST, END)), END, REST]
     result = np.zeros((len(examples), len(known), len(names)), dtype=np.float32)
 
@@ -96,6 +96,11 @@ def of_neurons(model, examples, metric, steps, tokens):
     values = np.stack([parts[row] for row in range(len(examples))])
     width = values.shape[1] // model.space.layers
     return values, [(layer, neuron) for layer in range(model.space.layers) for neuron in range(width)]
+
+
+def roles_of(examples):
+    """The role at each position of each example."""
+    return [role_at(row, length) for row, length in zip(examples["roles"], examples["length"], strict=True)]
 
 
 def role_at(roles, length):

@@ -152,7 +152,7 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False):
+def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False, roles=None):
     """Run with components replaced.
 
     base:    Base of the examples;  layers below the first replaced one are not run again
@@ -162,6 +162,8 @@ def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False
              what happens below is known: each set has its own input
     keep:    more hooks, which see what passes before anything is replaced
     everywhere: read the logits after every position; there must be no prefix
+    roles:   [example][position], of the tokens of the base: sets are of (component, role), and a component is replaced at the
+             positions of these roles alone
     returns: logits after the last position, [set * example, vocabulary], sets outermost; with `everywhere`
              [set * example, position, vocabulary]
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
@@ -170,25 +172,50 @@ def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False
     first = min(map(first_layer, removed))
     if base.last is not None and first == math.inf and begin is None and not everywhere:
         return base.last.repeat(sets, 1)
-    masked = masks(model.space, removed, base.tokens.device)
-    inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0) for mask in masked)
+    if roles is None:
+        masked = masks(model.space, removed, base.tokens.device)
+        inputs, heads, mlps = (mask.repeat_interleave(examples, dim=0).unsqueeze(1) for mask in masked)
+    else:
+        inputs, heads, mlps = masks_at(model.space, removed, roles, base.tokens.device)
     embedding, head_hooks, mlp_hooks = hook_names(model)
-    hooks = [*keep, *([] if everywhere else shortcuts.at_the_end(model))]
+    hooks = [*keep, *([] if everywhere or roles else shortcuts.at_the_end(model))]
     begin = begin or beginning(base, first, sets)
 
     def hook(name, mask, value):
         if mask.any():
             hooks.append((name, put(mask, value, sets)))
 
-    hook(embedding, inputs[:, None, None], instead.embedding)
+    hook(embedding, inputs[:, :, None], instead.embedding)
     for layer in range(model.space.layers):
-        hook(head_hooks[layer], heads[:, None, layer, :, None], instead.z[layer])
-        hook(mlp_hooks[layer], mlps[:, layer, None, None], instead.mlp[layer])
+        hook(head_hooks[layer], heads[:, :, layer, :, None], instead.z[layer])
+        hook(mlp_hooks[layer], mlps[:, :, layer, None], instead.mlp[layer])
     with shortcuts.starting(model, begin, hooks):
         tokens = base.tokens.repeat(sets, 1)
         if everywhere:
             return models.logits_of_last(model, tokens, tokens.shape[1])
         return models.logits(model, tokens, base.prefix, sets)
+
+
+def masks_at(space, sets, roles, device="cpu"):
+    """Where each set of (component, role) replaces components.
+
+    roles:   [example][position]
+    returns: as `masks`, with rows of sets and examples, and positions: [set * example, position, ...]
+    """
+    found = None
+    for role in dict.fromkeys(role for units in sets for _, role in units):
+        here = torch.tensor([[each == role for each in row] for row in roles], device=device)
+        parts = masks(space, [[name for name, place in units if place == role] for units in sets], device)
+        parts = [
+            (mask[:, None, None] & here.view(1, *here.shape, *[1] * (mask.ndim - 1))).flatten(0, 1) for mask in parts
+        ]
+        found = parts if found is None else [before | more for before, more in zip(found, parts, strict=True)]
+    return found
+
+
+def component_of(unit):
+    """The component of a unit: a name, or (component, role)."""
+    return unit if isinstance(unit, str) else unit[0]
 
 
 def beginning(base, first, sets):
@@ -200,13 +227,13 @@ def beginning(base, first, sets):
 
 def first_layer(names):
     """The first layer that changes when components are replaced: -1 input, infinity for none."""
-    return min((components.order(name)[0] for name in names), default=math.inf)
+    return min((components.order(component_of(name))[0] for name in names), default=math.inf)
 
 
-def scan(model, base, sets, instead, tokens):
+def scan(model, base, sets, instead, tokens, roles=None):
     """Run many sets on the same examples, as many at once as fit.
 
-    sets:   a list of sets of component names, in any order
+    sets:   a list of sets of component names, in any order;  roles: as `replace` takes them
     tokens: tokens of one run, at most, but always one set
     yields: (places in `sets`, logits [set * example, vocabulary]), highest layers first, so
             that each run skips as many layers as it can
@@ -216,7 +243,7 @@ def scan(model, base, sets, instead, tokens):
     what = f"interventions on {len(base.tokens)} examples"
 
     def work(places):
-        return places, replace(model, base, [sets[place] for place in places], instead)
+        return places, replace(model, base, [sets[place] for place in places], instead, roles=roles)
 
     for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
         yield result

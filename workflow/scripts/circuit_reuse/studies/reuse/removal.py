@@ -1,9 +1,9 @@
-"""What held-out examples lose when units of any size are removed: components, whole attention blocks, single neurons."""
+"""What held-out examples lose when units of any size are removed: components, at all positions or some, whole attention blocks, single neurons."""
 
 import numpy as np
 
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, interventions, models, neurons
+from circuit_reuse.engine import batching, fine_scores, interventions, models, neurons
 from circuit_reuse.engine.prepared import prepared
 from circuit_reuse.stats import statistics
 
@@ -24,10 +24,10 @@ class Removal:
     def __call__(self, level, sets):
         """Change of the metric of each example, [set, example].
 
-        level: component or block (sets of names), or neuron (sets of (layer, neuron))
+        level: component or block (sets of names), position (sets of (component, role)), or neuron (sets of (layer, neuron))
         """
         found = np.empty((len(sets), len(self.examples)))
-        runs = self.of_neurons if level == "neuron" else self.of_components
+        runs = {"neuron": self.of_neurons, "position": self.of_positions}.get(level, self.of_components)
         for batch, before, pieces in runs(sets):
             for places, last in pieces:
                 values = models.metric_values(last, *batch.targets(len(places)), self.cfg["metric"])
@@ -38,10 +38,22 @@ class Removal:
     def of_components(self, sets):
         """Batches, their metrics, and runs without sets of components; a block a5 is all heads of layer 5."""
         names = [self.names(each) for each in sets]
-        ready = prepared(self.model, self.examples, self.train, self.cfg["replacement"], self.tokens, self.cfg["seed"])
-        for batch, base, instead in ready:
-            before = models.metric_values(base.last, *batch.targets(), self.cfg["metric"])
+        for batch, base, instead, before in self.ready():
             yield batch, before, interventions.scan(self.model, base, names, instead, self.tokens)
+
+    def of_positions(self, sets):
+        """The same without components at the positions of some roles."""
+        roles = fine_scores.roles_of(self.examples)
+        for batch, base, instead, before in self.ready():
+            # After the prefix, which is the same in both prompts.
+            here = [roles[row][-base.tokens.shape[1] :] for row in batch.rows]
+            yield batch, before, interventions.scan(self.model, base, sets, instead, self.tokens, here)
+
+    def ready(self):
+        """Batches, their clean runs, what is put in, and their metrics."""
+        parts = prepared(self.model, self.examples, self.train, self.cfg["replacement"], self.tokens, self.cfg["seed"])
+        for batch, base, instead in parts:
+            yield batch, base, instead, models.metric_values(base.last, *batch.targets(), self.cfg["metric"])
 
     def names(self, units):
         """The heads and MLPs of a set of components and blocks."""
@@ -88,9 +100,11 @@ def is_block(unit):
 
 
 def group(level, unit):
-    """Units that a random set may exchange: those of one kind in one layer; blocks of one kind in any."""
+    """Units that a random set may exchange: those of one kind in one layer, at one role; blocks of one kind in any."""
     if level == "neuron":
         return unit[0]
+    if level == "position":
+        return group("component", unit[0]), unit[1]
     return is_block(unit) if level == "block" else (components.kind(unit), components.place(unit)[0])
 
 

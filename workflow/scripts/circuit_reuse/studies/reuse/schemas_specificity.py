@@ -142,7 +142,7 @@ SCORE_THRESHOLD = optional(
     pa.float64(),
     "share of an example's sum of |scores| over all heads and MLPs that a component of its circuit has; null where K are taken",
 )
-# What removing shared units does; null for edges and positions, and where nothing is shared.
+# What removing shared units does; null for edges, and where nothing is shared.
 REMOVED = {
     "effect": optional(
         pa.float64(), "mean change in the metric of held-out examples without the shared units; negative is harm"
@@ -150,7 +150,7 @@ REMOVED = {
     "effect_low": optional(pa.float64(), "bootstrap bound, 2.5 % (clusters of held-out examples)"),
     "effect_high": optional(pa.float64(), "bootstrap bound, 97.5 % (clusters of held-out examples)"),
     "n_random": optional(
-        pa.int32(), "random sets with as many units of each kind in each layer; of blocks, of each kind"
+        pa.int32(), "random sets with as many units of each kind in each layer, at each role; of blocks, of each kind"
     ),
     "effect_random": optional(pa.float64(), "mean of the effect over these"),
     "effect_random_low": optional(pa.float64(), "2.5th percentile of the effect over these"),

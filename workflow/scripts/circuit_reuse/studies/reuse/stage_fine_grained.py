@@ -21,8 +21,8 @@ SCORES = {
     "neuron": fine_scores.of_neurons,
     "component": fine_scores.of_components,
 }
-# What can be removed as a whole; edges and positions are tested elsewhere (faithfulness curves).
-REMOVABLE = ("block", "neuron", "component")
+# What can be removed as a whole; edges are tested elsewhere (faithfulness curves).
+REMOVABLE = ("block", "neuron", "component", "position")
 
 
 class UnitRule(NamedTuple):

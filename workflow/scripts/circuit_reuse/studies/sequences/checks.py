@@ -95,6 +95,8 @@ def check_choices(block):
             )
     if edges["rule"] == "quantile" and edges["value"] >= 1:
         raise ConfigError(f"sequences.edges.value is {edges['value']}; a quantile must be below 1")
+    if edges["rule"] == "acdc" and not edges["value"]:
+        raise ConfigError("sequences.edges.value is 0; the loss below which ACDC removes an edge must be above 0")
     if block["diagrams"]["draw"] == "always" and not shutil.which("dot"):
         raise ConfigError(
             "sequences.diagrams.draw is always, but Graphviz's program dot is not installed: "

@@ -12,7 +12,7 @@ def cuts(cfg):
     """(rule, value, whether it is the chosen one) of every cut: all edges first."""
     wanted = (cfg["rule"], float(cfg["value"]))
     found = [("all", None, wanted == ("quantile", 0.0))]
-    listed = [("quantile", float(q)) for q in cfg["quantiles"]]
+    listed = [("quantile", float(q)) for q in cfg["quantiles"]] + [("acdc", float(limit)) for limit in cfg["acdc"]]
     listed += [wanted] if wanted not in listed and wanted != ("quantile", 0.0) else []
     return found + [(*each, each == wanted) for each in listed]
 

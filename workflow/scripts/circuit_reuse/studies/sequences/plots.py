@@ -243,7 +243,7 @@ def importance(table, context):
 
 
 def edge_cuts(cuts, context):
-    """What edge circuits of several sizes score; the chosen one is filled."""
+    """What edge circuits of several sizes score; the chosen one is filled, those of ACDC are diamonds."""
     figure, axes = style.grid(1, len(context.models), width=3.0, height=2.0, sharey=True)
     if cuts.empty:
         return nothing(figure, NO_EDGES)
@@ -253,20 +253,14 @@ def edge_cuts(cuts, context):
             mine = cuts[(cuts["model"] == model) & (cuts["task"] == task)].sort_values("n_edges")
             if mine.empty:
                 continue
-            bars = style.bars(mine["score"], mine["score_low"], mine["score_high"])
-            ax.errorbar(
-                mine["n_edges"],
-                mine["score"],
-                bars,
-                color=context.colour(task),
-                marker="o",
-                mfc="white",
-                lw=1,
-                elinewidth=0.7,
-                label=context.title(task),
-            )
-            chosen = mine[mine["chosen"]]
-            ax.plot(chosen["n_edges"], chosen["score"], "o", color=context.colour(task))
+            pruned = mine["rule"] == "acdc"
+            for rows, marker, line in ((mine[~pruned], "o", "-"), (mine[pruned], "D", "none")):
+                shown = {"color": context.colour(task), "marker": marker, "mfc": "white", "ls": line}
+                bars = style.bars(rows["score"], rows["score_low"], rows["score_high"])
+                label = context.title(task) if marker == "o" else None
+                ax.errorbar(rows["n_edges"], rows["score"], bars, lw=1, elinewidth=0.7, label=label, **shown)
+                chosen = rows[rows["chosen"]]
+                ax.plot(chosen["n_edges"], chosen["score"], marker, color=context.colour(task))
         ax.set(xlabel="edges kept", title=model)
     axes[0, 0].set_ylabel("held-out score, % of the full model")
     axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=""))

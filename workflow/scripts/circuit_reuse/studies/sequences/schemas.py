@@ -108,9 +108,9 @@ OVERLAP = table(
     components=column(NAMES, "the components of both"),
 )
 CUT = table(
-    rule=column(pa.string(), "quantile (of |score_change|), change (least |score_change|), or all"),
-    value=optional(pa.float64(), "the quantile, or the change"),
-    cut=column(pa.float64(), "least |score_change| of an edge that is kept"),
+    rule=column(pa.string(), "quantile (of |score_change|), change (least |score_change|), acdc, or all"),
+    value=optional(pa.float64(), "the quantile, the change, or the loss of the score below which ACDC removes an edge"),
+    cut=optional(pa.float64(), "least |score_change| of an edge that is kept; empty for acdc"),
     n_edges_kept=column(pa.int32(), "edges kept by the rule"),
     n_edges=column(pa.int32(), "of those, edges on a way from the input to the logits"),
     n_components=column(pa.int32(), "heads and MLPs on such a way"),

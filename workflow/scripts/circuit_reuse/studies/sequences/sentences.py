@@ -38,8 +38,8 @@ def sentences(found, cfg):
     # As in the page of findings: a circuit that is hardly better than the empty one says nothing by its overlap.
     easy = chosen[chosen["score_train"] - chosen["score_empty_train"] < cfg["threshold"]]
     easy = set(zip(easy["model"], easy["task"], strict=True))
-    told = [not easy & {(row.model, row.first), (row.model, row.second)} for row in pairs.itertuples()]
-    pairs = pairs[np.array(told, dtype=bool)]
+    kept = [not easy & {(row.model, row.first), (row.model, row.second)} for row in pairs.itertuples()]
+    pairs = pairs[np.array(kept, dtype=bool)]
     beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
     if len(pairs):
         yield (

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import jobs, tables
-from circuit_reuse.engine import edge_circuits, edge_means, effects, models, places
+from circuit_reuse.engine import edge_circuits, edge_means, effects, models, places, progress
 from circuit_reuse.stats.clusters import standard_error
-from circuit_reuse.studies.sequences import evaluator, graphs, path_patching, schemas, shares, stage_names
+from circuit_reuse.studies.sequences import acdc, evaluator, graphs, path_patching, schemas, shares, stage_names
 
 
 def patch_edges(job):
@@ -69,8 +69,13 @@ def cut_edges(job):
     train, held_out = jobs.splits(job.input.examples, cfg, job.wildcards.task)
     table = tables.read(job.input.paths, schemas.PATHS)
     sets, rows = [], []
-    for rule, value, chosen in graphs.cuts(cfg):
-        cut, kept = graphs.cut_at(table["score_change"].to_numpy(), rule, value)
+    listed = graphs.cuts(cfg)
+    pruned = prune(job, model, train, table, [value for rule, value, _ in listed if rule == "acdc"])
+    for rule, value, chosen in listed:
+        if rule == "acdc":
+            cut, kept = None, pruned[value]
+        else:
+            cut, kept = graphs.cut_at(table["score_change"].to_numpy(), rule, value)
         on_way = graphs.connected(table, kept)
         sets.append(on_way)
         rows.append(
@@ -108,12 +113,35 @@ def cut_edges(job):
     chosen = next(place for place, row in enumerate(rows) if row["chosen"])
     if not sets[chosen].any():
         job.log.warning(
-            "no edge that changes the score by at least %.3g lies on a way from the input to the logits: lower sequences.edges",
-            rows[chosen]["cut"],
+            "no edge that is kept by %s %g lies on a way from the input to the logits: lower sequences.edges.value",
+            rows[chosen]["rule"],
+            rows[chosen]["value"],
         )
     table["kept"] = sets[chosen]
     job.write(job.output.edges, schemas.PATHS, table)
     job.write(job.output.cuts, schemas.CUT, rows)
+
+
+def prune(job, model, train, table, limits):
+    """The edges that ACDC leaves of a circuit's, {limit: [edge] bool}."""
+    if not limits:
+        return {}
+    cfg, tokens = job.cfg, job.compute["batch_tokens"]
+    chosen = train.head(cfg["examples"])
+    evaluate = evaluator.CircuitEvaluator(model, chosen, train, cfg["replacement"], cfg["metric"], tokens)
+    shares.check_task(evaluate.full, job.wildcards.task, job.wildcards.model)
+    order = acdc.removal_order(model.space.names, places.reader_names(model.space), table)
+
+    def score_of(sets):
+        values = run(evaluate, np.stack([mask_of(model, table[kept]) for kept in sets]))
+        return np.array([shares.share(each, evaluate.full) for each in values])
+
+    found = {}
+    for limit in limits:
+        with progress.bar(total=len(order), desc=f"ACDC at {limit:g}", unit="edge") as bar:
+            found[limit] = acdc.kept_edges(score_of, order, limit, step=bar.update)
+        job.log.info("ACDC at %g: %d of %d edges are left", limit, found[limit].sum(), len(order))
+    return found
 
 
 def mask_of(model, table):
