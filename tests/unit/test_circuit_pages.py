@@ -111,6 +111,26 @@ def test_a_browser_shows_the_node_that_a_link_names(tmp_path):
     assert "a0.h1 → a1.h3.v: -0.7 logits" in page
 
 
+def test_without_edges_every_layer_is_one_line_with_its_components_in_order(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
+        pytest.skip("no Chromium to open the page in")
+    names = ["a1.h10", "a1.h2", "m1", "input", "a7.h0"]
+    made = [circuit_pages.node(name, ["t"], [["fact", {"": "1"}]]) for name in names]
+    data = {"model": "m", "about": "", "unit": "logits", "tasks": circuit_pages.coloured({"t": "T"})}
+    circuit_pages.write(tmp_path / "c.html", data | {"nodes": made, "edges": {"t": []}, "read": [], "labels": {}})
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+    page = subprocess.run(
+        [browser, *options, (tmp_path / "c.html").as_uri()], capture_output=True, text=True, timeout=120
+    ).stdout
+    svg = re.search(r"<svg.*?</svg>", page, re.DOTALL)[0]
+    shown = re.findall(r'<text x="(.*?)" y="(.*?)".*?>(.*?)</text>', svg)
+    at = {text: (float(x), float(y)) for x, y, text in shown}
+    assert set(at) == {"embedding", "layer 1", "layer 7", *names}
+    assert at["embedding"][1] < at["layer 1"][1] == at["m1"][1] == at["a1.h2"][1] == at["a1.h10"][1] < at["a7.h0"][1]
+    assert at["a1.h2"][0] < at["a1.h10"][0] < at["m1"][0]
+
+
 def test_up_to_fourteen_circuits_have_colours_of_their_own():
     colours = [each["colour"] for each in circuit_pages.coloured({str(n): "" for n in range(16)})]
     assert len(set(colours[:14])) == 14 and set(colours[14:]).isdisjoint(colours[:14])
