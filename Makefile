@@ -6,7 +6,10 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV := .venv
 BIN := $(VENV)/bin
 # Two lines that stay, instead of all that Snakemake says (workflow/screen); VERBOSE=1 shows that.
-SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake --logger circuit-reuse
+SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake $(GPU_LIMIT) --logger circuit-reuse
+# Without a profile as many jobs run a model at once as the machine has GPUs; one where CUDA_VISIBLE_DEVICES has chosen.
+GPUS := $(words $(wildcard /proc/driver/nvidia/gpus/*))
+GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),$(if $(filter --profile%,$(ARGS)),,--resources gpu=$(if $(CUDA_VISIBLE_DEVICES),1,$(GPUS))))
 # Modules are compiled when they are first imported, most never, and kept compiled: otherwise every start of a program
 # compiles its libraries again, which takes longer than all else that a run without work does.
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,8 +61,8 @@ explain: $(VENV)/done
 
 # Are the methods and tests right, and how faithful are circuits of every size: with a report.
 validate: $(VENV)/done
-	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) validate faithfulness
-	$(BIN)/snakemake --cores 1 $(ARGS) --report results/validation.html validate faithfulness
+	@$(SNAKEMAKE) --cores $(CORES) validate faithfulness $(ARGS)
+	$(BIN)/snakemake --cores 1 --report results/validation.html validate faithfulness $(ARGS)
 
 test: $(VENV)/done
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py

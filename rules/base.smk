@@ -6,7 +6,8 @@ rule runs_model:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=1,
+        # With compute.device: cpu no GPU is waited for.
+        gpu=int(config["compute"]["device"] != "cpu"),
     params:
         compute=compute,
     script:

@@ -3,6 +3,11 @@ use rule reads_tables as check_claims with:
     input:
         claims=f"{shipped('papers')}/{{study}}.yaml",
         all_tables=study_outputs,
+        published=lambda wildcards: (
+            [f"{PUBLISHED_SEQUENCES}/{name}.json" for name in ("circuits", "numbers")]
+            if wildcards.study == "sequences"
+            else []
+        ),
     output:
         table="<results>/tables/papers/{study}.csv",
         findings="<results>/tables/papers/{study}.md",

@@ -87,9 +87,9 @@ def test_a_circuit_is_compared_with_random_ones_of_its_own_layers(ready):
     alone = [api.ablate(model, examples, each, controls=1)["effect"] for each in layered]
     np.testing.assert_allclose(result.attrs["random"], alone, rtol=1e-4, atol=1e-5)
     assert result["effect_random"] == pytest.approx(np.mean(alone), rel=1e-4)
-    assert result["difference"] == pytest.approx(result["effect"] - np.mean(alone), rel=1e-3)
+    assert result["difference_random"] == pytest.approx(result["effect"] - np.mean(alone), rel=1e-3)
     assert result["p_value"] == pytest.approx((1 + sum(each <= result["effect"] for each in alone)) / 13)
-    assert result["difference_low"] < result["difference"] < result["difference_high"]
+    assert result["difference_random_low"] < result["difference_random"] < result["difference_random_high"]
     assert api.ablate(model, examples, (names, 0.5), controls=12)["effect"] == result["effect"]
     assert len(api.plot(result).patches) > 3 and repr(model).startswith("<Model GPT2LMHeadModel: 3 layers")
 

@@ -46,8 +46,8 @@ def test_the_claims_of_a_paper_read_columns_that_its_tables_have(study):
         folder, file = each["table"].split("/")
         assert folder == study and file in files, each["id"]
         declared = csvs[files[file]]
-        named = pd.Series([each["value"]]).str.extractall(r"([a-z_]\w*)")[0].tolist()
-        named += [*each.get("rows", {}), *each.get("when", {}), *each.get("match", ())]
+        conditions = [*each.get("rows", {}), *each.get("when", {}), *each.get("divide_by", {}), *each.get("match", ())]
+        named = pd.Series([each["value"], *conditions]).str.extractall(r"([a-z_]\w*)")[0].tolist()
         missing = [name for name in named if description(name, declared) is None]
         assert not missing, f"{study}: {each['id']}: {file} has no {missing}"
     for name in about.get("checks", ()):
@@ -65,6 +65,7 @@ def test_rows_are_chosen_by_values_lists_and_comparisons():
     assert len(claims.chosen(TABLE, {"task": "x", "value": ">= 0.5"})) == 1
     assert len(claims.chosen(TABLE, {"task": ["x", "y"], "q_value": "< 0.1"})) == 2
     assert len(claims.chosen(TABLE, None)) == 4
+    assert len(claims.chosen(TABLE, {"value_high - value_low": "> 0.2"})) == 1
 
 
 def test_one_row_has_its_interval_and_several_are_one_number():
@@ -88,6 +89,8 @@ def test_a_column_that_a_run_could_not_fill_answers_nothing():
 def test_rows_are_divided_by_those_that_match():
     found = claims.answer(claim(rows={"task": "x"}, divide_by={"task": "y"}, match=["model"]), TABLE)
     assert found[0] == pytest.approx(0.25) and len(found[3]) == 1
+    # The interval of a number before it is divided is none of the quotient.
+    assert found[1:3] == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,9 @@ def test_rows_are_divided_by_those_that_match():
         ({"at_least": 0.5}, (0.4, 0.9), "undecided"),
         ({"at_least": 0.5}, (0.1, 0.4), "differs"),
         ({"between": [0.3, 0.5]}, (0.1, 0.9), "undecided"),
+        ({"between": [0.65, 0.75]}, (0.1, 0.9), "undecided"),
+        ({"between": [0.4, 0.42]}, (0.1, 0.9), "undecided"),
+        ({"between": [0.91, 0.95]}, (0.1, 0.9), "differs"),
         ({"at_most": 0.5}, (np.nan, np.nan), "differs"),
         ({"near": 0.7, "within": 0.1}, (0.1, 0.9), "agrees"),
     ],

@@ -61,6 +61,20 @@ def test_what_is_planted_is_shared_and_noise_is_not():
     assert rows[1]["reuse"] == 1 and rows[1]["p_value"] == 1
 
 
+def test_circuits_at_positions_are_of_heads_and_mlps():
+    """The input at the exchanged word has all of the score: were it removed, nothing else could matter."""
+    names = [("input", "S2"), ("a0.h0", "S2"), ("m0", "end")]
+    asked = stage_fine_grained.UnitRule("position", 1, None)
+    values, left, total = stage_fine_grained.selected((np.array([[9.0, 1.0, 2.0]]), names), asked, {"kinds": ["head"]})
+    assert left == names[1:] and values.tolist() == [[1, 2]] and total is None
+
+
+def test_a_set_has_one_id_whichever_way_it_was_found():
+    ids = {stage_fine_grained.about_set(units) for units in (["a0.h1", "m0"], ["m0", "a0.h1"])}
+    assert len(ids) == 1 and stage_fine_grained.about_set([]) is None
+    assert stage_fine_grained.about_set([(0, 12)]) != stage_fine_grained.about_set([(0, 1), (2, 0)])
+
+
 def test_circuits_of_a_score_threshold_hold_what_has_its_share():
     scores = np.array([[5.0, -4.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     assert circuits.by_share(scores, 0.3).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]

@@ -192,26 +192,22 @@ def test_a_run_with_the_published_circuits_fills_in_the_rest():
             {"model": "gpt2", "circuit": "published: digits", "target": "months", "score": 0.6},
         ]
     )
-    importance = pd.DataFrame(
-        [
-            {
-                "model": "gpt2",
-                "task": "digits",
-                "circuit": "published: digits",
-                "component": "a0.h1",
-                "in_circuit_drop": -0.46,
-                "from_full": None,
-            },
-            {
-                "model": "gpt2",
-                "task": "digits",
-                "circuit": None,
-                "component": "m9",
-                "in_circuit_drop": None,
-                "from_full": -0.7,
-            },
-        ]
-    )
+    drops = {name: -0.46 if name == "a0.h1" else 0.0 for name in circuits["digits"]}
+    rows = [
+        {
+            "model": "gpt2",
+            "task": "digits",
+            "circuit": file,
+            "component": name,
+            "in_circuit_drop": drop,
+            "from_full": None,
+        }
+        for file in ("published: digits", "other: digits")
+        for name, drop in list(drops.items())[file == "other: digits" :]
+    ]
+    rows.append({"model": "gpt2", "task": "digits", "component": "m9", "from_full": -0.7, "circuit": None})
+    # Another model in the same run changes nothing.
+    importance = pd.DataFrame([{**rows[0], "model": "another", "in_circuit_drop": -0.9}, *rows])
     ov = pd.DataFrame(
         [
             {
@@ -244,7 +240,6 @@ def test_another_model_answers_by_its_own_circuit_and_the_component_of_the_same_
         {
             "model": "other",
             "task": "digits",
-            "circuit": None,
             "component": [*drops, "a3.h2"],
             "in_circuit": [*[True] * len(drops), False],
             "in_circuit_drop": [*drops.values(), None],

@@ -7,6 +7,31 @@ from circuit_reuse.stats import statistics, testing
 from scipy import stats
 
 
+def test_labels_that_differ_between_clusters_only_move_with_the_clusters():
+    """Copies of a few examples are alike, whatever their label: with clusters, no label stands out for that."""
+    p_values, plain = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        clusters = np.repeat(np.arange(8), 4)
+        similarity = (clusters[:, None] == clusters) + rng.normal(scale=0.01, size=(32, 32))
+        similarity = similarity + similarity.T
+        labels = (clusters < 4).astype(int)
+        p_values.append(statistics.label_permutation(similarity, labels, 99, seed, clusters))
+        plain.append(statistics.label_permutation(similarity, labels, 99, seed))
+    assert np.mean(np.array(plain) <= 0.05) > 0.9 and np.mean(np.array(p_values) <= 0.05) < 0.15
+    # Within clusters labels are exchanged, and an effect of theirs is found.
+    labels = np.tile([0, 0, 1, 1], 8)
+    assert statistics.label_permutation((labels[:, None] == labels).astype(float), labels, 99, 0, clusters) == 0.01
+    assert statistics.label_permutation(similarity, (clusters < 4) * 1, 99, 0, np.repeat(np.arange(4), 8)) is None
+    # Labels that are the clusters ask whether clusters matter.
+    same = (clusters[:, None] == clusters).astype(float)
+    assert statistics.label_permutation(same, clusters, 99, 0, clusters) == 0.01
+
+
+def test_what_differs_by_rounding_alone_is_no_rank():
+    assert statistics.rank_p(-4.200001, np.full(99, -4.2), larger=False) == 1
+
+
 def test_mcnemar_equals_swapping_every_pair():
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -65,8 +65,8 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     accuracy:    top1, or preferred for tasks with several right answers (greater_than)
     returns:     a Series; `result.attrs["random"]` has the mean effect of each random set of the same layers, for `plot`:
                  metric, effect with its 95 % interval;
-                 effect_random, the mean over random sets with as many heads and MLPs in each layer, with what 95 % of them lie in, difference (effect
-                 less that, by example) with its interval, p_value (one-sided rank among these sets, which may overlap with the circuit: does it
+                 effect_random, the mean over random sets with as many heads and MLPs in each layer, with what 95 % of them lie in, difference_random
+                 (effect less that, by example) with its interval, p_value (one-sided rank among these sets, which may overlap with the circuit: does it
                  hurt more?) and n_random, their number (NaN and 0 where the circuit fills its layers);
                  p_uniform, the rank among sets from any layer; effect_control, the mean over n_controls disjoint sets from any layer;
                  accuracy, and accuracy_circuit without the circuit; faithfulness of the circuit alone (0 all removed, 1 the intact model; more if
@@ -125,9 +125,9 @@ def summary_of(own, disjoint, uniform, matched, cluster, stream):
         "effect_random",
         "effect_random_low",
         "effect_random_high",
-        "difference",
-        "difference_low",
-        "difference_high",
+        "difference_random",
+        "difference_random_low",
+        "difference_random_high",
     )
     found |= dict.fromkeys((*names, "p_value"), np.nan)
     if len(matched):

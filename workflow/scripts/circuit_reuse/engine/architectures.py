@@ -166,7 +166,7 @@ def document():
         for kind, family in sorted(FAMILIES.items())
     ]
     why = [
-        f"* `{kind}` has no {USES[use]}: {reason}."
+        f"* `{kind}` does not work with {USES[use]}: {reason}."
         for kind, family in sorted(FAMILIES.items())
         for use in USES
         if (reason := getattr(family, use))

@@ -43,7 +43,7 @@ class ClaimError(ValueError):
 
 
 def read(path):
-    """The file of a paper: {title, source, cost, checks: tables of published numbers, claims: list of dicts}.
+    """The file of a paper: {title, source, cost, checks: tables of published numbers, reads: more tables, claims: list of dicts}.
 
     raises: ClaimError for a claim that lacks something, has an unknown key, or stands twice
     """
@@ -62,11 +62,12 @@ def read(path):
 
 
 def chosen(table, rows):
-    """The rows of a table with given values: a value, a list of values, or a comparison such as "<= 0.05"."""
+    """The rows of a table with given values: a value, a list of values, or a comparison such as "<= 0.05", of a column or an expression."""
     for name, wanted in (rows or {}).items():
         compared = re.fullmatch(r"(<=|>=|<|>)\s*(\S+)", wanted) if isinstance(wanted, str) else None
         if compared:
-            table = table[COMPARISONS[compared[1]](table[name].astype(float), float(compared[2]))]
+            values = table[name] if name in table else table.eval(name, engine="python")
+            table = table[COMPARISONS[compared[1]](values.astype(float), float(compared[2]))]
         else:
             table = table[table[name].isin(wanted if isinstance(wanted, list) else [wanted])]
     return table
@@ -89,7 +90,7 @@ def answer(claim, table):
     low, high: the ends of the interval, of a single row of one column that has them
     """
     # A table leaves a column out where nothing could be computed for it.
-    named = [*re.findall(r"[a-z_]\w*", claim["value"]), *claim.get("rows", {}), *claim.get("when", {})]
+    named = re.findall(r"[a-z_]\w*", " ".join([claim["value"], *claim.get("rows", {}), *claim.get("when", {})]))
     table = table.assign(**{name: np.nan for name in named if name not in table})
     rows = chosen(table, claim.get("rows"))
     if claim.get("models"):
@@ -111,7 +112,8 @@ def answer(claim, table):
         return None, None, None, rows
     if len(rows) == 1:
         row, low = rows.iloc[0], f"{claim['value']}_low"
-        ends = (float(row[low]), float(row[f"{claim['value']}_high"])) if low in rows else (None, None)
+        whole = low in rows and "divide_by" not in claim
+        ends = (float(row[low]), float(row[f"{claim['value']}_high"])) if whole else (None, None)
         value = values.iloc[0]
         return (value if isinstance(value, str) else float(value)), *ends, rows
     return float(OVER[claim.get("over", "mean")](values.astype(float))), None, None, rows
@@ -123,8 +125,13 @@ def holds(expect, value):
         return str(value) == str(expect["equals"])
     if "near" in expect:
         return abs(value - expect["near"]) <= expect["within"] + 1e-12
-    low, high = expect.get("between", (expect.get("at_least", -np.inf), expect.get("at_most", np.inf)))
+    low, high = limits(expect)
     return low <= value <= high
+
+
+def limits(expect):
+    """The least and the largest value that a claim allows: {at_least}, {at_most} or {between}."""
+    return expect.get("between", (expect.get("at_least", -np.inf), expect.get("at_most", np.inf)))
 
 
 def verdict(expect, value, low=None, high=None):
@@ -133,8 +140,10 @@ def verdict(expect, value, low=None, high=None):
         return "not run"
     if low is None or not np.isfinite([low, high]).all() or "near" in expect or "equals" in expect:
         return "agrees" if holds(expect, value) else "differs"
-    ends = [holds(expect, low), holds(expect, high)]
-    return "agrees" if all(ends) else "undecided" if any(ends) or holds(expect, value) else "differs"
+    if holds(expect, low) and holds(expect, high):
+        return "agrees"
+    least, most = limits(expect)
+    return "undecided" if low <= most and high >= least else "differs"
 
 
 def expectation(expect):

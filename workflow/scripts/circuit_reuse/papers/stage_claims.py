@@ -1,5 +1,6 @@
 """The stage that sets the claims of a paper beside the tables of the run: a table and a page."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,14 +9,21 @@ import pandas as pd
 from circuit_reuse.data import csv_tables
 from circuit_reuse.papers import claims, schemas
 from circuit_reuse.report import pages
+from circuit_reuse.studies.sequences import published_check
 
 
 def check(job):
     """The claims table of a paper and its page."""
     about = claims.read(job.input.claims)
     folder = Path(job.output.table).parents[1]
-    names = {each["table"] for each in about["claims"]} | set(about.get("checks", ()))
+    names = {each["table"] for each in about["claims"]} | {*about.get("checks", ()), *about.get("reads", ())}
     tables = {name: pd.read_csv(folder / name) for name in sorted(names) if usable(folder / name)}
+    if job.input.published:
+        name = "sequences/published_check.csv"
+        circuits, numbers = (json.loads(Path(path).read_text()) for path in job.input.published)
+        files = {"cross": "cross_task", "importance": "importance", "ov": "ov_scores"}
+        run = {key: tables.get(f"sequences/{file}.csv") for key, file in files.items()}
+        tables[name] = published_check.of_other_models(tables[name], circuits["circuits"], numbers, run)
     found = pd.DataFrame(claims.rows_of(about, tables, job.cfg["config"]), columns=list(schemas.CLAIMS))
     csv_tables.write(job.output.table, found, schemas.CLAIMS)
     figures = {title: f"{path}.{job.cfg['format']}" for title, path in job.cfg["figures"].items()}

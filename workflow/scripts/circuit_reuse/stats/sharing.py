@@ -91,6 +91,11 @@ def matched(key, match="layer"):
     return f"{match}-matched {key}"
 
 
+def matched_of(key, task):
+    """What the random sets of a task that match a circuit are called where several tasks meet: each draws its own."""
+    return f"{matched(key)} of {task}"
+
+
 def composition_name(names):
     """The composition of a circuit as text, such as "3 head 1 mlp"."""
     return " ".join(f"{number} {kind}" for kind, number in circuits.composition_of(names).items())

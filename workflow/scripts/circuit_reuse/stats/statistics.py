@@ -68,7 +68,8 @@ def rank_p(observed, null, larger=True):
     if not np.isfinite(observed):
         return float("nan")
     null = np.asarray(null, dtype=float)
-    slack = 1e-9 * max(1.0, abs(float(observed)))
+    # Equal but for the rounding of float32 is equal.
+    slack = max(1e-9, 1e-6 * abs(float(observed)))
     # What is not a number counts as extreme.
     extreme = ~(null < observed - slack) if larger else ~(null > observed + slack)
     return float((1 + extreme.sum()) / (len(null) + 1))
@@ -215,12 +216,14 @@ def false_discovery(p_values):
     return result
 
 
-def label_permutation(similarity, labels, resamples, seed):
+def label_permutation(similarity, labels, resamples, seed, clusters=None):
     """Whether examples of one label are more alike: p of the mean difference.
 
     similarity: [example, example];  labels: [example]
+    clusters:   [example]; labels that differ within clusters are permuted within them, others move with whole clusters; labels that
+                are the clusters themselves are permuted over examples, as the question is then whether clusters matter
     returns:    one-sided p of (mean within labels - mean between), labels permuted; None
-                if there is only one label or every example has its own
+                if there is only one label, every example has its own, or too few clusters could be moved
     source:     Clarke 1993 (ANOSIM), with means for ranks
     """
     labels = np.unique(labels, return_inverse=True)[1]
@@ -234,8 +237,37 @@ def label_permutation(similarity, labels, resamples, seed):
         return values[same].mean() - values[~same].mean()
 
     rng = np.random.default_rng(seed)
-    null = [difference(rng.permutation(labels)) for _ in range(resamples)]
-    return rank_p(difference(labels), null)
+    shuffled = shuffle_of(labels, clusters, rng)
+    if shuffled is None:
+        return None
+    return rank_p(difference(labels), [difference(shuffled()) for _ in range(resamples)])
+
+
+def shuffle_of(labels, clusters, rng):
+    """A function that permutes labels in the way that clusters allow; None for too few of them.  labels: [example], from 0"""
+    if clusters is None:
+        return lambda: rng.permutation(labels)
+    clusters = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    pairs = len(set(zip(labels.tolist(), clusters.tolist(), strict=True)))
+    count = clusters.max() + 1
+    if pairs == count == len(set(labels.tolist())) or count == len(labels):
+        return lambda: rng.permutation(labels)
+    if pairs > count:
+        order = np.argsort(clusters, kind="stable")
+        # Examples of a cluster change places among themselves.
+        return lambda: permuted_within(labels, clusters, order, rng)
+    if grouping.too_few(clusters, len(labels)):
+        return None
+    of_cluster = np.zeros(count, dtype=int)
+    of_cluster[clusters] = labels
+    return lambda: rng.permutation(of_cluster)[clusters]
+
+
+def permuted_within(labels, clusters, order, rng):
+    """Labels permuted within each cluster; order: examples by cluster."""
+    found = labels.copy()
+    found[order] = labels[np.lexsort((rng.random(len(labels)), clusters))]
+    return found
 
 
 def with_q(table, p_value, within=(), where=None, once=()):

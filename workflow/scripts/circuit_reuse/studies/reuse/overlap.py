@@ -64,7 +64,7 @@ def alike(member, scores, k, examples, draws, seed):
     overlap, ranks = example_similarity.pairwise_jaccard(member), example_similarity.rank_correlations(scores)
     upper = np.triu_indices(len(member), 1)
     labels, _ = example_similarity.clusters(1 - overlap)
-    variants, templates = (examples[name].to_numpy() for name in ("variant", "template"))
+    variants, templates, clusters = (examples[name].to_numpy() for name in ("variant", "template", "cluster"))
     return {
         "mean_n_components": float(member.sum(axis=1).mean()),
         "share_tied": float(circuits.tied(scores, k).mean()),
@@ -75,8 +75,8 @@ def alike(member, scores, k, examples, draws, seed):
         "cluster_variant_agreement": example_similarity.adjusted_rand(labels, variants)
         if len(set(variants)) > 1
         else None,
-        "p_variant": statistics.label_permutation(overlap, variants, draws, seed),
-        "p_template": statistics.label_permutation(overlap, templates, draws, seed + 1),
+        "p_variant": statistics.label_permutation(overlap, variants, draws, seed, clusters),
+        "p_template": statistics.label_permutation(overlap, templates, draws, seed + 1, clusters),
     }
 
 

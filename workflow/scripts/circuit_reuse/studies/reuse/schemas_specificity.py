@@ -179,6 +179,7 @@ FINE_GRAINED = table(
     n_examples=column(pa.int32(), "train examples"),
     n_clusters=N_CLUSTERS,
     n_shared=column(pa.int32(), "how many a share of at least the threshold of the example circuits hold"),
+    shared_set=optional(pa.string(), "hash of their names; null for none"),
     reuse=column(pa.float64(), "min(n_shared, K) / K"),
     reuse_null=column(
         pa.float64(), "mean of the same with circuits elsewhere, those of a cluster as alike as they are"

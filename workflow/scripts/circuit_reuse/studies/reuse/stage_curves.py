@@ -45,6 +45,8 @@ def task_curves(job):
     raw.insert(0, faithfulness.frame(plan, runs.numbers, metrics).assign(level="node"))
     raw = pd.concat(raw, ignore_index=True)
     rows = summarise(raw, runs, cfg["bootstrap"], stream)
+    # Without the input, which is never removed here: with it gone, every run is the corrupt one, whatever the circuit.
+    mean = mean.drop("input")
     circuit = largest(mean, cfg["k"])
     whole = halves(runs, mean, circuit, cfg, stream)
     tests = hypotheses.tested(runs, list(mean.index), circuit, cfg, stream)

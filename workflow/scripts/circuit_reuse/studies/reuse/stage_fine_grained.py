@@ -4,6 +4,7 @@ Edges and components at positions are finer than components, single neurons of M
 circuits of score thresholds hold components, but as many as have a share of an example's scores instead of K.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -87,11 +88,15 @@ def impossible(model, level):
 
 
 def selected(found, asked, cfg):
-    """(Scores, names, sum of |scores| [example] or None) without what circuits may not hold: of components the kinds that are not in circuits.kinds.
+    """(Scores, names, sum of |scores| [example] or None) without what circuits may not hold: of components the kinds that are not in
+    circuits.kinds, of components at positions the input, whose score is about all that the corruption does.
 
     The sum is over all heads and MLPs, so that a share of it means the same whatever circuits hold.
     """
     values, names = found
+    if asked.level == "position":
+        keep = [place for place, (name, _) in enumerate(names) if name != "input"]
+        return values[:, keep], [names[place] for place in keep], None
     if asked.level != "component":
         return values, names, None
     kinds = [components.kind(name) for name in names]
@@ -131,13 +136,14 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         observed = circuits.reuse(member, threshold, k)
         sizes_null = (null >= circuits.needed(threshold, len(member))).sum(axis=1).clip(max=k) / k
         chosen = circuits.shared_names(member, names, threshold)
-        row = {"threshold": float(threshold), "n_shared": len(chosen)}
+        row = {"threshold": float(threshold), "n_shared": len(chosen), "shared_set": about_set(chosen)}
         row |= {"reuse": observed, "reuse_null": float(sizes_null.mean())}
         row |= {"p_value": statistics.rank_p(observed, sizes_null)}
         if removed and asked.level in REMOVABLE:
             key = frozenset(chosen)
             if key not in known:
-                draw = circuits.generator(*stream, "removed", asked.score_threshold, len(chosen))
+                # The same set has the same random sets, whichever rule chose it.
+                draw = circuits.generator(*stream, "removed", about_set(chosen))
                 seed = circuits.seed(*stream, "effect")
                 known[key] = removal.columns(removed, asked.level, chosen, names, cfg, draw, seed)
             row |= known[key]
@@ -156,6 +162,12 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         for unit in sorted((counts >= least).nonzero()[0], key=lambda unit: (-counts[unit], unit))
     ]
     return rows, shared
+
+
+def about_set(units):
+    """An id of a set of units; None for none."""
+    words = sorted(unit if isinstance(unit, str) else " ".join(map(str, unit)) for unit in units)
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16] if words else None
 
 
 def named(level, unit):

@@ -25,7 +25,7 @@ def run(job):
             continue
         asked[key, None] = names
         drawn = sharing.random_sets(tables.read(paths[task], schemas.CIRCUITS)).get(sharing.matched(key), [])
-        asked |= {(sharing.matched(key), n): names for n, names in enumerate(drawn[: cfg["random_sets"]])}
+        asked |= {(sharing.matched_of(key, task), n): names for n, names in enumerate(drawn[: cfg["random_sets"]])}
     model = models.of_job(job)
     folder = fingerprint.folder_of(job.input.model)
     reader = examples.reader(folder, "auto")

@@ -4,7 +4,7 @@ import numpy as np
 
 from circuit_reuse.data import gather, tables
 from circuit_reuse.stats import circuits, testing
-from circuit_reuse.stats.sharing import matched
+from circuit_reuse.stats.sharing import matched, matched_of
 from circuit_reuse.studies.reuse import schemas
 from circuit_reuse.studies.reuse.generic import generic_row
 from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits
@@ -25,7 +25,7 @@ def test(job):
             continue
         outcomes = testing.Outcomes(tables.read(paths[task], tables.EFFECTS))
         # The first random sets of those that were removed on the task.
-        removed = np.concatenate([losses[key], losses.get(matched(key), losses[key][:0])])
+        removed = np.concatenate([losses[key], losses.get(matched_of(key, task), losses[key][:0])])
         own = (outcomes.circuit(key, "remove", "metric") - outcomes.baseline("metric")).mean()
         effects = np.append(own, testing.random_effects(outcomes, matched(key)))[: len(removed)]
         seed = circuits.seed(cfg["seed"], job.wildcards.model, key, "ordinary text")

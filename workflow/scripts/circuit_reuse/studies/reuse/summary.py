@@ -43,7 +43,9 @@ def summarise(job):
     if job.input.fine:
         fine = gather.rows(job.input.fine, schemas.FINE_GRAINED)
         fine = statistics.with_q(fine, "p_value", within=("level",))
-        written["fine_grained"] = statistics.with_q(fine, "p_effect", within=("level",))
+        # A set that is shared at several thresholds is removed once, and is one hypothesis.
+        hypothesis = ["model", "task", "level", "shared_set"]
+        written["fine_grained"] = statistics.with_q(fine, "p_effect", within=("level",), once=hypothesis)
         written["fine_grained_shared"] = gather.rows(job.input.fine_shared, schemas.FINE_GRAINED_SHARED)
     if job.input.agreement:
         agreement = gather.rows(job.input.agreement, schemas.AGREEMENT)
@@ -88,7 +90,7 @@ def optimal_table(paths, cfg):
         stream = (cfg["settings"]["seed"], model, task, method)
         row = optimal.row_of(tables.read(path, schemas.OPTIMAL_RUNS), cfg["settings"], stream)
         rows.append({"model": model, "task": task, "method": method} | row)
-    return statistics.with_q(pd.DataFrame(rows), "p_value", within=("method",), once=("model", "method", "circuit"))
+    return statistics.with_q(pd.DataFrame(rows), "p_value", within=("method",))
 
 
 def generic(table):

@@ -152,7 +152,8 @@ def model_trends(scans, heads, replacement, cfg, stream):
     rng = generator(*stream, replacement, "trends")
     rows = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
-    values = [units(table, "held_out", replacement)[0] for table in scans]
+    held_out = [units(table, "held_out", replacement) for table in scans]
+    values, few = [part for part, *_ in held_out], any(few for _, few, *_ in held_out)
     found = {"replacement": replacement, "n_heads": len(rows)}
     found["selected_k"] = max(1, round(cfg["selection"] * len(rows)))
     for side, table in zip(SIDES, scans, strict=True):
@@ -166,6 +167,8 @@ def model_trends(scans, heads, replacement, cfg, stream):
         return clean(found | {"n_strong": 0, "n_strong_low": 0, "n_strong_high": 0})
     drawn = [resampled_means(part, cfg["bootstrap"], rng) for part in values]
     found |= correlations(values, rows, cfg, drawn, rng)
+    if few:
+        found |= {"corrected_low": None, "corrected_high": None}
     return clean(found | strong_heads(rows, drawn, cfg))
 
 

@@ -6,37 +6,42 @@ the component of the same rank stands in its place, or the same layer for an MLP
 
 import pandas as pd
 
+# The model of the published numbers, by its name in model_sources.
+MODEL = "gpt2"
+
 
 class PublishedRun:
     """Numbers of a run, by what was published.
 
-    model:  whose they are; None without a run
-    stands_in: whether it is another model with its own circuits
+    model:  whose they are: of GPT-2 if it was run, else of the first other model; None without a run
+    stands_in: whether it is another model, with its own circuits
     """
 
-    def __init__(self, tables):
-        """tables: {cross, importance, ov} as `sequences` writes them, or empty."""
-        self.cross, importance, ov = (tables.get(name) for name in ("cross", "importance", "ov"))
-        self.model, self.stands_in = None, False
+    def __init__(self, tables, published):
+        """tables: {cross, importance, ov} as `sequences` writes them, or empty;  published: {task: components}, the published circuits."""
+        importance = tables.get("importance")
+        self.model, self.stands_in, self.published = None, False, {}
+        self.cross = self.inside = self.single = self.ov = None
         if importance is None or not len(importance):
-            self.cross = self.inside = self.single = self.ov = None
             return
-        of_file = importance["circuit"].notna() & importance["circuit"].astype(str).str.startswith("published: ")
-        self.stands_in = not of_file.any()
-        self.model = str(importance[of_file | self.stands_in]["model"].iloc[0])
+        # Without circuits of a file there is no such column.
+        importance = importance.assign(circuit=importance.get("circuit"))
+        self.stands_in = MODEL not in set(importance["model"])
+        self.model = str(importance["model"].iloc[0]) if self.stands_in else MODEL
         mine = importance[importance["model"] == self.model]
-        own = mine[mine["circuit"].isna()]
-        self.single = own
-        self.inside = own[own["in_circuit"] == True] if self.stands_in else mine[of_file]  # noqa: E712
-        self.cross = self.cross[self.cross["model"] == self.model] if self.cross is not None else None
-        self.ov = None
+        self.single = mine[mine["circuit"].isna()]
+        self.inside = self.single[self.single["in_circuit"] == True] if self.stands_in else mine  # noqa: E712  (True, False and None)
+        for (task, name), rows in mine[mine["circuit"].notna()].groupby(["task", "circuit"]):
+            if set(rows["component"]) == set(published.get(task, ())):
+                self.published[task] = name
+        self.cross = of_model(tables.get("cross"), self.model)
+        ov = of_model(tables.get("ov"), self.model)
         if ov is not None:
-            rows = ov[(ov["model"] == self.model) & (ov["sign"] == 1) & (ov["stream"] == "published")]
-            self.ov = rows[rows["position"].isna()]
+            self.ov = ov[(ov["sign"] == 1) & (ov["stream"] == "published") & ov["position"].isna()]
 
     def circuit(self, task):
-        """The name of a task's circuit."""
-        return task if self.stands_in else f"published: {task}"
+        """The name of a task's circuit: of another model its own, of GPT-2 the published one, whatever its file is called; None without it."""
+        return task if self.stands_in else self.published.get(task)
 
     def score(self, task, data):
         """Score of a task's circuit on the data of a task, share of the intact model's."""
@@ -71,6 +76,11 @@ class PublishedRun:
                 return None, None
             name = heads["component"].iloc[place]
         return first(rows, column, component=name), name
+
+
+def of_model(table, model):
+    """The rows of a model; None without the table."""
+    return None if table is None else table[table["model"] == model]
 
 
 def chosen(table, **where):
