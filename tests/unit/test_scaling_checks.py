@@ -35,7 +35,7 @@ def run(config, folder=PROJECT):
         ("scaling.classes.tau", 0, ["scaling.classes.tau", "more than 0"]),
         ("scaling.heroes.matchings", ["layer"], ["scaling.heroes.matchings", "plain"]),
         ("scaling.tracing.by_position", ["z", "mlp"], ["by_position.1", "'mlp'"]),
-        ("scaling.tracing.examples", 48, ["scaling.tracing.examples is 48", "48 held-out"]),
+        ("scaling.tracing.examples", 36, ["scaling.tracing.examples is 36", "36 held-out"]),
         ("scaling.transfer.pairs", [["tiny-gpt2-small", "gpt9"]], ["transfer.pairs", "'gpt9'"]),
         ("scaling.transfer.pairs", [["tiny-gpt2-small"] * 2], ["paired with itself"]),
         ("scaling.tables", {"mine": {"file": "config/no.csv"}}, ["scaling.tables.mine.file", "no file"]),
@@ -43,7 +43,7 @@ def run(config, folder=PROJECT):
         ("scaling.tresholds", [1], ["scaling.tresholds", "unknown key"]),
     ],
 )
-def test_a_mistake_is_told(config, path, value, parts):
+def test_a_mistake_is_reported(config, path, value, parts):
     change(config, path, value)
     with pytest.raises(errors.ConfigError) as problem:
         run(config)
