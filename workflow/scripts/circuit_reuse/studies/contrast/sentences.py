@@ -22,10 +22,11 @@ def sentences(found, cfg):
         lengths["condition"].isin(["right_truncated", "left_truncated"]) & ~lengths["by_construction"].astype(bool)
     ]
     fooled = alone[(alone["n_significant"] > 0) & (alone["ratio"] >= 1)]
+    named = [f"{row.condition.replace('_', ' ')} by {row.scoring}" for row in fooled.itertuples()]
     if len(alone):
         yield (
             f"Between texts and themselves without an end or a beginning components differ at least as much in {len(fooled)} of {len(alone)} comparisons: "
-            f"{listed(f'{row.scoring}, {row.condition}' for row in fooled.itertuples()) if len(fooled) else 'none'}."
+            f"{listed(named) if named else 'none'}."
         )
     tests = found["tests"]
     # Two rules may choose the same circuit.
