@@ -63,3 +63,22 @@ def test_nothing_is_chosen_where_there_is_no_choice(tmp_path, jobs, count, varia
     """One GPU or none; or Slurm, or the user, has chosen."""
     jobs.append(job(tmp_path, count, **variables))
     assert jobs[0].stdout.readline().strip() == "None"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"GPUS": "0"}, ""),
+        ({"GPUS": "3"}, "--resources gpu=3"),
+        ({"GPUS": "3", "CUDA_VISIBLE_DEVICES": "1"}, "--resources gpu=1"),
+        ({"GPUS": "3", "ARGS": "reuse --profile profiles/slurm"}, ""),
+    ],
+)
+def test_make_limits_jobs_with_a_model_to_the_gpus_unless_a_profile_does(variables, expected):
+    """As a dry run of make, which a machine without a GPU can say as well."""
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    shown = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "run", *settings], cwd=PROJECT, capture_output=True, text=True
+    ).stdout
+    (line,) = [line for line in shown.splitlines() if "--logger circuit-reuse" in line]
+    assert expected in line if expected else "--resources" not in line
