@@ -21,6 +21,8 @@ BLOCKS = {
     "models": MODELS,
     "scaling": CONFIG["scaling"] | {"models": MODELS},
     "examples": CONFIG["examples"] | {"shard_size": 24},
+    # As users have it: with `cpu` no GPU would be asked for.
+    "compute": CONFIG["compute"] | {"device": "auto"},
 }
 PROFILE = [
     "--profile",
