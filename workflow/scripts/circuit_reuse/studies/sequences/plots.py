@@ -260,7 +260,7 @@ def edge_cuts(cuts, context):
                 label = context.title(task) if marker == "o" else None
                 ax.errorbar(rows["n_edges"], rows["score"], bars, lw=1, elinewidth=0.7, label=label, **shown)
                 chosen = rows[rows["chosen"]]
-                ax.plot(chosen["n_edges"], chosen["score"], marker, color=context.colour(task))
+                ax.plot(chosen["n_edges"], chosen["score"], marker, color=context.colour(task), zorder=3)
         ax.set(xlabel="edges kept", title=model)
     axes[0, 0].set_ylabel("held-out score, % of the full model")
     axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
