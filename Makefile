@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE = PYTHONPATH=$(CURDIR)/workflow/screen $(BIN)/snakemake $(GPU_LIMIT) --logger circuit-reuse
 # Without a profile as many jobs run a model at once as the machine has GPUs; one where CUDA_VISIBLE_DEVICES has chosen.
 GPUS := $(words $(wildcard /proc/driver/nvidia/gpus/*))
-GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),$(if $(filter --profile%,$(ARGS)),,--resources gpu=$(if $(CUDA_VISIBLE_DEVICES),1,$(GPUS))))
+GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),$(if $(filter --profile% --resources%,$(ARGS)),,--resources gpu=$(if $(CUDA_VISIBLE_DEVICES),1,$(GPUS))))
 # Modules are compiled when they are first imported, most never, and kept compiled: otherwise every start of a program
 # compiles its libraries again, which takes longer than all else that a run without work does.
 unexport PYTHONDONTWRITEBYTECODE

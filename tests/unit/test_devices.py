@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from circuit_reuse.command import runs
 from circuit_reuse.engine import devices
 from support import PROJECT
 
@@ -72,6 +73,7 @@ def test_nothing_is_chosen_where_there_is_no_choice(tmp_path, jobs, count, varia
         ({"GPUS": "3"}, "--resources gpu=3"),
         ({"GPUS": "3", "CUDA_VISIBLE_DEVICES": "1"}, "--resources gpu=1"),
         ({"GPUS": "3", "ARGS": "reuse --profile profiles/slurm"}, ""),
+        ({"GPUS": "3", "ARGS": "reuse --resources gpu=2"}, ""),
     ],
 )
 def test_make_limits_jobs_with_a_model_to_the_gpus_unless_a_profile_does(variables, expected):
@@ -81,4 +83,8 @@ def test_make_limits_jobs_with_a_model_to_the_gpus_unless_a_profile_does(variabl
         ["make", "--dry-run", "--no-print-directory", "run", *settings], cwd=PROJECT, capture_output=True, text=True
     ).stdout
     (line,) = [line for line in shown.splitlines() if "--logger circuit-reuse" in line]
-    assert expected in line if expected else "--resources" not in line
+    own = line.partition(" --logger ")[0]
+    assert expected in own if expected else "--resources" not in own
+    # The command does the same.
+    said = runs.gpu_limit(variables.get("ARGS", "").split(), variables, lambda: int(variables["GPUS"]))
+    assert " ".join(said) == expected

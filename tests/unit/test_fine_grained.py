@@ -70,9 +70,9 @@ def test_circuits_at_positions_are_of_heads_and_mlps():
 
 
 def test_a_set_has_one_id_whichever_way_it_was_found():
-    ids = {stage_fine_grained.about_set(units) for units in (["a0.h1", "m0"], ["m0", "a0.h1"])}
-    assert len(ids) == 1 and stage_fine_grained.about_set([]) is None
-    assert stage_fine_grained.about_set([(0, 12)]) != stage_fine_grained.about_set([(0, 1), (2, 0)])
+    ids = {stage_fine_grained.set_id(units) for units in (["a0.h1", "m0"], ["m0", "a0.h1"])}
+    assert len(ids) == 1 and stage_fine_grained.set_id([]) is None
+    assert stage_fine_grained.set_id([(0, 12)]) != stage_fine_grained.set_id([(0, 1), (2, 0)])
 
 
 def test_circuits_of_a_score_threshold_hold_what_has_its_share():

@@ -54,6 +54,12 @@ def test_tables_agree_with_each_other(project, tables):
     edges = tables["edges"]
     ends = {*edges["writer"], *edges["reader"].str.replace(r"\.[qkv]$", "", regex=True)}
     assert ends - {"input", "logits"} <= members
+    pruned = tables["edge_cuts"].query("rule == 'acdc'")
+    # One circuit of edges for the limit, smaller than all of them.
+    assert (
+        list(pruned["value"]) == [0.05] and pruned["cut"].isna().all() and (pruned["n_edges_kept"] < len(edges)).all()
+    )
+    assert pruned["score_train"].notna().all()
     whole = tables["edge_cuts"].query("rule == 'all'").iloc[0]
     assert whole["score"] == pytest.approx(chosen["score"], abs=1e-4) and tables["edge_cuts"]["chosen"].sum() == 1
     assert [whole["score_low"], whole["score_high"]] == pytest.approx(

@@ -203,7 +203,7 @@ class Run:
     def planned(self):
         """The jobs that a dry run lists: [(rule, {wildcard: value})].
 
-        Those that tell what a study found are apart, in `told`: they run when its tables are made, and the list of
+        Those that write what a study found are apart, in `reported`: they run when its tables are made, and the list of
         what was left out after them.
         """
         self.reported = set()

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from circuit_reuse.engine import devices
+
 
 def project():
     """The folder of the clone: that of the library, or the one that the command is called in.
@@ -25,10 +27,19 @@ def options(chosen, more):
     return [*chosen.targets, *more, *configs]
 
 
+def gpu_limit(more, environment=os.environ, count=devices.count):
+    """As many jobs with a model at once as there are GPUs, as in the Makefile; nothing without one, or where a profile or the user says."""
+    there = count()
+    if not there or any(option.startswith(("--profile", "--resources")) for option in more):
+        return []
+    return ["--resources", f"gpu={1 if environment.get(devices.VARIABLE) else there}"]
+
+
 def run(chosen, more):
     """Run the workflow; the exit status is Snakemake's."""
     place = project()
-    command = [sys.executable, "-m", "snakemake", "--logger", "circuit-reuse", *options(chosen, more)]
+    limit = gpu_limit(more)
+    command = [sys.executable, "-m", "snakemake", *limit, "--logger", "circuit-reuse", *options(chosen, more)]
     command += ["--cores", str(chosen.cores or "all")]
     screen = os.pathsep.join(filter(None, [str(place / "workflow" / "screen"), os.environ.get("PYTHONPATH")]))
     return subprocess.run(command, cwd=place, env=os.environ | {"PYTHONPATH": screen}).returncode

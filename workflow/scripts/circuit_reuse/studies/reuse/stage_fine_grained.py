@@ -136,14 +136,14 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         observed = circuits.reuse(member, threshold, k)
         sizes_null = (null >= circuits.needed(threshold, len(member))).sum(axis=1).clip(max=k) / k
         chosen = circuits.shared_names(member, names, threshold)
-        row = {"threshold": float(threshold), "n_shared": len(chosen), "shared_set": about_set(chosen)}
+        row = {"threshold": float(threshold), "n_shared": len(chosen), "shared_set": set_id(chosen)}
         row |= {"reuse": observed, "reuse_null": float(sizes_null.mean())}
         row |= {"p_value": statistics.rank_p(observed, sizes_null)}
         if removed and asked.level in REMOVABLE:
             key = frozenset(chosen)
             if key not in known:
                 # The same set has the same random sets, whichever rule chose it.
-                draw = circuits.generator(*stream, "removed", about_set(chosen))
+                draw = circuits.generator(*stream, "removed", set_id(chosen))
                 seed = circuits.seed(*stream, "effect")
                 known[key] = removal.columns(removed, asked.level, chosen, names, cfg, draw, seed)
             row |= known[key]
@@ -164,7 +164,7 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
     return rows, shared
 
 
-def about_set(units):
+def set_id(units):
     """An id of a set of units; None for none."""
     words = sorted(unit if isinstance(unit, str) else " ".join(map(str, unit)) for unit in units)
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16] if words else None

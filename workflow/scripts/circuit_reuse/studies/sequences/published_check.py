@@ -30,7 +30,6 @@ def run(job):
         {"cross_task": "cross", "ov_scores": "ov"}.get(path.stem, path.stem): pd.read_csv(path)
         for path in map(Path, job.input.tables)
     }
-    # Numbers of other models are set beside the published ones in the claims of the paper only.
     found = check(circuits, numbers, tables)
     csv_tables.write(job.output.check, found, schemas.CSVS["published_check"])
     agree, differ = ((found["agrees"] == value).sum() for value in (True, False))
