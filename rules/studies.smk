@@ -1,9 +1,9 @@
 # What the rules of the studies ask for: functions only, as the linter wants them apart from rules.
 FINE_GRAINED = any(config["fine_grained"]["top_k"].values()) or bool(config["fine_grained"]["score_thresholds"])
-# Units that are removed as a whole.
-REMOVED_UNITS = FINE_GRAINED and (
+# Whether units that can be removed are asked for: all but edges, which the faithfulness curves test.
+REMOVED_UNITS = bool(
     config["fine_grained"]["score_thresholds"]
-    or any(config["fine_grained"]["top_k"][level] for level in ("block", "neuron"))
+    or any(k for level, k in config["fine_grained"]["top_k"].items() if level != "edge")
 )
 VARIANTS = config["stability"]["corruption"] or config["stability"]["steps"]
 # Tables and figures that a config may leave out, and whether it asks for them.

@@ -164,6 +164,14 @@ def test_random_sets_match_and_are_not_the_set_itself():
     placed = [(f"a{layer}.h{head}", role) for layer in range(2) for head in range(4) for role in ("S2", "end")]
     for drawn in removal.matched_sets("position", [("a0.h1", "S2"), ("a1.h2", "end")], placed, 9, rng):
         assert sorted((name[:2], role) for name, role in drawn) == [("a0", "S2"), ("a1", "end")]
+    # An MLP is the only one of its layer: another layer's stands for it, at the same role.
+    placed = [(f"m{layer}", role) for layer in range(3) for role in ("S2", "end")]
+    drawn = removal.matched_sets("position", [("m0", "S2")], placed, 9, rng)
+    assert sorted(drawn) == [[("m1", "S2")], [("m2", "S2")]]
+    drawn = removal.matched_sets("component", ["m0", "a0.h0"], ["m0", "m1", "a0.h0", "a0.h1", "a1.h0"], 9, rng)
+    assert {frozenset(each) for each in drawn} == {
+        frozenset(each) for each in (("m1", "a0.h0"), ("m0", "a0.h1"), ("m1", "a0.h1"))
+    }
     blocks = ["a0", "m0", "a1", "m1"]
     assert {frozenset(each) for each in removal.matched_sets("block", ["a0", "m0"], blocks, 20, rng)} == {
         frozenset(each) for each in (("a0", "m1"), ("a1", "m0"), ("a1", "m1"))

@@ -50,6 +50,8 @@ SCORED = (
     | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
     | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
 )
+# What removing shared components at positions does stands with their reuse, which the pages of circuits read.
+REMOVED = {"share_fine_grained": PAIRS, "show_circuits": 1}
 # The sequence and the weight study have a metric of their own.
 MEASURED_BY = (
     SHARED
@@ -93,7 +95,7 @@ CONFIG_EDITS = {
     "permutations": ({"tests": {"permutations": 300}}, TESTED | CROSSED | WEIGHED | CONTRASTED),
     "two values swapped": (
         {"tests": {"permutations": 100, "bootstrap": 200}},
-        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED | GENERIC,
+        TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED | GENERIC | REMOVED,
     ),
     "draws of the null": (
         {"reuse": {"draws": 120}},
@@ -111,7 +113,7 @@ CONFIG_EDITS = {
         },
     ),
     "level of a line": ({"tests": {"alpha": 0.1}}, LISTED | WEIGHED | CONTRASTED | COMPARED | {"draw_reuse_atp": 1}),
-    "replacement": ({"ablation": {"replacement": "zero"}}, RUN),
+    "replacement": ({"ablation": {"replacement": "zero"}}, RUN | REMOVED),
     "steps of integrated gradients": (
         {"attribution": {"steps": 9}},
         PATCHED | {"share_fine_grained": PAIRS, "show_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1},

@@ -112,9 +112,7 @@ def granularity(table, tests, models, tasks, titles, unit, chosen):
 
     table: the fine_grained table;  tests: rows of components at `chosen` (top_k, threshold)
     """
-    rows = table[
-        np.isclose(table["threshold"], chosen["threshold"]) & table["level"].isin(["block", "neuron", "component"])
-    ]
+    rows = table[np.isclose(table["threshold"], chosen["threshold"]) & (table["level"] != "edge")]
     kinds = kinds_of_circuits(rows)
     labels = [
         f"components, {style.k_label(chosen['top_k'])}",

@@ -100,12 +100,19 @@ def is_block(unit):
 
 
 def group(level, unit):
-    """Units that a random set may exchange: those of one kind in one layer, at one role; blocks of one kind in any."""
+    """Units that a random set may exchange: neurons of one layer, heads of one layer, at one role.
+
+    MLPs and attention blocks are exchanged between layers, as each is the only one of its kind in its layer: a random set of the same
+    layers would hold the very same ones, and lose all that the shared ones lose.
+    """
     if level == "neuron":
         return unit[0]
     if level == "position":
         return group("component", unit[0]), unit[1]
-    return is_block(unit) if level == "block" else (components.kind(unit), components.place(unit)[0])
+    if level == "block":
+        return is_block(unit)
+    kind = components.kind(unit)
+    return (kind, components.place(unit)[0]) if kind == "head" else (kind,)
 
 
 def matched_sets(level, chosen, universe, count, rng):

@@ -150,7 +150,8 @@ REMOVED = {
     "effect_low": optional(pa.float64(), "bootstrap bound, 2.5 % (clusters of held-out examples)"),
     "effect_high": optional(pa.float64(), "bootstrap bound, 97.5 % (clusters of held-out examples)"),
     "n_random": optional(
-        pa.int32(), "random sets with as many units of each kind in each layer, at each role; of blocks, of each kind"
+        pa.int32(),
+        "random sets with as many heads or neurons of each layer, MLPs and attention blocks of any, at each role",
     ),
     "effect_random": optional(pa.float64(), "mean of the effect over these"),
     "effect_random_low": optional(pa.float64(), "2.5th percentile of the effect over these"),

@@ -22,8 +22,6 @@ SCORES = {
     "neuron": fine_scores.of_neurons,
     "component": fine_scores.of_components,
 }
-# What can be removed as a whole; edges are tested elsewhere (faithfulness curves).
-REMOVABLE = ("block", "neuron", "component", "position")
 
 
 class UnitRule(NamedTuple):
@@ -139,7 +137,7 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         row = {"threshold": float(threshold), "n_shared": len(chosen), "shared_set": set_id(chosen)}
         row |= {"reuse": observed, "reuse_null": float(sizes_null.mean())}
         row |= {"p_value": statistics.rank_p(observed, sizes_null)}
-        if removed and asked.level in REMOVABLE:
+        if removed and asked.level != "edge":  # edges are tested by the faithfulness curves
             key = frozenset(chosen)
             if key not in known:
                 # The same set has the same random sets, whichever rule chose it.
