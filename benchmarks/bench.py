@@ -25,13 +25,16 @@ NAMES = [
     "weight_sweep",
     "contrast_speed",
     "contrast_study",
+    "real_speed",
+    "peers",
     "imports",
     "head_scan",
     "default_run",
+    "real_run",
     "gpu",
 ]
 # Those that start processes.
-WHOLE = ("imports", "head_scan", "default_run", "pruning_orders", "contrast_study")
+WHOLE = ("imports", "head_scan", "default_run", "pruning_orders", "contrast_study", "real_run")
 RESULTS = PROJECT / "benchmarks" / "results.json"
 PAGE = """# Benchmarks
 
@@ -56,6 +59,8 @@ def run_one(name):
         import weights as module
     elif name == "contrast_speed":
         import contrast as module
+    elif name.startswith("real") or name == "peers":
+        import real as module
     elif name in WHOLE:
         import workflow as module
     else:

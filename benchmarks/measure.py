@@ -4,6 +4,7 @@ import resource
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,6 +43,20 @@ def peak_megabytes(children=False):
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     peak = resource.getrusage(who).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def extra_megabytes(work):
+    """How far memory rises above what it is now while `work` runs, the most (Linux)."""
+    status = Path("/proc/self/status")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = in_status(status, "VmRSS")
+    work()
+    return in_status(status, "VmHWM") - before
+
+
+def in_status(status, key):
+    """A line of a process's status, in MB."""
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key)) / 2**10
 
 
 def matmul_rate(device, dtype, width=8192, runs=20):

@@ -64,5 +64,5 @@ def random_batch(examples, positions, vocabulary, differ_at=0, device="cpu"):
     # Never the same token by chance where they should differ.
     corrupt[:, differ_at] = (clean[:, differ_at] + 1) % vocabulary
     return batching.Batch(
-        list(range(examples)), clean.to(device), corrupt.to(device), clean[:, 0].to(device), clean[:, 1].to(device)
+        list(range(examples)), clean.to(device), corrupt.to(device), clean[:, 0].to(device), clean[:, 1:2].to(device)
     )

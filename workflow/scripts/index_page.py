@@ -150,27 +150,28 @@ def page(config, folder):
         *(f"<a href='#{name}'>{STUDIES[name].title}</a>" for name in found),
         "<a href='#results'>All results</a><a href='#run'>What was run</a></nav>",
     ]
-    for number, (name, about) in enumerate(found.items()):
-        parts += study(name, about, config, results, inside, f"s{number}")
+    for name, about in found.items():
+        parts += study(name, about, config, results, inside)
     parts += [table_of_results(results), left_out(results), claims(results), what_was_run(config, folder, found)]
     return "\n".join([*parts, f"<script>{SCRIPT}</script></body></html>\n"])
 
 
 def chosen(results, found):
-    """The figures that are put into the page: those to begin with first, as far as there is room."""
-    order = [results / "figures" / name / f"{each}.svg" for name in found for each in STUDIES[name].first]
-    order += [
-        path for name in found for path in sorted((results / "figures" / name).glob("*.svg")) if path not in order
-    ]
-    inside, size = set(), 0
-    for path in order:
-        if path.is_file() and size + path.stat().st_size <= MOST_BYTES:
-            size += path.stat().st_size
-            inside.add(path)
+    """The figures that are put into the page, {path: SVG}: those to begin with first, as far as there is room."""
+    order = [(name, each) for name in found for each in STUDIES[name].first]
+    order += [(name, each) for name in found for each in sorted(STUDIES[name].figures) if (name, each) not in order]
+    inside, size = {}, 0
+    for number, (name, each) in enumerate(order):
+        path = results / "figures" / name / f"{each}.svg"
+        if path.is_file():
+            svg = inlined(path, f"f{number}", STUDIES[name].figures[each])
+            if size + len(svg.encode()) <= MOST_BYTES:
+                size += len(svg.encode())
+                inside[path] = svg
     return inside
 
 
-def study(name, about, config, results, inside, prefix):
+def study(name, about, config, results, inside):
     """A study: what it asks, what it found, its figures and its tables."""
     whole = STUDIES[name]
     yield f"<section id='{name}'><h2>{whole.title}</h2><p>{html.escape(whole.question)}</p>"
@@ -192,11 +193,11 @@ def study(name, about, config, results, inside, prefix):
         each for each in whole.figures if each not in first and list((results / "figures" / name).glob(f"{each}.*"))
     ]
     for each in first:
-        yield figure(name, each, config, results, inside, prefix)
+        yield figure(name, each, config, results, inside)
     if rest:
         yield f"<details><summary>{more_of(rest, 'figure')}</summary>"
         for each in rest:
-            yield figure(name, each, config, results, inside, prefix)
+            yield figure(name, each, config, results, inside)
         yield "</details>"
     yield "<p class='links'>Tables (CSV): "
     for file, title in whole.tables.values():
@@ -213,17 +214,13 @@ def more_of(things, word):
     return f"{len(things)} more {word}{'' if len(things) == 1 else 's'}"
 
 
-def figure(name, each, config, results, inside, prefix):
+def figure(name, each, config, results, inside):
     """A figure with its caption and links to its files; a small picture's place is a link where there is no room."""
     folder = results / "figures" / name
     files = {path.suffix[1:]: path for path in sorted(folder.glob(f"{each}.*"))}
     title, svg = STUDIES[name].figures[each], files.get("svg")
     links = " ".join(f"<a href='figures/{name}/{path.name}'>{kind.upper()}</a>" for kind, path in files.items())
-    drawn = (
-        inlined(svg, f"{prefix}{each}", title)
-        if svg in inside
-        else f"<p>{html.escape(title)}: too large for this page.</p>"
-    )
+    drawn = inside.get(svg) or f"<p>{html.escape(title)}: too large for this page.</p>"
     module = f"workflow/scripts/circuit_reuse/studies/{name}/figures.py"
     text = f"<strong>{html.escape(title)}.</strong> {html.escape(caption(name, each, config))}"
     return f"<figure id='{name}-{each}'>{drawn}<figcaption>{text}<br><span class='links'>{links}, drawn in {module}</span></figcaption></figure>"
@@ -235,11 +232,21 @@ def inlined(path, prefix, title):
     text = re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<(script|foreignObject)\b.*?</\1>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
-    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    # Ids that something points at get short ones of the page's own; others go.
+    pointed = dict.fromkeys(re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'href="#([^"]+)"', text))
+    short = {each: f"{prefix}-{number}" for number, each in enumerate(pointed)}
+    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", text)
+    text = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{short[found[1]]})", text)
+    text = re.sub(r'href="#([^"]+)"', lambda found: f'href="#{short[found[1]]}"', text)
     text = re.sub(r">\s+<", "><", text)
+    # A hundredth of a point is finer than any screen.
+    text = re.sub(r'\b(?:d|x|y)="[^"]+"', lambda place: re.sub(r"-?\d+\.\d{3,}", rounded, place[0]), text)
     return re.sub(r"<svg\b", f'<svg role="img" aria-label="{html.escape(title)}"', text, count=1)
+
+
+def rounded(number):
+    """A coordinate of a figure, to a hundredth of a point."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def caption(name, each, config):

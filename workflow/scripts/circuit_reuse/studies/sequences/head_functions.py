@@ -11,6 +11,8 @@ from circuit_reuse.engine import interventions, models, neurons, norms, places
 from circuit_reuse.engine.places import FINAL
 from circuit_reuse.stats import statistics
 
+# Vectors whose logits are made at once.
+ROWS = 256
 OFFSETS = {"next": 1, "copy": 0, "previous": -1}
 
 
@@ -72,10 +74,27 @@ def ov_hits(model, tokens, top):
         written = einsum("nphd,hdm->nphm", values, block.attn.W_O.to(values.dtype))
         if hasattr(block, "ln1_post"):
             written = block.ln1_post.original_component(written)
-        for sign in (1, -1):
-            parts = [final_logits(model, sign * part).topk(top).indices for part in written.split(8)]
-            found[stream, sign].append(torch.cat(parts))
+        for sign, highest in zip((1, -1), highest_of(model, written, top), strict=True):
+            found[stream, sign].append(highest)
     return found
+
+
+def highest_of(model, written, top):
+    """The tokens of the highest logits of a stream, and of its negative: two of [..., top].
+
+    written: [..., d_model].  The norm of a stream without its bias changes sign with it, so the logits of the negative are those of no stream
+    at all twice, less the logits: one product with the unembedding serves both.  A cap on logits, or a factor, keeps their order.
+    """
+    norm, (weight, bias) = model.bridge.ln_final.original_component, unembedding(model)
+    # One matrix: of a tensor of more dimensions that is not laid out in order, every row of heads would be a product of its own.
+    rows = written.flatten(0, -2).to(model.dtype)
+    nothing = torch.nn.functional.linear(norm(torch.zeros_like(rows[:1])).float(), weight, bias)
+    high, low = [], []
+    for part in rows.split(ROWS):
+        logits = torch.nn.functional.linear(norm(part).float(), weight, bias)
+        high.append(logits.topk(top).indices)
+        low.append((2 * nothing - logits).topk(top).indices)
+    return [torch.cat(each).unflatten(0, written.shape[:-1]) for each in (high, low)]
 
 
 def ov_scores(found, targets, names):

@@ -215,8 +215,8 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
         error = clusters.standard_error(values.numpy(), table["cluster"].to_numpy(str)[order])
         out = neurons.outputs(model, layer)
         chosen = mean.abs().argsort(descending=True, stable=True)[:TOP_NEURONS].tolist()
-        for rank, neuron in enumerate(chosen, start=1):
-            top = (weight @ out[neuron]).topk(NEURON_TOKENS).indices.tolist()
+        tops = (out[chosen] @ weight.T).topk(NEURON_TOKENS).indices.tolist()
+        for rank, (neuron, top) in enumerate(zip(chosen, tops, strict=True), start=1):
             rows.append(
                 {
                     "component": f"m{layer}",
