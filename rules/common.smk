@@ -21,6 +21,7 @@ import start_page
 import warm
 from circuit_reuse.config import paths, series
 from circuit_reuse.config.errors import ConfigNote
+from circuit_reuse.config.repeated import check_repeated
 from circuit_reuse.config.staleness import code_hash, remember, text_hash
 from circuit_reuse.data.circuit_files import ENDINGS
 from circuit_reuse.data.fingerprint import files as model_folder_files
@@ -51,6 +52,8 @@ with warnings.catch_warnings(record=True) as notes:
     warnings.simplefilter("always", ConfigNote)
     try:
         # A job reads this file again, for its own outputs: what is asked for was checked when the run began.
+        if workflow.is_main_process:
+            check_repeated(workflow.configfiles)
         check(config, PROJECT, Path.cwd(), asked_for(targets_given()) if workflow.is_main_process else ())
     except ValueError as problem:
         # One line, not where in the code it was found.

@@ -44,6 +44,27 @@ def test_what_was_edited_is_left_as_it_is(tmp_path):
         new_config.write("me/model", ["digits"], tmp_path)
 
 
+def test_two_models_of_one_name_are_not_taken_for_each_other(tmp_path):
+    folders = [tmp_path / place / "checkpoint-500" for place in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    path = new_config.write(str(folders[0]), [], tmp_path)
+    assert new_config.write(str(folders[0]), [], tmp_path) == path
+    with pytest.raises(ValueError, match=r"is of another model, .*a/checkpoint-500.* and MODEL is .*b/checkpoint-500"):
+        new_config.write(str(folders[1]), [], tmp_path)
+    new_config.write("me/model@step1000", [], tmp_path)
+    new_config.write("me/model", [], tmp_path)
+    with pytest.raises(ValueError, match="is of another model"):
+        new_config.write("me/model@step3000", [], tmp_path)
+
+
+def test_a_folder_with_a_number_for_its_name_has_a_name_that_is_text(tmp_path):
+    for number in ("2000", "1.5", "null"):
+        (tmp_path / number).mkdir()
+        found = yaml.safe_load(new_config.write(str(tmp_path / number), [], tmp_path).read_text())
+        assert found["models"] == [f"model-{number}"] == list(found["model_sources"])
+
+
 @pytest.mark.parametrize(
     ("model", "tasks", "words"),
     [

@@ -95,3 +95,39 @@ def test_a_model_spread_over_the_devices_there_are_gives_the_same_scores(batch):
         for device in ("cpu", "spread")
     ]
     close(found[1].cpu(), found[0], rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_wholly_replaced_is_not_computed_and_changes_nothing(model, batch, monkeypatch):
+    """A small circuit kept alone: layers without any of its components neither attend nor run their MLP."""
+    circuit = {"input", "a1.h0", "m2"}
+    sets = [[name for name in model.space.names if name not in circuit | extra] for extra in (set(), {"m1"})]
+    base, _ = interventions.base(model, batch.clean)
+    _, corrupt = interventions.run(model, batch.corrupt)
+    ran = []
+    blocks = model.bridge.blocks
+    # Shortcuts are checked by whole runs when they are first used.
+    interventions.replace(model, base, sets, corrupt)
+    handles = [
+        part.register_forward_hook(lambda *_, name=f"{kind}{layer}": ran.append(name))
+        for layer, block in enumerate(blocks)
+        for kind, part in (("m", block.mlp.original_component), ("a", block.attn.q))
+    ]
+    ran.clear()
+    found = [interventions.replace(model, base, sets, corrupt, by_row=by_row) for by_row in (False, True)]
+    assert sorted(set(ran)) == ["a1", "m1", "m2"], ran
+    ran.clear()
+    monkeypatch.setitem(model.shortcuts, "replaced", False)
+    whole = interventions.replace(model, base, sets, corrupt)
+    assert {"a0", "m0", "a2"} <= set(ran)
+    for handle in handles:
+        handle.remove()
+    # Whole outputs that are not computed leave all else as it is, to the bit: a pruning run decides by it.
+    close(found[0], whole, rtol=0, atol=0)
+    close(found[1], whole, rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_not_computed_comes_back_whatever_happens(model, batch):
+    before = models.logits(model, batch.clean)
+    with pytest.raises(KeyError), shortcuts.without(model, [0, 1], {1: None}):
+        raise KeyError
+    close(models.logits(model, batch.clean), before, rtol=0, atol=0)

@@ -35,7 +35,7 @@ def test_a_package_may_be_a_list_of_parts_joined_in_order():
 
 def test_a_model_that_is_fetched_is_checked_like_a_local_one(tmp_path):
     """Its shape is known, so that a circuit larger than the model is refused before the run."""
-    config = {"model_sources": {"a": SOURCES["hub"]}}
+    config = {"model_sources": {"a": SOURCES["hub"]}, "examples": {"bos": "auto"}}
     assert checks.check_model("a", config, (PROJECT, tmp_path)) is None
     made = tmp_path / "resources" / "hub" / "a"
     made.parent.mkdir(parents=True)

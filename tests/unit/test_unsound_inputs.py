@@ -201,7 +201,7 @@ def test_a_prompt_that_the_model_cannot_be_given_is_left_out_with_the_reason(fol
 
 def test_a_bos_token_that_stands_in_the_text_is_not_doubled(folder):
     settings = json.loads((folder / "tokenizer_config.json").read_text())
-    bos = examples.content(settings.get("bos_token")) or examples.content(settings.get("eos_token"))
+    bos = fingerprint.token_text(settings.get("bos_token")) or fingerprint.token_text(settings.get("eos_token"))
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": bos}))
     clean, corrupt = f"{bos}When Mary and John went to the", f"{bos}When John and Mary went to the"
     pair = row(clean, corrupt, " store", " park")

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
 from circuit_reuse.config.errors import nearest
 from circuit_reuse.prompts.tasks import TASKS
 
@@ -53,8 +54,9 @@ def source_of(model):
 
 
 def named(text):
-    """A name that the config allows."""
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._") or "mine"
+    """A name that the config allows, and that YAML reads as text."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._") or "mine"
+    return name if isinstance(yaml.safe_load(name), str) else f"model-{name}"
 
 
 def quoted(text):
@@ -75,10 +77,31 @@ def write(model, chosen, folder=Path("config")):
     if path.exists():
         if chosen:
             raise ValueError(f"{path} is there already: edit its line `tasks:` and leave TASKS out, or remove the file")
+        check_source(path, name, model, yaml.safe_load(source))
         return path
     asked = ", ".join(chosen or FIRST)
     path.write_text(TEXT.format(name=name, tasks=asked, source=source, path=path), encoding="utf-8")
     return path
+
+
+def check_source(path, name, model, source):
+    """A config that is there must be of this model: two folders or revisions may have one name.
+
+    raises: ValueError that names both
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sources = content.get("model_sources") if isinstance(content, dict) else None
+    known = sources.get(name) if isinstance(sources, dict) else None
+    if not isinstance(known, dict):
+        return
+    if "@" not in model and known.get("hub") == source.get("hub") is not None:
+        # Without a revision, that of the file is meant.
+        return
+    if any(known.get(key) != value for key, value in source.items()):
+        raise ValueError(
+            f"{path} is of another model, {known}, and MODEL is {model}: rename or remove that file, or run it as it is with "
+            f'make run ARGS="reuse --configfile config/smollm2.yaml {path}"'
+        )
 
 
 if __name__ == "__main__":

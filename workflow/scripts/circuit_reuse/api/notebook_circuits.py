@@ -189,13 +189,15 @@ def prune(model, examples, threshold=0.2, strategy="backward_first", replacement
 def compare(model, first, second):
     """How alike two circuits of a model are, and how alike they would be by chance.
 
-    first, second: lists of names, or {name: score}, best first
+    first, second: lists of names, {name: score} with the best first, or what `circuit` returns
     returns:       a Series: n_shared, jaccard, jaccard_null, beyond_chance, p_overlap, and more (similarity.compare)
     """
-    both = [
-        Circuit(dict(each) if isinstance(each, dict) else dict.fromkeys(each), ranked=isinstance(each, dict))
-        for each in (first, second)
-    ]
+    both = []
+    for each in (first, second):
+        names = names_of(each, model.space, ("input", *components.KINDS))
+        both.append(
+            Circuit(dict(each) if isinstance(each, dict) else dict.fromkeys(names), ranked=isinstance(each, dict))
+        )
     values, bounds = similarity.compare(*both, model.space)
     return pd.Series(
         values | {f"{name}_{end}": b[i] for name, b in bounds.items() for i, end in enumerate(("low", "high"))}

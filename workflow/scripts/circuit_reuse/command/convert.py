@@ -12,9 +12,17 @@ from circuit_reuse.data.components import Space
 
 
 def shape_of(chosen):
-    """The shape that --shape or --model gives; None without either."""
+    """The shape that --shape or --model gives; None without either.
+
+    raises: ValueError for a shape that is none
+    """
     if chosen.shape:
-        return Space(*map(int, chosen.shape.split(",")))
+        parts = chosen.shape.split(",")
+        if len(parts) not in (4, 5) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+            raise ValueError(
+                f"--shape is {chosen.shape!r}; it must be four or five numbers above 0: layers,heads,d_model,d_head"
+            )
+        return Space(*map(int, parts))
     if not chosen.model:
         return None
     return fingerprint.shape(folder_named(chosen.model))
@@ -23,6 +31,8 @@ def shape_of(chosen):
 def convert(chosen, _):
     """Convert one file."""
     shape = shape_of(chosen)
+    if chosen.keep is not None and not 0 < chosen.keep <= 1:
+        raise ValueError(f"--keep is {chosen.keep:g}; it must be above 0 and at most 1")
     parallel = chosen.parallel or bool(chosen.model and fingerprint.parallel(folder_named(chosen.model)))
     try:
         circuit = circuit_files.read(chosen.file, shape, chosen.keep)

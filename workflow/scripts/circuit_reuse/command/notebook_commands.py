@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from circuit_reuse import api
+from circuit_reuse.api import boundary
 from circuit_reuse.command.convert import shape_of
 from circuit_reuse.command.model_folders import folder_named
-from circuit_reuse.data import circuit_files
+from circuit_reuse.data import circuit_files, fingerprint
 from circuit_reuse.data.circuit_formats import Circuit
+from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.tasks import TASKS
 from circuit_reuse.stats import similarity
 
@@ -14,9 +16,34 @@ from circuit_reuse.stats import similarity
 SHOWN = 15
 
 
+def check(chosen):
+    """Whatever can be wrong with the arguments, before a model is loaded; returns the model's folder.
+
+    raises: ValueError in one line
+    """
+    place = folder_named(chosen.model)
+    space = fingerprint.shape(place)
+    if chosen.prompts:
+        custom.rows(chosen.prompts, 0.5)
+    else:
+        boundary.one_of("task", chosen.task, TASKS)
+    if hasattr(chosen, "top_k"):
+        boundary.size("--top-k", chosen.top_k, len(space.of_kinds(chosen.kinds)))
+        boundary.between("--threshold", chosen.threshold, 0, 1)
+    if getattr(chosen, "circuit", None):
+        circuit_files.read(chosen.circuit, space)
+    for name, endings in (("output", None), ("figure", ("pdf", "svg", "png"))):
+        path = getattr(chosen, name, None)
+        if path and Path(path).is_dir():
+            raise ValueError(f"--{name} {path} is a folder; name a file")
+        if path and endings and Path(path).suffix[1:].lower() not in endings:
+            raise ValueError(f"--{name} {path} must end in {', '.join(endings)}")
+    return place
+
+
 def prepared(chosen):
     """The model and its examples."""
-    place = folder_named(chosen.model)
+    place = check(chosen)
     model = api.load(place, chosen.device, chosen.dtype)
     found = api.examples(model, place, chosen.task, chosen.count, chosen.seed, file=chosen.prompts)
     used = found[found["used"]]

@@ -75,12 +75,15 @@ def check_names(config):
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
         if "sequence" in task:
             check_options("sequence", task["sequence"], f"custom_tasks.{name}.sequence")
+            try_out(name, task["sequence"], "sequence", f"custom_tasks.{name}.sequence")
         check_file_keys(f"custom_tasks.{name}", task)
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
             raise ConfigError(f"task_options.{name}: a custom task has no options")
         check_options(tasks.TASKS[name].family, options, f"task_options.{name}", tasks.SETTINGS)
         check_settings(options, f"task_options.{name}")
+        own = {key: value for key, value in options.items() if key not in tasks.SETTINGS}
+        try_out(name, own, None, f"task_options.{name}")
 
 
 def check_file_keys(where, task):
@@ -125,11 +128,49 @@ def check_options(kind, options, where, settings=()):
 
     from circuit_reuse.prompts.generate import family
 
-    known = list(inspect.signature(family(kind).example).parameters)[2:] + list(settings)
-    for option in options:
+    own = dict(list(inspect.signature(family(kind).example).parameters.items())[2:])
+    known = [*own, *settings]
+    for option, value in options.items():
         if option not in known:
             allowed = ", ".join(known) or "none"
             raise ConfigError(f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}")
+        if option in own and (wanted := not_of_its_type(option, value, own[option].default)):
+            raise ConfigError(f"{where}.{option} is {value!r}; it must be {wanted}")
+
+
+def not_of_its_type(option, value, default):
+    """What an option of a task must be, in words, if it is not; None if it is.
+
+    default: its default, which says of which type it is; None stands for a whole number that may be left open
+    """
+    if option == "members" and isinstance(value, list):
+        return None if all(isinstance(word, str) and word for word in value) else "a list of texts (numbers in quotes)"
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if default is None or isinstance(default, int):
+        whole = (
+            isinstance(value, int) and not isinstance(value, bool) and (value > 0 or option in ("step", "filler_step"))
+        )
+        return None if whole or (value is None is default) else "a whole number above 0"
+    if isinstance(default, float):
+        return None if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
+    if isinstance(default, tuple):
+        return (
+            None
+            if isinstance(value, list) and value and set(value) <= set(default)
+            else f"a list of {', '.join(default)}"
+        )
+    return None if isinstance(value, str) else "a text"
+
+
+def try_out(task, options, kind, where):
+    """Make some prompts with the options of a task: what is wrong with them shows before a run; raises ConfigError."""
+    from circuit_reuse.prompts.generate import generate
+
+    try:
+        generate(task, 4, options=options, kind=kind)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as problem:
+        raise ConfigError(f"{where}: {problem}") from None
 
 
 def check_model(name, config, folders, study=None):
@@ -157,10 +198,16 @@ def check_model(name, config, folders, study=None):
         fingerprint.check_intact(folder)
         reason = architectures.unsupported(folder, asked(config, study))
         space = None if reason else fingerprint.shape(folder)
+        fingerprint.positions(folder)
+        without_bos = config["examples"]["bos"] in ("always", True) and fingerprint.bos_of(folder) is None
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
     if reason:
         raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
+    if without_bos:
+        raise ConfigError(
+            f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token; allowed for it: auto or never"
+        )
     return space
 
 

@@ -16,6 +16,8 @@ from circuit_reuse.prompts import tasks
 
 # What was found sound, beside Snakemake's own records: {key: notes}.
 KNOWN = "circuit-reuse-files.json"
+# What shapes how a text is read, of a model folder.
+TOKENIZER_FILES = "config.json tokenizer.json tokenizer_config.json special_tokens_map.json chat_template.jinja".split()
 # Entries that are kept; a config has a few.
 MOST = 200
 
@@ -49,8 +51,7 @@ def check(name, task, config, folders, names, count, what="examples.count"):
 
 def state(path, name, task, config, readers, count):
     """A hash of all that the outcome depends on."""
-    tokenizers = [Path(folder) / file for folder in readers.values() for file in ("tokenizer.json", "config.json")]
-    tokenizers += [Path(folder) / "tokenizer_config.json" for folder in readers.values()]
+    tokenizers = [Path(folder) / file for folder in readers.values() for file in TOKENIZER_FILES]
     about = [
         [str(each), each.stat().st_size, each.stat().st_mtime_ns] for each in (path, *tokenizers) if each.is_file()
     ]
@@ -65,17 +66,20 @@ def read(path, name, task, config, readers, count, what):
     """Read the file and make its pairs with every tokenizer; raises ConfigError, warns of what should be known."""
     from circuit_reuse.data import examples
     from circuit_reuse.prompts import custom
+    from circuit_reuse.prompts.rows import with_shots
 
     key, settings, about = f"custom_tasks.{name}.file", config["examples"], tasks.settings(name, config)
     try:
         rows, repeats = custom.rows(path, settings["held_out_share"], **about["options"])
+        rows = with_shots(rows, about["shots"])
     except UnicodeDecodeError:
         raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
     except (ValueError, OSError) as problem:
         # What pyarrow says may have several lines.
         raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
     if len(rows) < count and "hub" not in task:
-        raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows")
+        beside = f" beside the {about['shots']} that are shown solved" if about["shots"] else ""
+        raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows{beside}")
     if repeats:
         text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
         warnings.warn(text, ConfigNote, stacklevel=2)

@@ -37,7 +37,7 @@ def read(path, shape=None, keep=None):
     raises: CircuitFileError that names the file, what is wrong with it, and what is allowed
     """
     try:
-        circuit = formats.parse(load(path), keep)
+        circuit = parsed(load(path), keep)
     except CircuitFileError as problem:
         raise CircuitFileError(f"{path}: {problem}") from None
     if shape is not None and circuit.shape is not None:
@@ -61,6 +61,18 @@ def read(path, shape=None, keep=None):
     return replace(circuit, shape=space, edges=edges)
 
 
+def parsed(content, keep=None):
+    """formats.parse, where content of another inner shape than its format has is one clear error."""
+    try:
+        return formats.parse(content, keep)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        if isinstance(problem, CircuitFileError):
+            raise
+        raise CircuitFileError(
+            f"its parts have another form than such files have ({type(problem).__name__}: {problem}); docs/contrast.md shows the formats"
+        ) from None
+
+
 def load(path):
     """What a file holds: parsed JSON, or {edge: score} of a CSV."""
     path = Path(path)
@@ -77,6 +89,9 @@ def load(path):
             raise CircuitFileError(str(problem)) from None
         if "edge" not in columns or not rows:
             raise CircuitFileError("a CSV of edges needs the columns edge and, if there are scores, score")
+        if "score" not in columns and len(columns) > 1:
+            found = ", ".join(columns)
+            raise CircuitFileError(f"scores of edges must stand in a column score; found: {found}")
         names = [row["edge"] for row in rows]
         scored = {row["edge"]: formats.number(row.get("score")) for row in rows}
         twice = sorted({name for name in names if names.count(name) > 1})

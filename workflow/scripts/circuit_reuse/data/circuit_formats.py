@@ -54,11 +54,11 @@ class Circuit:
 def parse(content, keep=None):
     """A Circuit from the content of a file, not yet checked against a model."""
     if isinstance(content, dict) and content.get("format") == "circuit-reuse":
-        return own(content)
+        return all_of(own(content), keep)
     if isinstance(content, dict) and {"cfg", "nodes", "edges"} <= set(content):
         return graph(content, keep)
     if isinstance(content, dict) and isinstance(content.get("nodes"), list):
-        return budget_list(content)
+        return all_of(budget_list(content), keep)
     edges = content.get("edges", content) if isinstance(content, dict) else content
     if isinstance(edges, list):
         edges = dict.fromkeys(each_once(edges))
@@ -68,6 +68,15 @@ def parse(content, keep=None):
         "no known format: expected a circuit of this project, {nodes: [...], metadata}, a graph of EAP-IG "
         "or MIB {cfg, nodes, edges}, or AutoCircuit's names of edges"
     )
+
+
+def all_of(circuit, keep):
+    """The circuit of a file that says what is in it; raises CircuitFileError for a share of it to keep."""
+    if keep is not None:
+        raise CircuitFileError(
+            "`keep` is for files of scores alone; this one says what is in the circuit: take `keep` out"
+        )
+    return circuit
 
 
 def own(content):
@@ -107,10 +116,10 @@ def schema():
 
 def budget_list(content):
     """A list of nodes under a write budget; scores (of any component) may stand beside it."""
-    metadata = content.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise CircuitFileError("metadata must be an object")
-    names, scores = each_once(content["nodes"]), content.get("scores") or {}
+    metadata, scores = content.get("metadata") or {}, content.get("scores") or {}
+    if not isinstance(metadata, dict) or not isinstance(scores, dict):
+        raise CircuitFileError("metadata and scores must be objects, scores of {component: score}")
+    names = each_once(content["nodes"])
     keys = {
         "used": "write_budget_used",
         "budget": "write_budget_max",
@@ -122,7 +131,7 @@ def budget_list(content):
         nodes={name: number(scores.get(name)) for name in names},
         outside={name: number(score) for name, score in scores.items() if name not in set(names)},
         ranked=bool(content.get("ranked", True)),
-        stated={name: metadata[key] for name, key in keys.items() if key in metadata},
+        stated={name: number(metadata[key]) for name, key in keys.items() if metadata.get(key) is not None},
         about={name: metadata[name] for name in ("model", "task", "method") if name in metadata},
     )
 
@@ -130,6 +139,8 @@ def budget_list(content):
 def graph(content, keep):
     """A graph of EAP-IG or MIB: nodes as booleans, or as objects with in_graph and score."""
     cfg = content["cfg"]
+    if not all(isinstance(content[name], dict) for name in ("cfg", "nodes", "edges")):
+        raise CircuitFileError("cfg, nodes and edges must be objects, nodes and edges of {name: {in_graph, score}}")
     missing = [name for name in ("n_layers", "n_heads") if name not in cfg]
     if missing:
         raise CircuitFileError(f"cfg has no {missing[0]}")
@@ -142,8 +153,8 @@ def graph(content, keep):
     for name, value in content["edges"].items():
         writer, reader = ends(name)
         edges[writer, graph_reader(reader)] = value
-    inside = {name for name, node in nodes.items() if node.get("in_graph")}
-    kept = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("in_graph")}
+    inside = {name for name, node in nodes.items() if in_graph(node, name)}
+    kept = {edge: number(value.get("score")) for edge, value in edges.items() if in_graph(value, "->".join(edge))}
     scores = {name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None}
     if not inside and not kept:
         scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}
@@ -151,6 +162,10 @@ def graph(content, keep):
             kept = largest(scored, keep)
         else:
             inside = set(largest(scores, keep))
+    elif keep is not None:
+        raise CircuitFileError(
+            "`keep` is for graphs with scores alone; this one says what is in the circuit: take `keep` out"
+        )
     d_model = cfg.get("d_model")
     d_head = cfg.get("d_head") or (d_model and d_model // cfg["n_heads"])
     inside |= {writer for writer, _ in kept}
@@ -165,8 +180,18 @@ def graph(content, keep):
     )
 
 
+def in_graph(value, name):
+    """Whether a node or an edge of a graph is in its circuit; raises CircuitFileError for what is neither true nor false."""
+    said = value.get("in_graph") if isinstance(value, dict) else value
+    if said not in (None, True, False):
+        raise CircuitFileError(f"{name}: in_graph is {said!r}; it must be true or false")
+    if not isinstance(value, dict):
+        raise CircuitFileError(f"{name} must be an object with in_graph and score")
+    return bool(said)
+
+
 def edge_list(edges, keep):
-    """AutoCircuit's names of edges; a file with a score for every edge needs `keep`."""
+    """AutoCircuit's names of edges: all of them, or with `keep` that share of the strongest."""
     found = {}
     for name, score in edges.items():
         writer, reader = (auto_name(end, name) for end in ends(name))
@@ -186,7 +211,10 @@ def largest(scores, keep):
             "it holds scores but no circuit (nothing is in the graph): set `keep` to the share of the "
             "scored edges or nodes that make the circuit"
         )
-    order = sorted(scores, key=lambda name: -abs(scores[name] or 0.0))
+    bare = sum(score is None for score in scores.values())
+    if bare:
+        raise CircuitFileError(f"`keep` takes the strongest, but {bare} of {len(scores)} have no score")
+    order = sorted(scores, key=lambda name: -abs(scores[name]))
     return {name: scores[name] for name in order[: max(1, round(keep * len(scores)))]}
 
 

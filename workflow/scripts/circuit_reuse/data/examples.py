@@ -3,7 +3,6 @@
 Needs the tokenizer only, no torch, so that a custom file can be checked before any job.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,13 +67,17 @@ def reader(folder, bos="auto", chat=False):
 
     bos:    auto (as the tokenizer itself does it), always, or never
     chat:   whether prompts are a user's turn in the model's chat template
-    raises: ReaderError if there is no chat template
+    raises: ReaderError if there is no chat template, or no BOS token that could always be put first
     """
     tokenizer, found = load_tokenizer(folder)
-    settings = settings_of(folder)
+    if bos == "always" and found is None:
+        raise ReaderError(f"bos is always, but the tokenizer of {folder} has no BOS token; set bos: auto or never")
+    settings = fingerprint.tokenizer_settings(folder)
     template = chat_template(folder, settings) if chat else None
     first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
-    names = tuple((name, content(settings.get(name))) for name in ("bos_token", "eos_token"))
+    # A token that is null is none, and no word "None" in the prompt.
+    tokens = {name: fingerprint.token_text(settings.get(name)) for name in ("bos_token", "eos_token")}
+    names = tuple((name, token) for name, token in tokens.items() if token is not None)
     found = PromptReader(tokenizer, first, template, names, *limits(folder))
     # Most chat templates write the BOS token themselves.
     if template and found.encode(found.text("a")).ids[:1] == [first]:
@@ -86,45 +89,32 @@ def limits(folder):
     """(positions, vocabulary) of the model beside a tokenizer, None where its config.json is missing or does not say."""
     if not (Path(folder) / "config.json").is_file():
         return None, None
-    config = fingerprint.config_of(folder)
-    return fingerprint.positions(folder), config.get("text_config", config).get("vocab_size")
-
-
-def settings_of(folder):
-    """The tokenizer's settings, from its files."""
-    settings = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        path = Path(folder) / name
-        if path.is_file():
-            settings |= json.loads(path.read_text(encoding="utf-8"))
-    return settings
-
-
-def content(token):
-    """The text of a special token, which some files wrap."""
-    return token.get("content") if isinstance(token, dict) else token
+    return fingerprint.positions(folder), fingerprint.decoder_config(folder).get("vocab_size")
 
 
 def load_tokenizer(folder):
-    """The tokenizer of a model folder and the id of its BOS token, or None if it has none."""
+    """The tokenizer of a model folder and the id of its BOS token, or None if it has none.
+
+    raises: ModelError for files that are damaged or of a format that is not known here
+    """
     folder = Path(folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as problem:
+        # The library raises nothing narrower.
+        raise fingerprint.ModelError(
+            f"{folder}/tokenizer.json cannot be read: it is damaged, or of a format that the installed tokenizers does not know ({problem})"
+        ) from None
     # What was stored with it would cut or fill prompts.
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    settings = settings_of(folder)
-    if "bos_token" in settings:
-        bos = content(settings["bos_token"])
-        return tokenizer, tokenizer.token_to_id(bos) if bos else None
-    # Older repositories name it in the model's config only.
-    config = folder / "config.json"
-    found = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    return tokenizer, found.get("bos_token_id")
+    bos = fingerprint.bos_of(folder)
+    return tokenizer, tokenizer.token_to_id(bos) if isinstance(bos, str) else bos
 
 
 def adds_bos(tokenizer, bos, settings):
-    """Whether the tokenizer itself puts the BOS token first."""
-    if bos is None:
+    """Whether the tokenizer itself puts the BOS token first, as transformers does it: what its settings state goes before its own steps."""
+    if bos is None or settings.get("add_bos_token") is False:
         return False
     ids = tokenizer.encode("a", add_special_tokens=True).ids
     return ids[:1] == [bos] or settings.get("add_bos_token") is True
@@ -135,8 +125,10 @@ def chat_template(folder, settings):
     path = Path(folder) / "chat_template.jinja"
     found = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
     if isinstance(found, list):
-        found = next((each["template"] for each in found if each.get("name") == "default"), None)
-    if not found:
+        found = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
+    if isinstance(found, dict):
+        found = found.get("default")
+    if not found or not isinstance(found, str):
         raise ReaderError(
             f"the tokenizer of {folder} has no chat template (chat_template.jinja, or chat_template in "
             "tokenizer_config.json); set chat: false"
@@ -161,7 +153,8 @@ def rendered(template, names, prompt):
     messages = [{"role": "user", "content": prompt}]
     try:
         text = environment.from_string(template).render(messages=messages, add_generation_prompt=True, **names)
-    except TemplateError as problem:
+    except Exception as problem:
+        # A template is a program of someone else's: it may fail in any way.
         raise ReaderError(f"the chat template cannot be used: {problem}") from None
     if prompt not in text:
         raise ReaderError("the chat template changes the prompt; set chat: false")

@@ -21,6 +21,10 @@ FIELDS = {
 }
 
 
+# Families of architectures.FAMILIES whose heads have a width of their own where config.json is silent (a test asks transformers).
+OWN_HEAD_WIDTH = "ernie4_5 gemma gemma2 gemma3 gemma3_text glm glm4 gpt_oss ministral3 qwen3 seed_oss".split()
+
+
 # Most tokens of a text.
 POSITIONS = ("n_positions", "max_position_embeddings", "max_seq_len", "n_ctx")
 
@@ -58,10 +62,22 @@ def files(folder):
             f"{folder} holds {found}; model.safetensors is needed (pickled weights can run "
             "code; convert them with save_pretrained)"
         )
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder} holds an adapter (adapter_config.json) beside or instead of the weights: merge it into them (merge_and_unload of peft) "
+            "and save the whole model in another folder"
+        )
     for index in sorted(folder.glob("*.safetensors.index.json")):
-        shards = sorted(set(json_object(index).get("weight_map", {}).values()))
+        listed = json_object(index).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+            raise ModelError(f"{index} is damaged: its weight_map names no files; get it again")
+        shards = sorted(set(listed.values()))
         if lost := [name for name in shards if not (folder / name).is_file()]:
             raise ModelError(f"{folder} lacks {', '.join(lost[:4])}, which {index.name} lists; get the missing files")
+    if not ((folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file()):
+        raise ModelError(
+            f"{folder} has neither model.safetensors nor model.safetensors.index.json, but {weights[0].name}: save the model with save_pretrained"
+        )
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} holds no tokenizer.json; save the model's tokenizer there")
     extra = [folder / "tokenizer_config.json", folder / "special_tokens_map.json"]
@@ -98,6 +114,30 @@ def json_object(path):
     if not isinstance(content, dict):
         raise ModelError(f"{path} is damaged: it holds no JSON object")
     return content
+
+
+def tokenizer_settings(folder):
+    """The settings of a model's tokenizer, from its files; raises ModelError for damaged ones."""
+    settings = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = Path(folder) / name
+        if path.is_file():
+            settings |= json_object(path)
+    return settings
+
+
+def token_text(token):
+    """The text of a special token, which some files wrap."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def bos_of(folder):
+    """The BOS token of a model: its text, or its id where an older repository names it in the model's config only; None for none."""
+    settings = tokenizer_settings(folder)
+    if "bos_token" in settings:
+        return token_text(settings["bos_token"]) or None
+    there = (Path(folder) / "config.json").is_file()
+    return config_of(folder).get("bos_token_id") if there else None
 
 
 def check_intact(folder):
@@ -141,28 +181,63 @@ def data_end(path):
         return -1
 
 
+def decoder_config(folder):
+    """What config.json says of the language model, with what its class fills in where the file leaves out what is asked of it here.
+
+    raises: ModelError if the file is damaged
+    """
+    whole = config_of(folder)
+    config = whole.get("text_config") or whole
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder}/config.json is damaged: text_config is {config!r}")
+    kind = whole.get("model_type")
+    # The published config of a model that also reads images states of its language model only what is not its class's default.
+    silent = config is not whole and any(not any(name in config for name in names) for names in FIELDS.values())
+    if silent or (kind in OWN_HEAD_WIDTH and not config.get("head_dim")):
+        return class_defaults(str(kind)) | {key: value for key, value in config.items() if value is not None}
+    return config
+
+
+@cache
+def class_defaults(kind):
+    """What the class of a family puts into a config of the language model; nothing for a family that transformers does not know."""
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.for_model(kind).to_dict()
+    except (ValueError, KeyError):
+        return {}
+    return found.get("text_config") or found
+
+
+def whole_number(folder, name, value):
+    """A positive whole number of a config.json; raises ModelError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ModelError(f"{folder}/config.json: {name} is {value!r}; it must be a positive integer")
+    return value
+
+
 def shape(folder):
     """The component space of a model, from its config.json.
 
     raises: ModelError if the file does not say
     """
     config = config_of(folder)
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         raise ModelError(
             f"{folder}/config.json has a quantization_config: gradients and replaced outputs of "
             "quantised weights are not those of the model; use full weights and compute.dtype"
         )
     if config.get("is_encoder_decoder"):
         raise ModelError(f"{folder} is an encoder-decoder model; only decoders are supported")
-    config = config.get("text_config", config)
-    values = {}
+    config, values = decoder_config(folder), {}
     for field, names in FIELDS.items():
-        value = next((config[name] for name in names if name in config), None)
+        value = next((config[name] for name in names if config.get(name) is not None), None)
         if value is None:
             raise ModelError(f"{folder}/config.json names no {field} ({' or '.join(names)})")
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"{folder}/config.json: {field} is {value!r}; it must be a positive integer")
-        values[field] = value
+        values[field] = whole_number(folder, field, value)
+    if config.get("head_dim"):
+        whole_number(folder, "head_dim", config["head_dim"])
     d_head = config.get("head_dim") or values["d_model"] // values["heads"]
     if not config.get("head_dim") and d_head * values["heads"] != values["d_model"]:
         raise ModelError(f"{folder}/config.json: {values['heads']} heads do not divide a width of {values['d_model']}")
@@ -182,9 +257,8 @@ def kv_heads(folder, config, heads):
 
 def positions(folder):
     """Most tokens of a text of a model, from its config.json; None if it does not say."""
-    config = config_of(folder)
-    config = config.get("text_config", config)
-    return next((config[name] for name in POSITIONS if config.get(name)), None)
+    config = decoder_config(folder)
+    return next((whole_number(folder, name, config[name]) for name in POSITIONS if config.get(name)), None)
 
 
 def parallel(folder):

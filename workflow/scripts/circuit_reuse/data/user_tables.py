@@ -70,13 +70,22 @@ def of_jsonl(path):
             if not line.strip():
                 continue
             try:
-                found.append(json.loads(line))
+                found.append(json.loads(line, object_pairs_hook=once))
             except ValueError as problem:
-                raise ValueError(f"{path}, line {number}: no JSON ({problem})") from None
+                raise ValueError(f"{path}, line {number}: no JSON that can be used ({problem})") from None
             if not isinstance(found[-1], dict):
                 raise ValueError(f"{path}, line {number}: no JSON object, but {line.strip()[:40]!r}")
     names = list(dict.fromkeys(name for row in found for name in row))
     return names, [{name: row.get(name) for name in names} for row in found]
+
+
+def once(pairs):
+    """A JSON object in which no key stands twice (json keeps the last without a word); raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands in it twice")
+    return found
 
 
 def of_parquet(path):

@@ -126,6 +126,7 @@ def unsupported(folder, uses=()):
         if kind in kinds:
             return f"is of the type {kind}: {reason}"
     names = config.get("architectures") or []
+    names = [names] if isinstance(names, str) else names
     reads_images = kind in FAMILIES and str(*names[:1]).endswith("ForConditionalGeneration")
     if names and not reads_images and not any(str(name).endswith(PREDICTS) for name in names):
         return f"is a {names[0]}, which gives no logits of the next token; use the model that ends in ForCausalLM"

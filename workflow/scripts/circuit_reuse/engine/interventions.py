@@ -152,7 +152,7 @@ def masks(space, sets, device="cpu"):
 
 
 @torch.no_grad()
-def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False, roles=None):
+def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False, roles=None, by_row=False):
     """Run with components replaced.
 
     base:    Base of the examples;  layers below the first replaced one are not run again
@@ -164,6 +164,7 @@ def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False
     everywhere: read the logits after every position; there must be no prefix
     roles:   [example][position], of the tokens of the base: sets are of (component, role), and a component is replaced at the
              positions of these roles alone
+    by_row:  whether an MLP that only some rows need runs on these alone: faster, but then what else is in a batch shapes the rounding
     returns: logits after the last position, [set * example, vocabulary], sets outermost; with `everywhere`
              [set * example, position, vocabulary]
     source:  activation patching, Vig et al. 2020; Zhang & Nanda 2024
@@ -189,11 +190,29 @@ def replace(model, base, removed, instead, begin=None, keep=(), everywhere=False
     for layer in range(model.space.layers):
         hook(head_hooks[layer], heads[:, :, layer, :, None], instead.z[layer])
         hook(mlp_hooks[layer], mlps[:, :, layer, None], instead.mlp[layer])
-    with shortcuts.starting(model, begin, hooks):
+    unread = not_needed(model, heads, mlps, begin, by_row)
+    with shortcuts.starting(model, begin, hooks), shortcuts.without(model, *unread):
         tokens = base.tokens.repeat(sets, 1)
         if everywhere:
             return models.logits_of_last(model, tokens, tokens.shape[1])
         return models.logits(model, tokens, base.prefix, sets)
+
+
+def not_needed(model, heads, mlps, begin, by_row):
+    """What need not be computed, as `shortcuts.without` takes it: heads of layers, and MLPs in rows, of which every output is replaced.
+
+    heads, mlps: masks as in `replace`;  begin: as there, layers below it do not run
+    """
+    layers = range(begin[0] if begin else 0, model.space.layers)
+    attentions = [layer for layer in layers if heads[:, :, layer].all()]
+    inner = {}
+    for layer in layers:
+        whole = mlps[:, :, layer].all(dim=1)
+        if whole.all():
+            inner[layer] = None
+        elif by_row and whole.any():
+            inner[layer] = (~whole).nonzero()[:, 0]
+    return (attentions, inner) if (attentions or inner) and shortcuts.able(model, "replaced") else ([], {})
 
 
 def masks_at(space, sets, roles, device="cpu"):
@@ -243,7 +262,7 @@ def scan(model, base, sets, instead, tokens, roles=None):
     what = f"interventions on {len(base.tokens)} examples"
 
     def work(places):
-        return places, replace(model, base, [sets[place] for place in places], instead, roles=roles)
+        return places, replace(model, base, [sets[place] for place in places], instead, roles=roles, by_row=True)
 
     for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
         yield result

@@ -87,6 +87,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
     fuse_activations(bridge.original_model)
     fuse_norms(bridge)
     space = fingerprint.shape(folder)
+    check_shape(bridge.original_model.config.get_text_config(), space, folder)
     check_hooks(bridge, space)
     return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
 
@@ -94,6 +95,25 @@ def load(folder, device="auto", dtype="float32", threads=None):
 def of_job(job):
     """The model of a job: from its input files, by its `cfg` (dtype) and `compute` (device)."""
     return load(fingerprint.folder_of(job.input.model), job.compute["device"], job.cfg["dtype"], job.threads)
+
+
+def check_shape(config, space, folder):
+    """What was loaded must have the shape that was read from config.json: names, costs and slices of heads go by it.
+
+    config: the loaded model's;  raises: ModelError that names both
+    """
+    loaded = {
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "d_model": "hidden_size",
+        "d_head": "head_dim",
+    }
+    for name, key in loaded.items():
+        there, read = getattr(config, key, None), getattr(space, name)
+        if isinstance(there, int) and there != read:
+            raise fingerprint.ModelError(
+                f"{folder}/config.json gives {name} {read}, and the model that transformers makes of it has {there}: state {key} in the file"
+            )
 
 
 def check_hooks(bridge, space):

@@ -1,4 +1,4 @@
-"""Work that need not be done: a shared prefix, lower layers, the last MLP before the end.
+"""Work that need not be done: a shared prefix, lower layers, the last MLP before the end, and outputs that are all replaced.
 
 All shortcuts are exact but for rounding.  Each is checked once a model against full runs, and
 not used on a model for which it fails.
@@ -8,6 +8,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers import DynamicCache
@@ -126,6 +127,58 @@ def starting(model, begin, hooks=()):
             stack[place] = kept[place]
 
 
+class OnSomeRows(torch.nn.Module):
+    """Stands in for an MLP whose output is read in some rows only: computes these, and gives zeros elsewhere.
+
+    rows: their places, or None for none
+    """
+
+    def __init__(self, component, rows):
+        super().__init__()
+        self.__dict__["component"], self.rows = component, rows
+
+    def forward(self, stream, *args, **kwargs):
+        """[row, position, d_model], as the MLP gives."""
+        if self.rows is None:
+            # Zeros that take no memory.
+            return stream.new_zeros(1).expand_as(stream)
+        found = torch.zeros_like(stream)
+        found[self.rows] = self.component(stream[self.rows], *args, **kwargs)
+        return found
+
+
+@contextmanager
+def without(model, attentions, mlps):
+    """Runs inside do not compute what hooks replace anyway.
+
+    attentions: layers of which every head is replaced in every row
+    mlps:       {layer: rows in which its MLP is not replaced, or None for none}
+    """
+    blocks = model.bridge.blocks
+    heads = [blocks[layer].attn for layer in attentions]
+    inner = {layer: blocks[layer].mlp._modules for layer in mlps}
+    kept = {layer: modules["_original_component"] for layer, modules in inner.items()}
+    try:
+        for attention in heads:
+            # Past the bridge, as in models.fuse_norms.
+            attention.__dict__["forward"] = partial(output_alone, attention, model.space.heads * model.space.d_head)
+        for layer, modules in inner.items():
+            modules["_original_component"] = OnSomeRows(kept[layer], mlps[layer])
+        yield
+    finally:
+        for attention in heads:
+            attention.__dict__.pop("forward", None)
+        for layer, modules in inner.items():
+            modules["_original_component"] = kept[layer]
+
+
+def output_alone(attention, width, *args, **kwargs):
+    """What the output projection makes of what a hook puts in for all heads."""
+    stream = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+    z = stream.new_zeros(1).expand(*stream.shape[:-1], width)
+    return attention.hook_out(attention.o(z)), None
+
+
 def at_the_end(model):
     """Hooks that make the last layer's MLP run at the last position only.
 
@@ -215,6 +268,21 @@ def check_end(model):
 
 
 @torch.no_grad()
+def check_replaced(model):
+    """A run in which a layer's heads and MLP, all replaced, are not computed against the full one."""
+    tokens, layer = sample(model), len(model.bridge.blocks) // 2
+    places = [f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"]
+    hooks = [(name, lambda tensor, hook: torch.ones_like(tensor)) for name in places]
+    with model.bridge.hooks(fwd_hooks=hooks):
+        whole = models.logits(model, tokens)
+        with without(model, [layer], {layer: None}):
+            alike = same(model, models.logits(model, tokens), whole)
+        # Of an MLP that looks at more than its own row, or gives more than a tensor, some rows are not enough.
+        with without(model, [], {layer: torch.tensor([1], device=model.device)}):
+            return alike and same(model, models.logits(model, tokens), whole)
+
+
+@torch.no_grad()
 def check_pattern(model):
     """Whether the model reads the attention pattern that a hook gives back: without one its heads give nothing."""
     tokens, found = sample(model), []
@@ -234,7 +302,13 @@ def check_pattern(model):
     return not any(found)
 
 
-CHECKS = {"prefix": check_prefix, "skip": check_skip, "end": check_end, "pattern": check_pattern}
+CHECKS = {
+    "prefix": check_prefix,
+    "skip": check_skip,
+    "end": check_end,
+    "replaced": check_replaced,
+    "pattern": check_pattern,
+}
 
 
 def same(model, first, second):

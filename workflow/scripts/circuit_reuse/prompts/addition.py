@@ -1,6 +1,6 @@
 """Addition: "The sum 34 + 8 =" -> " 42".  The corrupt prompt changes the second summand."""
 
-from circuit_reuse.prompts.base import Prompt, fill
+from circuit_reuse.prompts.base import Prompt, attempts, fill
 
 TEMPLATES = [("sum", "The sum {a} + {b} ="), ("compute", "Compute {a} + {b} =")]
 
@@ -16,7 +16,7 @@ def example(rng, split, largest=99, second=9, digits=None):
     """
     if digits is not None and digits not in (1, 2, 3):
         raise ValueError(f"digits is {digits!r}; it must be 1, 2 or 3")
-    while True:
+    for _ in attempts():
         if digits is None:
             a = rng.randrange(1, largest)
             highest = min(second, largest - a)

@@ -7,7 +7,7 @@ corrupt prompt names the answer where it had named the distractor, and so swaps 
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, attempts, fill, in_turn, templates
 
 TEMPLATES = [
     ("used", "The {kind} are {a}, {b}, {c} and {d}. We have used {x}, {y} and {z}. The one left is", LEARNED),
@@ -49,7 +49,7 @@ def example(rng, split, learned=False, form="own"):
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     length = 4 if "{d}" in template else 3
     # Which items meet is what differs between the splits: see `allowed`.
-    while True:
+    for _ in attempts():
         items = rng.sample(words.CATEGORIES[kind], length)
         if len(words.whole(items)) == length and allowed(words.CATEGORIES[kind], items, split):
             break

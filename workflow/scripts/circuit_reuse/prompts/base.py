@@ -68,6 +68,12 @@ def fill(template, **slots):
     return text, spans
 
 
+def attempts(most=10_000):
+    """Numbers of draws until one will do; raises ValueError once there were too many, where options leave no prompt possible."""
+    yield from range(most)
+    raise ValueError(f"with these options no prompt was found in {most:,} draws")
+
+
 def in_turn(rng, options):
     """One of some options: in turn where the stream is one of `generate`, else at random."""
     return rng.in_turn(options) if hasattr(rng, "in_turn") else rng.choice(options)

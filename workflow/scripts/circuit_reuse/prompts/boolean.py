@@ -6,7 +6,7 @@ The corrupt prompt flips one literal, one that decides the value, so the answer 
 
 import zlib
 
-from circuit_reuse.prompts.base import Prompt, fill
+from circuit_reuse.prompts.base import Prompt, attempts, fill
 
 TEMPLATES = [("value", "The value of {e} is"), ("evaluate", "Evaluate: {e} is")]
 
@@ -18,7 +18,7 @@ def example(rng, split, operators=3, parentheses=False):
     """
     if parentheses:
         return nested(rng, split, operators)
-    while True:
+    for _ in attempts():
         number = rng.randint(1, operators)
         literals = [rng.random() < 0.5 for _ in range(number + 1)]
         negated = [rng.random() < 0.3 for _ in literals]
@@ -77,7 +77,7 @@ def split_of(literals, negated, joined):
 
 def nested(rng, split, operators):
     """One prompt pair of an expression with parentheses, such as not (true and false) or true."""
-    while True:
+    for _ in attempts():
         shape = tree(rng, rng.randint(1, operators))
         if held_out(shape) != (split != "train"):
             continue

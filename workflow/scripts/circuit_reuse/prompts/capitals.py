@@ -1,6 +1,6 @@
 """Capitals: "The capital of France is the city of" -> " Paris".  The corrupt prompt names another country."""
 
-from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, attempts, fill, templates
 
 TEMPLATES = [
     ("capital", "The capital of {country} is the city of", TRAIN),
@@ -40,7 +40,7 @@ CAPITALS = {
 def example(rng, split):
     """One prompt pair; a pair of countries belongs to one split."""
     countries = list(CAPITALS)
-    while True:
+    for _ in attempts():
         first, second = rng.sample(range(len(countries)), 2)
         if ((first + second) % 4 == 3) == (split != "train"):
             break

@@ -4,7 +4,7 @@ The corrupt prompt exchanges the two words, larger and smaller, so that the answ
 distractor and both numbers stay where they are.
 """
 
-from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, fill, in_turn, templates
+from circuit_reuse.prompts.base import HELD_OUT, TRAIN, Prompt, attempts, fill, in_turn, templates
 
 TEMPLATES = [
     ("of", "Of {a} and {b}, the {which} number is", TRAIN),
@@ -32,7 +32,7 @@ def example(rng, split, digits=2):
     if digits not in (1, 2, 3):
         raise ValueError(f"digits is {digits!r}; it must be 1, 2 or 3")
     low, high = 10 ** (digits - 1), 10**digits - 1
-    while True:
+    for _ in attempts():
         a, b = rng.randint(low, high), rng.randint(low, high)
         if str(a)[0] != str(b)[0] and split_of(a, b) == split:
             break

@@ -25,12 +25,13 @@ def rows(file, held_out_share, **options):
     """
     records = checked(file, NEEDED, **options)
     result, seen, repeats, texts = [], {}, set(), ("clean", "corrupt", "answer")
-    first = linked(records)
     for record in records:
-        index = len(result)
         empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
+    first = linked(records)
+    for record in records:
+        index = len(result)
         wrong = distractors(record, f"{file}, id {record['id']!r}")
         if any("\0" in text for text in (*wrong, *(record[name] for name in texts))):
             raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
@@ -93,8 +94,12 @@ def distractors(record, where):
     several = record.get("distractors")
     if not several:
         found = [record.get("distractor")]
+    elif isinstance(several, (str, list)):
+        found = several.split("|") if isinstance(several, str) else several
     else:
-        found = several.split("|") if isinstance(several, str) else list(several)
+        raise ValueError(
+            f"{where}: distractors is {several!r}; it must be a list of texts, or a text with | between them"
+        )
     if any(not isinstance(text, str) or not text for text in found):
         raise ValueError(f"{where}: distractor is empty or not text")
     if record["answer"] in found:
@@ -127,6 +132,8 @@ def checked(file, needed, **options):
     for index, record in enumerate(records):
         name = user_tables.label(record["id"], f"{file}, row {index + 1}: id") if "id" in names else f"{index:06d}"
         labels = {key: user_tables.label(record[key], f"{file}, id {name!r}: {key}") for key in LABELS if key in names}
+        # A blank at the end makes no other cluster; an answer has its leading blank.
+        labels = {key: text if key == "corrupt_answer" else text.strip() for key, text in labels.items()}
         if name in seen:
             raise ValueError(f"{file} has the id {name!r} twice; ids must be different")
         seen.add(name)

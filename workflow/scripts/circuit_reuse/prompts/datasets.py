@@ -67,8 +67,8 @@ def from_questions(names, records, file):
         where = f"{file}, row {number + 1}"
         question = written(record["question"], where)
         _, place = choices_of(record, key, where)
-        texts = record["choices"]["text"] if isinstance(record["choices"], dict) else record["choices"]
-        texts = [written(text, where) for text in texts]
+        choices = record["choices"]
+        texts = [written(text, where) for text in (choices["text"] if isinstance(choices, dict) else choices)]
         letters = list(string.ascii_uppercase[: len(texts)])
         step = 1 + hashlib.sha256(question.encode()).digest()[0] % (len(texts) - 1)
         moved = [texts[(place_of - step) % len(texts)] for place_of in range(len(texts))]
@@ -103,17 +103,32 @@ def choices_of(record, key, where):
 
     raises: ValueError for fewer than two, or a right one that is not among them
     """
-    choices = record["choices"]
-    labels = choices["label"] if isinstance(choices, dict) else choices
+    choices, right = record["choices"], record[key]
+    labels = listed_choices(choices, where)
     labels = [written(str(label), where) for label in labels]
-    right = record[key]
-    if isinstance(right, str) and right in labels:
-        place = labels.index(right)
+    if str(right) in labels and (isinstance(choices, dict) or isinstance(right, str)):
+        place = labels.index(str(right))
     else:
         place = int(right) if str(right).isdigit() else -1
     if len(labels) < 2 or not 0 <= place < len(labels):
         raise ValueError(f"{where}: {key} is {right!r}, which is none of its {len(labels)} choices")
     return labels, place
+
+
+def listed_choices(choices, where):
+    """The labels of choices: a list of words, or {label, text} of lists of one length.
+
+    raises: ValueError for anything else, such as a list that a CSV holds as text
+    """
+    if isinstance(choices, dict):
+        labels, texts = choices.get("label"), choices.get("text")
+        if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts):
+            return labels
+    elif isinstance(choices, list):
+        return choices
+    raise ValueError(
+        f"{where}: choices is {str(choices)[:60]!r}; it must be a list, or label and text with a list each (JSONL or Parquet: a CSV has none)"
+    )
 
 
 def written(value, where):

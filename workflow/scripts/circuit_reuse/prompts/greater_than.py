@@ -5,7 +5,7 @@ corrupt prompt starts in a year after the answer, so that the answer is wrong in
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, attempts, fill, in_turn, templates
 
 TEMPLATES = [
     ("lasted", "The {event} lasted from the year 17{year} to the year", LEARNED),
@@ -37,7 +37,7 @@ def example(rng, split, form="whole", learned=False):
         raise ValueError(f"form {form!r} is unknown; known: whole, published")
     event = rng.choice(words.pool(words.EVENTS, split))
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))
-    while True:
+    for _ in attempts():
         distractor, start, answer, later, corrupt_answer = sorted(rng.sample(words.YEARS, 5))
         tens = [year[0] for year in (distractor, start, answer, later)]
         if form == "published" or len(set(tens)) == len(tens):

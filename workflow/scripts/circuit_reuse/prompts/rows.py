@@ -15,9 +15,7 @@ def rows(task, cfg, file=None):
     shots = about.get("shots", 0)
     if about["family"] == "custom":
         found, _ = custom.rows(file, cfg["held_out_share"], **about["options"])
-        lines = custom.demonstrations(found, shots)
-        found = [each for each in found if each["example"] not in {line["example"] for line in lines}]
-        return [solved_before(each, lines) for each in found[first:last]]
+        return with_shots(found, shots)[first:last]
     settings = cfg["seed"], about["options"], about["family"]
     lines = [row(n, "train", prompt) for n, prompt in enumerate(demonstrations(task, shots, *settings))]
     made = generate(
@@ -31,6 +29,16 @@ def rows(task, cfg, file=None):
     )
     made = [row(*each) for each in made if each[0] >= first]
     return [solved_before(each, lines) for each in made]
+
+
+def with_shots(rows, shots):
+    """Rows of a file with its first train rows solved before every prompt, and without these.
+
+    raises: ValueError if there are too few
+    """
+    lines = custom.demonstrations(rows, shots)
+    taken = {line["example"] for line in lines}
+    return [solved_before(each, lines) for each in rows if each["example"] not in taken]
 
 
 def solved_before(row, lines):

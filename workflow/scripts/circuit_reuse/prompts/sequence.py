@@ -10,7 +10,7 @@ from functools import cache
 from string import Formatter
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import Prompt, in_turn
+from circuit_reuse.prompts.base import Prompt, attempts, in_turn
 
 MEMBERS = {
     "digits": words.DIGITS[1:],
@@ -131,9 +131,13 @@ def specification(members, step, length, frame, corruption, largest, fillers, fi
 def check_frame(text):
     """A frame has the slot {item} once, {word} at most once before it, and no other."""
     try:
-        slots = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        found = [slot for slot in Formatter().parse(text) if slot[1] is not None]
     except ValueError as problem:
         raise ValueError(f"the frame {text!r} cannot be read: {problem}") from None
+    slots = [
+        name if not spec and not way else f"{name}{'!' + way if way else ''}{':' + spec if spec else ''}"
+        for _, name, spec, way in found
+    ]
     if slots not in (["item"], ["word", "item"]):
         raise ValueError(
             f"the frame {text!r} has the slots {', '.join(slots) or 'none'}; it needs {{item}} once, "
@@ -175,7 +179,7 @@ def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
     if corruption == "repeat_all":
         return [rng.choice(others(total, [last]))] * len(shown)
     if corruption == "shuffled" and len(shown) > 2:
-        while True:
+        for _ in attempts():
             order = rng.sample(shown, len(shown))
             if order[-1] - order[-2] != step and order[-1] != last:
                 return order

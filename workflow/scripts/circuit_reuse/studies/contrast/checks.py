@@ -1,6 +1,7 @@
 """Mistakes in the block `contrast` of a config, reported before any job; no torch."""
 
 import math
+import warnings
 
 from circuit_reuse.config import checks, custom_files, errors, paths
 from circuit_reuse.config.errors import ConfigError
@@ -55,7 +56,7 @@ def check_set(name, each, config, folders):
                     each[what], custom, config, folders, block["models"], block["examples"], "contrast.examples"
                 )
     if "file" in each and each["cluster"] == "words":
-        raise ConfigError(f"{key}.cluster is 'words', which needs a task; give texts of a file a column cluster")
+        raise ConfigError(f"{key}.cluster is 'words', which needs a task; give pairs of a file a column cluster")
     if "task" in each:
         if not each["paired"]:
             raise ConfigError(f"{key}.paired is false, but prompts of a task are pairs")
@@ -80,9 +81,12 @@ def check_texts(key, path, each, config):
     block, share = config["contrast"], config["examples"]["held_out_share"]
     sides = None if each["paired"] else (each["first"], each["second"])
     try:
-        rows = texts.rows_of_file(path, share, sides)
+        rows, repeats = texts.rows_of_file(path, share, sides)
     except ValueError as problem:
         raise ConfigError(f"{key}.file: {problem}") from None
+    if repeats:
+        text = f"{key}.file: {repeats} rows of {each['file']} repeat another row and are counted once; {len(rows)} are left"
+        warnings.warn(text, errors.ConfigNote, stacklevel=2)
     train = [row for row in rows if row["split"] == "train"]
     counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
     if min(counts) < texts.FEWEST:

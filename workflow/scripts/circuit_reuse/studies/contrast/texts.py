@@ -81,12 +81,14 @@ def rows_of_file(file, held_out_share, sides=None):
 
     sides:   None for pairs (columns first, second), else the two labels of the column set, by which
              unpaired texts (column text) are distinguished
-    returns: [{"id", "split", "cluster", "first", "second"}], or [{"id", "split", "cluster", "text", "set"}]
-             the cluster is that of the column of this name, None without it
-    raises:  ValueError for missing columns, empty cells, equal ids, unknown splits or labels
+    returns: ([{"id", "split", "cluster", "first", "second"}], or [{"id", "split", "cluster", "text", "set"}], and how many rows were left
+             out because they repeat another); the cluster is that of the column of this name, None without it
+    raises:  ValueError for missing columns, empty cells, equal ids, unknown splits or labels, clusters of unpaired texts
     """
     needed = ("first", "second") if sides is None else ("text", "set")
     records = custom.checked(file, needed)
+    unlike = list({tuple(str(record[name]) for name in needed): record for record in reversed(records)}.values())[::-1]
+    repeats, records = len(records) - len(unlike), unlike
     found, counts = [], {}
     for record in records:
         # Each set is split by its own count, so that both splits hold both sets in any order.
@@ -110,7 +112,13 @@ def rows_of_file(file, held_out_share, sides=None):
             raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")
         about = {"id": record["id"], "split": split, "cluster": record.get("cluster") or None}
         found.append(about | {name: record[name] for name in needed})
-    return found
+    named = [row["cluster"] for row in found if row["cluster"]]
+    if sides is not None and len(set(named)) < len(named):
+        raise TextError(
+            f"{file} has a column cluster, and unpaired texts are put into pairs at random, in which clusters would not stay apart; give "
+            "pairs (columns first, second) with a cluster, or take the column out"
+        )
+    return found, repeats
 
 
 def of_file(file, held_out_share, sides, tokenizer, bos, stream):
@@ -124,7 +132,7 @@ def of_file(file, held_out_share, sides, tokenizer, bos, stream):
     Every text is in one pair at most.  If the two labels mean nothing, swapping the two of a random
     pair changes nothing either, so tests that swap within pairs hold for unpaired texts, too.
     """
-    rows = [row for row in rows_of_file(file, held_out_share, sides) if row["split"] == "train"]
+    rows = [row for row in rows_of_file(file, held_out_share, sides)[0] if row["split"] == "train"]
     lead = [] if bos is None else [bos]
 
     def tokens(text):

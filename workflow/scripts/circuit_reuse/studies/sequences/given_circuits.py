@@ -6,7 +6,7 @@ circuit (circuit_files) that says for which task it is.
 
 import difflib
 
-from circuit_reuse.data import circuit_files, circuit_formats, components
+from circuit_reuse.data import circuit_files, components
 from circuit_reuse.data.circuit_files import CircuitFileError
 
 
@@ -19,7 +19,7 @@ def read(path, known=None):
     """
     try:
         content = circuit_files.load(path)
-        found = content["circuits"] if "circuits" in content else of_one(content)
+        found = content["circuits"] if isinstance(content, dict) and "circuits" in content else of_one(content)
     except CircuitFileError as problem:
         raise CircuitFileError(
             f"{path} must be JSON with the key circuits: {{task: [a5.h1, m3]}}, or a circuit file: {problem}"
@@ -27,6 +27,8 @@ def read(path, known=None):
     if not isinstance(found, dict):
         raise CircuitFileError(f"{path}: circuits must map tasks to lists of components")
     for task, names in found.items():
+        if not isinstance(names, list):
+            raise CircuitFileError(f"{path}, {task}: {str(names)[:60]} is no list of components")
         if known is not None and task not in known:
             close = difflib.get_close_matches(str(task), known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
@@ -44,7 +46,7 @@ def read(path, known=None):
 
 def of_one(content):
     """{task: [component]} of a file of one circuit, without the input, which is in all."""
-    circuit = circuit_formats.parse(content)
+    circuit = circuit_files.parsed(content)
     if not circuit.about.get("task"):
         raise CircuitFileError("it does not say for which task it is")
     return {circuit.about["task"]: [name for name in circuit.nodes if name != "input"]}
