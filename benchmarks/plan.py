@@ -79,6 +79,14 @@ PAPERS = ("reuse", "scaling", "sequences", "weights", "contrast")
 LARGE = {"1B": Shape(1.24e9, 0.97e9, 16, 32), "8B": Shape(8e9, 7e9, 32, 32), "70B": Shape(70e9, 68.5e9, 80, 64)}
 
 
+def sets_of(cfg):
+    """Sets of components that are removed or kept for one circuit: itself and its controls, and random sets for all its p-values."""
+    controls = cfg["circuits"]["controls"]
+    # Of its composition, of its layers, and of its output norms.
+    kinds = 2 + bool(controls["norm_strata"])
+    return 2 + controls["count"] + cfg["ablation"]["keep_controls"], kinds * controls["random_sets"]
+
+
 def reuse(cfg, shape):
     """Forward passes of one task of the reuse study, by stage."""
     count = cfg["examples"]["count"]
@@ -86,15 +94,17 @@ def reuse(cfg, shape):
     steps = cfg["attribution"]["steps"]
     circuits = cfg["circuits"]
     different = len(circuits["top_k"]) * len(circuits["thresholds"])
-    controls, random = circuits["controls"]["count"], circuits["controls"]["random_sets"]
-    sets = different * (2 + controls + cfg["ablation"]["keep_controls"] + random)
+    cross, tasks, generic = cfg["cross_task"], len(cfg["tasks"]), cfg["generic"]
+    # Circuits of all tasks with controls, of halves, and what is left of two tasks without or with what they share, beside random sets.
+    other = (1 + cross["controls"]) * tasks + 2 * circuits["halves"] + 4 * (tasks - 1) * (1 + cross["matched_sets"])
     return {
         "examples": 2 * count,
         # Clean and corrupt runs, and forward and backward passes at each step.
         "attribution": (2 + 3 * steps) * count,
         "exact patching, for the agreement of methods": PART * shape.components * cfg["agreement"]["examples"],
-        "circuits and controls": PART * sets * held_out,
-        "circuits on other tasks": PART * (1 + cfg["cross_task"]["controls"]) * len(cfg["tasks"]) * held_out,
+        "circuits and controls": PART * different * sum(sets_of(cfg)) * held_out,
+        "circuits on other tasks": PART * other * held_out,
+        "circuits on ordinary text": PART * (1 + generic["random_sets"]) * generic["count"],
     }
 
 
@@ -289,9 +299,8 @@ def page():
         lines.append(
             f"| {study} | {stage} | {number(operations / 1e15)} | {number(operations / here / 3600)} | {hours} |"
         )
-    rest = 2 + cfg["circuits"]["controls"]["count"] + cfg["ablation"]["keep_controls"]
-    random = cfg["circuits"]["controls"]["random_sets"]
-    less = (rest + 100) / (rest + random)
+    rest, random = sets_of(cfg)
+    less = (rest + 100 * random / cfg["circuits"]["controls"]["random_sets"]) / (rest + random)
     circuits = costs["reuse", "circuits and controls"] / total * random / (rest + random)
     rows = sum(MODELS[m].components for m in cfg["models"]) * len(cfg["tasks"]) * cfg["examples"]["count"]
     lines += [

@@ -98,7 +98,7 @@ use rule reads_tables as summarise_contrast with:
             for name in ("differences", "circuits", "scores", "inclusion")
         },
         about=of_study("contrast", ABOUT),
-        effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
+        some_effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
         examples=of_study("contrast", CONTRAST_EXAMPLES, task=BEHAVIOUR_TASKS),
         single=of_study("contrast", CONTRAST_SCORES, task=BEHAVIOUR_TASKS, method=CONTRAST["single"]),
     output:
@@ -138,7 +138,7 @@ use rule reads_tables as replicate_circuits with:
         about=of_study("contrast", ABOUT),
         circuits=contrast_sets(f"{CONTRAST_FOLDER}/circuits.parquet"),
         scores=contrast_sets(f"{CONTRAST_FOLDER}/scores.parquet"),
-        effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
+        some_effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
         files=sorted(each["file"] for each in CONTRAST["circuits"].values()),
     output:
         **findings_page("contrast", "replicate", "contrast_replicate_findings", "Comparisons of circuits, in words"),

@@ -7,6 +7,8 @@ TASKS = {"task": config["tasks"], "shard": shards()}
 CIRCUITS = "<results>/{model}/{task}/circuits/{method}"
 ALL_CIRCUITS = expand("<results>/{{model}}/{task}/circuits/{{method}}.parquet", task=config["tasks"])
 CHOSEN = some(config["cross_task"], "top_k", "threshold")
+# What random circuits are drawn by; those of the same output norms are drawn where they are run.
+DRAWN = {key: value for key, value in config["circuits"]["controls"].items() if key != "norm_strata"}
 
 
 # Exact patching of a few examples, for the agreement of methods: a forward pass for every component.
@@ -50,7 +52,7 @@ use rule reads_tables as share_circuits with:
         "<logs>/share_circuits/{model}/{task}/{method}.log",
     params:
         **runs("studies.reuse.stage_circuits.share"),
-        cfg=stage_cfg("seed", "circuits", **USED),
+        cfg=stage_cfg("seed", circuits=config["circuits"] | {"controls": DRAWN}, **USED),
 
 
 # The same question of edges, of components at the positions of named words, of whole blocks and of single neurons.
@@ -97,7 +99,7 @@ use rule runs_model as score_variants with:
         ),
 
 
-# How far the shared circuit hangs on the examples, the sentence frame and the method.
+# How far the shared circuit depends on the examples, the sentence frame and the method.
 use rule reads_tables as measure_stability with:
     input:
         examples=OWN_EXAMPLES,
@@ -111,7 +113,7 @@ use rule reads_tables as measure_stability with:
         "<logs>/measure_stability/{model}/{task}.log",
     params:
         **runs("studies.reuse.stage_stability.measure"),
-        cfg=stage_cfg("seed", "cross_task", "methods", **some(config["circuits"], "kinds", "halves")),
+        cfg=stage_cfg("seed", "methods", cross_task=CHOSEN, **some(config["circuits"], "kinds", "halves")),
 
 
 # One job a model, because what tasks share generically is part of the null.
@@ -226,7 +228,7 @@ use rule runs_model as run_texts with:
     params:
         **runs("studies.reuse.stage_generic.run"),
         cfg=stage_cfg(
-            "cross_task",
+            cross_task=CHOSEN,
             dtype=config["compute"]["dtype"],
             **some(config["generic"], "count", "longest", "random_sets"),
         ),
@@ -244,7 +246,7 @@ use rule reads_tables as test_generic with:
         "<logs>/test_generic/{model}/{method}.log",
     params:
         **runs("studies.reuse.stage_generic_tests.test"),
-        cfg=stage_cfg("seed", "cross_task", **some(config["tests"], "bootstrap")),
+        cfg=stage_cfg("seed", cross_task=CHOSEN, **some(config["tests"], "bootstrap")),
 
 
 # The circuit, and random sets of its layers, removed by the constants that do least harm.
@@ -259,13 +261,13 @@ use rule runs_model as ablate_optimally with:
         "<logs>/ablate_optimally/{model}/{task}/{method}.log",
     params:
         **runs("studies.reuse.stage_optimal.ablate"),
-        cfg=stage_cfg("cross_task", **RUN, **some(config["optimal_ablation"], "random_sets", "rate", "steps")),
+        cfg=stage_cfg(cross_task=CHOSEN, **RUN, **some(config["optimal_ablation"], "random_sets", "rate", "steps")),
 
 
 use rule reads_tables as summarise_reuse with:
     input:
         **fine_grained_tables(),
-        optimal=optimal_tables(),
+        some_optimal=optimal_tables(),
         all_examples=by_task("<results>/{model}/{task}/examples/{shard}.parquet", shard=shards()),
         inclusion=by_task(f"{CIRCUITS}.inclusion.parquet", config["methods"]),
         tests=by_task("<results>/{model}/{task}/tests/{method}.parquet", config["methods"]),
@@ -273,9 +275,9 @@ use rule reads_tables as summarise_reuse with:
         cross=by_model("<results>/{model}/cross_task/{method}.parquet", config["methods"]),
         specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", config["methods"]),
         overlap=by_model("<results>/{model}/cross_task/{method}.overlap.parquet", config["methods"]),
-        stability=by_task("<results>/{model}/{task}/stability.parquet"),
-        generic=generic_tables(config["methods"]),
-        agreement=agreement_tables(config["methods"]),
+        some_stability=by_task("<results>/{model}/{task}/stability.parquet"),
+        some_generic=generic_tables(config["methods"]),
+        some_agreement=agreement_tables(config["methods"]),
     output:
         **study_tables("reuse"),
         latex="<results>/tables/reuse/permutation_summary.tex",

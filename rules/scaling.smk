@@ -121,7 +121,7 @@ use rule reads_tables as summarise_scaling with:
         effects=of_study("scaling", f"{HEADS}/{{task}}/heroes.parquet", task=SCALING_TASKS),
         heads=of_study("scaling", f"{HEADS}/classes.parquet"),
         sets=of_study("scaling", f"{HEADS}/hero_sets.parquet"),
-        backups=backup_tables(),
+        some_backups=backup_tables(),
     output:
         **study_tables("scaling"),
         details=findings_details("scaling"),

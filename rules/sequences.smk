@@ -193,11 +193,12 @@ use rule reads_tables as summarise_sequences with:
     input:
         **{name: of_study("sequences", f"{SEQUENCE}/{name}.parquet", task=READ_TASKS) for name in READ},
         **{name: of_study("sequences", f"{SEQUENCE}/{name}.parquet", task=PRUNED_TASKS) for name in PRUNED},
-        **{name: of_study("sequences", f"{SEQUENCE}/{name}.parquet", task=EDGE_TASKS) for name in ("edges", "cuts")},
         **{
-            name: of_study("sequences", f"{NAMED}/{name}.parquet")
-            for name in ("circuits", "overlap", "spectrum", "lengths")
+            f"some_{name}": of_study("sequences", f"{SEQUENCE}/{name}.parquet", task=EDGE_TASKS)
+            for name in ("edges", "cuts")
         },
+        **{name: of_study("sequences", f"{NAMED}/{name}.parquet") for name in ("circuits", "overlap", "spectrum")},
+        some_lengths=of_study("sequences", f"{NAMED}/lengths.parquet"),
         about=of_study("sequences", ABOUT),
         effects=of_study("sequences", f"{SEQUENCE}/effects.parquet", task=SEQUENCE_DATA),
         random_motifs=of_study("sequences", f"{NAMED}/motifs.parquet"),
@@ -211,7 +212,7 @@ use rule reads_tables as summarise_sequences with:
         cfg=stage_cfg(
             "seed",
             **SEQUENCE_SHOWN,
-            **BOOTSTRAP,
+            **some(config["tests"], "permutations", "bootstrap"),
             **some(SEQUENCES["functions"], "motif"),
             **some(SEQUENCES["pruning"], "strategy", "threshold", "frequency", "two_sided"),
         ),
@@ -240,8 +241,8 @@ use rule draws_figures as draw_sequences with:
 use rule reads_tables as draw_circuits with:
     input:
         about=ABOUT,
-        edges=expand("<results>/{{model}}/sequences/{task}/edges.parquet", task=EDGE_TASKS),
-        cuts=expand("<results>/{{model}}/sequences/{task}/cuts.parquet", task=EDGE_TASKS),
+        some_edges=expand("<results>/{{model}}/sequences/{task}/edges.parquet", task=EDGE_TASKS),
+        some_cuts=expand("<results>/{{model}}/sequences/{task}/cuts.parquet", task=EDGE_TASKS),
         circuits=f"{NAMED}/circuits.parquet",
         attention=expand("<results>/{{model}}/sequences/{task}/attention.parquet", task=READ_TASKS),
         tables=[table("sequences", name) for name in ("functions", "importance", "neurons", "spectrum")],

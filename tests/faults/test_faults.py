@@ -52,7 +52,7 @@ def test_runs_that_are_killed_at_random_moments_end_with_the_bytes_of_a_clean_on
     assert same(run, clean)
 
 
-def test_a_job_that_the_system_kills_for_want_of_memory_says_so_and_is_made_again(clean, tmp_path):
+def test_a_job_that_the_system_kills_for_lack_of_memory_says_so_and_is_made_again(clean, tmp_path):
     run = fresh(tmp_path / "run")
     with memory_limit(2) as confine:
         if confine is None:

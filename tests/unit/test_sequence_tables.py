@@ -135,7 +135,7 @@ def test_scores_ranks_and_drops_by_hand():
         ("single", 1, "remove"): full + 1,
     }
     frame = effects_frame(values)
-    cfg = {"bootstrap": 200, "two_sided": False}
+    cfg = {"bootstrap": 200, "permutations": 199, "two_sided": False}
     (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
     assert row["score"] == pytest.approx(0.9) and row["score_empty"] == pytest.approx(0.1)
     assert row["score_low"] == pytest.approx(0.9) and row["score_high"] == pytest.approx(0.9)

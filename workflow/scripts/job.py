@@ -19,7 +19,7 @@ KILLED_TEXT = (
     "its process was killed from outside, most often by the system, out of memory: run fewer jobs at once "
     "(--cores), set a smaller compute.batch_tokens, or give it more memory; nothing finished is lost, run again"
 )
-# What an error of the system means to whom it befalls.
+# What an error of the system means to the user.
 SYSTEM = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the quota of the disk is used up",
@@ -91,7 +91,7 @@ def message_of(problem):
         return str(problem)
     if isinstance(problem, OSError) and problem.errno in SYSTEM:
         path = f" ({problem.filename})" if problem.filename else ""
-        return f"{SYSTEM[problem.errno]}{path}; nothing finished is lost: mend it and run again"
+        return f"{SYSTEM[problem.errno]}{path}; nothing finished is lost: correct this and run again"
     if type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(problem):
         return f"not enough memory; set a smaller compute.batch_tokens ({str(problem)[:200]})"
     return ""

@@ -105,7 +105,7 @@ def licences():
 
 
 def main():
-    """Write all that hangs on the pins."""
+    """Write all that depends on the pins."""
     every = {}
     for name, (extras, about) in LOCKS.items():
         path = PROJECT / name

@@ -328,7 +328,7 @@ def folder_of(inputs):
 
 def space_of(about):
     """The component space of a model from its description."""
-    return Space(*(about[name] for name in ("layers", "heads", "d_model", "d_head")))
+    return Space(*(about[name] for name in ("layers", "heads", "d_model", "d_head")), kv_heads=about.get("kv_heads"))
 
 
 def read_description(path):

@@ -12,6 +12,8 @@ from pathlib import Path
 KEY, HEADER = b"left_out", "left_out\n"
 # Inputs whose name starts with this are given with what was left out.
 ALL = "all_"
+# Lists whose name starts with this are given under the rest of the name, empty where everything was left out: what is gathered beside them stays.
+SOME = "some_"
 FIGURES = (".svg", ".png", ".pdf")
 
 
@@ -55,7 +57,7 @@ def sift(inputs):
 
     inputs:  {name: path or list of paths}
     returns: (a dict of the same form, one of the reasons or None)
-    raises:  LeftOut if a single input was left out, or all of a list
+    raises:  LeftOut if a single input was left out, or all of a list that is not one of SOME
     """
     kept, reason = {}, None
     for name, value in inputs.items():
@@ -64,10 +66,10 @@ def sift(inputs):
             continue
         records = {path: record_of(path) for path in ([value] if isinstance(value, str) else value)}
         out = [record for record in records.values() if record is not None]
-        if out and len(out) == len(records):
+        if out and len(out) == len(records) and not name.startswith(SOME):
             raise out[0]
         reason = reason or (out[0] if out else None)
-        kept[name] = value if isinstance(value, str) else [p for p in value if records[p] is None]
+        kept[name.removeprefix(SOME)] = value if isinstance(value, str) else [p for p in value if records[p] is None]
     return kept, reason
 
 

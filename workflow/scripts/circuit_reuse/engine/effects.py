@@ -63,10 +63,11 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
     """Everything but the interventions that the numbers depend on, as a short hash."""
     content = hashlib.sha256()
     for frame in (examples, reference):
-        used = frame[["clean_tokens", "corrupt_tokens", "answer", "distractors"]]
-        for clean, corrupt, answer, distractors in used.itertuples(index=False):
+        # Rows are kept under their examples' numbers, which are places in a file: a row put in before them moves all.
+        used = frame[["example", "clean_tokens", "corrupt_tokens", "answer", "distractors"]]
+        for example, clean, corrupt, answer, distractors in used.itertuples(index=False):
             tokens = [list(map(int, each)) for each in (clean, corrupt, distractors)]
-            content.update(repr([*tokens, int(answer)]).encode())
+            content.update(repr([int(example), *tokens, int(answer)]).encode())
         if metric == "probability_difference" and "choices" in frame:
             # Of a table that was read they are arrays, whose truth is not defined.
             choices = [[] if each is None else [list(map(int, label)) for label in each] for each in frame["choices"]]

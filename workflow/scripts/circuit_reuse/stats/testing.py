@@ -65,6 +65,8 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "effect_low": effect[0],
         "effect_high": effect[1],
         "accuracy_circuit": right.mean(),
+        **accuracy_bounds("accuracy", correct, outcomes.clusters),
+        **accuracy_bounds("accuracy_circuit", right, outcomes.clusters),
         "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
         **kept_columns(outcomes, circuit, metric, draws, seed[4]),
     }
@@ -88,6 +90,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     difference = statistics.mean_interval(removed - mean_control, draws, seed[1], clusters=outcomes.clusters)
     lift = lift_interval(right, mean_right, correct, clusters=outcomes.clusters)
     low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
+    ends = np.percentile(control_right.mean(axis=1), [2.5, 97.5])
     return found | {
         "n_controls": len(controls),
         "effect_control": controls.mean(),
@@ -97,6 +100,8 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "difference_low": difference[0],
         "difference_high": difference[1],
         "accuracy_control": control_right.mean(),
+        "accuracy_control_low": ends[0],
+        "accuracy_control_high": ends[1],
         "accuracy_control_0": control_right[0].mean(),
         "lift": lift_of(right, mean_right, correct, axis=0),
         "lift_low": lift[0],
@@ -106,6 +111,11 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         ),
         "p_permutation": statistics.sign_flip(removed - mean_control, cfg["permutations"], seed[3], outcomes.clusters),
     }
+
+
+def accuracy_bounds(name, right, clusters):
+    """Columns of the interval of an accuracy; right: [example], 0 or 1."""
+    return dict(zip((f"{name}_low", f"{name}_high"), statistics.share_interval(right, clusters), strict=True))
 
 
 def random_effects(outcomes, name):
@@ -212,7 +222,8 @@ def plain(value):
 
 OPTIONAL = (
     "effect effect_low effect_high effect_control effect_control_low effect_control_high effect_random effect_random_low effect_random_high difference difference_low "
-    "difference_high accuracy_circuit accuracy_control accuracy_control_0 lift lift_low "
+    "difference_high accuracy_low accuracy_high accuracy_circuit accuracy_circuit_low accuracy_circuit_high accuracy_control "
+    "accuracy_control_low accuracy_control_high accuracy_control_0 lift lift_low "
     "lift_high p_mcnemar p_permutation p_value p_uniform p_norm faithfulness faithfulness_low faithfulness_high faithfulness_control "
     "kl problem"
 ).split()

@@ -202,7 +202,7 @@ def circuits(found, cfg):
         ]
         lines.append("| " + " | ".join(cells) + " |")
     reported = [
-        "Shares are of the effect of corrupting everything: a circuit alone *keeps* so much of the metric, and removing it takes so much away. "
+        "Shares are of the effect of corrupting everything: *keeps* is the share of the metric that a circuit alone keeps, the other the share that removing it loses. "
         "Random circuits have as many heads and as many MLPs."
     ]
     for row in table.dropna(subset=["faithfulness_lead"]).to_dict("records"):

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import circuit_files, components, fingerprint, tables
-from circuit_reuse.data.components import Space
 from circuit_reuse.stats import circuits, sharing
 from circuit_reuse.studies.contrast import budget, schemas
 
@@ -131,7 +130,7 @@ def as_file(row, scores, space, about):
     return circuit_files.Circuit(
         nodes={name: known.get(name) for name in inside},
         outside={name: score for name, score in known.items() if name not in set(inside)},
-        shape=Space(space.layers, space.heads, space.d_model, space.d_head),
+        shape=space,
         stated={"budget": int(row["dimensions"])},
         about=about,
     )

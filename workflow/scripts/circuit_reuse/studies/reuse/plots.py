@@ -144,17 +144,16 @@ def accuracy_bars(tests, models, tasks, titles):
     """Held-out accuracy of the intact model, with the shared circuit removed, with a control removed."""
     figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
     bars = [
-        ("accuracy", style.BASELINE, "intact", None),
-        ("accuracy_circuit", style.CIRCUIT, "shared circuit removed", "lift"),
-        ("accuracy_control", style.CONTROL, "matched random circuit removed", None),
+        ("accuracy", style.BASELINE, "intact"),
+        ("accuracy_circuit", style.CIRCUIT, "shared circuit removed"),
+        ("accuracy_control", style.CONTROL, "matched random circuit removed"),
     ]
     for ax, model in zip(axes[0], models, strict=True):
         rows = pick(tests, model=model).set_index("task").reindex(tasks)
-        for number, (column, color, label, _) in enumerate(bars):
+        for number, (column, color, label) in enumerate(bars):
             values = rows[column].astype(float)
             ax.bar(np.arange(len(tasks)) + (number - 1) * 0.27, values, 0.27, color=color, label=label)
-            n = rows["n_clusters"].astype(float)
-            low, high = wilson(values, n)
+            low, high = (rows[f"{column}_{end}"].astype(float) for end in ("low", "high"))
             ax.errorbar(
                 np.arange(len(tasks)) + (number - 1) * 0.27,
                 values,
@@ -169,13 +168,6 @@ def accuracy_bars(tests, models, tasks, titles):
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
-
-
-def wilson(share, n, z=1.96):
-    """Wilson's 95 per cent interval of a share (Wilson 1927)."""
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.minimum(middle - half, share), np.maximum(middle + half, share)
 
 
 def effect_against_controls(tests, effects, models, tasks, titles, unit):

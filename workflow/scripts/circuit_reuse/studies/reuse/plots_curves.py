@@ -108,7 +108,7 @@ def fine_grained(table, reuse, models, tasks, titles, top_k):
 
 
 def granularity(table, tests, models, tasks, titles, unit, chosen):
-    """What removing the shared units of every kind of circuit does, among random sets of as many of the same layers.
+    """What removing the shared units of every kind of circuit does, among matched random sets.
 
     table: the fine_grained table;  tests: rows of components at `chosen` (top_k, threshold)
     """
@@ -151,7 +151,7 @@ def granularity(table, tests, models, tasks, titles, unit, chosen):
         Line2D([], [], color=style.CIRCUIT, marker="D", linestyle="none"),
         Line2D([], [], color=style.CONTROL, linewidth=3),
     ]
-    named = ["shared units removed, 95 % interval", "random sets of the same layers, 95 % of them"]
+    named = ["shared units removed, 95 % interval", "matched random sets, 95 % of them"]
     figure.legend(handles, named, loc="outside lower center", ncols=2)
     return figure
 

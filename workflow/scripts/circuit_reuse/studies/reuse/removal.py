@@ -77,7 +77,7 @@ class Removal:
         """What stands for the neurons of a batch, by layer, by the kind of replacement."""
         kind = self.cfg["replacement"]
         if kind == "mean":
-            return mean
+            return mean[batch.clean.shape[1]]
         if kind == "resample":
             batch = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
             return neurons.values(self.model, batch.clean)
@@ -85,13 +85,15 @@ class Removal:
         return [value.new_zeros(1, 1, value.shape[-1]) for value in found] if kind == "zero" else found
 
     def mean(self):
-        """Mean of each neuron over positions and the corrupt prompts of the train examples, [1, 1, neuron] by layer."""
-        sums, count = None, 0
+        """Mean of each neuron over the corrupt train prompts of each length, by position: {length: [1, position, neuron] by layer}."""
+        sums, counts = {}, {}
         for batch in batching.batches(self.train, self.tokens, self.model.device):
-            parts = [value.double().sum((0, 1)) for value in neurons.values(self.model, batch.corrupt)]
-            sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-            count += batch.corrupt.numel()
-        return [(total / count).float()[None, None] for total in sums]
+            parts = [value.double().sum(0, keepdim=True) for value in neurons.values(self.model, batch.corrupt)]
+            length = batch.corrupt.shape[1]
+            before = sums.get(length)
+            sums[length] = parts if before is None else [a + b for a, b in zip(before, parts, strict=True)]
+            counts[length] = counts.get(length, 0) + len(batch.rows)
+        return {length: [(each / counts[length]).float() for each in total] for length, total in sums.items()}
 
 
 def is_block(unit):

@@ -27,13 +27,14 @@ K = column(pa.int32(), "components per example circuit that top_k stands for")
 
 CIRCUITS = table(
     kind=column(
-        pa.string(), "example, shared, control (disjoint) or random (same composition, or as many in each layer)"
+        pa.string(),
+        "example, shared, half (shared by a random half of the examples), control (disjoint) or random (same composition, or as many in each layer)",
     ),
     top_k=TOP_K,
     k=K,
     threshold=optional(pa.float64(), "reuse threshold p, a share; null for example circuits"),
     example=optional(pa.int32(), "the example whose circuit this is"),
-    control=optional(pa.int32(), "number of the control or random set, from 0"),
+    control=optional(pa.int32(), "number of the control or random set, from 0; of a half, 2 d or 2 d + 1 of draw d"),
     circuit=column(
         pa.string(),
         "hash of the component names; of the circuit that a control is for; of random sets, their composition, or layer-matched "
@@ -126,8 +127,11 @@ TESTS = table(
     difference=optional(pa.float64(), "effect - effect_control, logits or nats"),
     **bounds("difference", "bootstrap bound"),
     accuracy=column(pa.float64(), "share correct without intervention"),
+    **bounds("accuracy", "Wilson's bound, of the effective number of examples"),
     accuracy_circuit=optional(pa.float64(), "share correct with the circuit removed"),
+    **bounds("accuracy_circuit", "Wilson's bound, of the effective number of examples"),
     accuracy_control=optional(pa.float64(), "share correct with a control removed, mean"),
+    **bounds("accuracy_control", "quantile over the controls"),
     accuracy_control_0=optional(pa.float64(), "the same for control 0, which p_mcnemar uses"),
     lift=optional(
         pa.float64(), "(accuracy_circuit - accuracy_control) / accuracy; negative is harm beyond the controls"

@@ -96,7 +96,7 @@ def generic(table, cfg):
     if len(unknown):
         row = unknown.iloc[0]
         yield (
-            f"The ordinary text is none that {listed(unknown['model'].drop_duplicates())} knows (loss {number(row['loss'])} nats per token, where guessing "
+            f"The ordinary text is not modelled by {listed(unknown['model'].drop_duplicates())} (loss {number(row['loss'])} nats per token, where guessing "
             f"gives {number(row['loss_guessing'])}): nothing is said of generic importance there; name texts in generic.texts."
         )
     rows = rows.drop(unknown.index)

@@ -10,7 +10,7 @@ from circuit_reuse.studies.reuse import schemas
 def chosen_circuits(paths, cfg):
     """{task: (id, names, controls)} of the shared circuits at one K and threshold.
 
-    paths: the circuits tables of the tasks;  cfg: top_k, threshold, controls (how many at most)
+    paths: the circuits tables of the tasks;  cfg: top_k, threshold, and controls, how many at most, none without it
     """
     found = {}
     for task, path in gather.one_by(paths, "task").items():
@@ -19,7 +19,7 @@ def chosen_circuits(paths, cfg):
             (table["kind"] == "shared") & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
         ].iloc[0]
         names, controls = sharing.shared_circuits(table).get(row["circuit"]) or ([], [])
-        found[task] = (row["circuit"], names, controls[: cfg["controls"]])
+        found[task] = (row["circuit"], names, controls[: cfg.get("controls", 0)])
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from circuit_reuse.data import components, jobs, tables
 from circuit_reuse.data.examples import enough
-from circuit_reuse.engine import fine_scores, models, neurons, places
+from circuit_reuse.engine import ablation, fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.reuse import overlap, removal, schemas, schemas_specificity
 
@@ -43,6 +43,7 @@ def share(job):
     model, rows, shared, known, removed = models.of_job(job), [], [], {}, None
     if "replacement" in cfg:
         train, held_out = jobs.splits_of(examples, cfg, job.wildcards.task)
+        held_out = ablation.replaceable(held_out, train, cfg["replacement"], job.log)
         removed = removal.Removal(model, train, held_out, cfg, tokens)
     else:
         enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)

@@ -241,7 +241,11 @@ def ablation(tests, alpha):
         # Of a metric that is not above 0 nothing is a share.
         able = part[part["metric"] > 0]
         share, random = ((able[name] / able["metric"]).mean() for name in ("effect", "effect_random"))
-        change = f"{share:+.0%} of itself (random sets {random:+.0%})" if len(able) else "what is no share of it"
+        change = (
+            f"{share:+.0%} of itself (random sets {random:+.0%})"
+            if len(able)
+            else "no share that is defined (it is not above 0)"
+        )
         lines.append(
             f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
             f"changes by {change} and accuracy is "

@@ -125,7 +125,7 @@ def transfer(base, target, tasks, cfg, stream, first_way=True):
 
     base, target: {"profile": ..., "effects": {task: [head]}, "names": [...]}
     cfg:          top_share (of heads of the base that are looked up), pairings and draws (of the
-                  two nulls; the second pairs profiles again and so is dear)
+                  two nulls; the second pairs profiles again which takes long)
     first_way:    whether the distance of these models is reported here, not the other way round
     For each task, the strongest heads of the base are looked up in the target: by index, by their
     strength in the other task alone, by profiles of the other task, and by profiles of all.  The

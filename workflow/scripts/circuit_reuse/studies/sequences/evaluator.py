@@ -1,6 +1,6 @@
 """Run many circuits alone on the same examples: everything outside a circuit is replaced.
 
-Walks of a pruning change one component at a time.  What lies below the changed component is the
+Pruning runs change one component at a time.  What lies below the changed component is the
 same as before, so a candidate starts at its layer from the stream of the pruning run's present circuit;
 candidates of many pruning runs share a batch; and a circuit that was run once is never run again.
 """

@@ -9,14 +9,12 @@ import numpy as np
 from circuit_reuse.stats import circuits, statistics, testing
 from circuit_reuse.studies.sequences import shares
 
-PERMUTATIONS = 999
-
 
 def cross_rows(effects, named, target, cfg, stream):
     """Every circuit kept alone on one task, beside size-matched random circuits.
 
     effects: the effects table of the task;  named: the named circuits of the model
-    cfg:     bootstrap, two_sided
+    cfg:     bootstrap, permutations, two_sided
     returns: rows of cross_task.csv; p_value is the share of random circuits, with the circuit, that
              come as near to 1 (two-sided limit) or score as much (one-sided)
     """
@@ -147,7 +145,7 @@ def drop(column, change, outcomes, cfg, stream):
         column: shares.share(change, full),
         f"{column}_low": low,
         f"{column}_high": high,
-        f"p_{column}": statistics.sign_flip(change, PERMUTATIONS, seed, outcomes.clusters),
+        f"p_{column}": statistics.sign_flip(change, cfg["permutations"], seed, outcomes.clusters),
     }
 
 

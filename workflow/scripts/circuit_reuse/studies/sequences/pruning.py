@@ -4,7 +4,7 @@ On a large model a pruning run begins with a first cut: the components of least 
 many as the limit allows.  A pruning run goes through the components in some order and takes each one out for good if the circuit
 that is left still scores enough; passes follow until one changes nothing.  What is left depends
 on the order, so many pruning runs are made.  A pruning run is a generator that asks for circuits to be run, so
-that many pruning runs run side by side, each batch holding a candidate of every one (sequences.keeping).
+that many pruning runs run side by side, each batch holding a candidate of every one (sequences.evaluator).
 No model and no torch here.
 """
 
@@ -232,7 +232,7 @@ def cost(model, components, pruning_runs, examples, first_cut):
 def inclusion(pruning_runs, names):
     """How many pruning runs kept each component: rows of the inclusion table.
 
-    Walks by random orders and by bootstrap draws are counted apart, for each threshold.
+    Pruning runs by random orders and by bootstrap draws are counted apart, for each threshold.
     """
     from scipy import stats
 

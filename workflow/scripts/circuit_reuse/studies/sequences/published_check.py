@@ -118,9 +118,7 @@ def from_numbers(numbers):
     for task, score in numbers["score"].items():
         yield row(f"score on its own data, {task}", numbers["cross_task"][task][task], score, 2)
         cut = score - numbers["edge_cut_level"]
-        why = (
-            "edges were kept below 80 per cent of the full model, so the cut hangs on how far the circuit lies above it"
-        )
+        why = "edges were kept below 80 per cent of the full model, so the cut depends on how far the circuit lies above it"
         yield row(f"points an edge must be worth, {task}", numbers["edge_cut_points"][task], cut, 2, why)
     for task, drops in numbers["in_circuit_drop"].items():
         weak = [name for name, drop in drops.items() if -drop < numbers["score"][task] - 80]

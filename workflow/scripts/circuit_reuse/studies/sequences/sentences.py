@@ -7,7 +7,7 @@ from circuit_reuse.report.numbers import MOST, hundred, interval, more, span
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
     "circuits": "model task strategy threshold order draw scored_by n_heads n_mlps score score_low score_high score_train score_empty_train",
-    "overlap": "model first second kind n_shared n_shared_null q_layers",
+    "overlap": "model first second kind n_shared n_shared_null_layers q_layers",
     "cross_task": "circuit kind target q_value",
 }
 
@@ -43,8 +43,8 @@ def sentences(found, cfg):
     beyond = pairs[pairs["q_layers"] <= cfg["alpha"]]
     if len(pairs):
         yield (
-            f"Circuits of different tasks share {span(pairs['n_shared'])} components ({span(pairs['n_shared_null'])} by chance); more than "
-            f"circuits with as many nodes in each layer would in {len(beyond)} of {len(pairs)} pairs."
+            f"Circuits of different tasks share {span(pairs['n_shared'])} components (circuits with as many nodes in each layer {span(pairs['n_shared_null_layers'])}, by chance); "
+            f"more than these in {len(beyond)} of {len(pairs)} pairs."
         )
     crossed = found["cross_task"]
     crossed = crossed[

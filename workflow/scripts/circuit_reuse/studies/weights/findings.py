@@ -285,7 +285,7 @@ def nodes(found, cfg):
 
 
 def models(found, cfg):
-    """The central comparison: how small circuits are, and how much hangs on each weight."""
+    """The central comparison: how small circuits are, and how much depends on each weight."""
     rows = []
     for task in cfg["tasks"]:
         for model in cfg["models"]:

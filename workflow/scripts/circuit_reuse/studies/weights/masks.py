@@ -52,7 +52,7 @@ def train(model, batches, replacement, kind, settings, rng):
     batches: batching.Batch list, of one length each: a step draws one by its number of examples,
              and then `batch` of these
     rng:     numpy Generator
-    returns: (tau, [{step, coefficient, loss, active}])
+    returns: (tau, [{step, coefficient, loss, n_nodes}])
     """
     coefficients = torch.tensor(settings.coefficients, device=model.device)
     start = rng.normal(0.1, 0.01, nodes.total(model))
@@ -107,7 +107,7 @@ def discretise(tau, loss_of, target, finest=4):
     loss_of: function of masks (bool [mask, node]) to their mean losses, on prompts that the mask
              was not trained on
     target:  nats
-    returns: (mask [node], curve [{nodes, loss}])
+    returns: (mask [node], curve [{n_nodes, loss}])
     raises:  ValueError if even all nodes miss it
     The loss is no monotone function of the size, so every size on a grid is tried, not bisected,
     and then those between the first that reaches the target and the one before it.
