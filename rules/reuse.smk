@@ -55,67 +55,6 @@ use rule reads_tables as share_circuits with:
         cfg=stage_cfg("seed", circuits=config["circuits"] | {"controls": DRAWN}, **USED),
 
 
-# The same question of edges, of components at the positions of named words, of whole blocks and of single neurons.
-use rule runs_model as share_fine_grained with:
-    input:
-        **MODEL,
-        examples=OWN_EXAMPLES,
-    output:
-        reuse="<results>/{model}/{task}/fine_grained.parquet",
-        shared="<results>/{model}/{task}/fine_grained.shared.parquet",
-    log:
-        "<logs>/share_fine_grained/{model}/{task}.log",
-    params:
-        **runs("studies.reuse.stage_fine_grained.share"),
-        cfg=stage_cfg(
-            "seed",
-            **RUN,
-            **USED,
-            **some(config["attribution"], "steps"),
-            **some(config["circuits"], "thresholds"),
-            **some(config["fine_grained"], "draws", "top_k", "score_thresholds"),
-            **removed_units_cfg(),
-        ),
-
-
-# Scores with other integration steps and against another corruption, for the stability of the shared circuit.
-use rule runs_model as score_variants with:
-    input:
-        **MODEL,
-        examples=OWN_EXAMPLES,
-    output:
-        variants="<results>/{model}/{task}/variants.parquet",
-    log:
-        "<logs>/score_variants/{model}/{task}.log",
-    params:
-        **runs("studies.reuse.stage_variants.score", METHODS[config["methods"][0]].module),
-        cfg=stage_cfg(
-            "seed",
-            method=config["methods"][0],
-            corruption=config["stability"]["corruption"],
-            variant_steps=config["stability"]["steps"],
-            **RUN,
-            **asked_steps(config["methods"][0]),
-        ),
-
-
-# How far the shared circuit depends on the examples, the sentence frame and the method.
-use rule reads_tables as measure_stability with:
-    input:
-        examples=OWN_EXAMPLES,
-        scores=expand(
-            "<results>/{{model}}/{{task}}/scores/{method}/{shard}.parquet", method=config["methods"], shard=shards()
-        ),
-        variants="<results>/{model}/{task}/variants.parquet" if VARIANTS else [],
-    output:
-        stability="<results>/{model}/{task}/stability.parquet",
-    log:
-        "<logs>/measure_stability/{model}/{task}.log",
-    params:
-        **runs("studies.reuse.stage_stability.measure"),
-        cfg=stage_cfg("seed", "methods", cross_task=CHOSEN, **some(config["circuits"], "kinds", "halves")),
-
-
 # One job a model, because what tasks share generically is part of the null.
 use rule reads_tables as measure_reuse with:
     input:
@@ -215,53 +154,7 @@ use rule reads_tables as test_cross_tasks with:
         ),
 
 
-# Whether what a task needs is what any text needs.
-use rule runs_model as run_texts with:
-    input:
-        **MODEL,
-        circuits=ALL_CIRCUITS,
-        texts=ordinary_text,
-    output:
-        runs="<results>/{model}/generic/{method}.runs.parquet",
-    log:
-        "<logs>/run_texts/{model}/{method}.log",
-    params:
-        **runs("studies.reuse.stage_generic.run"),
-        cfg=stage_cfg(
-            cross_task=CHOSEN,
-            dtype=config["compute"]["dtype"],
-            **some(config["generic"], "count", "longest", "random_sets"),
-        ),
-
-
-use rule reads_tables as test_generic with:
-    input:
-        runs="<results>/{model}/generic/{method}.runs.parquet",
-        effects=expand("<results>/{{model}}/{task}/effects/{{method}}.parquet", task=config["tasks"]),
-        circuits=ALL_CIRCUITS,
-    output:
-        generic="<results>/{model}/generic/{method}.parquet",
-        sets="<results>/{model}/generic/{method}.sets.parquet",
-    log:
-        "<logs>/test_generic/{model}/{method}.log",
-    params:
-        **runs("studies.reuse.stage_generic_tests.test"),
-        cfg=stage_cfg("seed", cross_task=CHOSEN, **some(config["tests"], "bootstrap")),
-
-
-# The circuit, and random sets of its layers, removed by the constants that do least harm.
-use rule runs_model as ablate_optimally with:
-    input:
-        **MODEL,
-        examples=OWN_EXAMPLES,
-        circuits=f"{CIRCUITS}.parquet",
-    output:
-        runs="<results>/{model}/{task}/optimal/{method}.parquet",
-    log:
-        "<logs>/ablate_optimally/{model}/{task}/{method}.log",
-    params:
-        **runs("studies.reuse.stage_optimal.ablate"),
-        cfg=stage_cfg(cross_task=CHOSEN, **RUN, **some(config["optimal_ablation"], "random_sets", "rate", "steps")),
+include: "reuse_variants.smk"
 
 
 use rule reads_tables as summarise_reuse with:

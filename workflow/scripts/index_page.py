@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import start_page
 from circuit_reuse.studies.registry import STUDIES
 
+REPORT = Path(__file__).resolve().parents[1] / "report"
 # Figures that together are larger are linked, not put in, the last first.
 MOST_BYTES = 5_500_000
 # Columns of the table of results, from reuse/summary.csv.
@@ -35,53 +36,6 @@ COLUMNS = {
     "n_examples": "n",
     "n_clusters": "clusters",
 }
-STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 0 auto; padding: 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.3rem; margin-top: 2.5rem; border-bottom: 1px solid #bbb }
-nav a { margin-right: 1rem } a { color: #0b5394 }
-figure { margin: 1.2rem 0 } figure svg { max-width: 100%; height: auto }
-figcaption { font-size: .88rem; color: #444; max-width: 60rem } .links { font-size: .85rem }
-table { border-collapse: collapse; font-size: .85rem; width: 100% } td, th { padding: .2rem .5rem; text-align: left }
-td:first-child { white-space: nowrap }
-th button { font: inherit; font-weight: bold; border: 0; background: none; cursor: pointer; padding: 0 }
-th button::after { content: ' \\2195'; color: #888 } th[aria-sort=ascending] button::after { content: ' \\2191'; color: #222 }
-th[aria-sort=descending] button::after { content: ' \\2193'; color: #222 }
-tbody tr:nth-child(even) td { background: #f4f4f4 } .wide { overflow-x: auto; max-height: 32rem }
-input[type=search] { font: inherit; padding: .2rem .4rem; width: 22rem; max-width: 100% } summary { cursor: pointer; margin: .6rem 0 }
-pre { background: #f6f6f6; padding: .6rem; overflow-x: auto; font-size: .8rem }
-"""
-SCRIPT = """
-for (const table of document.querySelectorAll('table.sorts')) {
-  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, place) => head.firstElementChild.addEventListener('click', () => {
-    const up = head.getAttribute('aria-sort') !== 'ascending';
-    heads.forEach(other => other.removeAttribute('aria-sort'));
-    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-    const value = row => row.cells[place].dataset.value ?? row.cells[place].textContent;
-    const rows = [...body.rows].sort((a, b) => {
-      const x = value(a), y = value(b), gone = (x === '') - (y === '');
-      if (gone) return gone;
-      const way = x !== '' && y !== '' && !isNaN(x) && !isNaN(y) ? x - y : x.localeCompare(y);
-      return up ? way : -way;
-    });
-    body.append(...rows);
-  }));
-  const field = document.getElementById(table.dataset.filter), count = document.getElementById(table.dataset.count);
-  const filter = () => {
-    const words = field.value.toLowerCase().split(/\\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of body.rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word));
-      shown += !row.hidden;
-    }
-    count.textContent = `${shown} of ${body.rows.length} rows`;
-  };
-  field.addEventListener('input', filter);
-  filter();
-}
-"""
 
 
 def write(config, folder):
@@ -143,7 +97,7 @@ def page(config, folder):
     inside = chosen(results, found)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-        f"<title>circuit-reuse: results</title><style>{STYLE}</style></head><body>",
+        f"<title>circuit-reuse: results</title><style>{(REPORT / 'index.css').read_text(encoding='utf-8')}</style></head><body>",
         "<h1>Which components do the task, is that real, and is the circuit shared?</h1>",
         "<p>Every sentence and every figure is drawn from the tables of this run.</p>",
         "<nav aria-label='Studies'>",
@@ -153,7 +107,7 @@ def page(config, folder):
     for name, about in found.items():
         parts += study(name, about, config, results, inside)
     parts += [table_of_results(results), left_out(results), claims(results), what_was_run(config, folder, found)]
-    return "\n".join([*parts, f"<script>{SCRIPT}</script></body></html>\n"])
+    return "\n".join([*parts, f"<script>{(REPORT / 'index.js').read_text(encoding='utf-8')}</script></body></html>\n"])
 
 
 def chosen(results, found):
@@ -254,8 +208,7 @@ def caption(name, each, config):
     from jinja2 import TemplateError
     from jinja2.sandbox import SandboxedEnvironment
 
-    folder = Path(__file__).resolve().parents[1] / "report"
-    path = folder / f"{name}_{each}.rst"
+    path = REPORT / f"{name}_{each}.rst"
     if not path.is_file():
         return ""
     try:

@@ -26,6 +26,11 @@ class Job:
         """The description of the model that the job runs or reads of."""
         return fingerprint.read_description(self.input.about)
 
+    @property
+    def space(self):
+        """The component space of the model, from its description."""
+        return fingerprint.space_of(self.about)
+
     @cached_property
     def model(self):
         """The fingerprint of the one model that the inputs come from; None if they come from none."""
@@ -49,6 +54,11 @@ class Job:
         """Tables for people, by the names of the outputs; declared: {name: {column: what it holds}}."""
         for name, frame in frames.items():
             csv_tables.write(getattr(self.output, name), frame, declared[name])
+
+
+def used(examples, split):
+    """The rows of an examples table that are used in a split."""
+    return examples[examples["used"] & (examples["split"] == split)]
 
 
 def splits(path, cfg, task):

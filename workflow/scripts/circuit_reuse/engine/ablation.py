@@ -4,7 +4,7 @@ import time
 from functools import cached_property
 from pathlib import Path
 
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import tables
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import effects, models
 from circuit_reuse.stats import circuits
@@ -27,7 +27,7 @@ class Stage:
         reference = used[used["split"] == "train"]
         tested = replaceable(used[used["split"] == "held_out"], reference, replacement, self.log)
         seed = circuits.generator(cfg["seed"], self.job.wildcards.model, "resample").integers(2**31)
-        space = fingerprint.shape(fingerprint.folder_of(self.job.input.model))
+        space = self.job.space
         context = effects.context_of(
             self.job.model,
             tested,

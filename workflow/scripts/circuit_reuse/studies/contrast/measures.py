@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from circuit_reuse.data import jobs
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.stats.sharing import composition_name
 from circuit_reuse.stats.testing import faithfulness_of
@@ -159,7 +160,7 @@ def singles(scores, examples, cfg, stream):
     returns: dicts; effect_share is the mean change as a share of the whole change, effect_share_absolute the mean of its absolute
              value: a component may help some examples as much as it harms others
     """
-    used = examples[examples["used"] & (examples["split"] == "held_out")].set_index("example")
+    used = jobs.used(examples, "held_out").set_index("example")
     whole = (used["corrupt_metric"] - used["clean_metric"]).astype(float)
     rows = []
     for name, mine in scores[scores["example"].isin(used.index)].groupby("component", observed=True):

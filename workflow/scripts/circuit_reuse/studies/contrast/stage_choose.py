@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import circuit_files, components, fingerprint, tables
+from circuit_reuse.data import circuit_files, components, jobs, tables
 from circuit_reuse.stats import circuits, sharing
 from circuit_reuse.studies.contrast import budget, schemas
 
@@ -11,7 +11,7 @@ from circuit_reuse.studies.contrast import budget, schemas
 def choose(job):
     """Circuits of every scoring, rule and budget, and how surely components are in them."""
     cfg = job.cfg
-    space = fingerprint.shape(fingerprint.folder_of(job.input.model))
+    space = job.space
     draws = tables.read(job.input.draws, schemas.DRAWS)
     table = tables.read(job.input.differences, schemas.DIFFERENCES)
     scores = {
@@ -55,7 +55,7 @@ def choose(job):
 def attributed(input, cfg, space, stream):
     """Mean |score| of the train examples by component, and draws of it, [draw, component]."""
     examples = tables.read(input.examples, tables.EXAMPLES)
-    train = examples[examples["used"] & (examples["split"] == "train")]
+    train = jobs.used(examples, "train")
     values, _, names = sharing.matrix(tables.read(input.scores, tables.SCORES), train["example"])
     sizes, rng = np.abs(values), circuits.generator(*stream)
     order = [names.index(name) for name in space.of_kinds()]

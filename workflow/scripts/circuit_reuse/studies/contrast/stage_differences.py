@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import examples as tokenising
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import fingerprint, jobs, tables
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import models, progress
 from circuit_reuse.stats import clusters as counting
@@ -77,7 +77,7 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
             log.info("%d unpaired texts of the larger set are left out", left)
     else:
         table = tables.read(input.examples, tables.EXAMPLES)
-        table = table[table["used"] & (table["split"] == "train")]
+        table = jobs.used(table, "train")
         if cfg["first"] is not None and cfg["first"] not in set(table["variant"]):
             raise texts.TextError(
                 f"contrast.sets.{name}.first is {cfg['first']!r}; the task has {', '.join(sorted(set(table['variant'])))}"

@@ -1,6 +1,6 @@
 """The stage that removes and keeps the circuits on held-out examples of a task with an answer."""
 
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import jobs, tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.stats import circuits
 from circuit_reuse.stats.sharing import composition_name
@@ -16,7 +16,7 @@ def evaluate(job):
     """Effects of every circuit in both directions, and of random ones."""
     cfg = job.cfg
     table = tables.read(job.input.circuits, schemas.CONTRAST_CIRCUITS)
-    space = fingerprint.shape(fingerprint.folder_of(job.input.model))
+    space = job.space
     examples = some(tables.read(job.input.examples, tables.EXAMPLES), cfg["held_out"])
     stream = (cfg["seed"], job.wildcards.model, job.wildcards.set, "random")
     asked = interventions_of(table, space, cfg["random_sets"], stream)
@@ -26,7 +26,7 @@ def evaluate(job):
 
 def some(examples, count):
     """The examples with the first `count` of the used held-out ones."""
-    held_out = examples[examples["used"] & (examples["split"] == "held_out")]
+    held_out = jobs.used(examples, "held_out")
     return examples.drop(index=held_out.index[count:])
 
 

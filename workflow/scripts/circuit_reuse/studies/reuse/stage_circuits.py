@@ -1,6 +1,6 @@
 """The stage that builds the example circuits, shared circuits and controls of one task."""
 
-from circuit_reuse.data import examples, tables
+from circuit_reuse.data import examples, jobs, tables
 from circuit_reuse.stats import sharing
 from circuit_reuse.studies.reuse import schemas
 
@@ -12,7 +12,7 @@ def share(job):
     records = pairs[["split", "valid", "used", "reason"]].to_dict("records")
     for split in ("train", "held_out"):
         examples.enough(records, split, cfg["min_valid"], job.wildcards.task)
-    train = pairs[pairs["used"] & (pairs["split"] == "train")]
+    train = jobs.used(pairs, "train")
     scores = tables.read_all(job.input.scores, tables.SCORES)
     values, numbers, names = sharing.matrix(scores, train["example"])
     values, names = sharing.select(values, names, cfg["circuits"]["kinds"])

@@ -1,6 +1,6 @@
 """The stage that removes the shared circuit of every task, and what two of them have in common, on one task."""
 
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.stats import circuits
 from circuit_reuse.stats.sharing import matched
@@ -15,7 +15,7 @@ def run(job):
     sets = contrasted_sets(found, task)
     of_halves = {key: (names, []) for pair in halves(job.input.own, cfg["cross_task"]) for key, names in pair if names}
     asked = of_halves | {key: (names, []) for key, names in sets.items()} | asked
-    space = fingerprint.shape(fingerprint.folder_of(job.input.model)).of_kinds(cfg["kinds"])
+    space = job.space.of_kinds(cfg["kinds"])
     stream = "/".join([str(cfg["seed"]), job.wildcards.model, job.wildcards.method])
     drawn = {
         matched(key): circuits.layer_matched_sets(names, space, cfg["cross_task"]["matched_sets"], stream)

@@ -1,6 +1,6 @@
 """The stage that runs the shared circuits of a task and their controls on the held-out examples."""
 
-from circuit_reuse.data import fingerprint, tables
+from circuit_reuse.data import jobs, tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.engine.output_norms import output_norms
 from circuit_reuse.stats import circuits, sharing
@@ -25,9 +25,9 @@ def run(job):
 def norm_matched(job, model, shared, examples):
     """{name: sets} of the norm-matched random sets of each circuit, by norms on the train examples."""
     cfg, wildcards = job.cfg, job.wildcards
-    train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
+    train = jobs.used(examples, "train").reset_index(drop=True)
     norms = output_norms(model, train, job.compute["batch_tokens"]).groupby("component")["output_norm"].mean()
-    space = fingerprint.shape(fingerprint.folder_of(job.input.model)).of_kinds(cfg["kinds"])
+    space = job.space.of_kinds(cfg["kinds"])
     stream = "/".join(map(str, (cfg["seed"], wildcards.model, wildcards.task, wildcards.method)))
     strata, count = cfg["controls"]["norm_strata"], cfg["controls"]["random_sets"]
     found = {

@@ -47,7 +47,7 @@ def share(job):
         removed = removal.Removal(model, train, held_out, cfg, tokens)
     else:
         enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
-        train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
+        train = jobs.used(examples, "train").reset_index(drop=True)
     for asked in asked_for(cfg):
         if problem := impossible(model, asked.level):
             job.log.warning("no circuits of %ss: %s", asked.level, problem)

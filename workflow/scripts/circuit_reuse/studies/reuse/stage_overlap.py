@@ -1,6 +1,6 @@
 """The stage that measures how far circuits are shared in each task of a model, against what chance shares."""
 
-from circuit_reuse.data import gather, tables
+from circuit_reuse.data import gather, jobs, tables
 from circuit_reuse.stats import sharing
 from circuit_reuse.studies.reuse import overlap, schemas
 
@@ -15,7 +15,7 @@ def measure(job):
     scores, examples = {}, {}
     for task in tasks:
         train = tables.read_all(pairs[task], tables.EXAMPLES)
-        train = train[train["used"] & (train["split"] == "train")]
+        train = jobs.used(train, "train")
         values, numbers, names = sharing.matrix(tables.read_all(paths[task], tables.SCORES), train["example"])
         scores[task], names = sharing.select(values, names, cfg["kinds"])
         examples[task] = train.set_index("example").loc[numbers].reset_index()

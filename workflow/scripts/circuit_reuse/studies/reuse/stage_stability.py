@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from circuit_reuse.data import gather, tables
+from circuit_reuse.data import gather, jobs, tables
 from circuit_reuse.stats import circuits, sharing, similarity
 from circuit_reuse.studies.reuse import schemas
 
@@ -17,7 +17,7 @@ def measure(job):
     cfg, rows = job.cfg, []
     at = cfg["cross_task"]
     train = tables.read_all(job.input.examples, tables.EXAMPLES)
-    train = train[train["used"] & (train["split"] == "train")].set_index("example")
+    train = jobs.used(train, "train").set_index("example")
     whole = {}
     paths = gather.by(job.input.scores, "method")
     for method in (method for method in cfg["methods"] if method in paths):

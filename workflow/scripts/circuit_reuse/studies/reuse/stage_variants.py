@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import tables
+from circuit_reuse.data import jobs, tables
 from circuit_reuse.engine import models
 from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.stats import circuits
@@ -15,7 +15,7 @@ def score(job):
     """Scores of the train examples by every variant that is asked for."""
     cfg, tokens = job.cfg, job.compute["batch_tokens"]
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
-    train = examples[examples["used"] & (examples["split"] == "train")].reset_index(drop=True)
+    train = jobs.used(examples, "train").reset_index(drop=True)
     asked = []
     if METHODS[cfg["method"]].steps:
         asked += [(f"{steps} steps", train, steps) for steps in cfg["variant_steps"]]

@@ -1,6 +1,6 @@
 """The stage that keeps every circuit alone on one task's held-out examples, and takes parts out."""
 
-from circuit_reuse.data import fingerprint, jobs, tables
+from circuit_reuse.data import jobs, tables
 from circuit_reuse.engine import ablation, effects
 from circuit_reuse.studies.sequences import schemas, shares
 
@@ -12,7 +12,7 @@ def cross_task(job):
     table = tables.read(job.input.examples, tables.EXAMPLES)
     table["used"] = table["example"].isin([*train["example"], *held_out["example"]])
     named = tables.read(job.input.circuits, schemas.NAMED)
-    names = fingerprint.shape(fingerprint.folder_of(job.input.model)).of_kinds(shares.KINDS)
+    names = job.space.of_kinds(shares.KINDS)
     asked = interventions_of(named, job.wildcards.task, names)
     frame = ablation.Stage(job).run(job.output.effects, asked, table, cfg["replacement"], cfg["accuracy"])
     job.write(job.output.effects, tables.EFFECTS, frame)

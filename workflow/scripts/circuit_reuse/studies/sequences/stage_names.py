@@ -2,7 +2,7 @@
 
 import itertools
 
-from circuit_reuse.data import components, fingerprint, gather, tables
+from circuit_reuse.data import components, gather, tables
 from circuit_reuse.stats import circuits, similarity
 from circuit_reuse.studies.sequences import given_circuits, schemas, shares
 
@@ -25,7 +25,7 @@ def of_files(chosen, space, task, model=""):
 def name_circuits(job):
     """The circuits of a model by name, and how much they overlap."""
     cfg = job.cfg
-    space = fingerprint.shape(fingerprint.folder_of(job.input.model))
+    space = job.space
     rows = []
     for task, path in gather.one_by(job.input.pruned, "task").items():
         table = tables.read(path, schemas.PRUNED)
