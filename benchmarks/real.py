@@ -69,8 +69,27 @@ def real_speed():
             # One run of the bare model for a row that the scan needs, measured on a part.
             ratio = paired(lambda: scanned(model, batch, heads), whole, 3)
             found[f"{name}_scan_forwards_per_head"] = (ratio * 4 * size / len(heads), "forwards")
+            kept = circuits_alone(model)
+
+            def alone_in(allowed, model=model, batch=batch, kept=kept):
+                model.shortcuts["replaced"] = allowed
+                scanned(model, batch, kept)
+
+            ratio = paired(lambda: alone_in(False), lambda: alone_in(True), 5)
+            found[f"{name}_kept_circuit_speedup"] = (ratio, "ratio")
         found[f"{name}_scan_extra_megabytes"] = (alone(name, "scan"), "MB")
         found[f"{name}_eap_ig_extra_megabytes"] = (alone(name, "eap-ig"), "MB")
+    return found
+
+
+def circuits_alone(model, count=6, size=20):
+    """What is removed when random circuits of 20 components are kept alone."""
+    generator = torch.Generator().manual_seed(3)
+    names = [name for name in model.space.names if name != "input"]
+    found = []
+    for _ in range(count):
+        kept = {names[place] for place in torch.randperm(len(names), generator=generator)[:size].tolist()}
+        found.append([name for name in names if name not in kept])
     return found
 
 

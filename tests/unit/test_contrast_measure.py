@@ -499,7 +499,13 @@ def test_unpaired_texts_are_paired_by_length_first(tmp_path):
     from circuit_reuse.data.examples import load_tokenizer
 
     tokenizer, bos = load_tokenizer(MODELS / "tiny-gpt2-medium")
-    rows = [("a printer", "x"), ("a red printer", "x"), ("a phone", "y"), ("a blue phone", "y"), ("a new", "y")] * 3
+    # Texts of two and of three words, all different.
+    words = "the my our".split()
+    rows = [
+        (f"{w} {t}", n)
+        for w in words
+        for t, n in (("printer", "x"), ("red printer", "x"), ("phone", "y"), ("blue phone", "y"), ("new", "y"))
+    ]
     path = tmp_path / "texts.csv"
     path.write_text("text,set\n" + "".join(f"{text},{name}\n" for text, name in rows))
     pairs, clusters, left = texts.of_file(path, 0.001, ("x", "y"), tokenizer, bos, STREAM)

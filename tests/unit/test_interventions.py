@@ -164,7 +164,9 @@ def test_rank_correctness_and_divergence_by_hand():
 def test_what_effects_depend_on_has_all_answers_where_the_metric_has_them(tmp_path):
     """Also of a table that was read, whose lists are arrays."""
     frame = examples_for("greater_than", 4).assign(choices=[[[1, 2], [3]]] * 4)
-    frame[["clean_tokens", "corrupt_tokens", "answer", "distractors", "choices"]].to_parquet(tmp_path / "x.parquet")
+    frame[["example", "clean_tokens", "corrupt_tokens", "answer", "distractors", "choices"]].to_parquet(
+        tmp_path / "x.parquet"
+    )
     read = pd.read_parquet(tmp_path / "x.parquet")
 
     def context(table, metric="probability_difference"):
@@ -174,3 +176,5 @@ def test_what_effects_depend_on_has_all_answers_where_the_metric_has_them(tmp_pa
     assert context(frame) == context(read) != context(other)
     assert context(frame, "logit_difference") == context(other, "logit_difference")
     assert context(frame.assign(choices=None)) not in (context(frame), context(other))
+    # Kept rows bear the examples' numbers: of the same prompts further down in a file they are run again.
+    assert context(frame.assign(example=frame["example"] + 1)) != context(frame)

@@ -150,7 +150,10 @@ def test_a_circuit_is_generic_only_with_its_test_and_its_interval(columns):
 
 def test_text_that_a_model_does_not_know_says_nothing_of_its_circuits():
     text = " ".join(sentences("reuse", summary=summary(), generic=generic(loss=13.3, loss_guessing=7.3)))
-    assert "none that m knows (loss 13.3 nats per token, where guessing gives 7.3)" in text and "generic.texts" in text
+    assert (
+        "The ordinary text is not modelled by m (loss 13.3 nats per token, where guessing gives 7.3)" in text
+        and "generic.texts" in text
+    )
     assert "circuit is generic" not in text
 
 
@@ -320,7 +323,7 @@ def test_overlaps_of_circuits_that_the_empty_one_equals_are_not_counted():
         | {"score_train": 0.9, "score_empty_train": [0.1, 0.8], "scored_by": "logit_difference"}
     )
     pair = {"model": "m", "first": "ioi", "second": "digits", "kind": "all"}
-    overlap = pd.DataFrame([pair | {"n_shared": 4, "n_shared_null": 1.0, "q_layers": 0.01}])
+    overlap = pd.DataFrame([pair | {"n_shared": 4, "n_shared_null_layers": 1.0, "q_layers": 0.01}])
     crossed = pd.DataFrame(columns=STUDIES["sequences"].module("sentences").COLUMNS["cross_task"].split())
     cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 0.2, "control_tasks": []}
 
