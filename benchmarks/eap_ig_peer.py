@@ -20,7 +20,7 @@ def loaded(folder):
     """The model in transformer-lens 2 without any processing of weights, with what EAP-IG asks for switched on."""
     import transformer_lens.loading_from_pretrained as loading
     from transformer_lens import HookedTransformer
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     converted = {"LlamaForCausalLM": loading.convert_llama_weights, "GPT2LMHeadModel": loading.convert_gpt2_weights}
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -33,7 +33,9 @@ def loaded(folder):
     if "rope_theta" in rotary:
         config.rotary_base = rotary["rope_theta"]
     state = converted[plain.config.architectures[0]](plain, config)
-    model = HookedTransformer(config, AutoTokenizer.from_pretrained(folder))
+    # Without a tokenizer: tokens come with the requests, and one of a newer transformers cannot be read.
+    config.tokenizer_name = None
+    model = HookedTransformer(config)
     model.load_and_process_state_dict(
         state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
     )
