@@ -211,8 +211,8 @@ for draw_method in config["methods"]:
             scores=by_task("<results>/{model}/{task}/scores/{method}/{shard}.parquet", draw_method, shard=shards()),
             cross=by_model("<results>/{model}/cross_task/{method}.parquet", draw_method),
             specificity=by_model("<results>/{model}/cross_task/{method}.specificity.parquet", draw_method),
-            generic=generic_tables(draw_method, ".sets"),
-            agreement=agreement_tables(draw_method),
+            some_generic=generic_tables(draw_method, ".sets"),
+            some_agreement=agreement_tables(draw_method),
             fine=fine_grained_tables()["fine"],
         output:
             figures=reuse_figures(draw_method),

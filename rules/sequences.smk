@@ -197,8 +197,10 @@ use rule reads_tables as summarise_sequences with:
             f"some_{name}": of_study("sequences", f"{SEQUENCE}/{name}.parquet", task=EDGE_TASKS)
             for name in ("edges", "cuts")
         },
-        **{name: of_study("sequences", f"{NAMED}/{name}.parquet") for name in ("circuits", "overlap", "spectrum")},
-        some_lengths=of_study("sequences", f"{NAMED}/lengths.parquet"),
+        **{
+            name: of_study("sequences", f"{NAMED}/{name}.parquet")
+            for name in ("circuits", "overlap", "spectrum", "lengths")
+        },
         about=of_study("sequences", ABOUT),
         effects=of_study("sequences", f"{SEQUENCE}/effects.parquet", task=SEQUENCE_DATA),
         random_motifs=of_study("sequences", f"{NAMED}/motifs.parquet"),

@@ -95,8 +95,17 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
 def given(file):
     """A path as it is; a DataFrame or a list of dicts as rows of a table."""
     if isinstance(file, pd.DataFrame):
-        file = file.astype(object).where(file.notna(), None).to_dict("records")
+        rows = file.astype(object).where(file.notna(), None).to_dict("records")
+        file = [{name: plain(value) for name, value in row.items()} for row in rows]
     return GivenRows(file) if isinstance(file, list | tuple) else file
+
+
+def plain(cell):
+    """A cell of a table with lists in the place of arrays and tuples, at any depth."""
+    if isinstance(cell, dict):
+        return {key: plain(value) for key, value in cell.items()}
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    return [plain(value) for value in cell] if isinstance(cell, (list, tuple)) else cell
 
 
 def warn(found, prompts):

@@ -4,10 +4,11 @@ A message names the key, what was found, what is allowed, and the nearest valid 
 Standard library, jsonschema and yaml only.
 """
 
+import warnings
 from pathlib import Path
 
 from circuit_reuse.config import custom_files, paths, series
-from circuit_reuse.config.errors import ConfigError, nearest
+from circuit_reuse.config.errors import ConfigError, ConfigNote, nearest
 from circuit_reuse.config.schema import check_schema, check_shards
 from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import architectures
@@ -205,9 +206,8 @@ def check_model(name, config, folders, study=None):
     if reason:
         raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
     if without_bos:
-        raise ConfigError(
-            f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token; allowed for it: auto or never"
-        )
+        text = f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token: nothing is put first there"
+        warnings.warn(text, ConfigNote, stacklevel=2)
     return space
 
 

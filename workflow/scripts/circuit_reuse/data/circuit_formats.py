@@ -152,9 +152,12 @@ def graph(content, keep):
     edges = {}
     for name, value in content["edges"].items():
         writer, reader = ends(name)
-        edges[writer, graph_reader(reader)] = value
+        edges[writer, graph_reader(reader)] = value if isinstance(value, dict) else {"in_graph": value}
     inside = {name for name, node in nodes.items() if in_graph(node, name)}
     kept = {edge: number(value.get("score")) for edge, value in edges.items() if in_graph(value, "->".join(edge))}
+    if keep is not None and edges and len(kept) == len(edges) and None not in kept.values():
+        # Older versions of EAP-IG begin with every edge in the graph: scores alone.
+        inside, kept = set(), {}
     scores = {name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None}
     if not inside and not kept:
         scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}
@@ -182,11 +185,9 @@ def graph(content, keep):
 
 def in_graph(value, name):
     """Whether a node or an edge of a graph is in its circuit; raises CircuitFileError for what is neither true nor false."""
-    said = value.get("in_graph") if isinstance(value, dict) else value
+    said = value.get("in_graph")
     if said not in (None, True, False):
         raise CircuitFileError(f"{name}: in_graph is {said!r}; it must be true or false")
-    if not isinstance(value, dict):
-        raise CircuitFileError(f"{name} must be an object with in_graph and score")
     return bool(said)
 
 

@@ -67,11 +67,9 @@ def reader(folder, bos="auto", chat=False):
 
     bos:    auto (as the tokenizer itself does it), always, or never
     chat:   whether prompts are a user's turn in the model's chat template
-    raises: ReaderError if there is no chat template, or no BOS token that could always be put first
+    raises: ReaderError if there is no chat template
     """
     tokenizer, found = load_tokenizer(folder)
-    if bos == "always" and found is None:
-        raise ReaderError(f"bos is always, but the tokenizer of {folder} has no BOS token; set bos: auto or never")
     settings = fingerprint.tokenizer_settings(folder)
     template = chat_template(folder, settings) if chat else None
     first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
@@ -113,8 +111,11 @@ def load_tokenizer(folder):
 
 
 def adds_bos(tokenizer, bos, settings):
-    """Whether the tokenizer itself puts the BOS token first, as transformers does it: what its settings state goes before its own steps."""
-    if bos is None or settings.get("add_bos_token") is False:
+    """Whether the tokenizer itself puts the BOS token first.
+
+    Its own steps (tokenizer.json) decide, as in transformers; without any, add_bos_token of its settings.
+    """
+    if bos is None:
         return False
     ids = tokenizer.encode("a", add_special_tokens=True).ids
     return ids[:1] == [bos] or settings.get("add_bos_token") is True

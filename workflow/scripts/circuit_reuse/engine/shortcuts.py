@@ -142,8 +142,8 @@ class OnSomeRows(torch.nn.Module):
         if self.rows is None:
             # Zeros that take no memory.
             return stream.new_zeros(1).expand_as(stream)
-        found = torch.zeros_like(stream)
-        found[self.rows] = self.component(stream[self.rows], *args, **kwargs)
+        found, rows = torch.zeros_like(stream), self.rows.to(stream.device)
+        found[rows] = self.component(stream[rows], *args, **kwargs)
         return found
 
 
@@ -219,10 +219,10 @@ def able(model, what, *lengths):
     return model.shortcuts[key]
 
 
-def sample(model, positions=7):
-    """Two prompts of arbitrary tokens."""
+def sample(model, positions=7, rows=2):
+    """Prompts of arbitrary tokens."""
     vocabulary = model.bridge.original_model.config.get_text_config().vocab_size
-    tokens = torch.arange(2 * positions).view(2, positions) * 97 % vocabulary
+    tokens = torch.arange(rows * positions).view(rows, positions) * 97 % vocabulary
     return tokens.to(model.device)
 
 
@@ -269,17 +269,25 @@ def check_end(model):
 
 @torch.no_grad()
 def check_replaced(model):
-    """A run in which a layer's heads and MLP, all replaced, are not computed against the full one."""
-    tokens, layer = sample(model), len(model.bridge.blocks) // 2
+    """Runs in which a layer's heads and MLP, replaced in all rows or in some, are not computed there, against full ones."""
+    tokens, layer = sample(model, rows=3), len(model.bridge.blocks) // 2
     places = [f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"]
-    hooks = [(name, lambda tensor, hook: torch.ones_like(tensor)) for name in places]
-    with model.bridge.hooks(fwd_hooks=hooks):
-        whole = models.logits(model, tokens)
-        with without(model, [layer], {layer: None}):
-            alike = same(model, models.logits(model, tokens), whole)
-        # Of an MLP that looks at more than its own row, or gives more than a tensor, some rows are not enough.
-        with without(model, [], {layer: torch.tensor([1], device=model.device)}):
-            return alike and same(model, models.logits(model, tokens), whole)
+    alike = True
+    for names, rows, unread in (
+        (places, slice(None), ([layer], {layer: None})),
+        (places[1:], slice(0, 2), ([], {layer: torch.tensor([2])})),
+    ):
+
+        def put_in(tensor, hook, rows=rows):
+            tensor = tensor.clone()
+            tensor[rows] = 1
+            return tensor
+
+        with model.bridge.hooks(fwd_hooks=[(name, put_in) for name in names]):
+            whole = models.logits(model, tokens)
+            with without(model, *unread):
+                alike = alike and same(model, models.logits(model, tokens), whole)
+    return alike
 
 
 @torch.no_grad()

@@ -94,7 +94,7 @@ def distractors(record, where):
     several = record.get("distractors")
     if not several:
         found = [record.get("distractor")]
-    elif isinstance(several, (str, list)):
+    elif isinstance(several, (str, list, tuple)):
         found = several.split("|") if isinstance(several, str) else several
     else:
         raise ValueError(

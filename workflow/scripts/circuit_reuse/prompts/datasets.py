@@ -66,7 +66,7 @@ def from_questions(names, records, file):
     for number, record in enumerate(records):
         where = f"{file}, row {number + 1}"
         question = written(record["question"], where)
-        _, place = choices_of(record, key, where)
+        _, place = choices_of(record, key, where, numbered=True)
         choices = record["choices"]
         texts = [written(text, where) for text in (choices["text"] if isinstance(choices, dict) else choices)]
         letters = list(string.ascii_uppercase[: len(texts)])
@@ -98,15 +98,16 @@ def pair(name, template, clean, corrupt, labels, place, corrupt_answer):
     }
 
 
-def choices_of(record, key, where):
+def choices_of(record, key, where, numbered=False):
     """The labels of a row's choices, and the place of the right one.
 
+    numbered: whether a number may be a label (ARC); in the benchmark it is always a place
     raises: ValueError for fewer than two, or a right one that is not among them
     """
     choices, right = record["choices"], record[key]
     labels = listed_choices(choices, where)
     labels = [written(str(label), where) for label in labels]
-    if str(right) in labels and (isinstance(choices, dict) or isinstance(right, str)):
+    if str(right) in labels and (isinstance(right, str) or (numbered and isinstance(choices, dict))):
         place = labels.index(str(right))
     else:
         place = int(right) if str(right).isdigit() else -1

@@ -7,13 +7,13 @@ from circuit_reuse.report import style
 
 
 def draw(figures, outputs, settings, processes, log):
-    """Draw every figure whose files are among the outputs.
+    """Draw every figure whose files are among the outputs; files of none of the figures are left.
 
     figures:  {file name without ending: function that returns a figure}
     settings: formats, dpi
     raises:   RuntimeError if a process failed
     """
-    paths = sorted({Path(path).with_suffix("") for path in outputs})
+    paths = sorted({Path(path).with_suffix("") for path in outputs if Path(path).stem in figures})
 
     def some(first):
         for path in paths[first::processes]:

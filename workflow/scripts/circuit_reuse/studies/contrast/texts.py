@@ -87,8 +87,10 @@ def rows_of_file(file, held_out_share, sides=None):
     """
     needed = ("first", "second") if sides is None else ("text", "set")
     records = custom.checked(file, needed)
-    unlike = list({tuple(str(record[name]) for name in needed): record for record in reversed(records)}.values())[::-1]
-    repeats, records = len(records) - len(unlike), unlike
+    unlike = {}
+    for record in records:
+        unlike.setdefault(tuple(str(record[name]) for name in needed), record)
+    repeats, records = len(records) - len(unlike), list(unlike.values())
     found, counts = [], {}
     for record in records:
         # Each set is split by its own count, so that both splits hold both sets in any order.

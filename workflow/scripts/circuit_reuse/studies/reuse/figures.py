@@ -57,6 +57,9 @@ def draw(job):
         ),
         "method_agreement": lambda: plots_curves.agreement(gather.rows(job.input.agreement, schemas.AGREEMENT), *grid),
     }
+    # Of what was left out altogether there is nothing to draw: the figure says so.
+    given = {"generic": "generic", "method_agreement": "agreement"}
+    figures = {name: made for name, made in figures.items() if name not in given or getattr(job.input, given[name])}
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)
 
 

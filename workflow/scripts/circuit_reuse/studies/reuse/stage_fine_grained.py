@@ -11,6 +11,7 @@ import numpy as np
 
 from circuit_reuse.data import components, jobs, tables
 from circuit_reuse.data.examples import enough
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import ablation, fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.reuse import overlap, removal, schemas, schemas_specificity
@@ -41,13 +42,14 @@ def share(job):
     cfg, tokens = job.cfg, job.compute["batch_tokens"]
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
     model, rows, shared, known, removed = models.of_job(job), [], [], {}, None
+    enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
+    train = jobs.used(examples, "train").reset_index(drop=True)
     if "replacement" in cfg:
-        train, held_out = jobs.splits_of(examples, cfg, job.wildcards.task)
-        held_out = ablation.replaceable(held_out, train, cfg["replacement"], job.log)
-        removed = removal.Removal(model, train, held_out, cfg, tokens)
-    else:
-        enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
-        train = jobs.used(examples, "train").reset_index(drop=True)
+        try:
+            held_out = ablation.replaceable(jobs.used(examples, "held_out"), train, cfg["replacement"], job.log)
+            removed = removal.Removal(model, train, held_out, cfg, tokens)
+        except LeftOut as problem:
+            job.log.warning("nothing is removed: %s", problem)
     for asked in asked_for(cfg):
         if problem := impossible(model, asked.level):
             job.log.warning("no circuits of %ss: %s", asked.level, problem)

@@ -29,7 +29,8 @@ def draw(job):
     shown = {name: [t for t in tasks if t in colours] for name, tasks in members.items()}
     wanted = {}
     for path in map(Path, job.output.diagrams):
-        if path.stem not in missing:
+        # Without any edges there is nothing that tasks could share: the file says that it was left out.
+        if path.stem not in missing and edges:
             wanted.setdefault(path.stem, []).append(path)
     for name, paths in wanted.items():
         chosen = {task: edges[task] for task in ([name] if name in edges else colours)}
