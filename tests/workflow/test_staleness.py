@@ -92,7 +92,7 @@ CONFIG_EDITS = {
         {"generic": {"count": 20, "random_sets": 7}},
         GENERIC | {"run_texts": MODELS, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
-    "permutations": ({"tests": {"permutations": 300}}, TESTED | CROSSED | WEIGHED | CONTRASTED),
+    "permutations": ({"tests": {"permutations": 300}}, TESTED | CROSSED | LISTED | WEIGHED | CONTRASTED),
     "two values swapped": (
         {"tests": {"permutations": 100, "bootstrap": 200}},
         TESTED | CLASSED | PRUNED | WEIGHED | CONTRASTED | CROSSED | GENERIC | REMOVED,

@@ -120,7 +120,7 @@ FEELINGS = "great perfect wonderful lovely great perfect lovely great perfect wo
 THINGS = "printer phone camera radio engine lamp clock server heater screen".split()
 TEXTS = "text,set\n" + "".join(
     f'"Oh {feeling}, the {thing} failed again",sarcastic\n"The {thing} worked",sincere\n'
-    for feeling, thing in zip(FEELINGS * 2, THINGS * 2, strict=True)
+    for feeling, thing in zip(FEELINGS * 2, [*THINGS, *(f"old {thing}" for thing in THINGS)], strict=True)
 )
 CIRCUIT = {
     "nodes": ["input", "m0", "a0.h1", "a2.h3"],
