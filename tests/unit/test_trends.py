@@ -173,4 +173,4 @@ def test_a_change_is_no_share_of_a_metric_that_is_not_above_0():
     row |= {"accuracy_circuit": 0.2, "accuracy_random": 0.9}
     tests = pd.DataFrame([row | {"metric": 10.0}, row | {"metric": -0.4}])
     assert "-50% of itself (random sets -10%)" in findings.ablation(tests, 0.05)
-    assert "no share of it" in findings.ablation(tests[1:], 0.05)
+    assert "no share that is defined" in findings.ablation(tests[1:], 0.05)

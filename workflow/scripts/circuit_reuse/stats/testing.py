@@ -64,9 +64,7 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
         "effect": removed.mean(),
         "effect_low": effect[0],
         "effect_high": effect[1],
-        "accuracy_circuit": right.mean(),
-        **accuracy_bounds("accuracy", correct, outcomes.clusters),
-        **accuracy_bounds("accuracy_circuit", right, outcomes.clusters),
+        **accuracies(correct, right, outcomes.clusters),
         "kl": outcomes.circuit(circuit, "remove", "kl").mean(),
         **kept_columns(outcomes, circuit, metric, draws, seed[4]),
     }
@@ -89,23 +87,20 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     mean_control, mean_right = controls.mean(axis=0), control_right.mean(axis=0)
     difference = statistics.mean_interval(removed - mean_control, draws, seed[1], clusters=outcomes.clusters)
     lift = lift_interval(right, mean_right, correct, clusters=outcomes.clusters)
-    low, high = np.percentile(controls.mean(axis=1), [2.5, 97.5])
-    ends = np.percentile(control_right.mean(axis=1), [2.5, 97.5])
+    (low, high), ends = (np.percentile(each.mean(axis=1), [2.5, 97.5]) for each in (controls, control_right))
     return found | {
         "n_controls": len(controls),
         "effect_control": controls.mean(),
         "effect_control_low": low,
         "effect_control_high": high,
         "difference": (removed - mean_control).mean(),
-        "difference_low": difference[0],
-        "difference_high": difference[1],
+        **dict(zip(("difference_low", "difference_high"), difference, strict=True)),
         "accuracy_control": control_right.mean(),
         "accuracy_control_low": ends[0],
         "accuracy_control_high": ends[1],
         "accuracy_control_0": control_right[0].mean(),
         "lift": lift_of(right, mean_right, correct, axis=0),
-        "lift_low": lift[0],
-        "lift_high": lift[1],
+        **dict(zip(("lift_low", "lift_high"), lift, strict=True)),
         "p_mcnemar": statistics.paired_outcomes(
             right.astype(bool), control_right[0].astype(bool), cfg["permutations"], seed[2], outcomes.clusters
         ),
@@ -113,9 +108,12 @@ def test_one(outcomes, circuit, composition, cfg, stream, own=None):
     }
 
 
-def accuracy_bounds(name, right, clusters):
-    """Columns of the interval of an accuracy; right: [example], 0 or 1."""
-    return dict(zip((f"{name}_low", f"{name}_high"), statistics.share_interval(right, clusters), strict=True))
+def accuracies(intact, removed, clusters):
+    """Columns of the accuracies of the intact model (its interval) and without the circuit; [example], 0 or 1."""
+    found = {"accuracy_circuit": removed.mean()}
+    for name, right in (("accuracy", intact), ("accuracy_circuit", removed)):
+        found |= dict(zip((f"{name}_low", f"{name}_high"), statistics.share_interval(right, clusters), strict=True))
+    return found
 
 
 def random_effects(outcomes, name):
