@@ -48,7 +48,7 @@ def peak_megabytes(children=False):
 def extra_megabytes(work):
     """How far memory rises above what it is now while `work` runs, the most (Linux)."""
     status = Path("/proc/self/status")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = in_status(status, "VmRSS")
     work()
     return in_status(status, "VmHWM") - before

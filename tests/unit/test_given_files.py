@@ -41,8 +41,8 @@ def test_a_key_that_a_config_has_twice_is_named_with_both_lines(tmp_path):
     with pytest.raises(ConfigError) as problem:
         check_repeated([path])
     lines = sorted(str(problem.value).splitlines())
-    assert len(lines) == 2 and "line 5: contrast stands in line 2 already" in lines[0]
-    assert "line 7: contrast.budget stands in line 6 already" in lines[1]
+    assert len(lines) == 2 and "line 5: contrast is also set in line 2" in lines[0]
+    assert "line 7: contrast.budget is also set in line 6" in lines[1]
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").rglob("*.yaml")), ids=lambda path: path.name)
@@ -53,7 +53,7 @@ def test_no_shipped_config_has_a_key_twice(path):
 def test_a_key_that_a_row_has_twice_is_named_with_its_line(tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text('{"clean": "a"}\n{"clean": "a", "answer": " x", "answer": " z"}\n')
-    with pytest.raises(ValueError, match=r"line 2.*'answer' stands in it twice"):
+    with pytest.raises(ValueError, match=r"line 2.*'answer' is listed twice"):
         user_tables.rows(path)
 
 
@@ -313,6 +313,7 @@ def test_where_there_is_no_bos_nothing_is_put_first_and_that_is_said(folder, mon
         ("digits", {"frame": "{word!r} {item}"}, "slots word!r"),
         ("digits", {"members": list(range(8))}, "must be a list of texts"),
         ("ioi", {"variants": ["XYZ"]}, "a list of ABBA, BABA"),
+        ("ioi", {"variants": [["ABBA"]]}, "a list of ABBA, BABA"),
         ("sarcasm", {"praise_share": "half"}, "must be a number"),
     ],
 )

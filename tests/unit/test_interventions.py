@@ -176,5 +176,5 @@ def test_what_effects_depend_on_has_all_answers_where_the_metric_has_them(tmp_pa
     assert context(frame) == context(read) != context(other)
     assert context(frame, "logit_difference") == context(other, "logit_difference")
     assert context(frame.assign(choices=None)) not in (context(frame), context(other))
-    # Kept rows bear the examples' numbers: of the same prompts further down in a file they are run again.
+    # Kept rows hold the examples' numbers: the same prompts further down in a file are run again.
     assert context(frame.assign(example=frame["example"] + 1)) != context(frame)

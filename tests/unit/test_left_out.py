@@ -149,6 +149,17 @@ def leaves_out(job):
     raise left_out.LeftOut("too few")
 
 
+def test_optional_inputs_that_are_all_left_out_are_an_empty_list(tmp_path):
+    """Of the edges of the only task that has any, say: the study's other tables are made."""
+    out, there = tmp_path / "out.parquet", tmp_path / "there.parquet"
+    left_out.write(out, left_out.LeftOut("too few"))
+    pd.DataFrame({"a": [1]}).to_parquet(there)
+    kept, reason = left_out.sift({"some_edges": [str(out)], "pruned": [str(there)]})
+    assert kept == {"edges": [], "pruned": [str(there)]} and str(reason) == "too few"
+    with pytest.raises(left_out.LeftOut, match="too few"):
+        left_out.sift({"edges": [str(out)], "pruned": [str(there)]})
+
+
 def test_outputs_of_a_job_that_is_left_out_say_why(tmp_path):
     outputs = [
         str(tmp_path / f"a.{kind}") for kind in ("parquet", "csv", "svg", "png", "pdf", "json", "html", "md", "tex")

@@ -156,11 +156,8 @@ def not_of_its_type(option, value, default):
     if isinstance(default, float):
         return None if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
     if isinstance(default, tuple):
-        return (
-            None
-            if isinstance(value, list) and value and set(value) <= set(default)
-            else f"a list of {', '.join(default)}"
-        )
+        sound = isinstance(value, list) and value and all(item in default for item in value)
+        return None if sound else f"a list of {', '.join(default)}"
     return None if isinstance(value, str) else "a text"
 
 

@@ -1,4 +1,4 @@
-"""Keys that a config file has twice: YAML readers keep the last without a word, so a block further up would count for nothing."""
+"""Keys that a config file has twice: YAML readers keep the last and ignore a block further up."""
 
 from pathlib import Path
 
@@ -35,6 +35,6 @@ def repeated(path):
             name = f"{where}.{key.value}".strip(".")
             line = key.start_mark.line + 1
             if name in lines and key.value != "<<":
-                yield f"{path}, line {line}: {name} stands in line {lines[name]} already, which would count for nothing; put both under one"
+                yield f"{path}, line {line}: {name} is also set in line {lines[name]}, which would be ignored; put both under one key"
             lines.setdefault(name, line)
             below.append((value, name))

@@ -99,23 +99,16 @@ def load(path):
             raise CircuitFileError(f"{', '.join(twice)} is listed twice")
         return scored
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=user_tables.once, parse_constant=refuse)
     except json.JSONDecodeError as problem:
         raise CircuitFileError(f"it is not JSON: {problem}") from None
+    except ValueError as problem:
+        raise CircuitFileError(str(problem)) from None
 
 
 def refuse(constant):
     """NaN and infinities, which Python reads as numbers, are no scores: the strongest edge would be one of them."""
     raise CircuitFileError(f"{constant} is no score; scores must be finite numbers")
-
-
-def unique(pairs):
-    """A JSON object in which no key is there twice (json keeps the last without a word)."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise CircuitFileError(f"{next(k for k in keys if keys.count(k) > 1)!r} is listed twice")
-    return found
 
 
 def check_names(path, circuit, space):

@@ -80,11 +80,11 @@ def of_jsonl(path):
 
 
 def once(pairs):
-    """A JSON object in which no key stands twice (json keeps the last without a word); raises ValueError."""
+    """A JSON object in which no key is listed twice (json keeps the last without a word); raises ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands in it twice")
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is listed twice")
     return found
 
 

@@ -204,14 +204,15 @@ def not_needed(model, heads, mlps, begin, by_row):
     heads, mlps: masks as in `replace`;  begin: as there, layers below it do not run
     """
     layers = range(begin[0] if begin else 0, model.space.layers)
-    attentions = [layer for layer in layers if heads[:, :, layer].all()]
+    # On the processor at once: asked layer by layer, a GPU would be waited for in each.
+    every_head, whole = heads.all(3).flatten(0, 1).all(0).tolist(), mlps.all(dim=1).cpu()
+    attentions = [layer for layer in layers if every_head[layer]]
     inner = {}
     for layer in layers:
-        whole = mlps[:, :, layer].all(dim=1)
-        if whole.all():
+        if whole[:, layer].all():
             inner[layer] = None
-        elif by_row and whole.any():
-            inner[layer] = (~whole).nonzero()[:, 0]
+        elif by_row and whole[:, layer].any():
+            inner[layer] = (~whole[:, layer]).nonzero()[:, 0]
     return (attentions, inner) if (attentions or inner) and shortcuts.able(model, "replaced") else ([], {})
 
 
