@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, effects, interventions, models
+from circuit_reuse.engine import ablation_values, batching, effects, interventions, models
 from support import examples_for
 
 close = torch.testing.assert_close
@@ -69,7 +69,7 @@ def test_a_component_that_the_model_lacks_is_named(model, batch):
 
 def test_means_are_those_of_each_position_over_the_reference(model):
     examples = examples_for("digits", 9)
-    means = interventions.reference_mean(model, examples, 40)
+    means = ablation_values.reference_mean(model, examples, 40)
     length = int(examples["length"].iloc[0])
     whole = batching.batch_of(examples, list(range(9)), "cpu")
     _, acts = interventions.run(model, whole.corrupt)
@@ -79,12 +79,12 @@ def test_means_are_those_of_each_position_over_the_reference(model):
 
 def test_a_donor_is_another_example_of_the_same_length():
     examples = examples_for("ioi", 40)
-    other = interventions.donors(examples, 3)
+    other = ablation_values.donors(examples, 3)
     assert (other != range(40)).all() and sorted(other) == list(range(40))
     lengths = examples["length"].to_numpy()
     assert (lengths[other] == lengths).all()
     with pytest.raises(ValueError, match="resample ablation needs two"):
-        interventions.donors(examples[:1], 3)
+        ablation_values.donors(examples[:1], 3)
 
 
 def evaluator(model, replacement, rows=16, count=16):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data import jobs
-from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.engine import ablation_values, batching, interventions, models
 from circuit_reuse.studies.common import scoring
 from circuit_reuse.studies.sequences import evaluator, pruning, shares, stage_prune
 from circuit_reuse.validate import planted_recovery, planted_tasks
@@ -69,9 +69,9 @@ def plain_loop(model, examples, orders, limit, weights):
     def score(out):
         values = np.empty(len(examples))
         full = np.empty(len(examples))
-        means = interventions.reference_mean(model, examples, 10**6)
+        means = ablation_values.reference_mean(model, examples, 10**6)
         for batch in batching.batches(examples, 10**6):
-            instead = interventions.repeated(means[batch.clean.shape[1]], len(batch.rows))
+            instead = ablation_values.repeated(means[batch.clean.shape[1]], len(batch.rows))
             base = interventions.Base(batch.clean)
             for sets, found in (([sorted(out)], values), ([[]], full)):
                 last = interventions.replace(model, base, sets, instead)
@@ -98,9 +98,9 @@ def test_a_score_by_divergence_is_that_of_the_predictions_by_hand(small, digits)
 
     def predictions(removed):
         found = {}
-        means = interventions.reference_mean(small, digits, 10**6)
+        means = ablation_values.reference_mean(small, digits, 10**6)
         for batch in batching.batches(digits, 10**6):
-            instead = interventions.repeated(means[batch.clean.shape[1]], len(batch.rows))
+            instead = ablation_values.repeated(means[batch.clean.shape[1]], len(batch.rows))
             last = interventions.replace(small, interventions.Base(batch.clean), [sorted(removed)], instead)
             found |= dict(zip(batch.rows, last.double().softmax(-1), strict=True))
         return torch.stack([found[row] for row in range(len(digits))])

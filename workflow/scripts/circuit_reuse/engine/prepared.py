@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.engine import ablation_values, batching, interventions, models
 
 
 class Prepared(NamedTuple):
@@ -21,8 +21,8 @@ def prepared(model, examples, reference, replacement, tokens, seed=0):
     tokens:      tokens of one run;  seed: of the donors of resample
     """
     models.check_ready(model)
-    means = interventions.reference_mean(model, reference, tokens) if replacement == "mean" else {}
-    donor = interventions.donors(examples, seed) if replacement == "resample" else None
+    means = ablation_values.reference_mean(model, reference, tokens) if replacement == "mean" else {}
+    donor = ablation_values.donors(examples, seed) if replacement == "resample" else None
     for batch in batching.batches(examples, tokens, model.device):
         if replacement == "corrupt":
             batch = batch.shortened(model)
@@ -31,7 +31,9 @@ def prepared(model, examples, reference, replacement, tokens, seed=0):
             other = batching.batch_of(examples, list(donor[batch.rows]), model.device)
             yield Prepared(batch, base, interventions.run(model, other.clean)[1])
         else:
-            yield Prepared(batch, base, interventions.replacement_activations(model, batch, clean, replacement, means))
+            yield Prepared(
+                batch, base, ablation_values.replacement_activations(model, batch, clean, replacement, means)
+            )
 
 
 def values(last, batch, sets, metric):

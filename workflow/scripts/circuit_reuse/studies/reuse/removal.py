@@ -3,7 +3,7 @@
 import numpy as np
 
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, fine_scores, interventions, models, neurons
+from circuit_reuse.engine import ablation_values, batching, fine_scores, interventions, models, neurons
 from circuit_reuse.engine.prepared import prepared
 from circuit_reuse.stats import statistics
 
@@ -63,7 +63,9 @@ class Removal:
 
     def of_neurons(self, sets):
         """The same without sets of neurons."""
-        donor = interventions.donors(self.examples, self.cfg["seed"]) if self.cfg["replacement"] == "resample" else None
+        donor = (
+            ablation_values.donors(self.examples, self.cfg["seed"]) if self.cfg["replacement"] == "resample" else None
+        )
         mean = self.mean() if self.cfg["replacement"] == "mean" else None
         for batch in batching.batches(self.examples, self.tokens, self.model.device):
             before = models.metric_values(models.logits(self.model, batch.clean), *batch.targets(), self.cfg["metric"])

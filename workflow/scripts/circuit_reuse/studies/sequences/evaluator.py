@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, interventions, prepared, progress
+from circuit_reuse.engine import ablation_values, batching, interventions, prepared, progress
 
 # What the streams of all pruning runs may take at least; on a GPU a quarter of what is free.
 STREAM_BYTES = 2 * 2**30
@@ -142,12 +142,12 @@ class CircuitEvaluator:
         The MLP means change with every candidate; head means do not (Lan et al. 2023, as run).
         """
         heads = [name for name in removed if components.kind(name) == "head"]
-        plain = interventions.reference_mean(self.model, self.reference, self.tokens)
+        plain = ablation_values.reference_mean(self.model, self.reference, self.tokens)
         _, _, mlps = interventions.hook_names(self.model)
         sums, counts = {}, {}
         for batch in batching.batches(self.reference, self.tokens, self.model.device):
             length, kept = batch.corrupt.shape[1], {}
-            means = interventions.repeated(plain[length], len(batch.rows))
+            means = ablation_values.repeated(plain[length], len(batch.rows))
             base = interventions.Base(batch.corrupt)
             with self.model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *mlps)):
                 interventions.replace(self.model, base, [heads], means)
