@@ -7,6 +7,7 @@ import pytest
 import torch
 from circuit_reuse import api
 from circuit_reuse.data import tables
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, interventions, models
 from circuit_reuse.studies.weights import (
     mask_files,
@@ -254,12 +255,14 @@ class Planted:
     )
 
 
-def test_a_target_that_nothing_meets_asks_for_nothing(planted):
+def test_a_target_that_the_empty_mask_meets_or_the_whole_model_misses_is_left_out(planted):
     job = Planted(*planted)
-    empty = job.losses(~job.all_nodes())[0]
-    stage_masks.check_empty(job, empty - 0.01, "digits")
-    with pytest.raises(ValueError, match=rf"'digits'.*{empty:.3f} nats.*weights.masks.target"):
-        stage_masks.check_empty(job, empty + 0.01, "digits")
+    empty, full = (job.losses(kept)[0] for kept in (~job.all_nodes(), job.all_nodes()))
+    for target in (empty - 0.01, full):
+        stage_masks.check_target(job, target, "digits")
+    for target, loss in ((empty + 0.01, empty), (full - 0.001, full)):
+        with pytest.raises(LeftOut, match=rf"'digits'.*{loss:.3f} nats.*weights.masks.target"):
+            stage_masks.check_target(job, target, "digits")
 
 
 def run_plan(job, plan):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.weights import mask_files, measures, summary, weight_sets
+from circuit_reuse.studies.weights import mask_files, measures, random_masks, summary, weight_sets
 
 
 def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
@@ -31,17 +31,17 @@ def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
 def test_a_control_has_as_many_different_weights_outside_and_none_is_zero(control):
     w = weights(share=0.1, zeros=0.2)
     rng = np.random.default_rng(1)
-    order = weight_sets.circuit_order(w, rng)
+    order = w.inside()
     assert sorted(order) == list(np.flatnonzero(w.circuit)) and (w.values[order] != 0).all()
-    numbers, levels = weight_sets.control_order(w, order, control, rng, 5)
+    numbers, levels = weight_sets.counterparts(w, control, rng, 5)
     assert len(set(numbers)) == len(numbers) == len(order) == sum(levels.values())
     assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
 
 
 def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
     w = weights()
-    order = weight_sets.circuit_order(w, np.random.default_rng(1))
-    numbers, levels = weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5)
+    order = w.inside()
+    numbers, levels = weight_sets.counterparts(w, "quantile", np.random.default_rng(2), 5)
     assert levels == {"matrix": len(order)}
     matrix, theirs = (w.groups(each, "matrix") for each in (order, numbers))
     assert (theirs == matrix).all()
@@ -55,14 +55,14 @@ def test_the_nth_weight_matches_the_nth_in_matrix_and_size():
 
 def test_layers_and_windows_match_as_they_say():
     w = weights()
-    order = weight_sets.circuit_order(w, np.random.default_rng(1))
-    layers, _ = weight_sets.control_order(w, order, "layer", np.random.default_rng(2))
+    order = w.inside()
+    layers, _ = weight_sets.counterparts(w, "layer", np.random.default_rng(2))
     assert (w.groups(layers, "layer") == w.groups(order, "layer")).all()
     for control, free in (("matrix", None), ("touching", 1)):
-        numbers, _ = weight_sets.control_order(w, order, control, np.random.default_rng(2), 3, True)
+        numbers, _ = weight_sets.counterparts(w, control, np.random.default_rng(2), 3, True)
         same = (w.groups(numbers, "matrix") == w.groups(order, "matrix")).mean()
         assert same == 1 if free is None else (w.ends[numbers] == free).all() and same > 0.7
-    window, _ = weight_sets.control_order(w, order, "window", np.random.default_rng(2))
+    window, _ = weight_sets.counterparts(w, "window", np.random.default_rng(2))
     own, sizes = np.abs(w.values[order]), np.abs(w.values[window])
     assert sizes.min() >= own.mean() - own.std() and sizes.max() <= own.mean() + own.std()
 
@@ -76,21 +76,21 @@ def test_a_pool_too_small_is_an_error_with_the_numbers_or_is_widened_and_counted
     first = np.flatnonzero(w.values[: w.starts[1]])
     w.circuit[first] = False
     w.circuit[first[np.argsort(-np.abs(w.values[first]))[:40]]] = True
-    order = weight_sets.circuit_order(w, np.random.default_rng(1))
+    order = w.inside()
     with pytest.raises(
         weight_sets.WeightPoolTooSmall,
         match=r"\d+ of \d+ weights .* matrix 0\.q has 40 weights .*use fewer weights.sweep.quantiles",
     ):
-        weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5)
-    numbers, levels = weight_sets.control_order(w, order, "quantile", np.random.default_rng(2), 5, True)
+        weight_sets.counterparts(w, "quantile", np.random.default_rng(2), 5)
+    numbers, levels = weight_sets.counterparts(w, "quantile", np.random.default_rng(2), 5, True)
     assert len(set(numbers)) == len(order) == sum(levels.values()) and levels["matrix"] < len(order)
     assert not w.circuit[numbers].any() and (w.values[numbers] != 0).all()
     everything = weights(share=0.7)
-    order = weight_sets.circuit_order(everything, np.random.default_rng(1))
+    order = everything.inside()
     outside = everything.outside().sum()
     for control in ("non_circuit", "window", "quantile"):
         with pytest.raises(weight_sets.WeightPoolTooSmall, match=f"{len(order)} weights|{outside}"):
-            weight_sets.control_order(everything, order, control, np.random.default_rng(2), 5, True)
+            weight_sets.counterparts(everything, control, np.random.default_rng(2), 5, True)
 
 
 def test_shares_are_exact_and_nested():
@@ -106,11 +106,11 @@ def test_a_random_mask_has_as_many_nodes_of_each_site_and_degree():
     rng = np.random.default_rng(0)
     active, sites = rng.random(120) < 0.3, [slice(0, 40), slice(40, 50), slice(50, 120)]
     degrees = rng.integers(0, 9, 120)
-    stratum = weight_sets.strata(sites, degrees)
+    stratum = random_masks.strata(sites, degrees)
     assert len(set(stratum)) > 6 and all(set(stratum[a]).isdisjoint(stratum[b]) for a, b in pairwise(sites))
     # Where all degrees are equal, as in a dense model, a site is one stratum.
-    assert len(set(weight_sets.strata(sites, np.full(120, 7)))) == 3
-    masks = [weight_sets.random_mask(active, stratum, np.random.default_rng(seed)) for seed in range(200)]
+    assert len(set(random_masks.strata(sites, np.full(120, 7)))) == 3
+    masks = [random_masks.random_mask(active, stratum, np.random.default_rng(seed)) for seed in range(200)]
     for part in sites:
         assert {int(mask[part].sum()) for mask in masks} == {int(active[part].sum())}
     weights = np.array([degrees[mask].sum() for mask in masks])
@@ -120,7 +120,7 @@ def test_a_random_mask_has_as_many_nodes_of_each_site_and_degree():
 
 def test_the_most_active_nodes_are_those_of_largest_activity():
     active = np.array([True, False, False, False, True, True])
-    mask = weight_sets.most_active(active, [slice(0, 3), slice(3, 6)], np.array([1.0, 3, 2, 9, 1, 2]))
+    mask = random_masks.most_active(active, [slice(0, 3), slice(3, 6)], np.array([1.0, 3, 2, 9, 1, 2]))
     assert list(mask) == [False, True, False, True, False, True]
 
 
@@ -249,8 +249,7 @@ def drawn_often(w, control, trials=300):
     times = np.zeros(len(w.values))
     for seed in range(trials):
         rng = np.random.default_rng([seed, weight_sets.HUGE])
-        order = weight_sets.circuit_order(w, np.random.default_rng(1))
-        numbers, _ = weight_sets.control_order(w, order, control, rng, 5)
+        numbers, _ = weight_sets.counterparts(w, control, rng, 5)
         times[numbers] += 1
     return times, numbers
 
@@ -265,7 +264,7 @@ def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed(
 
 def test_numbers_at_places_of_a_mask():
     mask = np.random.default_rng(0).random(1000) < 0.3
-    places = np.random.default_rng(1).permutation(int(mask.sum()))[:100]
+    places = np.sort(np.random.default_rng(1).permutation(int(mask.sum()))[:100])
     assert list(weight_sets.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])
 
 

@@ -9,7 +9,16 @@ import torch
 from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import models
 from circuit_reuse.stats import circuits
-from circuit_reuse.studies.weights import matrices, measures, nodes, outcomes, stage_sweep, sweep, weight_sets
+from circuit_reuse.studies.weights import (
+    matrices,
+    measures,
+    nodes,
+    outcomes,
+    random_masks,
+    stage_sweep,
+    sweep,
+    weight_sets,
+)
 from scipy import stats
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
@@ -191,9 +200,9 @@ def test_random_masks_are_not(planted, null):
     parts = [site.part for site in nodes.sites(model)]
     truth, found = planted_weights.truth(model), {"p_value": [], "p_trials": []}
     degrees = matrices.degrees(matrices.matrices(model), matrices.flat(model), len(truth))
-    stratum = weight_sets.strata(parts, degrees)
+    stratum = random_masks.strata(parts, degrees)
     for number in range(60):
-        mask = weight_sets.random_mask(truth, stratum, draws("under the null", number))
+        mask = random_masks.random_mask(truth, stratum, draws("under the null", number))
         rows = swept(model, sweeper, mask, weight_sets.shares(6), 3, f"null {number}")
         test = measures.compare(rows, null, "quantile", {"permutations": 99, "bootstrap": 2}, (number,))
         for name in found:

@@ -161,6 +161,18 @@ def test_legends_and_labels_lie_inside_figures_of_one_panel(project):
             assert box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1, (name, part)
 
 
+def test_a_model_that_was_left_out_leaves_the_findings_and_the_panels_of_the_other(project, found):
+    from circuit_reuse.studies.weights import figures, findings
+
+    titles = {"digits": "Digits", "months": "Months"}
+    cfg = {"models": [MODEL, "absent"], "tasks": ["digits", "months"], "titles": titles, "matched": "quantile"}
+    for name, make in figures.figures((project.folder / TABLES).glob("*.csv"), cfg).items():
+        texts = [[text.get_text() for text in ax.texts] for ax in make().axes]
+        assert any(text.startswith("left out") for each in texts for text in each), name
+    text = findings.text(found | {"fvu": found["unexplained"]}, cfg | {"tests": {"alpha": 0.05}, "margin": 0.1})
+    assert MODEL in text and "**absent" not in text
+
+
 def test_the_overlay_of_public_models_plans_without_network(project):
     text = project.snakemake("--dry-run", "weights", "--configfile", "config/papers/weights.yaml")
     assert re.search(r"^sweep_weights +8$", text, re.MULTILINE), text[-3000:]

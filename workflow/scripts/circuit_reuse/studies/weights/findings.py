@@ -51,9 +51,9 @@ def table(header, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def pairs(found, cfg):
-    """Model and task of every circuit, in order."""
-    return [(model, task) for model in cfg["models"] for task in cfg["tasks"]]
+def pairs(found, cfg, table):
+    """Model and task of every circuit that a table has rows of, in order: some may have been left out."""
+    return [(model, task) for model in cfg["models"] for task in cfg["tasks"] if len(of(found[table], model, task))]
 
 
 def of(frame, model, task):
@@ -85,7 +85,7 @@ def setting(found, cfg):
 def interpretations(found, cfg):
     """The interpretations, each with the numbers that it rests on."""
     lines = []
-    for model, task in pairs(found, cfg):
+    for model, task in pairs(found, cfg, "interpretations"):
         row = of(found["interpretations"], model, task).iloc[0]
         tests = of(found["tests"], model, task).set_index("control")
         any_, size = tests.loc["non_circuit"], tests.loc[cfg["matched"]]
@@ -123,7 +123,7 @@ def interpretations(found, cfg):
 def circuits(found, cfg):
     """The masks."""
     rows = []
-    for model, task in pairs(found, cfg):
+    for model, task in pairs(found, cfg, "circuits"):
         row = of(found["circuits"], model, task).query("chosen").iloc[0]
         rows.append(
             [
@@ -204,7 +204,7 @@ def sweep(found, cfg):
     least = 1 / (found["tests"]["n_random"].min() + 1)
     if (found["tests"]["p_value"] <= least + 1e-9).any():
         text += f" A p_value of {least:.3f} is the smallest that so many random masks can give."
-    return text + "".join(beside(found, cfg, model, task) for model, task in pairs(found, cfg))
+    return text + "".join(beside(found, cfg, model, task) for model, task in pairs(found, cfg, "tests"))
 
 
 def beside(found, cfg, model, task):
@@ -267,7 +267,7 @@ def nodes(found, cfg):
     ]
     header = ["model", "task", "run", "loss added", "accuracy", "loss, random masks", "q (rank)"]
     text = table(header, rows)
-    for model, task in pairs(found, cfg):
+    for model, task in pairs(found, cfg, "node_tests"):
         rows = of(found["node_tests"], model, task).set_index("direction")
         if not rows.loc["necessity", "q_value"] <= cfg["tests"]["alpha"]:
             text += (
@@ -287,8 +287,9 @@ def nodes(found, cfg):
 def models(found, cfg):
     """The central comparison: how small circuits are, and how much depends on each weight."""
     rows = []
+    there = pairs(found, cfg, "tests")
     for task in cfg["tasks"]:
-        for model in cfg["models"]:
+        for model in (model for model, of_task in there if of_task == task):
             row = of(found["circuits"], model, task).query("chosen").iloc[0]
             test = of(found["tests"], model, task).set_index("control").loc[cfg["matched"]]
             half = of(found["sweep"], model, task).query("condition == 'circuit'")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import progress
 from circuit_reuse.studies.weights import nodes, outcomes
 
@@ -108,7 +109,7 @@ def discretise(tau, loss_of, target, finest=4):
              was not trained on
     target:  nats
     returns: (mask [node], curve [{n_nodes, loss}])
-    raises:  ValueError if even all nodes miss it
+    raises:  LeftOut if even all nodes miss it
     The loss is no monotone function of the size, so every size on a grid is tried, not bisected,
     and then those between the first that reaches the target and the one before it.
     """
@@ -123,7 +124,7 @@ def discretise(tau, loss_of, target, finest=4):
     measure(sizes)
     reached = [size for size in sizes if curve[size] <= target]
     if not reached:
-        raise ValueError(
+        raise LeftOut(
             f"no mask reaches the target loss of {target:.3f} nats: with all {total} nodes it is "
             f"{curve[total]:.3f}; raise weights.masks.target"
         )

@@ -205,6 +205,11 @@ def degrees(found, values, count):
     return total
 
 
+def rising(numbers):
+    """Numbers in rising order; what is in order already is not sorted again, as the same set is removed in every batch."""
+    return np.sort(numbers) if (numbers[1:] < numbers[:-1]).any() else numbers
+
+
 def without(model, removed):
     """Copies of all matrices, each without some weights: a function a matrix that makes its stack [copy, row, column].
 
@@ -217,7 +222,7 @@ def without(model, removed):
     sets = []
     for numbers in map(np.asarray, removed):
         if numbers.dtype != bool:
-            numbers = np.sort(numbers.astype(np.int64))
+            numbers = rising(numbers.astype(np.int64, copy=False))
             if len(numbers) and (numbers[0] < 0 or numbers[-1] >= end):
                 raise IndexError(f"weight {numbers[-1]} of {end}")
         sets.append(numbers)

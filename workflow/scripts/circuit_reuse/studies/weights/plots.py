@@ -41,18 +41,21 @@ class WeightsContext:
         """The colour of a model, the same in every figure."""
         return BY_MODEL[self.models.index(model) % len(BY_MODEL)]
 
-    def pairs(self):
-        """Row, column, model and task of every panel: a row a task."""
-        return [
-            (row, column, model, task)
-            for row, task in enumerate(self.tasks)
-            for column, model in enumerate(self.models)
-        ]
+    def pairs(self, axes, *tables):
+        """Row, column, model and task of every panel that each table has rows for; the others say that they were left out."""
+        deep = len(axes) // len(self.tasks)
+        for row, task in enumerate(self.tasks):
+            for column, model in enumerate(self.models):
+                if all(len(of(table, model, task)) for table in tables):
+                    yield row, column, model, task
+                else:
+                    for ax in axes[deep * row : deep * (row + 1), column]:
+                        style.empty(ax, "left out")
 
     def grid(self, width, height):
         """A panel for each model and task, titled."""
         figure, axes = panels(len(self.tasks), len(self.models), width, height)
-        for row, column, model, task in self.pairs():
+        for row, column, model, task in self.pairs(axes):
             axes[row, column].set_title(f"{model}\n{self.titles[task]}")
         return figure, axes
 
@@ -92,7 +95,7 @@ def weight_ablation_sweep(sweep, random, context):
     """Loss against the number of weights removed from the unpruned model."""
     figure, axes = context.grid(width=2.8, height=2.3)
     there = [name for name in CONDITIONS if name in set(sweep["condition"])]
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, sweep):
         ax, mine = axes[row, column], of(sweep, model, task)
         circuit = mine[mine["condition"] == "circuit"]
         band(ax, of(random, model, task), circuit)
@@ -141,7 +144,7 @@ def tests(tests, random, differences, context):
     figure, axes = context.grid(width=2.6, height=1.7)
     order = [name for name in (*CONDITIONS, "random_circuit") if name in set(tests["control"])]
     order = [name for name in order if name != "random_circuit"]
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, tests):
         ax, mine = axes[row, column], of(tests, model, task).set_index("control")
         for place, name in enumerate(order):
             null = differences.get((model, task, name), np.array([]))
@@ -182,7 +185,7 @@ def sizes(sizes, context):
     """Histograms of |w| of the circuit and of what it is compared with."""
     figure, axes = context.grid(width=2.5, height=1.8)
     there = [name for name in CONDITIONS if name in set(sizes["condition"])]
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, sizes):
         ax, mine = axes[row, column], of(sizes, model, task)
         for name in there:
             rows = mine[mine["condition"] == name].groupby(["size_from", "size_to"])["n_weights"].sum().reset_index()
@@ -203,8 +206,10 @@ def pareto_front(pareto_front, circuits, context):
     figure, axes = style.grid(len(context.tasks), 2, width=2.8, height=2.1, sharey=True)
     for row, task in enumerate(context.tasks):
         for column, (size, label) in enumerate((("n_nodes", "active nodes"), ("n_weights", "weights of the circuit"))):
-            ax = axes[row, column]
-            for model in context.models:
+            ax, of_task = axes[row, column], circuits[circuits["task"] == task]
+            if of_task.empty:
+                style.empty(ax, "left out")
+            for model in (model for model in context.models if model in set(of_task["model"])):
                 mine, chosen = of(pareto_front, model, task), of(circuits, model, task)
                 colour = context.colour(model)
                 best = smallest(mine, size)

@@ -15,7 +15,7 @@ MATRICES = ["q", "k", "v", "o", "in", "gate", "out"]
 def composition(composition, context):
     """Active nodes by layer and place, and weights by layer and matrix."""
     figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.5, height=1.6)
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, composition):
         mine = of(composition, model, task)
         for offset, kind, places, label in (
             (0, "nodes", LOCATIONS, "active nodes (%)"),
@@ -36,7 +36,7 @@ def composition(composition, context):
             ax.set_title(f"{model}\n{context.titles[task]}" if offset == 0 else "")
             if column == 0:
                 ax.set_ylabel(label)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles, labels = max((ax.get_legend_handles_labels() for ax in axes.flat), key=lambda legend: len(legend[1]))
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
     return figure
 
@@ -50,7 +50,7 @@ def interchange(nodes, context):
         layer: style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * n / max(1, len(layers) - 1))
         for n, layer in enumerate(layers)
     }
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, rows):
         ax, mine = axes[row, column], of(rows, model, task)
         for layer in layers:
             curve(ax, mine[mine["layer"] == layer], "share", shades[layer], band=False)
@@ -76,7 +76,7 @@ def node_sweep(nodes, context):
         "nodes_outside": ("nodes outside replaced", style.CONTROL, "-"),
         "relaxation": ("pruned: masked nodes left on", palette.GREEN, "--"),
     }
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, nodes):
         ax, mine = axes[row, column], of(nodes, model, task)
         for name, (_, colour, line) in reported.items():
             curve(ax, mine[mine["condition"] == name], "share", colour, line)
@@ -96,7 +96,7 @@ def unexplained(fvu, context):
     layers = int(fvu["layer"].max()) + 1
     figure, axes = context.grid(width=2.6, height=max(1.7, 0.13 * layers))
     rows = fvu[fvu["location"].notna()]
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, rows):
         ax = axes[row, column]
         values = of(rows, model, task).pivot(index="layer", columns="location", values="fvu")
         values = values.reindex(columns=LOCATIONS)
@@ -128,7 +128,7 @@ def importance(importance, context):
     """Exact importance of active nodes, as many as were run one by one, against integrated gradients."""
     importance = importance.dropna(subset=["importance"])
     figure, axes = context.grid(width=2.3, height=2.0)
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes, importance):
         ax, mine = axes[row, column], of(importance, model, task)
         attention = mine["location"].isin(LOCATIONS[:5])
         for chosen, colour, marker in ((attention, palette.BLUE, "o"), (~attention, palette.ORANGE, "^")):
@@ -161,12 +161,12 @@ def training(history, context):
     """Active nodes and loss while masks were learned."""
     figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.3, height=1.3)
     coefficients = sorted(history["coefficient"].unique())
-    for row, column, model, task in context.pairs():
+    for row, column, model, task in context.pairs(axes):
         mine = of(history, model, task)
         for offset, value, label in ((0, "n_nodes", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
             if mine.empty:
-                style.empty(ax, "mask from a file: nothing was learned here" if offset == 0 else "")
+                style.empty(ax, "left out, or a mask from a file:\nnothing was learned here" if offset == 0 else "")
                 ax.set_axis_off()
                 continue
             for number, coefficient in enumerate(coefficients):

@@ -27,10 +27,11 @@ def learn(job):
         target = prepared.target()
     else:
         rng = circuits.generator(cfg["seed"], job.wildcards.model, job.wildcards.task, "masks")
+        target = prepared.target()
+        check_target(prepared, target, job.wildcards.task)
         settings = masks.Settings(*(cfg[key] for key in ("coefficients", "steps", "batch", "rate", "temperature")))
         tau, history = masks.train(model, prepared.fitting, prepared.replacement, kind, settings, rng)
-        target, found, curves = prepared.target(), [], []
-        check_empty(prepared, target, job.wildcards.task)
+        found, curves = [], []
         for coefficient, row in zip(cfg["coefficients"], tau, strict=True):
             mask, curve = masks.discretise(row, prepared.losses, target)
             found.append((coefficient, row, mask))
@@ -57,17 +58,23 @@ def given(job, model):
     return None, mask_files.read_mask(file, job.model, nodes.names(model), job.wildcards.task)
 
 
-def check_empty(prepared, target, task):
-    """A target that the empty mask meets asks for nothing.
+def check_target(prepared, target, task):
+    """A target must ask for some nodes, and the model must reach it; known before masks are trained.
 
-    raises: ValueError with the numbers
+    raises: LeftOut with the numbers
     """
-    empty = prepared.losses(~prepared.all_nodes())[0]
+    everything = prepared.all_nodes()
+    empty, full = prepared.losses(~everything)[0], prepared.losses(everything)[0]
     if empty <= target:
         raise LeftOut(
             f"task {task!r}: with every node replaced the loss is {empty:.3f} nats, within the target of "
             f"{target:.3f}, so no circuit is needed; use a smaller weights.masks.target, another "
             "weights.replacement, or leave the task out of weights.tasks"
+        )
+    if full > target:
+        raise LeftOut(
+            f"task {task!r}: the loss of the whole model is {full:.3f} nats, above the target of {target:.3f}, so no mask "
+            "can reach it; use a larger weights.masks.target, or leave the task out of weights.tasks"
         )
 
 

@@ -6,7 +6,7 @@ import torch
 
 from circuit_reuse.engine import models
 from circuit_reuse.stats import circuits
-from circuit_reuse.studies.weights import matrices, nodes, outcomes, schemas, stage_masks, weight_sets
+from circuit_reuse.studies.weights import matrices, nodes, outcomes, random_masks, schemas, stage_masks, weight_sets
 
 OWN, REPLACED, UNPRUNED = nodes.OWN, nodes.REPLACED, nodes.UNPRUNED
 
@@ -28,7 +28,7 @@ def run(job):
     result = prepared.runs(states, prepared.testing, unpruned)
     rows = rows_of(plan, result, mask, prepared.held_out)
     job.write(job.output.runs, schemas.NODE_RUNS, rows)
-    random = random_masks(prepared, active, cfg["random_circuits"], draws)
+    random = of_random_masks(prepared, active, cfg["random_circuits"], draws)
     job.write(job.output.random, schemas.NODE_RANDOM, random)
     job.write(job.output.fvu, schemas.FVU, unexplained(prepared, active))
     found = importance(prepared, active, cfg["steps"], cfg["exact"], draws)
@@ -101,12 +101,12 @@ def rows_of(plan, result, mask, examples):
     )
 
 
-def random_masks(prepared, active, count, draws):
+def of_random_masks(prepared, active, count, draws):
     """Loss of random masks with as many active nodes of each site and degree, in both directions."""
     found, values = matrices.matrices(prepared.model), matrices.flat(prepared.model)
     degrees = matrices.degrees(found, values, len(active))
-    stratum = weight_sets.strata([site.part for site in nodes.sites(prepared.model)], degrees)
-    drawn = [weight_sets.random_mask(active, stratum, draws("nodes", number)) for number in range(count)]
+    stratum = random_masks.strata([site.part for site in nodes.sites(prepared.model)], degrees)
+    drawn = [random_masks.random_mask(active, stratum, draws("nodes", number)) for number in range(count)]
     states = [state(own) for mask in drawn for own in (mask, ~mask)]
     loss = prepared.runs(torch.tensor(np.stack(states)), prepared.testing).loss.mean(1).reshape(-1, 2)
     return [

@@ -7,7 +7,7 @@ from scipy import stats
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, models
 from circuit_reuse.stats import circuits
-from circuit_reuse.studies.weights import matrices, nodes, schemas, stage_masks, sweep, weight_sets
+from circuit_reuse.studies.weights import matrices, nodes, random_masks, schemas, stage_masks, sweep, weight_sets
 
 BINS = 40
 
@@ -21,7 +21,7 @@ def run(job):
     found, values = matrices.matrices(model), matrices.flat(model)
     weights = sweep.circuit(values, found, active)
     check(weights, job.wildcards)
-    # Before there are orders and gains: it takes a copy of all weights.
+    # Before there are plans and gains: it takes a copy of all weights.
     bins = size_bins(values)
 
     def draws(*names):
@@ -32,7 +32,7 @@ def run(job):
     gains = matrices.gradients(model, prepared.fitting, prepared.asked.loss)
     gains *= values
     np.negative(gains, out=gains)
-    plan, levels, orders = sweep.planned(
+    plan, levels, wholes = sweep.planned(
         weights,
         cfg["controls"],
         weight_sets.shares(cfg["points"]),
@@ -48,16 +48,16 @@ def run(job):
     plan.append(("all_non_circuit", 0, 1.0, weights.outside()))
     plan.append(("all_weights", 0, 1.0, values != 0))
     sites = [site.part for site in nodes.sites(model)]
-    busiest = weight_sets.most_active(active, sites, prepared.activity.cpu().numpy())
+    busiest = random_masks.most_active(active, sites, prepared.activity.cpu().numpy())
     plan += of_busiest(sweep.circuit(values, found, busiest), cfg, draws)
     result = sweeper([numbers for *_, numbers in plan])
     rows = rows_of(plan, result, mask, prepared.held_out)
     job.write(job.output.sweep, schemas.SWEEP, rows)
-    job.write(job.output.matches, schemas.MATCHES, matches(orders, levels, weights))
-    job.write(job.output.sizes, schemas.SIZES, sizes(orders, weights, found, bins))
+    job.write(job.output.matches, schemas.MATCHES, matches(wholes, levels, weights))
+    job.write(job.output.sizes, schemas.SIZES, sizes(wholes, weights, found, bins))
     count = len(plan)
-    # The orders of a large model's circuit and controls take as much memory as a copy of the model.
-    del plan, orders, rows, result
+    # The sets of a large model's circuit and controls take as much memory as a copy of the model.
+    del plan, wholes, rows, result
     batching.release_memory()
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
@@ -109,12 +109,12 @@ def rows_of(plan, result, mask, examples):
     return result.frame(examples, mask=mask, condition=condition, trial=trial, share=share, n_removed=counts)
 
 
-def matches(orders, levels, weights):
+def matches(wholes, levels, weights):
     """Rows of the matches table: how like the circuit's weights each control's are."""
     rows, values = [], weights.values
     for control in levels:
         distances, worst, powers = [], [], []
-        for own, other in zip(orders["circuit"], orders[control], strict=True):
+        for own, other in zip(wholes["circuit"], wholes[control], strict=True):
             first, second = np.abs(values[own].astype(float)), np.abs(values[other].astype(float))
             distances.append(stats.ks_2samp(first, second).statistic)
             powers.append(np.square(second).sum() / np.square(first).sum())
@@ -146,10 +146,10 @@ def size_bins(values):
     return edges
 
 
-def sizes(orders, weights, found, edges):
+def sizes(wholes, weights, found, edges):
     """Rows of the sizes table: histograms of |w| in the first trial.  edges: of the bins, common to all"""
     values, rows = weights.values, []
-    for condition, drawn in orders.items():
+    for condition, drawn in wholes.items():
         numbers = drawn[0]
         groups = weights.groups(numbers, "matrix")
         for place, each in enumerate(found):

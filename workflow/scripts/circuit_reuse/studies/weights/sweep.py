@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 
 from circuit_reuse.engine import progress
-from circuit_reuse.studies.weights import matrices, outcomes, weight_sets
+from circuit_reuse.studies.weights import matrices, outcomes, random_masks, weight_sets
 
 
 class Sweeper:
@@ -21,46 +21,48 @@ class Sweeper:
     def __init__(self, model, batches, asked, tokens):
         self.model, self.batches, self.asked, self.tokens = model, batches, asked, tokens
         self.bytes = max(m.size for m in matrices.matrices(model)) * model.dtype.itemsize
+        # Outcomes by hash of the set: the intact model stands in every plan.
+        self.known = {}
 
     def __call__(self, sets):
         """Outcomes of each set, in their order.  sets: as in matrices.without."""
-        distinct, place_of = [], []
-        seen = {}
+        keys, unknown = [], {}
         for numbers in sets:
-            whole = numbers if numbers.dtype == bool else np.sort(numbers)
-            key = hashlib.sha256(whole).digest()
-            if key not in seen:
-                seen[key] = len(distinct)
-                distinct.append(numbers)
-            place_of.append(seen[key])
+            whole = numbers if numbers.dtype == bool else matrices.rising(numbers)
+            keys.append(hashlib.sha256(whole).digest())
+            if keys[-1] not in self.known:
+                unknown[keys[-1]] = whole
 
         def run(number, batch, items):
             return matrices.run(self.model, batch.clean, items)
 
-        found = outcomes.evaluate(self.batches, distinct, run, self.asked, self.tokens, self.bytes)
-        return outcomes.CopyOutcomes(found.loss[place_of], found.metric[place_of], found.correct[place_of])
+        found = outcomes.evaluate(self.batches, list(unknown.values()), run, self.asked, self.tokens, self.bytes)
+        rows = zip(found.loss, found.metric, found.correct, strict=True)
+        self.known.update(zip(unknown, rows, strict=True))
+        return outcomes.CopyOutcomes(*map(np.stack, zip(*(self.known[key] for key in keys), strict=True)))
 
 
 def planned(weights, controls, shares, trials, draws, quantiles, widen):
     """What the sweep removes: [(condition, trial, share, numbers)], and how controls were found.
 
     controls: of weight_sets.CONTROLS;  draws: function of names to a numpy Generator
-    returns:  also {control: {level: weights found there, over all trials}} and the orders drawn
+    returns:  also {control: {level: weights found there, over all trials}} and {condition: all its weights, by trial}
     """
-    rows, levels, orders = [], {}, {}
+    rows, levels, wholes = [], {}, {}
+    inside = weights.inside()
     for trial in range(trials):
-        order = weight_sets.circuit_order(weights, draws("circuit", trial))
-        drawn = {"circuit": order}
+        # The place of each weight in a random order: a counterpart is removed together with its own.
+        rank = draws("circuit", trial).permutation(np.arange(len(inside), dtype=np.int32))
+        drawn = {"circuit": inside}
         for control in controls:
-            numbers, found = weight_sets.control_order(weights, order, control, draws(control, trial), quantiles, widen)
-            drawn[control] = numbers
+            drawn[control], found = weight_sets.counterparts(weights, control, draws(control, trial), quantiles, widen)
             for level, count in found.items():
                 counted = levels.setdefault(control, {})
                 counted[level] = counted.get(level, 0) + count
         for condition, numbers in drawn.items():
-            rows += [(condition, trial, share, weight_sets.removed(numbers, share)) for share in shares]
-            orders.setdefault(condition, []).append(numbers)
-    return rows, levels, orders
+            rows += [(condition, trial, share, numbers[rank < round(share * len(rank))]) for share in shares]
+            wholes.setdefault(condition, []).append(numbers)
+    return rows, levels, wholes
 
 
 def by_importance(weights, gains, shares):
@@ -109,9 +111,9 @@ def random_circuits(values, found, active, sites, count, draws):
 
     active: bool [node];  sites: slices of the sites;  yields: weight_sets.Weights
     """
-    stratum = weight_sets.strata(sites, matrices.degrees(found, values, len(active)))
+    stratum = random_masks.strata(sites, matrices.degrees(found, values, len(active)))
     for number in range(count):
-        yield circuit(values, found, weight_sets.random_mask(active, stratum, draws("mask", number)))
+        yield circuit(values, found, random_masks.random_mask(active, stratum, draws("mask", number)))
 
 
 def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):

@@ -1,12 +1,12 @@
-"""Which weights are removed: orders of the circuit's weights, and controls outside it.
+"""Which weights are removed: the circuit's, and as many outside it as controls.
 
-Every draw is a whole order of as many different weights as the circuit has; its first n are what
-is removed at n, so 100 per cent of the circuit is the whole circuit, and a control is never drawn
-twice nor from zeros.  Only numpy; no model.
+A control has a different weight outside for each weight of the circuit, never zero.  A share of the circuit is the first
+weights of a random order, and of a control their counterparts, so that each share holds the smaller ones.  Only numpy; no model.
 """
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class Weights:
         matrix = np.searchsorted(self.starts, numbers, side="right") - 1
         return matrix if level == "matrix" else self.layer[matrix]
 
+    def groups_of(self, level):
+        """All groups, in the order of their weights."""
+        return {"model": [0], "layer": np.unique(self.layer), "matrix": range(len(self.layer))}[level]
+
     def span(self, group, level):
         """The numbers of the weights of a group, as a slice: they lie side by side."""
         if level == "model":
@@ -97,42 +101,34 @@ def count(weights):
 
 
 def some_of(total, wanted, rng):
-    """So many different numbers below a total, in random order."""
+    """So many different numbers below a total, in rising order."""
     if total < HUGE:
-        return rng.choice(total, wanted, replace=False)
+        return np.sort(rng.choice(total, wanted, replace=False, shuffle=False))
     found = np.empty(0, dtype=np.int64)
     while len(found) < wanted:
         drawn = rng.integers(total, size=wanted + wanted // 16 + 1)
         found = np.sort(np.concatenate([found, drawn]))
         found = found[np.diff(found, prepend=-1) > 0]
-    return rng.permutation(found)[:wanted]
+    return np.delete(found, rng.choice(len(found), len(found) - wanted, replace=False))
 
 
 def numbers_at(mask, places, block=1 << 22):
     """Numbers of the true entries at some places among them, without a list of all.
 
-    mask: bool [weight];  places: [n], below the number of true entries
+    mask: bool [weight];  places: [n], below the number of true entries, in rising order
     """
-    totals = np.array([mask[a : a + block].sum() for a in range(0, len(mask), block)])
-    ends = np.cumsum(totals)
-    blocks = np.searchsorted(ends, places, side="right")
-    found = np.empty(len(places), dtype=np.int64)
-    for number in np.unique(blocks):
-        chosen = blocks == number
-        true = np.flatnonzero(mask[number * block : (number + 1) * block]) + number * block
-        found[chosen] = true[places[chosen] - (ends[number] - totals[number])]
-    return found
+    parts, before = [], 0
+    for start in range(0, len(mask), block):
+        true = np.flatnonzero(mask[start : start + block])
+        first, end = np.searchsorted(places, [before, before + len(true)])
+        parts.append(true[places[first:end] - before] + start)
+        before += len(true)
+    return np.concatenate(parts)
 
 
-def circuit_order(weights, rng):
-    """The circuit's weights in a random order."""
-    return rng.permutation(weights.inside())
+def counterparts(weights, control, rng, quantiles=10, widen=False):
+    """As many different weights outside the circuit, the n-th for the n-th of `weights.inside()`.
 
-
-def control_order(weights, order, control, rng, quantiles=10, widen=False):
-    """As many weights outside the circuit, the n-th beside the n-th of `order`.
-
-    order:   the circuit's weights in some order
     control: non_circuit, at random; layer or matrix, as many of each; quantile, as many of each
              matrix with sizes in the same quantiles of the circuit's sizes there; touching, the same
              among weights with one active end; window, at random with a size within one deviation
@@ -142,60 +138,65 @@ def control_order(weights, order, control, rng, quantiles=10, widen=False):
     returns: (numbers, {level: how many were found there})
     raises:  WeightPoolTooSmall with the numbers
     """
+    inside = weights.inside()
     outside = weights.outside()
     if control == "touching":
         outside &= weights.ends == 1
     if control in ("quantile", "touching"):
-        return matched(weights, order, outside, rng, quantiles, WIDEN if widen else WIDEN[:1])
+        return matched(weights, inside, outside, rng, quantiles, WIDEN if widen else WIDEN[:1])
     if control in ("layer", "matrix"):
         # Any size: one bin.
         levels = WIDEN[WIDEN.index(control) :]
-        return matched(weights, order, outside, rng, 1, levels if widen else levels[:1])
+        return matched(weights, inside, outside, rng, 1, levels if widen else levels[:1])
     if control == "window":
-        sizes = np.abs(weights.values[order].astype(float))
+        sizes = np.abs(weights.values[inside].astype(float))
         low, high = sizes.mean() - sizes.std(), sizes.mean() + sizes.std()
         outside &= (np.abs(weights.values) >= low) & (np.abs(weights.values) <= high)
         where = f"with a size from {max(low, 0):.4g} to {high:.4g} "
     else:
         where = ""
     there = count(outside)
-    if there < len(order):
+    if there < len(inside):
         raise WeightPoolTooSmall(
-            f"the circuit has {len(order)} weights, and only {there} nonzero weights {where}"
+            f"the circuit has {len(inside)} weights, and only {there} nonzero weights {where}"
             f"lie outside it, too few for a {control} control: a smaller circuit leaves "
             "more; try other weights.masks.coefficients (lower ones, where training at a high coefficient broke "
             "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
-    return numbers_at(outside, some_of(there, len(order), rng)), {"model": len(order)}
+    return numbers_at(outside, some_of(there, len(inside), rng)), {"model": len(inside)}
 
 
-def matched(weights, order, outside, rng, quantiles, levels):
-    """One weight outside for each of `order`, in the same group and bin of size; see above.
+def matched(weights, numbers, outside, rng, quantiles, levels):
+    """One weight outside for each of the circuit, in the same group and bin of size; see above.
 
     Bins are cut at the quantiles of the circuit's sizes in each group, from its least to its
-    largest.  outside: bool [weight]
+    largest.
+
+    numbers: the circuit's weights, in rising order, so that groups lie side by side;  outside: bool [weight]
     """
-    found = np.full(len(order), -1, dtype=np.int64)
+    found = np.full(len(numbers), -1, dtype=np.int64)
     free, counts = outside.copy(), {}
     for step in levels:
         waiting = np.flatnonzero(found < 0)
         if not len(waiting):
             break
-        groups = weights.groups(order[waiting], step)
-        for group in np.unique(groups):
-            fill(weights, order, waiting[groups == group], free, weights.span(group, step), found, quantiles, rng)
+        spans = [weights.span(group, step) for group in weights.groups_of(step)]
+        bounds = np.searchsorted(numbers[waiting], [span.start for span in spans] + [len(weights.values)])
+        for span, (first, end) in zip(spans, pairwise(bounds), strict=True):
+            if first < end:
+                fill(weights, numbers, waiting[first:end], free, span, found, quantiles, rng)
         counts[step] = int((found[waiting] >= 0).sum())
     if len(levels) > 1:
-        counts["nearest"] = nearest(weights, order, found, free)
+        counts["nearest"] = nearest(weights, numbers, found, free, rng)
     short = int((found < 0).sum())
     if short:
-        group = weights.groups(order[found < 0], levels[-1])[0]
-        inside = int((weights.groups(order, levels[-1]) == group).sum())
+        group = weights.groups(numbers[found < 0], levels[-1])[0]
+        inside = int((weights.groups(numbers, levels[-1]) == group).sum())
         beside = int(outside[weights.span(group, levels[-1])].sum())
         name = f"matrix {weights.names[group]}" if levels[-1] == "matrix" else f"{levels[-1]} {group}"
         advice = "fewer weights.sweep.quantiles, " if beside >= inside and quantiles > 1 else ""
         raise WeightPoolTooSmall(
-            f"{short} of {len(order)} weights of the circuit have no counterpart of their size in "
+            f"{short} of {len(numbers)} weights of the circuit have no counterpart of their size in "
             f"their {levels[-1]}: {name} has {inside} weights of the circuit and {beside} nonzero ones "
             f"outside it; use {advice}weights.sweep.pool_too_small: widen, or a smaller circuit (other "
             "weights.masks.coefficients, a higher weights.masks.target)"
@@ -203,43 +204,54 @@ def matched(weights, order, outside, rng, quantiles, levels):
     return found, counts
 
 
-def fill(weights, order, places, free, span, found, quantiles, rng):
+def fill(weights, numbers, places, free, span, found, quantiles, rng):
     """Draw, in each bin of size, a free weight of the group for each place; what the pool lacks stays -1.
 
-    free: bool [weight];  span: slice of the group's numbers
+    numbers: the circuit's weights in rising order;  places: of those in the group, rising
+    free:    bool [weight];  span: slice of the group's numbers;  found: [place], written to
     """
-    sizes = np.abs(weights.values[order[places]].astype(float))
+    sizes = np.abs(weights.values[numbers[places]].astype(float))
     edges = np.unique(np.quantile(sizes, np.linspace(0, 1, quantiles + 1)[1:-1]))
-    bins = np.searchsorted(edges, sizes, side="right")
     # Far beyond the range of the circuit's sizes nothing is alike.
     low, high = sizes.min() * (1 - BEYOND), sizes.max() * (1 + BEYOND)
 
-    def bins_of(pool):
-        found = np.zeros(len(pool), np.int16)
-        if quantiles > 1:
-            pool_sizes = np.abs(weights.values[pool].astype(float))
-            # As searchsorted from the right, in a few passes over what may be millions.
-            for edge in edges:
-                found += pool_sizes >= edge
-            found[(pool_sizes < low) | (pool_sizes > high)] = -1
-        return found
+    def bins_of(sizes):
+        # As searchsorted from the right, in a few passes over what may be millions.
+        bins = np.zeros(len(sizes), np.int16)
+        for edge in edges:
+            bins += sizes >= edge
+        return bins
+
+    def bins_outside(pool):
+        if quantiles == 1:
+            return np.zeros(len(pool), np.int16)
+        pool_sizes = np.abs(weights.values[pool].astype(float))
+        bins = bins_of(pool_sizes)
+        bins[(pool_sizes < low) | (pool_sizes > high)] = -1
+        return bins
+
+    bins = bins_of(sizes)
 
     def of_use(pool):
-        return np.isin(bins_of(pool), np.unique(bins[found[places] < 0]))
+        return np.isin(bins_outside(pool), np.unique(bins[found[places] < 0]))
 
     for pool in pools_of(free, span, rng, of_use):
-        pool_bins = bins_of(pool)
-        by_bin = np.argsort(pool_bins, kind="stable")
-        ends = np.searchsorted(pool_bins[by_bin], np.arange(len(edges) + 2))
-        for number in np.unique(bins):
-            wanted = places[(bins == number) & (found[places] < 0)]
-            alike = pool[by_bin[ends[number] : ends[number + 1]]]
-            drawn = first_of(alike, len(wanted), rng)
+        still = found[places] < 0
+        alike = by_bin(pool, bins_outside(pool), len(edges) + 1)
+        for wanted, others in zip(by_bin(places[still], bins[still], len(edges) + 1), alike, strict=True):
+            drawn = first_of(others, len(wanted), rng)
             # Which places go without must not depend on their order in the circuit.
-            found[rng.permutation(wanted)[: len(drawn)]] = drawn
+            found[wanted if len(drawn) == len(wanted) else rng.permutation(wanted)[: len(drawn)]] = drawn
             free[drawn] = False
         if (found[places] >= 0).all():
             return
+
+
+def by_bin(numbers, bins, count):
+    """The numbers in each bin, a list.  bins: int [number], -1 for none"""
+    order = np.argsort(bins, kind="stable")
+    ends = np.searchsorted(bins[order], np.arange(count + 1))
+    return [numbers[order[first:end]] for first, end in pairwise(ends)]
 
 
 def pools_of(free, span, rng, of_use):
@@ -251,7 +263,7 @@ def pools_of(free, span, rng, of_use):
     if there < HUGE:
         yield np.flatnonzero(free[span]) + span.start
         return
-    yield numbers_at(free[span], np.sort(some_of(there, there // PART, rng))) + span.start
+    yield numbers_at(free[span], some_of(there, there // PART, rng)) + span.start
     parts = []
     for start in range(span.start, span.stop, BLOCK):
         part = np.flatnonzero(free[start : min(start + BLOCK, span.stop)]) + start
@@ -266,16 +278,16 @@ def first_of(pool, wanted, rng):
     return rng.choice(pool, min(wanted, len(pool)), replace=False)
 
 
-def nearest(weights, order, found, free):
-    """Give each place that is still without one the free weight nearest in size; how many."""
+def nearest(weights, numbers, found, free, rng):
+    """Give each place that is still without one, in random order, the free weight nearest in size; how many."""
     waiting = np.flatnonzero(found < 0)
     if not len(waiting):
         return 0
-    pool = near(weights.values, free, np.abs(weights.values[order[waiting]]), len(waiting))
+    pool = near(weights.values, free, np.abs(weights.values[numbers[waiting]]), len(waiting))
     pool = pool[np.argsort(np.abs(weights.values[pool]), kind="stable")]
     sizes, left = np.abs(weights.values[pool]), np.ones(len(pool), dtype=bool)
-    for place in waiting:
-        size = abs(weights.values[order[place]])
+    for place in rng.permutation(waiting):
+        size = abs(weights.values[numbers[place]])
         at = np.searchsorted(sizes, size)
         # Fewer than len(waiting) are taken, so on either side one of so many is left.
         beside = np.arange(max(0, at - len(waiting)), min(len(pool), at + len(waiting)))
@@ -309,41 +321,3 @@ def near(values, free, sizes, least):
         below = below if enough_below else (low * (1 - slack) if slack < 1 else 0.0)
         above = above if enough_above else (high * (1 + slack) if slack < 1 else np.inf)
         slack *= 4
-
-
-def strata(sites, degrees, bins=4):
-    """Which nodes a random mask may exchange: those of a site with a like number of weights.
-
-    sites:   slices of the sites;  degrees: [node], nonzero weights at each node
-    returns: [node], a number for each site and bin; in a dense model each site is one
-    """
-    found, start = np.zeros(len(degrees), dtype=int), 0
-    for part in sites:
-        edges = np.unique(np.quantile(degrees[part], np.linspace(0, 1, bins + 1)[1:-1]))
-        found[part] = start + np.searchsorted(edges, degrees[part], side="right")
-        start = found[part].max() + 1
-    return found
-
-
-def random_mask(active, stratum, rng):
-    """A mask with as many active nodes of each stratum, at random.
-
-    active: bool [node];  stratum: [node], as from `strata`
-    """
-    mask = np.zeros(len(active), dtype=bool)
-    for number in np.unique(stratum):
-        places = np.flatnonzero(stratum == number)
-        mask[rng.choice(places, int(active[places].sum()), replace=False)] = True
-    return mask
-
-
-def most_active(active, sites, activity):
-    """The mask of as many nodes at each site as `active` has, those of largest activity.
-
-    activity: [node], standard deviation over the train prompts
-    """
-    mask = np.zeros(len(active), dtype=bool)
-    for part in sites:
-        order = np.argsort(-activity[part], kind="stable")
-        mask[part.start + order[: int(active[part].sum())]] = True
-    return mask
