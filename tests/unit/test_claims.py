@@ -46,7 +46,8 @@ def test_the_claims_of_a_paper_read_columns_that_its_tables_have(study):
         folder, file = each["table"].split("/")
         assert folder == study and file in files, each["id"]
         declared = csvs[files[file]]
-        conditions = [*each.get("rows", {}), *each.get("when", {}), *each.get("divide_by", {}), *each.get("match", ())]
+        conditions = [*each.get("rows", {}), *each.get("when", {}), *each.get("divide_by", {}), *each.get("less", {})]
+        conditions += [*each.get("match", ()), *each.get("place", {}).get("of", {})]
         named = pd.Series([each["value"], *conditions]).str.extractall(r"([a-z_]\w*)")[0].tolist()
         missing = [name for name in named if description(name, declared) is None]
         assert not missing, f"{study}: {each['id']}: {file} has no {missing}"
@@ -84,6 +85,26 @@ def test_a_column_that_a_run_could_not_fill_answers_nothing():
     assert claims.answer(claim(value="value", when={"q_correlation": "<= 0.05"}), TABLE)[0] is None
     row = claims.rows_of({"cost": "", "claims": [claim(value="correlation", expect={"at_least": 0})]}, {"t": TABLE})[0]
     assert row["verdict"] == "not run" and "no row of t answers it" in row["why"]
+
+
+def test_rows_are_chosen_where_a_value_is_missing():
+    assert list(claims.chosen(TABLE, {"value": None})["task"]) == ["y"]
+    assert len(claims.chosen(TABLE, {"value": [0.2, None]})) == 2
+
+
+def test_a_place_among_others_is_part_of_a_claim():
+    """Another component before the claimed one refutes the claim, whatever its own value is."""
+    table = pd.DataFrame({"model": "gpt2", "component": ["input", "m2", "m11"], "score": [99.0, 31.0, 22.0]})
+    asked = claim(value="score", rows={"component": "m11"}, expect={"near": 22, "within": 1})
+    for number, verdict in ((2, "agrees"), (1, "differs")):
+        about = {"cost": "", "claims": [asked | {"place": {"number": number, "from": "highest", "of": {}}}]}
+        row = claims.rows_of(about, {"t": table})[0]
+        assert row["verdict"] == verdict and ("place 2 from the highest" in row["why"]) == (verdict == "differs")
+
+
+def test_the_value_of_other_rows_is_taken_off():
+    found = claims.answer(claim(rows={"task": "x"}, less={"task": "y"}, match=["model"]), TABLE)
+    assert found[0] == pytest.approx(-0.6) and found[1:3] == (None, None)
 
 
 def test_rows_are_divided_by_those_that_match():

@@ -29,8 +29,10 @@ KEYS = {
     "over",
     "when",
     "divide_by",
+    "less",
     "match",
     "expect",
+    "place",
     "models",
     "instead",
     "needs",
@@ -62,14 +64,18 @@ def read(path):
 
 
 def chosen(table, rows):
-    """The rows of a table with given values: a value, a list of values, or a comparison such as "<= 0.05", of a column or an expression."""
+    """The rows of a table with given values.
+
+    rows: {column or expression: a value, a list of values, null for a missing one, or a comparison such as "<= 0.05"}
+    """
     for name, wanted in (rows or {}).items():
         compared = re.fullmatch(r"(<=|>=|<|>)\s*(\S+)", wanted) if isinstance(wanted, str) else None
         if compared:
             values = table[name] if name in table else table.eval(name, engine="python")
             table = table[COMPARISONS[compared[1]](values.astype(float), float(compared[2]))]
         else:
-            table = table[table[name].isin(wanted if isinstance(wanted, list) else [wanted])]
+            wanted = wanted if isinstance(wanted, list) else [wanted]
+            table = table[table[name].isin(wanted) | (table[name].isna() & (None in wanted))]
     return table
 
 
@@ -86,7 +92,7 @@ def answer(claim, table):
     value:  an expression of columns (pandas.eval), of the rows;  over: how several rows are one number
     when:   instead of an expression's value the share of rows in which a comparison holds: {column: comparison}
     models: whose number was published;  instead: the rows that stand in where only other models were run
-    divide_by: rows by whose value each is divided, matched by the columns `match`
+    divide_by, less: rows by whose value each is divided, or whose value is taken from each, matched by the columns `match`
     low, high: the ends of the interval, of a single row of one column that has them
     """
     # A table leaves a column out where nothing could be computed for it.
@@ -101,22 +107,41 @@ def answer(claim, table):
         rows = rows[rows[list(claim["when"])].notna().all(axis=1)]
         return (len(chosen(rows, claim["when"])) / len(rows) if len(rows) else None), None, None, rows
     values = rows.eval(claim["value"], engine="python") if len(rows) else pd.Series(dtype=float)
-    if "divide_by" in claim and len(rows):
-        others = chosen(table, claim["divide_by"]).set_index(claim["match"])
-        below = others.eval(claim["value"], engine="python").groupby(level=claim["match"]).first()
-        values = values.to_numpy(float) / below.reindex(pd.MultiIndex.from_frame(rows[claim["match"]])).to_numpy(float)
-        values = pd.Series(values, rows.index)
+    beside = claim.get("divide_by") or claim.get("less")
+    if beside and len(rows):
+        others = chosen(table, beside).set_index(claim["match"])
+        theirs = others.eval(claim["value"], engine="python").groupby(level=claim["match"]).first()
+        theirs = theirs.reindex(pd.MultiIndex.from_frame(rows[claim["match"]])).to_numpy(float)
+        own = values.to_numpy(float)
+        values = pd.Series(own / theirs if "divide_by" in claim else own - theirs, rows.index)
     known = values.notna() if values.dtype == object else np.isfinite(values.astype(float))
     rows, values = rows[known], values[known]
     if not len(rows):
         return None, None, None, rows
     if len(rows) == 1:
         row, low = rows.iloc[0], f"{claim['value']}_low"
-        whole = low in rows and "divide_by" not in claim
+        whole = low in rows and not beside
         ends = (float(row[low]), float(row[f"{claim['value']}_high"])) if whole else (None, None)
         value = values.iloc[0]
         return (value if isinstance(value, str) else float(value)), *ends, rows
     return float(OVER[claim.get("over", "mean")](values.astype(float))), None, None, rows
+
+
+def place_of(claim, table, used):
+    """How many rows of a ranking are before the one that answers a claim, and one; None where it is not one row.
+
+    claim: place, {number: of the claim, from: lowest or highest, of: rows that are ranked}, of its model and without the input,
+           which no score was published of
+    """
+    if len(used) != 1:
+        return None
+    ranked = chosen(table, claim["place"].get("of"))
+    ranked = ranked[ranked["model"] == used["model"].iloc[0]]
+    if "component" in ranked:
+        ranked = ranked[ranked["component"] != "input"]
+    values, own = (rows.eval(claim["value"], engine="python").astype(float) for rows in (ranked, used))
+    before = values < own.iloc[0] if claim["place"]["from"] == "lowest" else values > own.iloc[0]
+    return 1 + int(before.sum())
 
 
 def holds(expect, value):
@@ -208,6 +233,10 @@ def rows_of(about, tables, config=None):
             "models": " ".join(models),
         }
         decided = "other models" if other else verdict(claim["expect"], value, low, high)
+        if "place" in claim and decided not in ("other models", "not run"):
+            place = place_of(claim, table, used)
+            if place != claim["place"]["number"]:
+                decided, why = "differs", f"place {place} from the {claim['place']['from']}; {why}".rstrip("; ")
         found.append(row | {"verdict": decided, "why": why})
     for name in about.get("checks", ()):
         found += from_check(name, tables.get(name), about["cost"])
