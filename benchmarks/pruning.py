@@ -49,7 +49,7 @@ def side_by_side(model, table, cfg):
     """All pruning runs of a config, as the study makes them; returns candidates and pruning runs."""
     evaluate = evaluator.CircuitEvaluator(model, table, table, "mean", METRIC, 2048)
     names = model.space.of_kinds()
-    pruning_runs = pruning.planned(cfg, len(table), ("bench",))
+    pruning_runs = pruning.planned(cfg, table["cluster"], ("bench",))
     generators = [
         pruning.steps(
             pruning_run,

@@ -48,8 +48,8 @@ use rule reads_tables as choose_circuits with:
         **MODEL,
         differences=f"{CONTRAST_FOLDER}/differences.parquet",
         draws=f"{CONTRAST_FOLDER}/draws.parquet",
-        examples=lambda wildcards: contrast_examples(wildcards, "behaviour"),
-        scores=lambda wildcards: contrast_scores(wildcards, CONTRAST["attribution"]),
+        some_examples=lambda wildcards: contrast_examples(wildcards, "behaviour"),
+        some_scores=lambda wildcards: contrast_scores(wildcards, CONTRAST["attribution"]),
         files=lambda wildcards: sorted(each["file"] for each in contrast_circuits(wildcards.model).values()),
     output:
         **{name: f"{CONTRAST_FOLDER}/{name}.parquet" for name in ("circuits", "scores", "inclusion")},
@@ -99,8 +99,8 @@ use rule reads_tables as summarise_contrast with:
         },
         about=of_study("contrast", ABOUT),
         some_effects=contrast_sets(f"{CONTRAST_FOLDER}/effects.parquet", BEHAVIOURS),
-        examples=of_study("contrast", CONTRAST_EXAMPLES, task=BEHAVIOUR_TASKS),
-        single=of_study("contrast", CONTRAST_SCORES, task=BEHAVIOUR_TASKS, method=CONTRAST["single"]),
+        some_examples=of_study("contrast", CONTRAST_EXAMPLES, task=BEHAVIOUR_TASKS),
+        some_single=of_study("contrast", CONTRAST_SCORES, task=BEHAVIOUR_TASKS, method=CONTRAST["single"]),
     output:
         **study_tables("contrast", REPLICATED),
         details=findings_details("contrast"),

@@ -29,7 +29,7 @@ use rule runs_model as prune_nodes with:
         **MODEL,
         examples=SEQUENCE_EXAMPLES,
         scores=f"<results>/{{model}}/{{task}}/scores/{SEQUENCES['pruning']['method']}/sequences0000.parquet",
-        files=[entry["file"] for entry in circuit_files().values()],
+        files=lambda wildcards: sorted(entry["file"] for entry in circuit_files(wildcards.model).values()),
     output:
         **{name: f"{SEQUENCE}/{name}.parquet" for name in PRUNED},
         evaluated=update(f"{SEQUENCE}/evaluated.parquet"),
@@ -53,7 +53,7 @@ use rule reads_tables as name_circuits with:
     input:
         **MODEL,
         pruned=expand("<results>/{{model}}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS),
-        files=[entry["file"] for entry in circuit_files().values()],
+        files=lambda wildcards: sorted(entry["file"] for entry in circuit_files(wildcards.model).values()),
     output:
         circuits=f"{NAMED}/circuits.parquet",
         overlap=f"{NAMED}/overlap.parquet",
@@ -181,7 +181,7 @@ use rule runs_model as measure_lengths with:
             lengths=SEQUENCES["lengths"]["values"],
             count=SEQUENCES["lengths"]["examples"],
             tasks={
-                task: task_cfg(task, "family", "options", "bos", "shots")
+                task: task_cfg(task, "family", "options", "bos", "shots", "chat")
                 for task in sequence_tasks("tasks", "variants")
                 if task in SEQUENCES["tasks"]
                 or (task_cfg(task)["family"] == "sequence" and "length" not in task_cfg(task)["options"])
@@ -291,7 +291,7 @@ use rule reads_tables as check_published_sequences with:
             [table("sequences", name) for name in ("cross", "importance", "ov")]
             if any(
                 Path(entry["file"]).parts[-2:] == ("sequence-circuits", "circuits.json")
-                for entry in circuit_files().values()
+                for entry in SEQUENCES["circuits"].values()
             )
             else []
         ),

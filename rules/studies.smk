@@ -228,12 +228,12 @@ def pruning_cost(model):
     return pruning.cost(model, count, pruning_runs, block["examples"], block["pruning"]["first_cut"])
 
 
-def circuit_files(model=None):
+def circuit_files(model):
     """Circuits from files that are for a model: {name: {file}}."""
     return {
         name: {"file": entry["file"]}
         for name, entry in config["sequences"]["circuits"].items()
-        if model is None or not entry["models"] or model in entry["models"]
+        if not entry["models"] or model in entry["models"]
     }
 
 

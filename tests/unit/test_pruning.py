@@ -49,7 +49,7 @@ def keeper_of(model, examples, tokens=512, **more):
 def prune(evaluate, cfg=CFG, states=True, names=None):
     names = names or evaluate.model.space.of_kinds()
     scores = {name: float(place % 5) for place, name in enumerate(names)}
-    pruning_runs = pruning.planned(cfg, len(evaluate.examples), ("t",))
+    pruning_runs = pruning.planned(cfg, evaluate.examples["cluster"], ("t",))
     generators = [
         pruning.steps(
             pruning_run,

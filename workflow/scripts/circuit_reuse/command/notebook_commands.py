@@ -90,7 +90,6 @@ def ablate(chosen, _):
     else:
         names, _ = circuit_of(chosen, model, found)
     accuracy = TASKS[chosen.task].accuracy if chosen.task in TASKS else "top1"
-    accuracy = "top1" if accuracy == "choice" else accuracy
     result = api.ablate(model, found, names, chosen.controls, chosen.replacement, accuracy=accuracy, seed=chosen.seed)
     print("Change of the metric in logits, negative: removing it hurts")
     print("\n".join(f"{name:24} {value:.4g}" for name, value in result.items()))

@@ -69,7 +69,8 @@ def sift(inputs):
         if out and len(out) == len(records) and not name.startswith(SOME):
             raise out[0]
         reason = reason or (out[0] if out else None)
-        kept[name.removeprefix(SOME)] = value if isinstance(value, str) else [p for p in value if records[p] is None]
+        there = [path for path, record in records.items() if record is None]
+        kept[name.removeprefix(SOME)] = value if isinstance(value, str) and there else there
     return kept, reason
 
 

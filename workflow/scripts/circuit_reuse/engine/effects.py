@@ -68,7 +68,8 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
         for example, clean, corrupt, answer, distractors in used.itertuples(index=False):
             tokens = [list(map(int, each)) for each in (clean, corrupt, distractors)]
             content.update(repr([int(example), *tokens, int(answer)]).encode())
-        if metric == "probability_difference" and "choices" in frame:
+        # The metric or the accuracy may go by them.
+        if "choices" in frame:
             # Of a table that was read they are arrays, whose truth is not defined.
             choices = [[] if each is None else [list(map(int, label)) for label in each] for each in frame["choices"]]
             content.update(repr(choices).encode())

@@ -20,7 +20,7 @@ def rows(file, held_out_share, **options):
     """Rows of the prompts table from a file, and how many were left out because they repeat another.
 
     options: of prompts.datasets.pairs, for the columns of public datasets
-    A row without a split that shares a prompt with another, in whichever role, is put into the same split.
+    A row without a split that shares a prompt with another, in whichever role, or its cluster, is put into the same split.
     raises: ValueError for missing columns, empty cells, duplicated ids, unknown splits, or a prompt in both splits
     """
     records = checked(file, NEEDED, **options)
@@ -40,7 +40,8 @@ def rows(file, held_out_share, **options):
             continue
         repeats.add(same)
         beside = seen.get(first[record["clean"]])
-        split = record.get("split") or (beside[1] if beside else split_of(index, held_out_share))
+        # Groups are counted, not rows: of pairs of rows every first one would be divided alike.
+        split = record.get("split") or (beside[1] if beside else split_of(len(seen), held_out_share))
         if split not in SPLITS:
             raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
         before = seen.setdefault(first[record["clean"]], (record["id"], split))
@@ -66,14 +67,17 @@ def rows(file, held_out_share, **options):
     divided = any(record.get("split") for record in records) or len({row["split"] for row in result}) > 1
     if not divided and len(result) * min(held_out_share, 1 - held_out_share) >= 1:
         raise ValueError(
-            f"{file}: its rows cannot be divided into train and held out, since all share prompts, clean or corrupt, with one "
+            f"{file}: its rows cannot be divided into train and held out, since all share prompts, clean or corrupt, or a cluster with one "
             "another; a circuit must be tested on prompts that it was not chosen on"
         )
     return result, len(records) - len(result)
 
 
 def linked(records):
-    """{prompt: the first of those that share rows with it}; prompts of one row, clean and corrupt, belong together."""
+    """{prompt: the first of those that share rows with it}; prompts of one row, clean and corrupt, belong together.
+
+    So do those of one cluster where the file does not divide its rows itself.
+    """
     first = {}
 
     def root(prompt):
@@ -82,7 +86,11 @@ def linked(records):
         return prompt
 
     for record in records:
-        first[root(record["corrupt"])] = root(record["clean"])
+        together = [record["corrupt"]]
+        if record.get("cluster") and not record.get("split"):
+            together.append(("cluster", record["cluster"]))
+        for other in together:
+            first[root(other)] = root(record["clean"])
     return {prompt: root(prompt) for prompt in first}
 
 

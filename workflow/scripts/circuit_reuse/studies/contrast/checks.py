@@ -60,7 +60,17 @@ def check_set(name, each, config, folders):
     if "task" in each:
         if not each["paired"]:
             raise ConfigError(f"{key}.paired is false, but prompts of a task are pairs")
+        if each["second"] is not None:
+            raise ConfigError(
+                f"{key}.second is {each['second']!r}, which has no effect on prompts of a task; take it out"
+            )
+        if each["first"] is not None and each["task"] not in config["custom_tasks"]:
+            check_class(key, each, config)
         return
+    if each["paired"] and each["first"] is not None:
+        raise ConfigError(
+            f"{key}.first is {each['first']!r}, but pairs of a file have their first text in the column first; take it out"
+        )
     if not each["paired"]:
         for side in ("first", "second"):
             if not each[side]:
@@ -69,6 +79,19 @@ def check_set(name, each, config, folders):
     if not path.is_file():
         raise ConfigError(f"{key}.file: there is no file {each['file']}")
     check_texts(key, path, each, config)
+
+
+def check_class(key, each, config):
+    """The class whose texts come first must be one of the task's."""
+    from circuit_reuse.prompts.generate import generate
+
+    task = each["task"]
+    options = {k: v for k, v in config["task_options"].get(task, {}).items() if k not in tasks.SETTINGS}
+    classes = sorted({prompt.variant for *_, prompt in generate(task, 64, config["seed"], options=options)})
+    if each["first"] not in classes:
+        raise ConfigError(
+            f"{key}.first is {each['first']!r}; the classes of {task} are {', '.join(classes)}{errors.nearest(each['first'], classes)}"
+        )
 
 
 def check_texts(key, path, each, config):

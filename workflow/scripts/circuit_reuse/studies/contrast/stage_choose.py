@@ -53,14 +53,15 @@ def choose(job):
 
 
 def attributed(input, cfg, space, stream):
-    """Mean |score| of the train examples by component, and draws of it, [draw, component]."""
+    """Mean |score| of the train examples by component, and draws of it over their clusters, [draw, component]."""
     examples = tables.read(input.examples, tables.EXAMPLES)
     train = jobs.used(examples, "train")
     values, _, names = sharing.matrix(tables.read(input.scores, tables.SCORES), train["example"])
     sizes, rng = np.abs(values), circuits.generator(*stream)
     order = [names.index(name) for name in space.of_kinds()]
-    weights = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=cfg["draws"])
-    drawn = (weights @ sizes / len(sizes))[:, order]
+    codes, found = pd.factorize(train["cluster"])
+    weights = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), size=cfg["draws"])[:, codes]
+    drawn = (weights @ sizes / weights.sum(axis=1, keepdims=True))[:, order]
     return dict(zip(names, sizes.mean(axis=0), strict=True)), drawn
 
 

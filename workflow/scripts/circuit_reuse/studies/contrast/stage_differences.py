@@ -83,9 +83,12 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
                 f"contrast.sets.{name}.first is {cfg['first']!r}; the task has {', '.join(sorted(set(table['variant'])))}"
             )
         found = texts.of_task(table, cfg["first"])
-        clusters = [f"pair {n}" for n in range(len(found))]
         if cfg["cluster"] == "words":
             clusters = texts.clusters_of(found)
+        elif cfg["cluster"] == "auto":
+            clusters = list(table["cluster"])
+        else:
+            clusters = [f"pair {n}" for n in range(len(found))]
     if len(set(clusters)) < FEWEST:
         raise LeftOut(
             f"contrast.sets.{name} has {len(found)} train pairs in {len(set(clusters))} clusters; a mean difference needs "

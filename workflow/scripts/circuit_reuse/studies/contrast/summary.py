@@ -41,9 +41,12 @@ def all_tables(input, cfg):
         rows = measures.singles(scores, tables.read(examples[model, task], tables.EXAMPLES), cfg, stream)
         single += [about | row for row in rows]
     tested = pd.DataFrame(behaviour, columns=["model", "set", *measures.TESTED])
-    # Rules often choose the same circuit: it is tested once.
+    # Circuits by difference, by attribution and from files are questions apart.  Rules often choose the same circuit: it is tested once.
+    origin = tested["scored_by"].where(tested["scored_by"].isin([cfg["attribution"], "file"]), "difference")
+    tested = tested.assign(origin=origin)
     for name in ("p_faithfulness", "p_effect_share"):
-        tested = statistics.with_q(tested, name, once=("model", "set", "circuit"))
+        tested = statistics.with_q(tested, name, within=["origin"], once=("model", "set", "circuit", "origin"))
+    tested = tested.drop(columns="origin")
     single = pd.DataFrame(single, columns=["model", "set", *measures.SINGLE])
     single = statistics.with_q(single, "p_effect", within=("model", "set"))
     return {

@@ -91,11 +91,12 @@ def rows_of_file(file, held_out_share, sides=None):
     for record in records:
         unlike.setdefault(tuple(str(record[name]) for name in needed), record)
     repeats, records = len(records) - len(unlike), list(unlike.values())
-    found, counts = [], {}
+    found, counts, of_cluster = [], {}, {}
     for record in records:
-        # Each set is split by its own count, so that both splits hold both sets in any order.
+        # Each set is split by its own count, so that both splits hold both sets in any order, and pairs of a cluster go together.
         index = counts.get(record.get("set"), 0)
-        counts[record.get("set")] = index + 1
+        index = of_cluster.setdefault(record.get("cluster") or len(of_cluster), index)
+        counts[record.get("set")] = max(counts.get(record.get("set"), 0), index + 1)
         empty = [name for name in needed if not isinstance(record[name], str) or not record[name]]
         if empty and sides is None:
             raise TextError(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 LEAST = 3
@@ -37,11 +38,15 @@ class Fit:
 def fit(parameters, values):
     """A line, or why there is none: (Fit or None, problem or None).
 
-    parameters, values: [model] of one family; a value that is nan is left out
+    parameters, values: [model] of one family; a value that is nan is left out, and models of one size are one point, their mean:
+                        checkpoints and seeds of a size say nothing of another size
     """
-    x, y = np.log10(np.asarray(parameters, dtype=float)), np.asarray(values, dtype=float)
-    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-    sizes = len(set(x))
+    known = np.isfinite(np.asarray(values, dtype=float))
+    by_size = (
+        pd.Series(np.asarray(values, dtype=float)[known]).groupby(np.asarray(parameters, dtype=float)[known]).mean()
+    )
+    x, y = np.log10(by_size.index.to_numpy(float)), by_size.to_numpy()
+    sizes = len(x)
     if sizes < LEAST:
         word = {0: "no size", 1: "one size"}.get(sizes, f"{sizes} sizes")
         return None, f"{word}: a line needs {LEAST}, so that its error can be estimated"

@@ -123,6 +123,6 @@ def check_circuits(config, spaces):
             found = given_circuits.read(path, known)
             for model in entry["models"] or block["models"]:
                 if spaces[model] is not None:
-                    given_circuits.check_model(entry["file"], found, spaces[model], model)
+                    given_circuits.check_model(path, found, spaces[model], model)
         except given_circuits.CircuitFileError as problem:
             raise ConfigError(f"{key}.file: {problem}") from None

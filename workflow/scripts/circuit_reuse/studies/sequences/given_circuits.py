@@ -49,6 +49,10 @@ def of_one(content):
     circuit = circuit_files.parsed(content)
     if not circuit.about.get("task"):
         raise CircuitFileError("it does not say for which task it is")
+    if circuit.edges is not None:
+        raise CircuitFileError(
+            "it is a circuit of edges, and components are evaluated here: list its components as nodes, or compare it under contrast.circuits"
+        )
     return {circuit.about["task"]: [name for name in circuit.nodes if name != "input"]}
 
 
@@ -67,10 +71,12 @@ def missing(circuits, space):
 
 
 def check_model(path, circuits, space, model):
-    """Every component of a file must be one of the model.
+    """Every component of a file must be one of the model, and the shape that a file of one circuit states that of the model.
 
     raises: CircuitFileError that names them
     """
+    if "circuits" not in circuit_files.load(path):
+        circuit_files.read(path, space)
     wrong = missing(circuits, space)
     if wrong:
         names = ", ".join(dict.fromkeys(name for _, name in wrong))

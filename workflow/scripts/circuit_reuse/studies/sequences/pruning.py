@@ -194,22 +194,22 @@ def put_back(pruning_run, orders, full):
     return False
 
 
-def planned(cfg, count, stream):
+def planned(cfg, clusters, stream):
     """All pruning runs of a task: every threshold by every strategy, random order and bootstrap draw.
 
     cfg:    thresholds, two_sided, strategies, random_orders, draws, strategy
-    count:  examples
-    stream: names the random streams
-    Bootstrap draws take the examples with replacement and prune by `strategy`.
+    clusters: [example], labels; stream: names the random streams
+    Bootstrap draws take clusters of examples with replacement and prune by `strategy`.
     """
-    pruning_runs, even = [], np.ones(count)
+    labels, codes = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    pruning_runs, even = [], np.ones(len(codes))
     for threshold in cfg["thresholds"]:
         limit = Limit(threshold, cfg["two_sided"])
         pruning_runs += [PruningRun(strategy, limit, even) for strategy in cfg["strategies"]]
         pruning_runs += [PruningRun("random", limit, even, order=n) for n in range(cfg["random_orders"])]
         for draw in range(cfg["draws"]):
-            chosen = circuits.generator(*stream, "draw", draw).integers(count, size=count)
-            weights = np.bincount(chosen, minlength=count).astype(float)
+            chosen = circuits.generator(*stream, "draw", draw).integers(len(labels), size=len(labels))
+            weights = np.bincount(chosen, minlength=len(labels)).astype(float)[codes]
             pruning_runs.append(PruningRun(cfg["strategy"], limit, weights, draw=draw))
     return pruning_runs
 

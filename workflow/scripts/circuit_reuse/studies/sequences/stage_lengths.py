@@ -3,6 +3,7 @@
 import pandas as pd
 
 from circuit_reuse.data import examples, fingerprint
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, models
 from circuit_reuse.prompts import rows as sources
 from circuit_reuse.prompts.generate import demonstrations, generate
@@ -16,7 +17,7 @@ def measure(job):
     folder, rows = fingerprint.folder_of(job.input.model), []
     for task, spec in cfg["tasks"].items():
         for length in cfg["lengths"]:
-            table = prompts(task, spec, length, cfg, examples.reader(folder, spec["bos"]))
+            table = prompts(task, spec, length, cfg, examples.reader(folder, spec["bos"], spec["chat"]))
             if table is None:
                 job.log.info("%s: no sequence of %d elements and one more", task, length)
                 continue
@@ -38,6 +39,11 @@ def measure(job):
                         }
                     )
                 )
+    if not rows:
+        raise LeftOut(
+            f"no task of sequences.tasks ({', '.join(cfg['tasks'])}) has a sequence of {' or '.join(map(str, cfg['lengths']))} elements "
+            "and one more; use smaller sequences.lengths.values"
+        )
     frame = pd.concat(rows, ignore_index=True).sort_values(["task", "length", "example"])
     job.write(job.output.lengths, schemas.LENGTHS, frame)
 

@@ -28,7 +28,7 @@ def prune_task(job):
     check_empty(empty, cfg, job.wildcards.task)
     stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "prune")
     scores = attributions(job.input.scores, train, names)
-    pruning_runs = pruning.planned(cfg, len(train), stream)
+    pruning_runs = pruning.planned(cfg, train["cluster"], stream)
     cut = (
         next(pruning.passes("attribution", names, scores, stream))
         if pruning.wanted_cut(cfg["first_cut"], names)

@@ -115,7 +115,7 @@ def interpretations(found, cfg):
         + "\n\nNot supported here: "
         + ("; ".join(others) or "none")
         + f". A difference counts as shown with q <= {cfg['tests']['alpha']:g} (rank among random masks, "
-        "Benjamini-Hochberg over all models, tasks and controls) and an interval above 0; none counts as shown "
+        "Benjamini-Hochberg over all models and tasks of a control) and an interval above 0; none counts as shown "
         f"with an interval within {cfg['margin']:g} nats of 0."
     )
 

@@ -109,7 +109,8 @@ def tested(sweep, random, cfg):
             "active": measures.beyond_active(mine, cfg["matched"], chosen, stream),
         }
     tests = pd.DataFrame(rows)
-    tests = statistics.with_q(tests, "p_value")
+    # Each control is a question of its own.
+    tests = statistics.with_q(tests, "p_value", within=["control"])
     interpretations = []
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
         named = {row["control"]: row for row in mine.to_dict("records")}
@@ -154,7 +155,7 @@ def node_tests(runs, random, cfg):
                     "p_value": p,
                 }
             )
-    return statistics.with_q(pd.DataFrame(rows), "p_value")
+    return statistics.with_q(pd.DataFrame(rows), "p_value", within=["direction"])
 
 
 def composition(edges, masks):
