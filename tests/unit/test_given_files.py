@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from circuit_reuse.config import checks, custom_files
 from circuit_reuse.config.errors import ConfigError, ConfigNote
 from circuit_reuse.config.repeated import check_repeated
 from circuit_reuse.data import circuit_files, examples, fingerprint, user_tables
+from circuit_reuse.data.circuit_formats import Circuit
 from circuit_reuse.engine import architectures, models
 from circuit_reuse.prompts import custom
 from circuit_reuse.studies.contrast import texts
@@ -340,3 +342,37 @@ def test_solved_examples_count_when_a_file_is_checked(tmp_path, monkeypatch):
     task["shots"] = 8
     with pytest.raises(ConfigError, match="has 8 rows beside the 8 that are shown solved"):
         custom_files.check("mine", task, config, (PROJECT, tmp_path), ["small"], 16)
+
+
+def test_the_rows_of_a_cluster_lie_in_one_split(tmp_path):
+    """Whether they stand side by side or apart: what was selected on must not be tested on."""
+    rows = [(f"{n} of {group}", group) for group in range(8) for n in range(2)]
+    for name, order in (("beside", rows), ("apart", rows[::2] + rows[1::2])):
+        path = tmp_path / f"{name}.csv"
+        lines = [f"{text} clean,{text} corrupt, a, b,g{group}" for text, group in order]
+        path.write_text("clean,corrupt,answer,distractor,cluster\n" + "\n".join(lines) + "\n")
+        splits = {}
+        for row in custom.rows(path, 0.5)[0]:
+            splits.setdefault(row["cluster"], set()).add(row["split"])
+        assert len(splits) == 8 and all(len(each) == 1 for each in splits.values())
+        assert sum(each == {"train"} for each in splits.values()) == 4
+        path.write_text("first,second,cluster\n" + "".join(f"{t} x,{t} y,g{g}\n" for t, g in order))
+        of_texts = {}
+        for row in texts.rows_of_file(path, 0.5)[0]:
+            of_texts.setdefault(row["cluster"], set()).add(row["split"])
+        assert all(len(each) == 1 for each in of_texts.values())
+        assert sum(each == {"train"} for each in of_texts.values()) == 4
+
+
+def test_a_circuit_of_another_model_or_of_edges_is_not_taken_for_components(tmp_path):
+    space, path = fingerprint.shape(SMALL), tmp_path / "circuit.json"
+    other = Circuit({"a0.h1": None, "m1": None}, shape=replace(space, heads=space.heads + 1), about={"task": "digits"})
+    circuit_files.write(path, other, "circuit")
+    read = given_circuits.read(path)
+    assert read == {"digits": ["a0.h1", "m1"]}
+    with pytest.raises(circuit_files.CircuitFileError, match=f"heads {space.heads + 1}; the model has {space.heads}"):
+        given_circuits.check_model(path, read, space, "small")
+    edges = replace(other, shape=space, edges={("a0.h1", "m1"): None})
+    circuit_files.write(path, edges, "circuit")
+    with pytest.raises(circuit_files.CircuitFileError, match="a circuit of edges"):
+        given_circuits.read(path)

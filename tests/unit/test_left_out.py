@@ -194,3 +194,13 @@ def test_a_table_of_what_was_tried_can_be_left_out_and_still_be_read(tmp_path, m
 def test_a_shard_without_prompts_is_left_out(model, rows):
     with pytest.raises(left_out.LeftOut, match="no different prompt left"):
         draw(model, rows.head(0), {"train": 3, "held_out": 3})
+
+
+def test_an_optional_input_that_was_left_out_is_none_and_any_other_stops_the_job(tmp_path):
+    there, out = tmp_path / "there.parquet", tmp_path / "out.parquet"
+    pd.DataFrame({"x": [1]}).to_parquet(there)
+    left_out.write(out, left_out.LeftOut("too hard"))
+    kept, reason = left_out.sift({"a": str(there), "some_b": str(out), "some_c": [str(out), str(there)]})
+    assert kept == {"a": str(there), "b": [], "c": [str(there)]} and str(reason) == "too hard"
+    with pytest.raises(left_out.LeftOut, match="too hard"):
+        left_out.sift({"b": str(out)})

@@ -115,6 +115,14 @@ def test_too_few_sizes_are_refused_with_the_reason(sizes, word):
     assert line is None and problem.startswith(word) and "3" in problem
 
 
+def test_checkpoints_of_one_size_are_one_point():
+    """As many of them as there are say nothing more of other sizes."""
+    sizes, values = [1e5, 4e5, 1e6, 3e6], [0.1, 0.3, 0.35, 0.6]
+    plain, _ = fits.fit(sizes, values)
+    many, _ = fits.fit(sizes + [1e6] * 20, values + [0.35 + 0.01 * n for n in range(-10, 11) if n])
+    assert many.p_value == pytest.approx(plain.p_value) and many.width == pytest.approx(plain.width)
+
+
 def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
     models = pd.DataFrame(
         {
