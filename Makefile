@@ -13,9 +13,10 @@ GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),$(if $(filter --profile% --resources%,$
 # Modules are compiled when they are first imported, most never, and kept compiled: otherwise every start of a program
 # compiles its libraries again, which takes longer than all else that a run without work does.
 unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real mine paper rehearsal explain validate report test test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean clean-stale
+.PHONY: run real mine paper rehearsal explain validate report test test-long test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean clean-stale
 
 run: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
@@ -65,7 +66,12 @@ validate: $(VENV)/done
 	$(BIN)/snakemake --cores 1 --report results/validation.html validate faithfulness $(ARGS)
 
 test: $(VENV)/done
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/faults/test_faults.py
+	$(PYTEST) -m "not long"
+
+# What takes longer: whole runs of the workflow, the pages of docs/ as a reader follows them, and all below.  The cluster's tests
+# wait for Slurm most of the time, so they run beside the others.
+test-long: slurm fetch-real
+	$(PYTEST) -m long
 
 # Runs that are killed, cut off, or meet a full disk, and what the next run makes of them.
 test-faults: $(VENV)/done

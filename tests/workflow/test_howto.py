@@ -13,6 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from workflow_config import CONFIG, PROJECT, copy_project
 
+pytestmark = pytest.mark.long
+
 BLOCK = re.compile(r'^``` \w+ title="([^"]+)"(?: (after|before)="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 

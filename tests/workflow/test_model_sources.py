@@ -14,6 +14,8 @@ from workflow_config import copy_project
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import gguf_files
 
+pytestmark = pytest.mark.long
+
 FILE = "tiny_weights/data/tiny.gguf"
 
 

@@ -5,6 +5,8 @@ import pytest
 import yaml
 from workflow_config import copy_project
 
+pytestmark = pytest.mark.long
+
 # The tasks that the small embedded model never learned to answer.
 UNKNOWN = ["capitals", "comparison"]
 

@@ -8,6 +8,8 @@ import yaml
 from circuit_reuse.studies.registry import STUDIES
 from workflow_config import PROJECT, copy_project
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):

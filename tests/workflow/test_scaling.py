@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 from circuit_reuse.studies.scaling import validator
-from workflow_config import CONFIG, copied
+from workflow_config import CONFIG
 
 TABLES = "results/tables/scaling"
 
@@ -80,28 +80,3 @@ def test_published_numbers_and_a_users_table_are_checked(project):
         project.config()
     page = (project.folder / TABLES / "validation" / "mine.md").read_text()
     assert "Validation of mine" in page and "does not have" not in page
-
-
-def test_only_heroes_can_be_traced(project, tmp_path):
-    """Large models: heads are chosen first, the transfer goes by scans alone."""
-    project = copied(project, tmp_path)
-    kept = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}
-    scaling = CONFIG["scaling"] | {"tracing": CONFIG["scaling"]["tracing"] | {"heads": "heroes"}}
-    project.config(scaling=scaling)
-    jobs = {rule for rule, _ in project.planned()}
-    assert "trace_heads" in jobs and "scan_heads" not in jobs
-    project.snakemake(f"{TABLES}/findings.md")
-    traced = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/ioi/trace.parquet")
-    heroes = pd.read_parquet(project.folder / "results/tiny-gpt2-small/heads/heroes.parquet")
-    strong = heroes[~heroes["category"].isin(["weak", "uncertain"])]
-    there = set(traced.dropna(subset=["head"])[["layer", "head"]].itertuples(index=False, name=None))
-    assert there == set(strong[["layer", "head"]].itertuples(index=False, name=None))
-    # Back to all heads, everything is as it was.
-    project.config()
-    project.snakemake()
-    assert all(path.read_bytes() == content for path, content in kept.items() if path.suffix in (".csv", ".parquet"))
-
-
-def test_the_overlay_of_the_public_models_plans_without_network(project):
-    text = project.snakemake("--dry-run", "scaling", "--configfile", "config/papers/scaling.yaml")
-    assert text.count("rule fetch_model:") == 17 and text.count("rule scan_heads:") == 34

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from workflow_config import PROJECT
 
+pytestmark = pytest.mark.long
+
 
 def blocks(page, language):
     """Code blocks of a page below docs: [(what stands behind the language, code)]."""

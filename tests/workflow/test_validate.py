@@ -1,7 +1,10 @@
 """The targets beside the studies: circuits of every size, planted circuits, calibration."""
 
 import pandas as pd
+import pytest
 from circuit_reuse.methods.registry import METHODS
+
+pytestmark = pytest.mark.long
 
 
 def test_curves_of_nodes_and_edges_for_methods_with_edges_and_without(project):

@@ -1,7 +1,6 @@
 """The weight study end to end, on one small model."""
 
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -121,6 +120,7 @@ def test_tests_and_findings(project, found):
     np.testing.assert_allclose(random[random["share"] == 0]["loss"], clean, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_second_look_at_a_mask_and_a_mask_of_another_model(project, tmp_path):
     """A mask of an earlier run takes the place of learning; of another model it is refused before any job."""
     run = copied(project, tmp_path)
@@ -171,8 +171,3 @@ def test_a_model_that_was_left_out_leaves_the_findings_and_the_panels_of_the_oth
         assert any(text.startswith("left out") for each in texts for text in each), name
     text = findings.text(found | {"fvu": found["unexplained"]}, cfg | {"tests": {"alpha": 0.05}, "margin": 0.1})
     assert MODEL in text and "**absent" not in text
-
-
-def test_the_overlay_of_public_models_plans_without_network(project):
-    text = project.snakemake("--dry-run", "weights", "--configfile", "config/papers/weights.yaml")
-    assert re.search(r"^sweep_weights +8$", text, re.MULTILINE), text[-3000:]

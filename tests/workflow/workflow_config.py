@@ -1,5 +1,7 @@
 """One tiny run of the workflow, in a copy of the project that tests may edit."""
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -7,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import contextmanager
 from pathlib import Path
 
 import explain
@@ -143,6 +144,12 @@ def no_network():
 
 
 NO_NETWORK = no_network()
+OURS = {"circuit_reuse", *(path.stem for path in (PROJECT / "workflow" / "scripts").glob("*.py"))}
+
+
+def is_ours(name):
+    """Whether a module is the project's: each copy of it imports its own."""
+    return name.split(".")[0] in OURS
 
 
 class Run:
@@ -168,10 +175,10 @@ class Run:
         return text
 
     def dry_run(self, *arguments):
-        """What a dry run prints, in a fork of a process that has imported Snakemake already."""
+        """What a dry run prints, in a fork of a process that has imported Snakemake already, and what earlier forks did."""
         import snakemake.cli  # once, for all forks
 
-        with tempfile.TemporaryFile("w+") as out:
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as imported:
             child = os.fork()
             if child == 0:
                 status = 1
@@ -181,9 +188,9 @@ class Run:
                     sys.stdout, sys.stderr = (os.fdopen(stream, "w") for stream in (1, 2))
                     os.chdir(self.folder)
                     # The copy's modules, not those that tests have imported from the project.
-                    ours = ("circuit_reuse", "warm", "run_folder", "job")
-                    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+                    for name in [name for name in sys.modules if is_ours(name)]:
                         del sys.modules[name]
+                    known = set(sys.modules)
                     # The Snakefile reads the targets from here.
                     sys.argv = ["snakemake", "--cores", "2", "--dry-run", *map(str, arguments)]
                     snakemake.cli.main(sys.argv[1:])
@@ -193,10 +200,17 @@ class Run:
                     traceback.print_exc()
                 sys.stdout.flush()
                 sys.stderr.flush()
+                print(*sorted(set(sys.modules) - known), file=imported, flush=True)
                 os._exit(status)
             _, status = os.waitpid(child, 0)
             out.seek(0)
-            text = out.read()
+            imported.seek(0)
+            text, names = out.read(), imported.read().split()
+        for name in names:
+            # Modules of a folder that only the fork had in its path are not found here, and are its own.
+            if not is_ours(name):
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
         assert status == 0, text[-6000:]
         return text
 
@@ -219,7 +233,7 @@ class Run:
         """Write the config with some blocks changed."""
         (self.folder / "config" / "config.yaml").write_text(yaml.safe_dump(CONFIG | blocks))
 
-    @contextmanager
+    @contextlib.contextmanager
     def edited(self, path, change):
         """A file with a change, put back afterwards with its time."""
         path = self.folder / path

@@ -43,4 +43,4 @@ def asked_for(targets):
         if name not in STUDIES:
             return tuple(STUDIES)
         found.add(name)
-    return tuple(found or STUDIES)
+    return tuple(name for name in STUDIES if name in found) or tuple(STUDIES)
