@@ -1,5 +1,6 @@
 """The weight study on the middle embedded model: mask training, the sweep, and one trial at a time."""
 
+import logging
 import os
 import sys
 import time
@@ -115,7 +116,9 @@ def weight_sweep():
     start = time.perf_counter()
     parts = [site.part for site in nodes.sites(model)]
     random = sweep.random_circuits(values, listed, active, parts, CFG["random"]["circuits"], draws)
-    sweep.sweep_random(sweeper, random, controls, weight_sets.shares(POINTS)[::5], 2, draws, 10)
+    sweep.sweep_random(
+        sweeper, random, controls, weight_sets.shares(POINTS)[::5], 2, draws, 10, logging.getLogger("bench")
+    )
     found["random_circuits_seconds"] = (time.perf_counter() - start, "s")
 
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()

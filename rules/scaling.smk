@@ -193,15 +193,19 @@ rule check_published:
         "<results>/tables/sequences/published_check.csv",
 
 
+# Models whose shape is known here, under the names that they have in the config.
+LOCAL_SHAPES = {
+    name: source
+    for name, source in config["model_sources"].items()
+    if "path" in source and Path(source["path"], "config.json").is_file()
+}
+
+
 use rule reads_tables as check_table with:
     input:
         table=lambda wildcards: SCALING["tables"][wildcards.table]["file"],
         shapes=f"{PUBLISHED_SCALING}/shapes.csv",
-        models=[
-            f"{source['path']}/config.json"
-            for source in config["model_sources"].values()
-            if "path" in source and Path(source["path"], "config.json").is_file()
-        ],
+        models=[f"{source['path']}/config.json" for source in LOCAL_SHAPES.values()],
     output:
         findings="<results>/tables/scaling/validation/{table}.csv",
         page="<results>/tables/scaling/validation/{table}.md",
@@ -211,6 +215,7 @@ use rule reads_tables as check_table with:
         table=one_of(SCALING["tables"]) or "none",
     params:
         **runs("studies.scaling.validator.run"),
+        cfg={"names": list(LOCAL_SHAPES)},
 
 
 rule check_heads:

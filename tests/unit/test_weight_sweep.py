@@ -1,5 +1,7 @@
 """Weights removed: the right ones, never written to, a planted circuit told from its controls."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import planted_weights
@@ -20,6 +22,8 @@ from circuit_reuse.studies.weights import (
     weight_sets,
 )
 from scipy import stats
+
+LOG = logging.getLogger(__name__)
 
 ASKED = outcomes.Asked("cross_entropy", "logit_difference", "top1")
 CFG = {"permutations": 999, "bootstrap": 200}
@@ -100,18 +104,6 @@ def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
     assert torch.equal(models.logits(model, tokens), logits)
 
 
-def test_copies_beside_each_other_do_not_matter(architecture):
-    model, tokens = architecture
-    rng = np.random.default_rng(0)
-    total = matrices.matrices(model)[-1].part.stop
-    sets = [rng.choice(total, size, replace=False) for size in (0, 10, 200, 1000, total)]
-    together = matrices.run(model, tokens, sets)
-    for place, numbers in enumerate(sets):
-        alone = matrices.run(model, tokens, [numbers])[0]
-        torch.testing.assert_close(together[place], alone, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(together[0], models.logits(model, tokens), rtol=1e-4, atol=1e-4)
-
-
 def test_a_set_of_weights_is_the_same_as_numbers_and_as_a_mask(architecture):
     model, tokens = architecture
     mask = np.random.default_rng(0).random(matrices.matrices(model)[-1].part.stop) < 0.01
@@ -180,7 +172,7 @@ def null(planted):
     found, values = matrices.matrices(model), matrices.flat(model)
     parts = [site.part for site in nodes.sites(model)]
     masks = sweep.random_circuits(values, found, planted_weights.truth(model), parts, 199, draws)
-    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], weight_sets.shares(6), 3, draws, 4)
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit", "quantile"], weight_sets.shares(6), 3, draws, 4, LOG)
     return pd.DataFrame(rows)
 
 
@@ -192,6 +184,47 @@ def test_a_planted_circuit_is_told_from_weights_of_equal_size(planted, null):
         assert test["p_value"] < 0.01 and test["p_trials"] < 0.01 and test["difference_low"] > 0
         assert test["loss_circuit"] > 3 and test["loss_control"] < test["loss_circuit"] / 2
     assert measures.against_random(rows, null, CFG, ("planted",))["p_value"] < 0.01
+
+
+def test_against_random_masks_as_many_weights_go_as_they_have():
+    """A circuit of twice as many weights, on a straight line: half of it is what they are compared at."""
+    shares = [0.0, 0.5, 1.0]
+    rows = [
+        {
+            "condition": "circuit",
+            "trial": 0,
+            "example": n,
+            "cluster": str(n),
+            "share": share,
+            "n_removed": 200 * share,
+            "loss": 4 * share,
+        }
+        for n in range(3)
+        for share in shares
+    ]
+    null = [
+        {
+            "number": n,
+            "condition": "circuit",
+            "trial": 0,
+            "share": share,
+            "n_removed": 100 * share,
+            "loss": (2 + 0.1 * n) * share,
+        }
+        for n in range(9)
+        for share in (0.0, 1.0)
+    ]
+    found = measures.against_random(pd.DataFrame(rows), pd.DataFrame(null), CFG, ("equal",))
+    assert found["ranked"] == pytest.approx(1.0) and found["p_value"] == 1
+
+
+def test_a_random_mask_without_room_for_its_controls_is_left_out(planted):
+    model, sweeper = planted
+    found, values = matrices.matrices(model), matrices.flat(model)
+    everything = np.ones(len(planted_weights.truth(model)), dtype=bool)
+    masks = [sweep.circuit(values, found, mask) for mask in (everything, planted_weights.truth(model))]
+    rows = sweep.sweep_random(sweeper, masks, ["non_circuit"], weight_sets.shares(2), 1, draws, 4, LOG)
+    assert {row["number"] for row in rows} == {1}
 
 
 def test_random_masks_are_not(planted, null):

@@ -42,9 +42,9 @@ def run(job):
     """Findings as a table and as a page."""
     table = pd.DataFrame(rows_of(job.input.table))
     shapes = pd.read_csv(job.input.shapes).set_index("model").to_dict("index")
-    for path in map(Path, job.input.models):
-        space = fingerprint.shape(path.parent)
-        shapes[path.parent.name] = {"layers": space.layers, "heads": space.heads}
+    for name, path in zip(job.cfg["names"], job.input.models, strict=True):
+        space = fingerprint.shape(Path(path).parent)
+        shapes[name] = {"layers": space.layers, "heads": space.heads}
     found = validate(table, shapes)
     csv_tables.write(job.output.findings, found, schemas.CSVS["validation"])
     Path(job.output.page).write_text(text(job.wildcards.table, found))

@@ -240,7 +240,7 @@ def beside(found, cfg, model, task):
     if abs(test["n_weights_random"] / circuit["n_weights"] - 1) > 0.02:
         text += (
             f" Random masks have {test['n_weights_random']:,.0f} weights on average, the circuit {circuit['n_weights']:,}: its nodes are "
-            "joined more than their numbers of weights say."
+            "joined more than those of random masks. Against random masks as many of its weights are removed as they have."
         )
     match = of(found["matches"], model, task).set_index("control").loc[cfg["matched"]]
     if match["from_matrix"] < 1:

@@ -129,13 +129,14 @@ def ranked(sweep, random, control, cfg, stream):
 
     Of the circuit as many trials and the same shares are used as of each random one: only then
     would a random mask in its place be one among them.  `ranked` is that difference, with its
-    interval over clusters of examples.
+    interval over clusters of examples; without a control the area alone, with as many weights removed.
     """
     shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
-    _, circuit = losses(sweep, "circuit", shares, trials)
-    by_example = area(shares, circuit.mean(0))
-    if control is not None:
-        by_example = by_example - area(shares, losses(sweep, control, shares, trials)[1].mean(0))
+    if control is None:
+        by_example = area(shares, at_equal_numbers(sweep, random).mean(0))
+    else:
+        own, other = (losses(sweep, each, shares, trials)[1].mean(0) for each in ("circuit", control))
+        by_example = area(shares, own) - area(shares, other)
     seed = circuits.seed(*stream, control, "ranked")
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed, clusters=clusters_of(sweep))
     null = random_differences(random, control, shares)
@@ -149,14 +150,27 @@ def ranked(sweep, random, control, cfg, stream):
     }
 
 
+def at_equal_numbers(sweep, random):
+    """Loss of the circuit [trial, example, share] with as many weights removed as the random circuits have at each of their shares.
+
+    A learned mask joins its nodes more than a random mask of as many nodes does, so its circuit has more weights: of these as many
+    go as of a random circuit on average, by lines between the points of the sweep.
+    """
+    last = random[(random["condition"] == "circuit") & (random["share"] == random["share"].max())]
+    there = sweep[sweep["condition"] == "circuit"]
+    part = min(1.0, last["n_removed"].mean() / there["n_removed"].max())
+    points, values = losses(sweep, "circuit", np.sort(there["share"].unique()), random["trial"].nunique())
+    wanted = np.sort(random["share"].unique()) * part
+    return np.apply_along_axis(lambda curve: np.interp(wanted, points, curve), -1, values)
+
+
 def against_random(sweep, random, cfg, stream):
-    """The circuit's own curve against those of random circuits: nodes matched, not weights.
+    """The circuit's own curve against those of random circuits: nodes matched, and as many weights removed.
 
     All on the shares and the number of trials of the random circuits, whose mean is taken as given.
     """
     row = ranked(sweep, random, None, cfg, stream)
-    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
-    _, circuit = losses(sweep, "circuit", shares, trials)
+    shares, circuit = np.sort(random["share"].unique()), at_equal_numbers(sweep, random)
     null, own = random_differences(random, None, shares), row["ranked"]
     last = random[(random["condition"] == "circuit") & (random["share"] == shares[-1])]
     return row | {

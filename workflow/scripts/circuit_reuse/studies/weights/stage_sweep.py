@@ -62,7 +62,11 @@ def run(job):
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
     shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
-    random = sweep.sweep_random(sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"])
+    random = sweep.sweep_random(
+        sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"], job.log
+    )
+    if not random:
+        raise LeftOut("no random mask leaves enough weights outside it for the controls; a smaller circuit leaves more")
     job.write(job.output.random, schemas.RANDOM_SWEEP, random)
     job.log.info(
         "%d weights of %d; %d sets of the sweep, %d of random circuits",

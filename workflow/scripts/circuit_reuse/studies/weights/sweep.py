@@ -116,9 +116,10 @@ def random_circuits(values, found, active, sites, count, draws):
         yield circuit(values, found, random_masks.random_mask(active, stratum, draws("mask", number)))
 
 
-def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
+def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles, log):
     """Mean loss of random circuits and of their controls, computed as for the circuit itself.
 
+    A random circuit that leaves too few weights for a control is left out, with a line in the log.
     returns: [{number, condition, trial, share, n_removed, loss}]
     """
     rows = []
@@ -127,7 +128,11 @@ def sweep_random(sweeper, circuits, controls, shares, trials, draws, quantiles):
         def named(*names, number=number):
             return draws("random", number, *names)
 
-        plan, _, _ = planned(weights, controls, shares, trials, named, quantiles, True)
+        try:
+            plan, _, _ = planned(weights, controls, shares, trials, named, quantiles, True)
+        except weight_sets.WeightPoolTooSmall as problem:
+            log.info("random mask %d is left out: %s", number, problem)
+            continue
         found = sweeper([numbers for *_, numbers in plan]).loss.mean(1)
         rows += [
             {
