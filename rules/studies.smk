@@ -223,7 +223,7 @@ def pruning_cost(model):
 
     space = check_model(model, config, (PROJECT, Path.cwd()), "sequences")
     count = None if space is None else len(space.of_kinds(["head", "mlp"]))
-    pruning_runs = sum(len(pruning.planned(pruning_cfg(task), 1, ())) for task in PRUNED_TASKS)
+    pruning_runs = sum(len(pruning.planned(pruning_cfg(task), ["all"], ())) for task in PRUNED_TASKS)
     block = config["sequences"]
     return pruning.cost(model, count, pruning_runs, block["examples"], block["pruning"]["first_cut"])
 

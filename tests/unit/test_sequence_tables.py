@@ -279,7 +279,7 @@ def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
         with pytest.raises(given_circuits.CircuitFileError, match=re.escape(message)):
             read(content)
     with pytest.raises(given_circuits.CircuitFileError, match=r"2 layers of 3 heads and so no a9\.h1, m4"):
-        given_circuits.check_model("c.json", {"digits": ["a9.h1", "m0", "m4"]}, SPACE, "tiny")
+        given_circuits.check_model(path, read({"circuits": {"digits": ["a9.h1", "m0", "m4"]}}), SPACE, "tiny")
 
 
 EDGES = pd.DataFrame(

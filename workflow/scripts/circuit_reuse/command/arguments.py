@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 
-from circuit_reuse.command import convert, notebook_commands, runs
+from circuit_reuse.command import compare, convert, runs
 from circuit_reuse.data.circuit_files import FORMATS
 from circuit_reuse.engine.replacements import REPLACEMENTS
 from circuit_reuse.methods.registry import METHODS
@@ -35,14 +35,14 @@ def parser():
     )
     parts = found.add_subparsers(dest="part", required=True, metavar="COMMAND")
     add_runs(parts)
-    score = add(parts, "score", notebook_commands.score, "how much each head and MLP matters to a task")
+    score = add(parts, "score", notebook("score"), "how much each head and MLP matters to a task")
     on_a_task(score)
     score.add_argument("--output", help="CSV: a row an example, a column a component")
-    circuit = add(parts, "circuit", notebook_commands.circuit, "the components that many examples' circuits share")
+    circuit = add(parts, "circuit", notebook("circuit"), "the components that many examples' circuits share")
     on_a_task(circuit)
     of_circuits(circuit)
     circuit.add_argument("--output", help="JSON: a circuit file, which ablate, compare and the studies read")
-    ablate = add(parts, "ablate", notebook_commands.ablate, "what removing a circuit does, beside random circuits")
+    ablate = add(parts, "ablate", notebook("ablate"), "what removing a circuit does, beside random circuits")
     on_a_task(ablate)
     of_circuits(ablate)
     ablate.add_argument("--circuit", metavar="FILE", help="a circuit file; without it the circuit that `circuit` finds")
@@ -50,12 +50,23 @@ def parser():
     ablate.add_argument("--controls", type=int, default=99, help="random circuits (default: %(default)s)")
     ablate.add_argument("--figure", help="PDF, SVG or PNG of the effect among random circuits")
     ablate.add_argument("--output", help="CSV of what is printed")
-    compare = add(parts, "compare", notebook_commands.compare, "how alike two circuits are, beside chance")
-    compare.add_argument("first", help="a circuit file")
-    compare.add_argument("second", help="a circuit file of a model of the same shape")
-    of_shape(compare)
+    both = add(parts, "compare", compare.compare, "how alike two circuits are, beside chance")
+    both.add_argument("first", help="a circuit file")
+    both.add_argument("second", help="a circuit file of a model of the same shape")
+    of_shape(both)
     add_convert(parts)
     return found
+
+
+def notebook(name):
+    """The function of a part that runs a model: torch is imported when it is called, not to print a help text."""
+
+    def call(chosen, more):
+        from circuit_reuse.command import notebook_commands
+
+        return getattr(notebook_commands, name)(chosen, more)
+
+    return call
 
 
 def add(parts, name, function, about):

@@ -1,16 +1,14 @@
-"""The parts of the command that do what a notebook does: score, circuit, ablate, compare."""
+"""The parts of the command that do what a notebook does: score, circuit, ablate."""
 
 from pathlib import Path
 
 from circuit_reuse import api
 from circuit_reuse.api import boundary
-from circuit_reuse.command.convert import shape_of
 from circuit_reuse.command.model_folders import folder_named
 from circuit_reuse.data import circuit_files, fingerprint
 from circuit_reuse.data.circuit_formats import Circuit
 from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.tasks import TASKS
-from circuit_reuse.stats import similarity
 
 # How many components are printed.
 SHOWN = 15
@@ -95,24 +93,6 @@ def ablate(chosen, _):
     print("\n".join(f"{name:24} {value:.4g}" for name, value in result.items()))
     write(chosen.output, lambda path: result.to_csv(path))
     write(chosen.figure, lambda path: api.plot(result).figure.savefig(path, dpi=300, bbox_inches="tight"))
-
-
-def compare(chosen, _):
-    """Print how alike two circuits are."""
-    both = [circuit_files.read(path, shape_of(chosen)) for path in (chosen.first, chosen.second)]
-    if both[0].shape != both[1].shape:
-        raise circuit_files.CircuitFileError(f"{chosen.first} and {chosen.second} are of models of different shapes")
-    print(compared(*both))
-
-
-def compared(first, second):
-    """The comparison of two circuits as text, a line a number."""
-    values, bounds = similarity.compare(first, second, first.shape)
-    lines = []
-    for name, value in values.items():
-        ends = f" [{bounds[name][0]:.3g}, {bounds[name][1]:.3g}]" if name in bounds else ""
-        lines.append(f"{name:32} {value:.4g}{ends}" if isinstance(value, (int, float)) else f"{name:32} {value}")
-    return "\n".join(lines)
 
 
 def write(path, function):
