@@ -61,12 +61,7 @@ def run(job):
     batching.release_memory()
 
     others = sweep.random_circuits(values, found, active, sites, cfg["random_circuits"], draws)
-    shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
-    random = sweep.sweep_random(
-        sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"], job.log
-    )
-    if not random:
-        raise LeftOut("no random mask leaves enough weights outside it for the controls; a smaller circuit leaves more")
+    random = of_random(sweeper, others, cfg, draws, job.log)
     job.write(job.output.random, schemas.RANDOM_SWEEP, random)
     job.log.info(
         "%d weights of %d; %d sets of the sweep, %d of random circuits",
@@ -75,6 +70,17 @@ def run(job):
         count,
         len(random),
     )
+
+
+def of_random(sweeper, others, cfg, draws, log):
+    """The sweep of random circuits; raises LeftOut if none leaves room for its controls."""
+    shares = weight_sets.shares(cfg["points"])[:: cfg["every"]]
+    found = sweep.sweep_random(
+        sweeper, others, cfg["controls"], shares, cfg["random_trials"], draws, cfg["quantiles"], log
+    )
+    if not found:
+        raise LeftOut("no random mask leaves enough weights outside it for the controls; a smaller circuit leaves more")
+    return found
 
 
 def of_busiest(weights, cfg, draws):
