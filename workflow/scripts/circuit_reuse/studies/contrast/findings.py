@@ -19,7 +19,8 @@ LIMITS = (
     "texts change nothing there is so by construction, that left_truncated ones do is not. The input is in every circuit "
     "and never replaced, so necessity is that of the heads and MLPs. In units of spread an MLP counts as much as a head "
     "and costs more, so that ratio and knapsack prefer heads. Random circuits of equal composition are at most as "
-    "many as there are, and p is never below one over their number and one."
+    "many as there are, and p is never below one over their number and one. They are of any layers: where a few layers "
+    "matter to every circuit, a small p may be that of the layers."
 )
 
 

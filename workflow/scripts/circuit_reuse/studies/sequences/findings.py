@@ -33,7 +33,8 @@ LIMITS = (
     "circuit can reach 100 per cent while it fails on some examples; accuracy and KL stand beside them "
     "in cross_task.csv. Circuits of any task fill the first layers and hold the MLPs, so an overlap "
     "means something only against components of the same layers and kinds. A circuit that scores as much on a control task is not the "
-    "task's own, however far it is above size-matched random circuits. Effects "
+    "task's own, however far it is above size-matched random circuits, which are of any layers: its p may be that of the "
+    "layers. Effects "
     "are those of mean replacement under these prompts: another replacement is another question."
 )
 
