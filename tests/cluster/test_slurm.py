@@ -21,6 +21,10 @@ BLOCKS = {
     "models": MODELS,
     "scaling": CONFIG["scaling"] | {"models": MODELS},
     "examples": CONFIG["examples"] | {"shard_size": 24},
+    # Every job is a start of Snakemake on the node: what says nothing more of the cluster is left out.
+    "stability": {"corruption": False},
+    "fine_grained": {"top_k": {"edge": 0, "position": 0}},
+    "agreement": {"examples": 0},
     # As users have it: with `cpu` no GPU would be asked for.
     "compute": CONFIG["compute"] | {"device": "auto"},
 }
