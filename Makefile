@@ -65,13 +65,15 @@ validate: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) validate faithfulness $(ARGS)
 	$(BIN)/snakemake --cores 1 --report results/validation.html validate faithfulness $(ARGS)
 
+# MARKS= for all tests in one go.
+MARKS ?= not long
 test: $(VENV)/done
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "$(MARKS)"
 
 # What takes longer: whole runs of the workflow, the pages of docs/ as a reader follows them, and all below.  The cluster's tests
 # wait for Slurm most of the time, so they run beside the others.
 test-long: slurm fetch-real
-	$(PYTEST) -m long
+	@$(MAKE) --no-print-directory test MARKS=long
 
 # Runs that are killed, cut off, or meet a full disk, and what the next run makes of them.
 test-faults: $(VENV)/done
