@@ -13,7 +13,7 @@ from circuit_reuse.config.repeated import check_repeated
 from circuit_reuse.data import circuit_files, examples, fingerprint, user_tables
 from circuit_reuse.data.circuit_formats import Circuit
 from circuit_reuse.engine import architectures, models
-from circuit_reuse.prompts import custom
+from circuit_reuse.prompts import custom, datasets
 from circuit_reuse.studies.contrast import texts
 from circuit_reuse.studies.sequences import given_circuits
 from support import MODELS, PROJECT
@@ -73,6 +73,12 @@ def test_a_key_of_choices_that_is_a_number_is_the_label_where_labels_are_numbers
             for n in range(6)
         ]
         assert {row["answer"] for row in rows(tmp_path, *asked, format="questions")} == {" B"}
+
+
+def test_a_number_is_a_place_in_the_benchmark_whatever_the_labels_are():
+    record = {"choices": {"label": [1, 2, 3], "text": ["a", "b", "c"]}, "answerKey": 1}
+    assert datasets.choices_of(record, "answerKey", "row 1") == (["1", "2", "3"], 1)
+    assert datasets.choices_of(record, "answerKey", "row 1", numbered=True)[1] == 0
 
 
 @pytest.mark.parametrize(
