@@ -370,6 +370,17 @@ def test_the_rows_of_a_cluster_lie_in_one_split(tmp_path):
         assert sum(each == {"train"} for each in of_texts.values()) == 4
 
 
+def test_rows_without_a_split_follow_those_of_their_cluster(tmp_path):
+    path = tmp_path / "rows.csv"
+    lines = [f"{n} clean,{n} corrupt, a, b,g{n % 4},{'held_out' if n == 6 else ''}" for n in range(12)]
+    path.write_text("clean,corrupt,answer,distractor,cluster,split\n" + "\n".join(lines) + "\n")
+    splits = [row["split"] for row in custom.rows(path, 0.5)[0] if row["cluster"] == "g2"]
+    assert splits == ["held_out"] * 3
+    lines = [f"{n} x,{n} y,g{n % 4},{'train' if n == 7 else ''}" for n in range(12)]
+    path.write_text("first,second,cluster,split\n" + "\n".join(lines) + "\n")
+    assert [row["split"] for row in texts.rows_of_file(path, 0.5)[0] if row["cluster"] == "g3"] == ["train"] * 3
+
+
 def test_a_circuit_of_another_model_or_of_edges_is_not_taken_for_components(tmp_path):
     space, path = fingerprint.shape(SMALL), tmp_path / "circuit.json"
     other = Circuit({"a0.h1": None, "m1": None}, shape=replace(space, heads=space.heads + 1), about={"task": "digits"})

@@ -202,5 +202,7 @@ def test_an_optional_input_that_was_left_out_is_none_and_any_other_stops_the_job
     left_out.write(out, left_out.LeftOut("too hard"))
     kept, reason = left_out.sift({"a": str(there), "some_b": str(out), "some_c": [str(out), str(there)]})
     assert kept == {"a": str(there), "b": [], "c": [str(there)]} and str(reason) == "too hard"
+    # Two models may be one folder.
+    assert left_out.sift({"a": [str(there)] * 2})[0] == {"a": [str(there)] * 2}
     with pytest.raises(left_out.LeftOut, match="too hard"):
         left_out.sift({"b": str(out)})

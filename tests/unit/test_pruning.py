@@ -369,3 +369,19 @@ def test_with_a_first_cut_a_circuit_is_within_the_limit_and_hardly_larger(small,
         found[first] = (len(names) - len(pruning_run.removed), pruning_run.candidates)
     assert found[True][0] <= found[False][0] + 2
     assert found[True][1] <= found[False][1] + 5
+
+
+def test_bootstrap_draws_take_whole_clusters():
+    """Examples of a cluster are drawn together, and as many clusters as there are."""
+    cfg = {
+        "thresholds": [0.2],
+        "two_sided": False,
+        "strategies": [],
+        "random_orders": 0,
+        "draws": 20,
+        "strategy": "backward_first",
+    }
+    clusters = np.array(list("aabbbc"))
+    for each in pruning.planned(cfg, clusters, ("draws",)):
+        of_cluster = [set(each.weights[clusters == name]) for name in "abc"]
+        assert all(len(weights) == 1 for weights in of_cluster) and sum(map(max, of_cluster)) == 3

@@ -265,3 +265,13 @@ def test_a_family_is_named_where_one_of_its_columns_has_no_value():
     assert list(found["q_family"]) == ["all, layers", "all, none", "all, none"]
     assert list(found["q_value"][:2]) == [0.01, 0.02]
     assert len(statistics.with_q(table[:0], "p_value", within=("ranking", "matching"))) == 0
+
+
+def test_accuracies_have_the_intervals_of_their_own_runs():
+    intact, removed, clusters = np.ones(20), np.repeat([0.0, 1.0], 10), np.arange(20)
+    found = testing.accuracies(intact, removed, clusters)
+    assert found["accuracy_low"] > 0.8 and found["accuracy_high"] == pytest.approx(1)
+    assert (
+        found["accuracy_circuit"] == 0.5
+        and 0.2 < found["accuracy_circuit_low"] < 0.5 < found["accuracy_circuit_high"] < 0.8
+    )

@@ -69,7 +69,7 @@ def sift(inputs):
         if out and len(out) == len(records) and not name.startswith(SOME):
             raise out[0]
         reason = reason or (out[0] if out else None)
-        there = [path for path, record in records.items() if record is None]
+        there = [path for path in ([value] if isinstance(value, str) else value) if records[path] is None]
         kept[name.removeprefix(SOME)] = value if isinstance(value, str) and there else there
     return kept, reason
 

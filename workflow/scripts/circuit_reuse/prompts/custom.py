@@ -29,7 +29,7 @@ def rows(file, held_out_share, **options):
         empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
-    first = linked(records)
+    first, given = linked(records), splits_given(records)
     for record in records:
         index = len(result)
         wrong = distractors(record, f"{file}, id {record['id']!r}")
@@ -41,7 +41,8 @@ def rows(file, held_out_share, **options):
         repeats.add(same)
         beside = seen.get(first[record["clean"]])
         # Groups are counted, not rows: of pairs of rows every first one would be divided alike.
-        split = record.get("split") or (beside[1] if beside else split_of(len(seen), held_out_share))
+        beside = beside[1] if beside else given.get(record.get("cluster"))
+        split = record.get("split") or beside or split_of(len(seen), held_out_share)
         if split not in SPLITS:
             raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
         before = seen.setdefault(first[record["clean"]], (record["id"], split))
@@ -71,6 +72,11 @@ def rows(file, held_out_share, **options):
             "another; a circuit must be tested on prompts that it was not chosen on"
         )
     return result, len(records) - len(result)
+
+
+def splits_given(records):
+    """{cluster: the split that a row of it has}: rows of it without one follow."""
+    return {record["cluster"]: record["split"] for record in records if record.get("cluster") and record.get("split")}
 
 
 def linked(records):

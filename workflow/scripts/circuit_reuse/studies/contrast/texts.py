@@ -91,7 +91,7 @@ def rows_of_file(file, held_out_share, sides=None):
     for record in records:
         unlike.setdefault(tuple(str(record[name]) for name in needed), record)
     repeats, records = len(records) - len(unlike), list(unlike.values())
-    found, counts, of_cluster = [], {}, {}
+    found, counts, of_cluster, given = [], {}, {}, custom.splits_given(records)
     for record in records:
         # Each set is split by its own count, so that both splits hold both sets in any order, and pairs of a cluster go together.
         index = counts.get(record.get("set"), 0)
@@ -110,7 +110,7 @@ def rows_of_file(file, held_out_share, sides=None):
             raise TextError(
                 f"{file}, id {record['id']!r}: set is {record['set']!r}, and first and second are {' and '.join(sides)}; the column holds {there}"
             )
-        split = record.get("split") or split_of(index, held_out_share)
+        split = record.get("split") or given.get(record.get("cluster")) or split_of(index, held_out_share)
         if split not in custom.SPLITS:
             raise TextError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(custom.SPLITS)}")
         about = {"id": record["id"], "split": split, "cluster": record.get("cluster") or None}

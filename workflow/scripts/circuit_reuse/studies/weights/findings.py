@@ -237,10 +237,15 @@ def beside(found, cfg, model, task):
         of(found["tests"], model, task).iloc[0],
         of(found["circuits"], model, task).query("chosen").iloc[0],
     )
-    if abs(test["n_weights_random"] / circuit["n_weights"] - 1) > 0.02:
+    ratio = test["n_weights_random"] / circuit["n_weights"]
+    if abs(ratio - 1) > 0.02:
         text += (
-            f" Random masks have {test['n_weights_random']:,.0f} weights on average, the circuit {circuit['n_weights']:,}: its nodes are "
-            "joined more than those of random masks. Against random masks as many of its weights are removed as they have."
+            f" Random masks have {test['n_weights_random']:,.0f} weights on average, the circuit {circuit['n_weights']:,}: "
+            + (
+                "its nodes are joined more than those of random masks, and against these as many of its weights are removed as they have."
+                if ratio < 1
+                else "fewer, and all of its weights stand against more of theirs."
+            )
         )
     match = of(found["matches"], model, task).set_index("control").loc[cfg["matched"]]
     if match["from_matrix"] < 1:

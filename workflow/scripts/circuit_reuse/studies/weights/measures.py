@@ -154,7 +154,7 @@ def at_equal_numbers(sweep, random):
     """Loss of the circuit [trial, example, share] with as many weights removed as the random circuits have at each of their shares.
 
     A learned mask joins its nodes more than a random mask of as many nodes does, so its circuit has more weights: of these as many
-    go as of a random circuit on average, by lines between the points of the sweep.
+    go as of a random circuit on average, by lines between the points of the sweep; all where it has fewer.
     """
     last = random[(random["condition"] == "circuit") & (random["share"] == random["share"].max())]
     there = sweep[sweep["condition"] == "circuit"]

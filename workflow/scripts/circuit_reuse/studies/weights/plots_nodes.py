@@ -15,6 +15,8 @@ MATRICES = ["q", "k", "v", "o", "in", "gate", "out"]
 def composition(composition, context):
     """Active nodes by layer and place, and weights by layer and matrix."""
     figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.5, height=1.6)
+    for row, column, model, task in context.pairs(axes):
+        axes[2 * row, column].set_title(f"{model}\n{context.titles[task]}")
     for row, column, model, task in context.pairs(axes, composition):
         mine = of(composition, model, task)
         for offset, kind, places, label in (
@@ -33,7 +35,6 @@ def composition(composition, context):
                 shade = style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * number / max(1, len(layers) - 1))
                 ax.bar(np.arange(len(there)) + number * width, values, width, color=shade, label=f"layer {layer}")
             ax.set_xticks(np.arange(len(there)) + 0.4 - width / 2, there, rotation=45, ha="right")
-            ax.set_title(f"{model}\n{context.titles[task]}" if offset == 0 else "")
             if column == 0:
                 ax.set_ylabel(label)
     handles, labels = max((ax.get_legend_handles_labels() for ax in axes.flat), key=lambda legend: len(legend[1]))

@@ -31,7 +31,8 @@ class Sweeper:
             whole = numbers if numbers.dtype == bool else matrices.rising(numbers)
             keys.append(hashlib.sha256(whole).digest())
             if keys[-1] not in self.known:
-                unknown[keys[-1]] = whole
+                # Not the sorted copy: all sets of a sweep would be there twice.
+                unknown[keys[-1]] = numbers
 
         def run(number, batch, items):
             return matrices.run(self.model, batch.clean, items)
@@ -51,16 +52,18 @@ def planned(weights, controls, shares, trials, draws, quantiles, widen):
     rows, levels, wholes = [], {}, {}
     inside = weights.inside()
     for trial in range(trials):
-        # The place of each weight in a random order: a counterpart is removed together with its own.
-        rank = draws("circuit", trial).permutation(np.arange(len(inside), dtype=np.int32))
         drawn = {"circuit": inside}
         for control in controls:
             drawn[control], found = weight_sets.counterparts(weights, control, draws(control, trial), quantiles, widen)
             for level, count in found.items():
                 counted = levels.setdefault(control, {})
                 counted[level] = counted.get(level, 0) + count
+        # A counterpart goes together with its own.  Whole sets need no order; shares of one are views, not copies.
+        if not set(shares) <= {0, 1}:
+            order = draws("circuit", trial).permutation(np.arange(len(inside), dtype=np.int32))
+            drawn = {condition: numbers[order] for condition, numbers in drawn.items()}
         for condition, numbers in drawn.items():
-            rows += [(condition, trial, share, numbers[rank < round(share * len(rank))]) for share in shares]
+            rows += [(condition, trial, share, weight_sets.removed(numbers, share)) for share in shares]
             wholes.setdefault(condition, []).append(numbers)
     return rows, levels, wholes
 

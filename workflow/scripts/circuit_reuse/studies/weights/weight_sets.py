@@ -1,7 +1,7 @@
 """Which weights are removed: the circuit's, and as many outside it as controls.
 
-A control has a different weight outside for each weight of the circuit, never zero.  A share of the circuit is the first
-weights of a random order, and of a control their counterparts, so that each share holds the smaller ones.  Only numpy; no model.
+A control has a different weight outside for each weight of the circuit, never zero.  sweep.planned removes each together with the
+weight that it stands for, and larger shares hold the smaller ones.  Only numpy; no model.
 """
 
 import hashlib
