@@ -11,7 +11,7 @@ from circuit_reuse.engine import batching, effects, models, progress
 
 # Weights of the copies of one run, bytes, at most, but always one copy.
 ROOM = 2**28
-# From so many copies on one wants to see how far they are.
+# From so many copies on one wants to see how far they are; copies of all weights take long, however few.
 MANY = 100
 
 
@@ -81,7 +81,7 @@ def evaluate(batches, items, run, asked, tokens, copy_bytes=0):
     count = sum(len(batch.rows) for batch in batches)
     loss, metric = (np.empty((len(items), count), dtype=np.float32) for _ in range(2))
     correct = np.empty((len(items), count), dtype=bool)
-    bar = progress.bar(total=len(batches) * len(items), desc="runs", quiet=len(items) <= MANY)
+    bar = progress.bar(total=len(batches) * len(items), desc="runs", quiet=len(items) <= MANY and not copy_bytes)
     for number, batch in enumerate(batches):
         size = tokens // batch.clean.numel()
         if copy_bytes:
