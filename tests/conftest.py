@@ -3,22 +3,14 @@
 import pytest
 from support import MODELS, examples_for
 
-# What needs a Slurm, a real model, or runs that are killed: `make test-long` runs them with all that is marked long.
-LONG = ("cluster/test_slurm.py", "real/test_smollm2.py", "unit/test_real_models.py", "faults/test_faults.py")
-
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: a whole run of the workflow, a Slurm or a real model; not in `make test`")
 
 
-# Before pytest chooses by marks.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Files of tests that run the workflow first: they take longest, and one at the end would run alone."""
     items.sort(key=lambda item: "unit" in item.path.parts)
-    for item in items:
-        if item.path.as_posix().endswith(LONG):
-            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

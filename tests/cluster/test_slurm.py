@@ -50,7 +50,7 @@ def reason():
     return ""
 
 
-pytestmark = pytest.mark.skipif(bool(reason()), reason=reason() or "-")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(reason()), reason=reason() or "-")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ import pytest
 from harness import Job, differing, digests, killed_at_random, memory_limit, other_clock, small_disk, workers
 from workflow_config import CONFIG, copied, copy_project
 
+pytestmark = pytest.mark.long
+
 # A part of the tiny run that has every kind of job: prompts, model, tables, figures.
 ONE = {"models": ["tiny-gpt2-small"], "tasks": ["ioi"], "scaling": CONFIG["scaling"] | {"models": ["tiny-gpt2-small"]}}
 TARGET = "reuse"

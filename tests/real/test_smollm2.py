@@ -10,6 +10,8 @@ import pytest
 import yaml
 from support import PROJECT
 
+pytestmark = pytest.mark.long
+
 MODEL = PROJECT / "resources" / "hub" / "smollm2-135m"
 CONFIG = {
     "models": ["smollm2-135m"],

@@ -30,6 +30,46 @@ def test_scores_do_not_depend_on_the_batch(model, method, metric):
         close(found[size], found[1], rtol=1e-5, atol=1e-5 * scale)
 
 
+def test_atp_of_every_component_equals_autograd_by_hand(model, batch):
+    """One example and one component at a time, through the bare Hugging Face model."""
+    found = score(model, batch, "atp")
+    hf = model.bridge.original_model
+    _, corrupt = interventions.run(model, batch.corrupt)
+    for row in range(2):
+        _, clean = interventions.run(model, batch.clean)
+        for column, name in enumerate(model.space.names):
+            value = first_order(model, hf, batch, row, name, clean, corrupt)
+            close(found[row, column], value, rtol=1e-4, atol=1e-5)
+
+
+def first_order(model, hf, batch, row, name, clean, corrupt):
+    """Derivative of the metric along a component's change, by a dual number in its output."""
+    layer, head = interventions.components.place(name)
+    step = torch.zeros((), requires_grad=True)
+    with torch.enable_grad():
+        if layer is None:
+            where, change = "embed.hook_out", corrupt.embedding - clean.embedding
+        elif head is None:
+            where, change = f"blocks.{layer}.hook_mlp_out", corrupt.mlp[layer] - clean.mlp[layer]
+        else:
+            where, change = f"blocks.{layer}.attn.hook_z", corrupt.z[layer] - clean.z[layer]
+            only = torch.zeros(model.space.heads, 1)
+            only[head] = 1
+            change = change * only
+        change = change[row : row + 1]
+        hook = [(where, lambda tensor, hook: tensor + step * change)]
+        with model.bridge.hooks(fwd_hooks=hook):
+            last = model.bridge(batch.clean[row : row + 1], return_type="logits")[0, -1]
+        metric = last[batch.answer[row]] - last[batch.distractor[row]]
+        (slope,) = torch.autograd.grad(metric, step)
+    return slope
+
+
+def test_edges_out_of_a_component_sum_to_its_atp_score(model, batch):
+    found = edges.edge_scores(model, batch, "logit_difference")
+    close(found.sum(2), score(model, batch, "atp"), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("method", "steps"), [("eap", 0), ("eap-ig", 3)])
 def test_a_component_has_the_sum_of_its_edges_and_the_absolute_one_has_a_name_of_its_own(model, batch, method, steps):
     """Statistics A7: no source adds up absolute values."""
@@ -86,6 +126,27 @@ def test_atp_star_is_the_mean_over_layers_that_are_detached(model, batch):
     close(score(model, batch, "atp-star"), total / (model.space.layers - 1), rtol=1e-4, atol=1e-4)
 
 
+def test_there_is_no_edge_against_the_computation(model, batch):
+    found = edges.edge_scores(model, batch, "logit_difference")
+    names, readers = model.space.names, edges.reader_names(model.space)
+    for column, reader in enumerate(readers[:-1]):
+        layer = int(reader.split(".")[0][1:])
+        later = [n for n, name in enumerate(names) if (interventions.components.place(name)[0] or 0) > layer]
+        assert not found[:, later, column].any()
+        same = names.index(f"a{layer}.h0")
+        if reader.startswith("m"):
+            # GPT-2's MLP reads its own layer's heads; GPT-NeoX computes both side by side.
+            assert bool(found[:, same, column].any()) != model.parallel
+
+
+def test_query_key_and_value_edges_are_all_measured(model, batch):
+    """The reference study's attention edges never scored."""
+    found = edges.edge_scores(model, batch, "logit_difference")
+    for part in "qkv":
+        columns = [n for n, r in enumerate(edges.reader_names(model.space)) if r.endswith(f".{part}")]
+        assert found[:, :, columns].abs().sum() > 0
+
+
 @pytest.mark.parametrize("positions", [0, 3])
 def test_a_memory_budget_changes_no_edge(model, batch, monkeypatch, positions):
     """Batches go in parts and prompts in pieces; nothing is larger than the budget."""
@@ -112,11 +173,52 @@ def test_integrated_gradients_over_the_input_sum_to_the_difference_of_the_metric
     assert errors[2] < 0.01 * change.abs().max() and errors[2] < errors[1] < errors[0]
 
 
+def test_edges_into_the_logits_are_a_cut_too(model, batch):
+    """For EAP the edges into the final residual sum to the gradient times its change."""
+    found = edges.edge_scores(model, batch, "logit_difference")[:, :, -1].sum(1)
+    finals = []
+    for tokens in (batch.corrupt, batch.clean):
+        kept = {}
+        hooks = interventions.keepers(kept, "ln_final.hook_in")
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=hooks):
+            models.logits(model, tokens)
+        finals.append(kept["ln_final.hook_in"])
+    start = finals[1].clone().requires_grad_()
+    hook = [("ln_final.hook_in", lambda tensor, hook: start)]
+    with model.bridge.hooks(fwd_hooks=hook):
+        last = models.logits(model, batch.clean)
+    metric = models.metric_values(last, *batch.targets(), "logit_difference").sum()
+    (gradient,) = torch.autograd.grad(metric, start)
+    close(found, ((finals[0] - finals[1]) * gradient).sum((1, 2)), rtol=1e-4, atol=1e-4)
+
+
 def test_patching_everything_at_once_is_the_corrupt_run(model, batch):
     change = score(model, batch, "patching")[:, 0]
     clean = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
     corrupt = models.metric_values(models.logits(model, batch.corrupt), *batch.targets(), "logit_difference")
     close(change, corrupt - clean, rtol=1e-4, atol=1e-4)
+
+
+def test_exact_patching_agrees_with_atp_where_the_change_is_small(model, batch):
+    """Move the corrupt embedding towards the clean one: the error falls with the square."""
+    _, clean = interventions.run(model, batch.clean)
+    _, corrupt = interventions.run(model, batch.corrupt)
+    _, gradient = attribution.gradient_at(model, batch, "logit_difference")
+    base = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
+    name = f"m{model.space.layers - 1}"
+    errors = []
+    for share in (0.1, 0.01):
+        mixed = interventions.Activations(
+            torch.lerp(clean.embedding, corrupt.embedding, share),
+            [torch.lerp(a, b, share) for a, b in zip(clean.z, corrupt.z, strict=True)],
+            [torch.lerp(a, b, share) for a, b in zip(clean.mlp, corrupt.mlp, strict=True)],
+        )
+        change = interventions.add(mixed, clean.like(torch.neg))
+        linear = attribution.contract(change, gradient)[:, model.space.names.index(name)]
+        last = interventions.replace(model, interventions.Base(batch.clean), [[name]], mixed)
+        exact = models.metric_values(last, *batch.targets(), "logit_difference") - base
+        errors.append((exact - linear).abs().max().item())
+    assert errors[1] < 0.05 * errors[0] + 1e-5
 
 
 def test_no_parameter_gets_a_gradient(model, batch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.engine import batching, fine_scores, models
+from circuit_reuse.engine import attribution, batching, fine_scores, models
 from circuit_reuse.stats import circuits
 from circuit_reuse.studies.common import scoring
 from circuit_reuse.studies.reuse import removal, stage_fine_grained, stage_stability, stage_variants
@@ -36,6 +36,13 @@ def test_positions_of_a_component_add_up_to_it(scored):
     }
     assert all(not values.any() for role, values in last.items() if role != "end")
     assert {role for _, role in names} >= {"IO", "S1", "S2", "end", "rest"}
+
+
+def test_edges_of_a_writer_add_up_to_it(scored):
+    model, examples, whole = scored
+    values, names = fine_scores.of_edges(model, examples, METRIC, STEPS, 4096)
+    added = pd.DataFrame(values.T).groupby([writer for writer, _ in names]).sum().loc[model.space.names]
+    np.testing.assert_allclose(added.to_numpy().T, whole, rtol=1e-2, atol=5e-3)
 
 
 def test_what_is_planted_is_shared_and_noise_is_not():
@@ -204,3 +211,15 @@ def test_a_variant_with_the_same_scores_has_the_same_circuit():
         ("steps", 1, 8),
         ("corruption", 0, 5),
     ]
+
+
+def test_scores_that_are_asked_for_at_positions_are_those_of_contract_summed():
+    model = models.load(MODELS / "tiny-gpt2-small", "cpu", threads=1)
+    batch = next(batching.batches(examples_for("greater_than", 4), 4096))
+    acts, gradient = attribution.gradient_at(model, batch, METRIC)
+    np.testing.assert_allclose(
+        attribution.contract(acts, gradient, positions=True).sum(1),
+        attribution.contract(acts, gradient),
+        rtol=1e-4,
+        atol=1e-4,
+    )

@@ -41,6 +41,14 @@ def test_many_interventions_in_one_batch_equal_one_at_a_time(model, batch):
             close(last[place, row], slowly(model, batch.clean, names, corrupt, row), rtol=1e-4, atol=1e-4)
 
 
+def test_removing_nothing_is_the_clean_run_and_everything_is_what_was_put_in(model, batch):
+    last, _clean = interventions.run(model, batch.clean)
+    other, corrupt = interventions.run(model, batch.corrupt)
+    close(interventions.replace(model, interventions.Base(batch.clean), [[]], corrupt), last)
+    everything = interventions.replace(model, interventions.Base(batch.clean), [model.space.names], corrupt)
+    close(everything, other, rtol=1e-4, atol=1e-4)
+
+
 def test_hooks_are_gone_after_a_run_even_if_it_fails(model, batch):
     before, clean = interventions.run(model, batch.clean)
     with pytest.raises(RuntimeError):

@@ -99,7 +99,7 @@ def test_relabelling_heads_permutes_their_scores(edited, small, examples, whole,
     close(found, expected, 1e-4)
 
 
-@pytest.mark.parametrize("method", ["atp", "ig", "patching"])
+@pytest.mark.parametrize("method", ["atp", "ig", "eap", "eap-ig", "patching"])
 def test_folding_layer_norms_leaves_scores_unchanged(edited, examples, whole, method):
     """The weight and bias of each norm moved into what reads it."""
 
@@ -114,7 +114,7 @@ def test_folding_layer_norms_leaves_scores_unchanged(edited, examples, whole, me
     close(scores(edited(fold), examples, method), whole[method], 1e-4)
 
 
-@pytest.mark.parametrize("method", ["atp", "ig", "patching"])
+@pytest.mark.parametrize("method", ["atp", "ig", "eap", "eap-ig", "patching"])
 def test_a_component_whose_output_is_constant_scores_zero(edited, small, examples, method):
     """A head that writes its bias only, and an MLP that does."""
     width, d_model = small.space.d_head, small.space.d_model
@@ -131,7 +131,7 @@ def test_a_component_whose_output_is_constant_scores_zero(edited, small, example
         assert column.max() < 1e-5 * np.abs(found).max()
 
 
-@pytest.mark.parametrize("method", ["atp", "ig", "patching"])
+@pytest.mark.parametrize("method", ["atp", "eap-ig", "patching"])
 def test_half_precision_gives_nearly_the_same_scores_in_float32(examples, whole, method):
     model = models.load(MODELS / NAME, "cpu", "bfloat16", threads=1)
     batch = next(batching.batches(examples, 10**6))

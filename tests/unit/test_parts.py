@@ -64,6 +64,27 @@ def test_many_patches_in_one_batch_equal_one_at_a_time(model, batch, runs):
             close(found[place][row], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_parts_add_up_to_the_whole(model, batch, runs):
+    """A head's output is its pattern and values; a layer's attention its heads; all is all."""
+    base, clean = runs
+    heads = range(model.space.heads)
+    sets = [
+        [Patch("z", 0, 1)],
+        [Patch("pattern", 0, 1), Patch("v", 0, 1)],
+        [Patch("q", 0, 1), Patch("k", 0, 1), Patch("v", 0, 1)],
+        [Patch("attention", 1)],
+        [Patch("z", 1, head) for head in heads],
+        [Patch("stream", model.space.layers - 1)],
+    ]
+    z, by_pattern, by_query, attention, by_heads, everything = (
+        parts.replace(model, base, [patches], clean) for patches in sets
+    )
+    close(by_pattern, z, rtol=1e-4, atol=1e-4)
+    close(by_query, z, rtol=1e-4, atol=1e-4)
+    close(by_heads, attention, rtol=1e-4, atol=1e-4)
+    close(everything, models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
+
+
 def test_tracing_z_into_the_clean_run_is_the_head_scan_and_exact_patching(model):
     table = examples_for("ioi", 10)
     heads = [(layer, head) for layer in range(model.space.layers) for head in range(model.space.heads)]
@@ -135,6 +156,21 @@ def test_all_positions_of_the_last_stream_restore_everything_and_early_words_not
     # The subject's second mention is what differs: nothing before it can matter.
     assert (stream[stream["role"].isin(["IO", "S1"])]["influence"].abs() < 1e-3).all()
     assert (stream[stream["role"] == "S2"]["influence"].abs() > 0.01).any()
+
+
+def test_the_last_mlp_at_the_last_position_alone_changes_nothing(model, batch):
+    from circuit_reuse.engine import shortcuts
+
+    assert shortcuts.able(model, "end")
+    _, corrupt = interventions.run(model, batch.corrupt)
+    base, _ = interventions.base(model, batch.clean)
+    sets = [["m2"], ["a2.h0"], ["a0.h1", "m0"], ["m2", "a1.h1"]]
+    fast = interventions.replace(model, base, sets, corrupt)
+    model.shortcuts["end"] = False
+    try:
+        close(interventions.replace(model, base, sets, corrupt), fast, rtol=1e-5, atol=1e-4)
+    finally:
+        model.shortcuts["end"] = True
 
 
 def test_output_norms_are_those_of_what_each_head_writes(model):

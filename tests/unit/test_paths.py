@@ -5,7 +5,9 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.engine import models
+import torch
+from circuit_reuse.data import components
+from circuit_reuse.engine import edges, interventions, models
 from circuit_reuse.studies.sequences import acdc, evaluator, graphs, path_patching, stage_edges
 from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
@@ -53,6 +55,83 @@ def test_readers_come_after_their_writers_and_parallel_mlps_not_after_their_own_
     assert ("a0.h0", "a0.h2.v") not in pairs and ("a2.h3", "logits") in pairs
     assert (("a1.h1", "m1") in pairs) == (not evaluate.model.parallel)
     assert len(pairs) == len(table)
+
+
+def test_a_path_with_everything_between_held_by_hand(evaluate, measured):
+    """Three runs, as in the paper: sender replaced, all else frozen; then only the receiver put in."""
+    table, found, alone = measured
+    model = evaluate.model
+    (batch, _, instead) = evaluate.prepared[0]
+    removed = [name for name in model.space.of_kinds() if name not in CIRCUIT]
+    own = interventions.Base(batch.clean)
+
+    def frozen(sender, receiver, part):
+        kept, hooks = {}, []
+        names = interventions.hook_names(model)
+        with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *names[1], *names[2])):
+            interventions.replace(model, own, [removed], instead)
+        # Hooks see what a component wrote before it is replaced: put that in here.
+        for name in removed:
+            at, which = components.place(name)
+            if which is None:
+                kept[names[2][at]] = instead.mlp[at]
+            else:
+                kept[names[1][at]] = kept[names[1][at]].clone()
+                kept[names[1][at]][:, :, which] = instead.z[at][:, :, which]
+        layer, head = sender
+        for name in (*names[1], *names[2]):
+
+            def hold(tensor, hook, name=name):
+                value = kept[name].clone()
+                if name == f"blocks.{layer}.attn.hook_z":
+                    value[:, :, head] = instead.z[layer][:, :, head]
+                return value if value.shape == tensor.shape else tensor
+
+            hooks.append((name, hold))
+        seen = {}
+        place = f"blocks.{receiver[0]}.attn.{part}.hook_out"
+        with torch.no_grad(), model.bridge.hooks(fwd_hooks=[*hooks, *interventions.keepers(seen, place)]):
+            models.logits(model, batch.clean)
+        return place, seen[place]
+
+    for sender, receiver, part in (((0, 2), (1, 1), "q"), ((0, 0), (2, 3), "v"), ((1, 1), (2, 3), "k")):
+        place, value = frozen(sender, receiver, part)
+        width = model.space.d_head
+        rows = slice(receiver[1] * width, (receiver[1] + 1) * width)
+
+        def put(tensor, hook, value=value, rows=rows):
+            flat = tensor.reshape(*tensor.shape[:2], -1).clone()
+            flat[..., rows] = value.reshape(flat.shape)[..., rows]
+            return flat.reshape(tensor.shape)
+
+        with model.bridge.hooks(fwd_hooks=[(place, put)]):
+            last = interventions.replace(model, own, [removed], instead)
+        expected = evaluate.values(last, 0, 1)[0] - alone[batch.rows]
+        edge = (table["writer"] == f"a{sender[0]}.h{sender[1]}") & (
+            table["reader"] == f"a{receiver[0]}.h{receiver[1]}.{part}"
+        )
+        assert np.allclose(found[edge.to_numpy()][0][batch.rows], expected, atol=1e-4)
+
+
+def test_a_small_change_is_what_edge_attribution_says():
+    folder = MODELS / "tiny-gpt2-small"
+    model, examples = models.load(folder, "cpu", threads=1), examples_for("digits", 4, folder)
+    model.bridge.double()
+    evaluate, tiny = keeper_of(model, examples, "corrupt"), 1e-3
+    prepared = []
+    for batch, base, instead in evaluate.prepared:
+        _, clean = interventions.run(model, batch.clean, batch.prefix)
+        near = interventions.add(clean.like(lambda t: (1 - tiny) * t), instead.like(lambda t: tiny * t))
+        prepared.append((batch, base, near))
+    evaluate.prepared = prepared
+    whole = model.space.of_kinds()
+    pairs, found, _ = path_patching.effects(evaluate, whole, LOG)
+    (batch, _, _) = prepared[0]
+    scores = edges.edge_scores(model, batch, METRIC, 0).numpy()
+    readers = {name: n for n, name in enumerate(stage_edges.places.reader_names(model.space))}
+    writers = {name: n for n, name in enumerate(model.space.names)}
+    expected = np.array([scores[:, writers[w], readers[r]] for w, r in pairs])
+    assert np.corrcoef(found.ravel() / tiny, expected.ravel())[0, 1] > 0.999
 
 
 def planted_edges(name, seed):

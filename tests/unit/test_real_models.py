@@ -18,6 +18,8 @@ from support import PROJECT, examples_for
 from tiny_families import GEMMA2, LLAMA
 from transformers import AutoModelForCausalLM
 
+pytestmark = pytest.mark.long
+
 PLACE = Path(os.environ.get("CIRCUIT_REUSE_MODELS", PROJECT / "resources" / "hub"))
 ANATOMY = {"smollm2-135m": LLAMA, "gemma3-270m": GEMMA2}
 METRIC, STEPS, LIMIT = "logit_difference", 2, 1e-4

@@ -1,5 +1,7 @@
 """Mistakes in the block `scaling`, each told in one line before any job."""
 
+import copy
+
 import pandas as pd
 import pytest
 import yaml
@@ -69,3 +71,12 @@ def test_the_models_of_the_study_default_to_those_of_the_run(config):
     assert config["scaling"]["models"] == config["models"]
     # Thresholds of the sweep go by tau, whatever its unit.
     assert config["scaling"]["classes"]["taus"] == [0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.4]
+
+
+def test_every_overlay_is_valid(config):
+    from snakemake.utils import update_config
+
+    for overlay in (PROJECT / "config").glob("*.yaml"):
+        merged = copy.deepcopy(config)
+        update_config(merged, yaml.safe_load(overlay.read_text()))
+        run(merged)

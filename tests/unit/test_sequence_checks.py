@@ -104,3 +104,10 @@ def test_a_circuit_file_of_ones_own_is_read_for_the_models_that_it_is_for():
             check(block(circuits={"mine": {"file": "config/test_circuits.json", "models": ["x"]}}))
     finally:
         path.unlink(missing_ok=True)
+
+
+def test_lengths_that_no_task_has_are_refused_before_anything_runs():
+    """A week has seven days: six of them can be continued."""
+    assert check(block(tasks=["days"], lengths={"values": [6, 9], "examples": 4}))
+    with pytest.raises(errors.ConfigError, match=r"sequences\.lengths\.values is \[9\].*\(days\)"):
+        check(block(tasks=["days"], lengths={"values": [9], "examples": 4}))

@@ -21,7 +21,7 @@ def plainly(model, monkeypatch):
     return off
 
 
-@pytest.mark.parametrize("method", ["atp", "ig", "patching"])
+@pytest.mark.parametrize("method", ["atp", "ig", "eap", "eap-ig", "patching"])
 def test_scores_are_those_of_full_runs(model, batch, method, plainly):
     found = scoring.score(model, batch, method, METRIC)
     assert batch.shared() > 2 and batch.shortened(model).clean.shape < batch.clean.shape

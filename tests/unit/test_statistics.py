@@ -43,6 +43,11 @@ def test_mcnemar_equals_swapping_every_pair():
     assert statistics.mcnemar(a, a) == 1.0
 
 
+def test_smallest_mcnemar_p():
+    """With m discordant pairs all one way the p-value is 2 ** (1 - m)."""
+    assert statistics.mcnemar(np.ones(6, bool), np.zeros(6, bool)) == pytest.approx(2**-5)
+
+
 def test_sign_flip_equals_enumeration_and_is_never_zero():
     d = np.array([0.3, -0.1, 0.8, 0.5, 0.9, -0.2])
     means = [abs(np.mean(np.array(s) * d)) for s in product([1, -1], repeat=6)]
@@ -79,6 +84,15 @@ def test_rank_counts_ties_against_the_circuit():
     # Nothing is small about what is not a number.
     assert np.isnan(statistics.rank_p(np.nan, [0.0, 1.0]))
     assert statistics.rank_p(3.0, [0.0, np.nan]) == statistics.rank_p(-3.0, [0.0, np.nan], larger=False) == 2 / 3
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(7)
+    hits = 0
+    for seed in range(300):
+        low, high = statistics.mean_interval(rng.normal(size=40), 400, seed)
+        hits += low <= 0 <= high
+    assert 0.90 <= hits / 300 <= 0.98
 
 
 def test_intervals_of_degenerate_data():
@@ -207,6 +221,34 @@ def test_a_circuit_that_matters_is_told_from_one_that_does_not():
         for seed in range(60)
     ]
     assert stats.kstest(ranks, "uniform").pvalue > 0.001
+
+
+def test_the_rank_of_a_random_circuit_is_uniform_though_few_heads_matter():
+    """Two heads of 24 carry the whole effect; among disjoint controls the rank is not uniform.
+
+    A random circuit that holds such a head is compared with sets that cannot hold it, and so
+    looks special; among all sets of its composition it does not.
+    """
+    from circuit_reuse.data.components import Space
+    from circuit_reuse.stats import circuits
+
+    heads = Space(layers=3, heads=8, d_model=1, d_head=1).of_kinds(["head"])
+    weight = dict.fromkeys(heads, 0.0) | {"a0.h3": -5.0, "a1.h6": -4.0}
+    rng = np.random.default_rng(0)
+    weight = {name: value + 0.1 * rng.normal() for name, value in weight.items()}
+    ranks = {"disjoint": [], "same make": []}
+    for draw in range(300):
+        circuit = [heads[place] for place in rng.choice(24, 6, replace=False)]
+        sets = {
+            "disjoint": circuits.controls(circuit, heads, ("head",), 49, draw),
+            "same make": circuits.random_sets({"head": 6}, heads, 49, draw),
+        }
+        effect = sum(weight[name] for name in circuit)
+        for kind, found in sets.items():
+            null = [sum(weight[name] for name in names) for names in found]
+            ranks[kind].append(statistics.rank_p(effect, null, larger=False))
+    at = {kind: np.mean(np.array(values) <= 0.06) for kind, values in ranks.items()}
+    assert at["same make"] < 0.06 + 3 * np.sqrt(0.06 * 0.94 / 300) and at["disjoint"] > 0.15
 
 
 def test_an_empty_circuit_and_one_without_controls_get_no_test_but_a_reason():

@@ -104,6 +104,18 @@ def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
     assert torch.equal(models.logits(model, tokens), logits)
 
 
+def test_copies_beside_each_other_do_not_matter(architecture):
+    model, tokens = architecture
+    rng = np.random.default_rng(0)
+    total = matrices.matrices(model)[-1].part.stop
+    sets = [rng.choice(total, size, replace=False) for size in (0, 10, 200, 1000, total)]
+    together = matrices.run(model, tokens, sets)
+    for place, numbers in enumerate(sets):
+        alone = matrices.run(model, tokens, [numbers])[0]
+        torch.testing.assert_close(together[place], alone, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together[0], models.logits(model, tokens), rtol=1e-4, atol=1e-4)
+
+
 def test_a_set_of_weights_is_the_same_as_numbers_and_as_a_mask(architecture):
     model, tokens = architecture
     mask = np.random.default_rng(0).random(matrices.matrices(model)[-1].part.stop) < 0.01

@@ -1,11 +1,13 @@
 """The contrast study end to end, on one small model: a task's prompts, and unpaired texts of a file."""
 
+import re
+
 import pandas as pd
 import pytest
 from circuit_reuse.data import circuit_files, components, fingerprint, tables
 from circuit_reuse.stats import clusters
 from circuit_reuse.studies.sequences import given_circuits as sequence_files
-from workflow_config import CIRCUIT, CONFIG, TEXTS, copied
+from workflow_config import CIRCUIT, CONFIG, PROJECT, TEXTS, copied
 
 TABLES = "results/tables/contrast"
 MODEL = "tiny-gpt2-small"
@@ -186,3 +188,12 @@ def numbers(log):
     line = next(line for line in reversed(log.splitlines()) if "reused" in line)
     words = line.split()
     return int(words[words.index("interventions") - 1]), int(words[words.index("evaluated;") - 1])
+
+
+def test_the_overlay_of_public_models_plans_without_network(project):
+    """Texts of a file, the published scoring and budget, and the published circuits tested on the model."""
+    shipped = (PROJECT / "config" / "config.yaml").read_bytes()
+    with project.edited("config/config.yaml", lambda _: shipped):
+        text = project.dry_run("contrast", "--configfile", "config/papers/contrast.yaml")
+    assert re.search(r"fetch_model\s+1\n", text) and re.search(r"measure_differences\s+3\n", text)
+    assert "remarks.csv" in text and "sarcasm-circuits/original.json" in text

@@ -103,6 +103,10 @@ def test_the_table_of_p_values_compiles(project, tmp_path):
 def narrowed(project, tmp_path_factory):
     """The finished run under a narrower config, in a copy: (run, rules that it ran)."""
     run = copied(project, tmp_path_factory.mktemp("narrowed"))
+    # What later runs add to is made anew, by the narrower config alone.
+    for pattern in ("*/*/effects/*.parquet", "*/heads/*/heroes.parquet", "*/sequences/*/evaluated.parquet"):
+        for path in (run.folder / "results").glob(pattern):
+            path.unlink()
     tracing = CONFIG["scaling"]["tracing"] | {"heads": "heroes"}
     pruning = CONFIG["sequences"]["pruning"] | {"thresholds": [0.2]}
     run.config(

@@ -80,3 +80,8 @@ def test_published_numbers_and_a_users_table_are_checked(project):
         project.config()
     page = (project.folder / TABLES / "validation" / "mine.md").read_text()
     assert "Validation of mine" in page and "does not have" not in page
+
+
+def test_the_overlay_of_the_public_models_plans_without_network(project):
+    text = project.dry_run("scaling", "--configfile", "config/papers/scaling.yaml")
+    assert text.count("rule fetch_model:") == 17 and text.count("rule scan_heads:") == 34

@@ -1,6 +1,7 @@
 """The weight study end to end, on one small model."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -171,3 +172,8 @@ def test_a_model_that_was_left_out_leaves_the_findings_and_the_panels_of_the_oth
         assert any(text.startswith("left out") for each in texts for text in each), name
     text = findings.text(found | {"fvu": found["unexplained"]}, cfg | {"tests": {"alpha": 0.05}, "margin": 0.1})
     assert MODEL in text and "**absent" not in text
+
+
+def test_the_overlay_of_public_models_plans_without_network(project):
+    text = project.dry_run("weights", "--configfile", "config/papers/weights.yaml")
+    assert re.search(r"^sweep_weights +8$", text, re.MULTILINE), text[-3000:]

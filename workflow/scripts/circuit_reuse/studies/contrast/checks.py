@@ -86,8 +86,8 @@ def check_class(key, each, config):
     from circuit_reuse.prompts.generate import generate
 
     task = each["task"]
-    options = {k: v for k, v in config["task_options"].get(task, {}).items() if k not in tasks.SETTINGS}
-    classes = sorted({prompt.variant for *_, prompt in generate(task, 64, config["seed"], options=options)})
+    made = generate(task, 64, config["seed"], options=tasks.settings(task, config)["options"])
+    classes = sorted({prompt.variant for *_, prompt in made})
     if each["first"] not in classes:
         raise ConfigError(
             f"{key}.first is {each['first']!r}; the classes of {task} are {', '.join(classes)}{errors.nearest(each['first'], classes)}"

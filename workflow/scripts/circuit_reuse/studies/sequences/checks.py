@@ -3,6 +3,7 @@
 Standard library only.
 """
 
+import contextlib
 import shutil
 
 from circuit_reuse.config import checks, errors, paths
@@ -39,6 +40,7 @@ def check(config, folders):
             raise ConfigError(f"sequences.tasks: {task!r} continues no sequence; put it into sequences.control_tasks")
     checks.check_examples(config, "sequences.examples", block["examples"])
     check_choices(block)
+    check_lengths(config)
     check_circuits(config, spaces)
 
 
@@ -102,6 +104,23 @@ def check_choices(block):
             "sequences.diagrams.draw is always, but Graphviz's program dot is not installed: "
             "apt install graphviz, brew install graphviz or conda install graphviz"
         )
+
+
+def check_lengths(config):
+    """Some task must have a sequence of the least of the lengths, and one element more."""
+    from circuit_reuse.prompts.generate import generate
+
+    block = config["sequences"]
+    least = min(block["lengths"]["values"])
+    for task in block["tasks"]:
+        own = tasks.settings(task, config)
+        with contextlib.suppress(ValueError):
+            if generate(task, 1, options=own["options"] | {"length": least}, kind=own["family"]):
+                return
+    raise ConfigError(
+        f"sequences.lengths.values is {block['lengths']['values']}, and no task of sequences.tasks ({', '.join(block['tasks'])}) "
+        f"has a sequence of {least} elements and one more; use smaller ones"
+    )
 
 
 def check_circuits(config, spaces):
