@@ -42,20 +42,26 @@ class WeightsContext:
         return BY_MODEL[self.models.index(model) % len(BY_MODEL)]
 
     def pairs(self, axes, *tables):
-        """Row, column, model and task of every panel that each table has rows for; the others say that they were left out."""
+        """Row, column, model, task, and whether it has its row's y label, of every panel that each table has rows for.
+
+        The others say that they were left out.
+        """
         deep = len(axes) // len(self.tasks)
         for row, task in enumerate(self.tasks):
+            labelled = True
             for column, model in enumerate(self.models):
                 if all(len(of(table, model, task)) for table in tables):
-                    yield row, column, model, task
-                else:
-                    for ax in axes[deep * row : deep * (row + 1), column]:
-                        style.empty(ax, "left out")
+                    yield row, column, model, task, labelled
+                    labelled = False
+                    continue
+                for ax in axes[deep * row : deep * (row + 1), column]:
+                    style.empty(ax, "left out")
+                    ax.set_axis_off()
 
     def grid(self, width, height):
         """A panel for each model and task, titled."""
         figure, axes = panels(len(self.tasks), len(self.models), width, height)
-        for row, column, model, task in self.pairs(axes):
+        for row, column, model, task, _ in self.pairs(axes):
             axes[row, column].set_title(f"{model}\n{self.titles[task]}")
         return figure, axes
 
@@ -95,7 +101,7 @@ def weight_ablation_sweep(sweep, random, context):
     """Loss against the number of weights removed from the unpruned model."""
     figure, axes = context.grid(width=2.8, height=2.3)
     there = [name for name in CONDITIONS if name in set(sweep["condition"])]
-    for row, column, model, task in context.pairs(axes, sweep):
+    for row, column, model, task, labelled in context.pairs(axes, sweep):
         ax, mine = axes[row, column], of(sweep, model, task)
         circuit = mine[mine["condition"] == "circuit"]
         band(ax, of(random, model, task), circuit)
@@ -112,7 +118,7 @@ def weight_ablation_sweep(sweep, random, context):
         ax.axvline(circuit["n_removed"].max(), color="black", linestyle=":", linewidth=0.8)
         ax.set(yscale="log", xlabel="weights removed")
         ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4), useMathText=True)
-        if column == 0:
+        if labelled:
             ax.set_ylabel("loss (nats)")
     handles = lines([CONDITIONS[name] for name in there]) + lines((GREEDY | ACTIVE).values())
     handles += [
@@ -144,7 +150,7 @@ def tests(tests, random, differences, context):
     figure, axes = context.grid(width=2.6, height=1.7)
     order = [name for name in (*CONDITIONS, "random_circuit") if name in set(tests["control"])]
     order = [name for name in order if name != "random_circuit"]
-    for row, column, model, task in context.pairs(axes, tests):
+    for row, column, model, task, labelled in context.pairs(axes, tests):
         ax, mine = axes[row, column], of(tests, model, task).set_index("control")
         for place, name in enumerate(order):
             null = differences.get((model, task, name), np.array([]))
@@ -170,7 +176,7 @@ def tests(tests, random, differences, context):
                     fontsize=6,
                 )
         ax.axvline(0, color="black", linewidth=0.6)
-        ax.set_yticks(range(len(order)), [CONDITIONS[name][0] for name in order] if column == 0 else [])
+        ax.set_yticks(range(len(order)), [CONDITIONS[name][0] for name in order] if labelled else [])
         ax.set(xlabel="area of the circuit less control (nats)", ylim=(len(order) - 0.4, -0.6))
         ax.margins(x=0.12)
     handles = [
@@ -185,7 +191,7 @@ def sizes(sizes, context):
     """Histograms of |w| of the circuit and of what it is compared with."""
     figure, axes = context.grid(width=2.5, height=1.8)
     there = [name for name in CONDITIONS if name in set(sizes["condition"])]
-    for row, column, model, task in context.pairs(axes, sizes):
+    for row, column, model, task, labelled in context.pairs(axes, sizes):
         ax, mine = axes[row, column], of(sizes, model, task)
         for name in there:
             rows = mine[mine["condition"] == name].groupby(["size_from", "size_to"])["n_weights"].sum().reset_index()
@@ -195,7 +201,7 @@ def sizes(sizes, context):
             wide = 1.8 if name == "circuit" else 1.0
             ax.plot(middle, 100 * share, color=colour, linestyle=line, linewidth=wide)
         ax.set(xscale="log", xlabel="|weight|")
-        if column == 0:
+        if labelled:
             ax.set_ylabel("weights (%)")
     below(figure, lines([CONDITIONS[name] for name in there]), 2)
     return figure
@@ -209,6 +215,7 @@ def pareto_front(pareto_front, circuits, context):
             ax, of_task = axes[row, column], circuits[circuits["task"] == task]
             if of_task.empty:
                 style.empty(ax, "left out")
+                ax.set_axis_off()
             for model in (model for model in context.models if model in set(of_task["model"])):
                 mine, chosen = of(pareto_front, model, task), of(circuits, model, task)
                 colour = context.colour(model)

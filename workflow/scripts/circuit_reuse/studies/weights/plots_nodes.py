@@ -15,9 +15,9 @@ MATRICES = ["q", "k", "v", "o", "in", "gate", "out"]
 def composition(composition, context):
     """Active nodes by layer and place, and weights by layer and matrix."""
     figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.5, height=1.6)
-    for row, column, model, task in context.pairs(axes):
+    for row, column, model, task, _ in context.pairs(axes):
         axes[2 * row, column].set_title(f"{model}\n{context.titles[task]}")
-    for row, column, model, task in context.pairs(axes, composition):
+    for row, column, model, task, labelled in context.pairs(axes, composition):
         mine = of(composition, model, task)
         for offset, kind, places, label in (
             (0, "nodes", LOCATIONS, "active nodes (%)"),
@@ -35,7 +35,7 @@ def composition(composition, context):
                 shade = style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * number / max(1, len(layers) - 1))
                 ax.bar(np.arange(len(there)) + number * width, values, width, color=shade, label=f"layer {layer}")
             ax.set_xticks(np.arange(len(there)) + 0.4 - width / 2, there, rotation=45, ha="right")
-            if column == 0:
+            if labelled:
                 ax.set_ylabel(label)
     handles, labels = max((ax.get_legend_handles_labels() for ax in axes.flat), key=lambda legend: len(legend[1]))
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
@@ -51,7 +51,7 @@ def interchange(nodes, context):
         layer: style.matplotlib.colormaps[style.SEQUENTIAL](0.15 + 0.7 * n / max(1, len(layers) - 1))
         for n, layer in enumerate(layers)
     }
-    for row, column, model, task in context.pairs(axes, rows):
+    for row, column, model, task, labelled in context.pairs(axes, rows):
         ax, mine = axes[row, column], of(rows, model, task)
         for layer in layers:
             curve(ax, mine[mine["layer"] == layer], "share", shades[layer], band=False)
@@ -60,7 +60,7 @@ def interchange(nodes, context):
         ax.axhline(max(clean, LEAST), color="black", linestyle="--", linewidth=0.8)
         ax.set(yscale="log", xlabel="share of active nodes unpruned")
         ax.yaxis.set_minor_formatter(style.matplotlib.ticker.NullFormatter())
-        if column == 0:
+        if labelled:
             ax.set_ylabel("loss (nats)")
     handles = lines([("all layers", "black", "-"), *((f"layer {int(n)}", shades[n], "-") for n in layers)])
     handles += lines([("unpruned model", "black", "--")])
@@ -77,7 +77,7 @@ def node_sweep(nodes, context):
         "nodes_outside": ("nodes outside replaced", style.CONTROL, "-"),
         "relaxation": ("pruned: masked nodes left on", palette.GREEN, "--"),
     }
-    for row, column, model, task in context.pairs(axes, nodes):
+    for row, column, model, task, labelled in context.pairs(axes, nodes):
         ax, mine = axes[row, column], of(nodes, model, task)
         for name, (_, colour, line) in reported.items():
             curve(ax, mine[mine["condition"] == name], "share", colour, line)
@@ -85,7 +85,7 @@ def node_sweep(nodes, context):
             max(mine.query("condition == 'clean'")["loss"].iloc[0], LEAST), color="black", linestyle="--", linewidth=0.8
         )
         ax.set(yscale="log", xlabel="share of nodes changed")
-        if column == 0:
+        if labelled:
             ax.set_ylabel("loss (nats)")
     below(figure, lines([*reported.values(), ("intact", "black", "--")]), 2)
     return figure
@@ -97,7 +97,7 @@ def unexplained(fvu, context):
     layers = int(fvu["layer"].max()) + 1
     figure, axes = context.grid(width=2.6, height=max(1.7, 0.13 * layers))
     rows = fvu[fvu["location"].notna()]
-    for row, column, model, task in context.pairs(axes, rows):
+    for row, column, model, task, labelled in context.pairs(axes, rows):
         ax = axes[row, column]
         values = of(rows, model, task).pivot(index="layer", columns="location", values="fvu")
         values = values.reindex(columns=LOCATIONS)
@@ -117,7 +117,7 @@ def unexplained(fvu, context):
         ax.set_xticks(range(len(LOCATIONS)), LOCATIONS, rotation=45, ha="right")
         ax.set_yticks(range(len(values)), [int(layer) for layer in values.index])
         ax.spines[:].set_visible(False)
-        if column == 0:
+        if labelled:
             ax.set_ylabel("layer")
     figure.colorbar(
         image, ax=axes, label="variance unexplained\n(1: no better than the mean)", fraction=0.03, extend="max"
@@ -129,7 +129,7 @@ def importance(importance, context):
     """Exact importance of active nodes, as many as were run one by one, against integrated gradients."""
     importance = importance.dropna(subset=["importance"])
     figure, axes = context.grid(width=2.3, height=2.0)
-    for row, column, model, task in context.pairs(axes, importance):
+    for row, column, model, task, labelled in context.pairs(axes, importance):
         ax, mine = axes[row, column], of(importance, model, task)
         attention = mine["location"].isin(LOCATIONS[:5])
         for chosen, colour, marker in ((attention, palette.BLUE, "o"), (~attention, palette.ORANGE, "^")):
@@ -148,7 +148,7 @@ def importance(importance, context):
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(style.matplotlib.ticker.FixedLocator([-1, -0.01, 0, 0.01, 1]))
         ax.set_xlabel("integrated gradients (nats)")
-        if column == 0:
+        if labelled:
             ax.set_ylabel("loss added, alone replaced (nats)")
     handles = [
         Line2D([], [], color=c, marker=m, linestyle="", label=label)
@@ -162,7 +162,7 @@ def training(history, context):
     """Active nodes and loss while masks were learned."""
     figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.3, height=1.3)
     coefficients = sorted(history["coefficient"].unique())
-    for row, column, model, task in context.pairs(axes):
+    for row, column, model, task, labelled in context.pairs(axes):
         mine = of(history, model, task)
         for offset, value, label in ((0, "n_nodes", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
@@ -178,7 +178,7 @@ def training(history, context):
             else:
                 ax.set_ylim(bottom=0)
             ax.set_title(f"{model}\n{context.titles[task]}" if offset == 0 else "")
-            if column == 0:
+            if labelled:
                 ax.set_ylabel(label)
             if offset:
                 ax.set_xlabel("step")
