@@ -41,10 +41,10 @@ class WeightsContext:
         """The colour of a model, the same in every figure."""
         return BY_MODEL[self.models.index(model) % len(BY_MODEL)]
 
-    def pairs(self, axes, *tables):
+    def pairs(self, axes, *tables, without="left out"):
         """Row, column, model, task, and whether it has its row's y label, of every panel that each table has rows for.
 
-        The others say that they were left out.
+        The others say why they have none.
         """
         deep = len(axes) // len(self.tasks)
         for row, task in enumerate(self.tasks):
@@ -55,14 +55,14 @@ class WeightsContext:
                     labelled = False
                     continue
                 for ax in axes[deep * row : deep * (row + 1), column]:
-                    style.empty(ax, "left out")
+                    style.empty(ax, without)
                     ax.set_axis_off()
 
-    def grid(self, width, height):
-        """A panel for each model and task, titled."""
-        figure, axes = panels(len(self.tasks), len(self.models), width, height)
+    def grid(self, width, height, deep=1):
+        """So many panels below each other for each model and task, titled."""
+        figure, axes = panels(deep * len(self.tasks), len(self.models), width, height)
         for row, column, model, task, _ in self.pairs(axes):
-            axes[row, column].set_title(f"{model}\n{self.titles[task]}")
+            axes[deep * row, column].set_title(f"{model}\n{self.titles[task]}")
         return figure, axes
 
 

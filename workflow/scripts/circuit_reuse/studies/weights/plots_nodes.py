@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from circuit_reuse.report import palette, style
-from circuit_reuse.studies.weights.plots import LEAST, below, curve, lines, of, panels
+from circuit_reuse.studies.weights.plots import LEAST, below, curve, lines, of
 
 LOCATIONS = ["attn_in", "q", "k", "v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out"]
 
@@ -14,9 +14,7 @@ MATRICES = ["q", "k", "v", "o", "in", "gate", "out"]
 
 def composition(composition, context):
     """Active nodes by layer and place, and weights by layer and matrix."""
-    figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.5, height=1.6)
-    for row, column, model, task, _ in context.pairs(axes):
-        axes[2 * row, column].set_title(f"{model}\n{context.titles[task]}")
+    figure, axes = context.grid(width=2.5, height=1.6, deep=2)
     for row, column, model, task, labelled in context.pairs(axes, composition):
         mine = of(composition, model, task)
         for offset, kind, places, label in (
@@ -160,16 +158,13 @@ def importance(importance, context):
 
 def training(history, context):
     """Active nodes and loss while masks were learned."""
-    figure, axes = panels(2 * len(context.tasks), len(context.models), width=2.3, height=1.3)
+    figure, axes = context.grid(width=2.3, height=1.3, deep=2)
+    without = "left out, or a mask from a file:\nnothing was learned here"
     coefficients = sorted(history["coefficient"].unique())
-    for row, column, model, task, labelled in context.pairs(axes):
+    for row, column, model, task, labelled in context.pairs(axes, history, without=without):
         mine = of(history, model, task)
         for offset, value, label in ((0, "n_nodes", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
-            if mine.empty:
-                style.empty(ax, "left out, or a mask from a file:\nnothing was learned here" if offset == 0 else "")
-                ax.set_axis_off()
-                continue
             for number, coefficient in enumerate(coefficients):
                 rows = mine[mine["coefficient"] == coefficient]
                 ax.plot(rows["step"], rows[value], color=style.BY_K[number % len(style.BY_K)])
@@ -177,7 +172,6 @@ def training(history, context):
                 ax.set_yscale("log")
             else:
                 ax.set_ylim(bottom=0)
-            ax.set_title(f"{model}\n{context.titles[task]}" if offset == 0 else "")
             if labelled:
                 ax.set_ylabel(label)
             if offset:
