@@ -8,7 +8,7 @@ import tiny_families
 import torch
 from circuit_reuse.data.fingerprint import ModelError
 from circuit_reuse.engine import architectures, batching, models
-from circuit_reuse.studies.weights import matrices, nodes
+from circuit_reuse.studies.weights import matrices, nodes, weight_sets
 from plain import Plain
 from support import examples_for
 from tiny_families import HEADS, LAYERS, TINY
@@ -82,9 +82,13 @@ def test_weights_that_are_taken_out_are_those_at_zero_in_the_plain_model(family)
             with at_zero([entry(plain, matrix.weight(), int(row), int(column)) for row, column in ends]):
                 expected.append(plain.run(batch.clean)[0])
     found = matrices.run(model, batch.clean, chosen)
-    for one, other in zip(found, expected, strict=True):
+    values = matrices.flat(model)
+    for numbers, one, other in zip(chosen, found, expected, strict=True):
         close(one, other)
+        with matrices.cut(model, weight_sets.mask_of(numbers, len(values)), values):
+            close(matrices.run_now(model, batch.clean), other)
     whole, _ = plain.run(batch.clean)
+    close(matrices.run_now(model, batch.clean), whole)
     # Five weights of any matrix can be seen in the logits, so that none is compared with nothing done.
     assert all((other - whole).abs().max() > 1e-4 for other in expected[1::2])
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.weights import mask_files, measures, random_masks, summary, weight_sets
+from circuit_reuse.studies.weights import mask_files, measures, random_masks, stage_sweep, summary, weight_sets
+from scipy import stats
 
 
 def weights(share=0.2, zeros=0.5, seed=0, sizes=None):
@@ -260,6 +261,48 @@ def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed(
     )
     assert list(summary.most_important(edges, 2)["row"]) == [1, 2, 4, 5]
     assert summary.most_important(edges, 4).equals(edges)
+
+
+@pytest.mark.parametrize(("total", "wanted"), [(0, 0), (1, 1), (7, 0), (30, 30), (30, 29), (41, 5)])
+def test_some_numbers_are_as_many_as_wanted_and_every_set_is_as_likely(total, wanted):
+    drawn = [weight_sets.some_of(total, wanted, np.random.default_rng(seed), block=8) for seed in range(2000)]
+    assert all(len(set(numbers)) == wanted and list(numbers) == sorted(numbers) for numbers in drawn)
+    together = np.zeros((total, total))
+    for numbers in drawn:
+        together[np.ix_(numbers, numbers)] += 1
+    # Each number, and each pair, of one block or of two, as often as of a permutation.
+    pairs = wanted * (wanted - 1) / max(total * (total - 1), 1)
+    expected = np.where(np.eye(total), wanted / max(total, 1), pairs)
+    spread = np.sqrt(2000 * expected * (1 - expected)).clip(1)
+    assert (np.abs(together - 2000 * expected) < 5 * spread).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_distance_of_sizes_is_that_of_kolmogorov_and_smirnov(seed):
+    rng = np.random.default_rng(seed)
+    # With and without ties, within a sample and between the two.
+    first, second = (np.sort(rng.normal(size=size).round(seed % 3 + 1)) for size in rng.integers(1, 60, 2))
+    assert stage_sweep.distance(first, second) == pytest.approx(stats.ks_2samp(first, second).statistic, abs=1e-12)
+
+
+def test_likeness_of_controls_is_that_of_each_matrix():
+    w = weights(seed=4, sizes=lambda rng, n: rng.normal(size=n))
+    numbers, _ = weight_sets.counterparts(w, "non_circuit", np.random.default_rng(0))
+    inside = w.inside()
+    (row,) = stage_sweep.matches(
+        {"circuit": [np.random.default_rng(1).permutation(inside)], "non_circuit": [numbers]},
+        {"non_circuit": {"model": len(numbers)}},
+        w,
+    )
+    sizes, worst = np.abs(w.values), []
+    for first, end in pairwise(w.starts):
+        one, other = ([n for n in each if first <= n < end] for each in (inside, numbers))
+        if one and other:
+            worst.append(stats.ks_2samp(sizes[one], sizes[other]).statistic)
+    assert row["worst_distance"] == pytest.approx(max(worst))
+    assert row["distance"] == pytest.approx(stats.ks_2samp(sizes[inside], sizes[numbers]).statistic)
+    assert row["power"] == pytest.approx((sizes[numbers] ** 2).sum() / (sizes[inside] ** 2).sum())
+    assert row["from_model"] == 1
 
 
 def test_numbers_at_places_of_a_mask():

@@ -104,6 +104,34 @@ def test_the_model_is_never_written_to_not_even_by_a_crash(architecture):
     assert torch.equal(models.logits(model, tokens), logits)
 
 
+def test_weights_cut_in_place_are_put_back_bit_for_bit_even_by_a_crash(architecture):
+    model, _ = architecture
+    before = {name: p.clone() for name, p in model.bridge.original_model.named_parameters()}
+    values = matrices.flat(model)
+    mask = np.random.default_rng(0).random(len(values)) < 0.3
+    with pytest.raises(KeyboardInterrupt), matrices.cut(model, mask, values):
+        assert (matrices.flat(model) == np.where(mask, 0, values)).all()
+        raise KeyboardInterrupt
+    after = dict(model.bridge.original_model.named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_large_model_gives_what_a_small_one_gives(planted, monkeypatch):
+    """Copies of several sets in one run, and one set after the other in the model itself; sets that stand twice too."""
+    model, small = planted
+    total, rng = len(small.values), np.random.default_rng(0)
+    sets = [rng.choice(total, size, replace=False) for size in (0, 10, 200, total // 2)]
+    sets += [sets[1][::-1], rng.random(total) < 0.2]
+    monkeypatch.setattr(sweep, "LARGE", 1)
+    large = sweep.Sweeper(model, small.values, small.batches, ASKED, 4096)
+    one, other = small(sets), large(sets)
+    assert np.allclose(one.loss, other.loss, atol=1e-4) and np.allclose(one.metric, other.metric, atol=1e-4)
+    assert (one.correct == other.correct).all()
+    assert (other.loss[1] == other.loss[4]).all() and len(large.known) == 5
+    with pytest.raises(IndexError, match=f"of {total}"):
+        large([np.array([total])])
+
+
 def test_copies_beside_each_other_do_not_matter(architecture):
     model, tokens = architecture
     rng = np.random.default_rng(0)
@@ -163,7 +191,7 @@ def planted(tmp_path_factory):
     """The planted model, its prompts, and a sweeper."""
     model = planted_weights.build(tmp_path_factory.mktemp("planted_weights"))
     batch = planted_weights.batch(model)
-    return model, sweep.Sweeper(model, [batch], ASKED, 4096)
+    return model, sweep.Sweeper(model, matrices.flat(model), [batch], ASKED, 4096)
 
 
 def swept(model, sweeper, active, shares, trials, name):

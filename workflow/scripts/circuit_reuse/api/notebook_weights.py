@@ -71,7 +71,7 @@ def weight_sweep(
     plan, _, _ = sweep.planned(
         weights, list(controls), shares, trials, lambda *names: generator(seed, "api", *names), 10, True
     )
-    found = sweep.Sweeper(model, batches, asked, TOKENS)([numbers for *_, numbers in plan])
+    found = sweep.Sweeper(model, weights.values, batches, asked, TOKENS)([numbers for *_, numbers in plan])
     return pd.DataFrame(
         [
             {

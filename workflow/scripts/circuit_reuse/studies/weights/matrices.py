@@ -149,7 +149,7 @@ def check_run(model, found):
 
 @contextmanager
 def copied(found, stacks, used=None):
-    """Runs inside use copies of the weights; what the model holds is never written to.
+    """Runs inside use copies of the weights; what the model holds is not written to.
 
     found:  the matrices;  stacks: for each [copy, row, column], or a function that makes it; rows of a run are
             copies of all examples, copies outermost
@@ -250,9 +250,38 @@ def run(model, tokens, removed):
     tokens: [example, position];  removed: a list of arrays of weight numbers, one a copy
     """
     copies = len(removed)
-    stacks, shorter = without(model, removed), shortcuts.at_the_end(model)
-    with copied(matrices(model), stacks), model.bridge.hooks(fwd_hooks=shorter):
-        return models.logits(model, tokens.repeat(copies, 1)).unflatten(0, (copies, -1))
+    with copied(matrices(model), without(model, removed)):
+        return run_now(model, tokens.repeat(copies, 1)).unflatten(0, (copies, -1))
+
+
+@torch.no_grad()
+def run_now(model, tokens):
+    """Logits of the model as its weights are now, [example, vocabulary].  tokens: [example, position]"""
+    with model.bridge.hooks(fwd_hooks=shortcuts.at_the_end(model)):
+        return models.logits(model, tokens)
+
+
+@contextmanager
+def cut(model, mask, values):
+    """Runs inside are of the model without some weights: zeroed in the model itself, and put back, whatever happens.
+
+    For large models: a copy of all weights would take longer than the run.
+    mask: bool [weight];  values: all weights, as from `flat`
+    """
+
+    def part_of(whole, matrix):
+        return torch.from_numpy(whole[matrix.part]).view(matrix.shape).to(matrix.linear.weight.device)
+
+    changed = []
+    try:
+        for matrix in matrices(model):
+            if mask[matrix.part].any():
+                changed.append(matrix)
+                matrix.weight().masked_fill_(part_of(mask, matrix), 0)
+        yield
+    finally:
+        for matrix in changed:
+            matrix.weight().copy_(part_of(values, matrix))
 
 
 def gradients(model, batches, kind):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import batching, models
@@ -27,7 +26,7 @@ def run(job):
     def draws(*names):
         return circuits.generator(cfg["seed"], job.wildcards.model, job.wildcards.task, mask, *names)
 
-    sweeper = sweep.Sweeper(model, prepared.testing, prepared.asked, job.compute["batch_tokens"])
+    sweeper = sweep.Sweeper(model, values, prepared.testing, prepared.asked, job.compute["batch_tokens"])
     # First-order gains from the train split: the orders must not know the held-out examples.
     gains = matrices.gradients(model, prepared.fitting, prepared.asked.loss)
     gains *= values
@@ -121,28 +120,42 @@ def rows_of(plan, result, mask, examples):
 
 def matches(wholes, levels, weights):
     """Rows of the matches table: how like the circuit's weights each control's are."""
-    rows, values = [], weights.values
+    rows = []
+    # Trials differ in the order of the circuit's weights alone.
+    own = by_matrix(weights, wholes["circuit"][0])
+    together = np.sort(np.concatenate(own))
     for control in levels:
         distances, worst, powers = [], [], []
-        for own, other in zip(wholes["circuit"], wholes[control], strict=True):
-            first, second = np.abs(values[own].astype(float)), np.abs(values[other].astype(float))
-            distances.append(stats.ks_2samp(first, second).statistic)
-            powers.append(np.square(second).sum() / np.square(first).sum())
-            mine, theirs = (weights.groups(numbers, "matrix") for numbers in (own, other))
-            worst.append(
-                max(
-                    (
-                        stats.ks_2samp(first[mine == m], second[theirs == m]).statistic
-                        for m in np.intersect1d(mine, theirs)
-                    ),
-                    default=1.0,
-                )
-            )
+        for numbers in wholes[control]:
+            other = by_matrix(weights, numbers)
+            others = np.sort(np.concatenate(other))
+            distances.append(distance(together, others))
+            powers.append(float(np.square(others, dtype=float).sum() / np.square(together, dtype=float).sum()))
+            both = [distance(*pair) for pair in zip(own, other, strict=True) if all(map(len, pair))]
+            worst.append(max(both, default=1.0))
         total = sum(levels[control].values())
         shares = {f"from_{step}": levels[control].get(step, 0) / total for step in (*weight_sets.WIDEN, "nearest")}
         means = {"distance": distances, "worst_distance": worst, "power": powers}
         rows.append({"control": control, **{k: float(np.mean(v)) for k, v in means.items()}, **shares})
     return rows
+
+
+def by_matrix(weights, numbers):
+    """Sizes |w| of the weights of a set in each matrix, a list of rising arrays."""
+    numbers = np.sort(numbers)
+    sizes = np.abs(weights.values[numbers])
+    return [np.sort(part) for part in np.split(sizes, np.searchsorted(numbers, weights.starts[1:-1]))]
+
+
+def distance(first, second):
+    """Kolmogorov and Smirnov's: the largest difference of two distribution functions.  first, second: rising, not empty"""
+
+    def above(one, other):
+        # F(one) - F(other) is largest at a value of one, at the last of equal ones.
+        ranks = np.arange(1, len(one) + 1) / len(one)
+        return (ranks - np.searchsorted(other, one, side="right") / len(other)).max()
+
+    return float(max(above(first, second), above(second, first)))
 
 
 def size_bins(values):
@@ -158,12 +171,9 @@ def size_bins(values):
 
 def sizes(wholes, weights, found, edges):
     """Rows of the sizes table: histograms of |w| in the first trial.  edges: of the bins, common to all"""
-    values, rows = weights.values, []
+    rows = []
     for condition, drawn in wholes.items():
-        numbers = drawn[0]
-        groups = weights.groups(numbers, "matrix")
-        for place, each in enumerate(found):
-            mine = np.abs(values[numbers[groups == place]])
+        for each, mine in zip(found, by_matrix(weights, drawn[0]), strict=True):
             for bin_, count in enumerate(np.histogram(mine, edges)[0]):
                 if count:
                     rows.append(

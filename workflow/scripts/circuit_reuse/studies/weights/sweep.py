@@ -10,37 +10,60 @@ import numpy as np
 from circuit_reuse.engine import progress
 from circuit_reuse.studies.weights import matrices, outcomes, random_masks, weight_sets
 
+# A model of so many weights is run alone, its weights zeroed in place; copies of smaller ones share a run.
+LARGE = 1 << 24
+
 
 class Sweeper:
     """Outcomes of a model without sets of weights, on fixed examples; each set is run once.
 
+    values:  all weights, as from matrices.flat
     batches: batching.Batch list;  asked: outcomes.Asked
     tokens:  tokens of one run, at most, but always one copy
     """
 
-    def __init__(self, model, batches, asked, tokens):
-        self.model, self.batches, self.asked, self.tokens = model, batches, asked, tokens
+    def __init__(self, model, values, batches, asked, tokens):
+        self.model, self.values, self.batches, self.asked, self.tokens = model, values, batches, asked, tokens
         self.bytes = max(m.size for m in matrices.matrices(model)) * model.dtype.itemsize
         # Outcomes by hash of the set: the intact model stands in every plan.
         self.known = {}
 
     def __call__(self, sets):
-        """Outcomes of each set, in their order.  sets: as in matrices.without."""
-        keys, unknown = [], {}
-        for numbers in sets:
-            whole = numbers if numbers.dtype == bool else matrices.rising(numbers)
-            keys.append(hashlib.sha256(whole).digest())
-            if keys[-1] not in self.known:
-                # Not the sorted copy: all sets of a sweep would be there twice.
-                unknown[keys[-1]] = numbers
+        """Outcomes of each set, in their order.  sets: arrays of numbers of weights, or bool [weight]"""
+        in_place = len(self.values) >= LARGE
+        keys, together = [], {}
+        for numbers in progress.bar(sets, desc="sets of weights", unit="set", quiet=not in_place):
+            mask = weight_sets.mask_of(numbers, len(self.values))
+            key = hashlib.sha256(np.packbits(mask)).digest()
+            keys.append(key)
+            if key in self.known:
+                continue
+            if in_place:
+                self.known[key] = tuple(part[0] for part in self.alone(mask))
+            else:
+                together[key] = numbers
+        if together:
+            self.known.update(zip(together, zip(*self.in_copies(list(together.values())), strict=True), strict=True))
+        return outcomes.CopyOutcomes(*map(np.stack, zip(*(self.known[key] for key in keys), strict=True)))
+
+    def alone(self, mask):
+        """Loss, metric and correctness of one set, [1, example]: its weights are zeroed in the model itself."""
+
+        def run(number, batch, items):
+            return matrices.run_now(self.model, batch.clean)[None]
+
+        with matrices.cut(self.model, mask, self.values):
+            found = outcomes.evaluate(self.batches, [None], run, self.asked, self.tokens)
+        return found.loss, found.metric, found.correct
+
+    def in_copies(self, sets):
+        """The same of several, [set, example]: each in a copy of the weights, many in one run."""
 
         def run(number, batch, items):
             return matrices.run(self.model, batch.clean, items)
 
-        found = outcomes.evaluate(self.batches, list(unknown.values()), run, self.asked, self.tokens, self.bytes)
-        rows = zip(found.loss, found.metric, found.correct, strict=True)
-        self.known.update(zip(unknown, rows, strict=True))
-        return outcomes.CopyOutcomes(*map(np.stack, zip(*(self.known[key] for key in keys), strict=True)))
+        found = outcomes.evaluate(self.batches, sets, run, self.asked, self.tokens, self.bytes)
+        return found.loss, found.metric, found.correct
 
 
 def planned(weights, controls, shares, trials, draws, quantiles, widen):

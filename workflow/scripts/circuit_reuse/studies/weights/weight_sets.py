@@ -100,15 +100,37 @@ def count(weights):
     return int(weights.sum()) if weights.dtype == bool else len(weights)
 
 
-def some_of(total, wanted, rng):
-    """So many different numbers below a total, in rising order."""
-    if total < HUGE:
-        return np.sort(rng.choice(total, wanted, replace=False, shuffle=False))
-    found = np.empty(0, dtype=np.int64)
-    while len(found) < wanted:
-        drawn = rng.integers(total, size=wanted + wanted // 16 + 1)
-        found = np.sort(np.concatenate([found, drawn]))
-        found = found[np.diff(found, prepend=-1) > 0]
+def mask_of(weights, total):
+    """Bool [weight] of a set, an array of numbers or bool [weight].
+
+    raises: IndexError for a number that no weight has
+    """
+    if weights.dtype == bool:
+        return weights
+    if len(weights) and not 0 <= weights.min() <= weights.max() < total:
+        raise IndexError(f"weights {weights.min()} to {weights.max()} of {total}")
+    mask = np.zeros(total, dtype=bool)
+    mask[weights] = True
+    return mask
+
+
+def some_of(total, wanted, rng, block=1 << 16):
+    """So many different numbers below a total, in rising order, every such set equally likely.
+
+    Block by block, as a draw from millions at once mostly waits for memory: each number is in with the same probability, a bit
+    too high, and of those that are in the surplus is taken out at random.
+    """
+    sizes = np.diff(np.append(np.arange(0, total, block), total))
+    share = wanted / total if total else 0
+    share += 6 * np.sqrt(share * (1 - share) / max(total, 1))
+    counts = rng.binomial(sizes, min(1, share))
+    while counts.sum() < wanted:
+        counts = rng.binomial(sizes, min(1, share))
+    found = [
+        np.sort(rng.choice(size, count, replace=False, shuffle=False)) + number * block
+        for number, (size, count) in enumerate(zip(sizes, counts, strict=True))
+    ]
+    found = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     return np.delete(found, rng.choice(len(found), len(found) - wanted, replace=False))
 
 
