@@ -1,6 +1,7 @@
 """Mistakes in the block `contrast` of a config: one clear message each, before any job."""
 
 import json
+import warnings
 from functools import partial
 
 import pytest
@@ -25,10 +26,41 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
 
 
 @pytest.mark.parametrize(
+    ("sets", "models", "most"),
+    [
+        (99, ["tiny-gpt2-medium"], None),
+        (99, ["tiny-gpt2-medium", "tiny-gpt2-large"], 6),
+        (59, ["tiny-gpt2-medium"], None),
+        (58, ["tiny-gpt2-medium"], 3),
+    ],
+)
+def test_one_circuit_alone_that_could_not_be_shown_is_noted_with_the_size_of_its_family(
+    monkeypatch, sets, models, most
+):
+    """Three rules of two scorings for each model and set share a q; what is attributed has another."""
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", errors.ConfigNote)
+        check(monkeypatch, random_sets=sets, models=models)
+    found = [str(note.message) for note in noted if "share a q" in str(note.message)]
+    assert len(found) == (most is not None)
+    if most:
+        assert f"up to {most} tests" in found[0] and f"at least {20 * most - 1} show" in found[0]
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"models": ["tiny-gpt2-mediun"]}, ["contrast.models", "Did you mean tiny-gpt2-medium?"]),
         ({"sets__sarcasm": {"task": "sarcasme"}}, ["contrast.sets.sarcasm.task", "Did you mean sarcasm?"]),
+        (
+            {"sets__names": {"task": "ioi", "first": "ABBA"}},
+            ["contrast.sets.names.first is 'ABBA'", "ioi are not of two classes", "leave first out"],
+        ),
+        ({"sets__sums": {"task": "addition", "first": "carry"}}, ["contrast.sets.sums.first", "not of two classes"]),
+        (
+            {"sets__truth": {"task": "boolean", "first": "tru"}},
+            ["classes of boolean are false, true", "Did you mean true?"],
+        ),
         ({"sets__sarcasm": {}}, ["contrast.sets.sarcasm needs either task or file", "none"]),
         ({"sets__sarcasm": {"task": "ioi", "file": "a.csv"}}, ["either task or file", "task, file"]),
         ({"sets__sarcasm": {"task": "sarcasm", "paired": False}}, ["paired is false", "prompts of a task are pairs"]),
@@ -42,7 +74,6 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         ({"budget": 9999}, ["contrast.budget: 9999 is more than the 672 dimensions"]),
         ({"flips": 10}, ["contrast.flips is 10", "never below 0.091", "at least 19"]),
         ({"random_sets": 10}, ["contrast.random_sets is 10", "at least 19"]),
-        ({"random_sets": 98}, ["contrast.random_sets is 98", "of 5 circuits", "at least 99"]),
         ({"sets__own": {"file": PUBLISHED, "cluster": "words"}}, ["cluster is 'words'", "a column cluster"]),
         ({"scorings__file": {}}, ["contrast.scorings.file", "taken"]),
         ({"scorings__aligned__mlp_threshold": 7}, ["contrast.scorings.aligned.mlp_threshold is 7", "knapsack, ratio"]),

@@ -4,6 +4,7 @@ A message names the key, what was found, what is allowed, and the nearest valid 
 Standard library, jsonschema and yaml only.
 """
 
+import math
 import warnings
 from pathlib import Path
 
@@ -232,3 +233,24 @@ def check_examples(config, key, total):
                 f"{key}: {total} examples give {count} for the {split} split, "
                 f"fewer than examples.min_valid ({settings['min_valid']})"
             )
+
+
+def check_least_p(key, sets, hypotheses, alpha):
+    """Too few random sets show nothing; enough for one test may be too few for one of many that share a q.
+
+    key:        of the setting, and sets: its value, of which the least p is 1 / (sets + 1)
+    hypotheses: tests of one family (Benjamini and Hochberg)
+    raises:     ConfigError where no p could be as small as alpha;  warns (ConfigNote) where one true effect alone could not be shown
+    """
+    least = 1 / (sets + 1)
+    if least > alpha:
+        raise ConfigError(
+            f"{key} is {sets}: p is never below {least:.3f}, so nothing could be shown at tests.alpha: {alpha:g}; use at least "
+            f"{math.ceil(1 / alpha) - 1}"
+        )
+    if least * hypotheses > alpha:
+        text = (
+            f"{key} is {sets}: of up to {hypotheses} tests that share a q, one alone is never below q = {min(1, least * hypotheses):.2g}, "
+            f"so only several together could be shown at tests.alpha: {alpha:g}; at least {math.ceil(hypotheses / alpha) - 1} show one alone"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)

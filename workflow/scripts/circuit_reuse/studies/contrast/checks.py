@@ -1,6 +1,5 @@
 """Mistakes in the block `contrast` of a config, reported before any job; no torch."""
 
-import math
 import warnings
 
 from circuit_reuse.config import checks, custom_files, errors, paths
@@ -82,15 +81,26 @@ def check_set(name, each, config, folders):
 
 
 def check_class(key, each, config):
-    """The class whose texts come first must be one of the task's."""
+    """The class whose texts come first must be one of two, and the other prompt of each pair of the other class.
+
+    A class is a variant with an answer of its own, whose wrong answer is that of the other class.
+    """
     from circuit_reuse.prompts.generate import generate
 
-    task = each["task"]
-    made = generate(task, 64, config["seed"], options=tasks.settings(task, config)["options"])
-    classes = sorted({prompt.variant for *_, prompt in made})
-    if each["first"] not in classes:
+    task, first = each["task"], each["first"]
+    made = [
+        prompt for *_, prompt in generate(task, 64, config["seed"], options=tasks.settings(task, config)["options"])
+    ]
+    answers = {(prompt.variant, prompt.answer, prompt.distractor) for prompt in made}
+    classes = sorted({variant for variant, *_ in answers})
+    if len(answers) != 2 or len(classes) != 2 or len({frozenset(pair) for _, *pair in answers}) != 1:
         raise ConfigError(
-            f"{key}.first is {each['first']!r}; the classes of {task} are {', '.join(classes)}{errors.nearest(each['first'], classes)}"
+            f"{key}.first is {first!r}, but pairs of {task} are not of two classes of texts, each with an answer of its own; "
+            "leave first out, and the clean prompts come first"
+        )
+    if first not in classes:
+        raise ConfigError(
+            f"{key}.first is {first!r}; the classes of {task} are {', '.join(classes)}{errors.nearest(first, classes)}"
         )
 
 
@@ -158,20 +168,13 @@ def check_scorings(block):
 def check_tests(config):
     """Tests that could never show anything."""
     block, alpha = config["contrast"], config["tests"]["alpha"]
-    for key in ("flips", "random_sets"):
-        least = 1 / (block[key] + 1)
-        if least > alpha:
-            raise ConfigError(
-                f"contrast.{key} is {block[key]}: p is never below {least:.3f}, so nothing could be shown "
-                f"at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
-            )
-    # The least q of one circuit among all those that are tested (Benjamini-Hochberg).
-    count = sum(len(scoring["rules"]) for scoring in block["scorings"].values()) + 2
-    if count / (block["random_sets"] + 1) > alpha:
-        raise ConfigError(
-            f"contrast.random_sets is {block['random_sets']}: of {count} circuits that are tested, none could be shown "
-            f"alone at tests.alpha: {alpha:g}; use at least {math.ceil(count / alpha) - 1}, or fewer scorings and rules"
-        )
+    checks.check_least_p("contrast.flips", block["flips"], 1, alpha)
+    # One q for all circuits by difference, and one for those by attribution or from files, over models and sets (summary.all_tables).
+    by_difference = sum(len(scoring["rules"]) for scoring in block["scorings"].values())
+    tested = sum(behaviour(each) is not None for each in block["sets"].values()) * len(block["models"])
+    checks.check_least_p(
+        "contrast.random_sets", block["random_sets"], tested * max(by_difference, 2, len(block["circuits"])), alpha
+    )
 
 
 def check_budgets(block, spaces):

@@ -1,7 +1,5 @@
 """Mistakes in the block `weights` of a config, reported before any job; no torch."""
 
-import math
-
 from circuit_reuse.config import checks, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data import fingerprint
@@ -42,12 +40,9 @@ def check_sweep(config):
             f"weights.random.trials is {block['random']['trials']}, more than weights.sweep.trials "
             f"({sweep['trials']}): the circuit is compared by as many of its own"
         )
-    least, alpha = 1 / (count + 1), config["tests"]["alpha"]
-    if least > alpha:
-        raise ConfigError(
-            f"weights.random.circuits is {count}: p_value is never below {least:.3f}, so nothing could "
-            f"be shown at tests.alpha: {alpha:g}; use at least {math.ceil(1 / alpha) - 1}"
-        )
+    # One q for every control, over models and tasks (summary).
+    together = len(block["models"]) * len(block["tasks"])
+    checks.check_least_p("weights.random.circuits", count, together, config["tests"]["alpha"])
 
 
 def check_files(config):
