@@ -204,10 +204,10 @@ def shard_quota(task, shard):
     held_out = split_count(last) - split_count(first)
     train = last - first - held_out
     least = 1 if first and last - first < size else config["examples"]["min_valid"]
-    quota = {"train": train, "held_out": held_out}
     if task_cfg(task, "family")["family"] == "custom":
-        quota = {"all": last - first}
-    return {"quota": quota, "needed": min(least, train, held_out)}
+        # All shards together must have enough of each split, as wherever splits are read; one may hold rows of a single split.
+        return {"quota": {"all": last - first}, "needed": 0}
+    return {"quota": {"train": train, "held_out": held_out}, "needed": min(least, train, held_out)}
 
 
 def split_count(count):

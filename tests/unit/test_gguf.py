@@ -152,6 +152,12 @@ def test_bos_goes_first_only_where_the_file_says_so(tmp_path, first):
     assert (AutoTokenizer.from_pretrained(folder)("a")["input_ids"][0] == 0) is first
 
 
+@pytest.mark.parametrize(("kind", "first"), [("llama-bpe", True), ("tekken", True), ("gpt-2", False), ("qwen2", False)])
+def test_bos_goes_first_without_a_word_on_it_where_llama_cpp_puts_it(tmp_path, kind, first):
+    _, folder = converted(tmp_path, tokenizer__ggml__pre=kind, without=["tokenizer.ggml.add_bos_token"])
+    assert json.loads((folder / "tokenizer_config.json").read_text())["add_bos_token"] is first
+
+
 def test_the_template_of_a_chat_is_kept(tmp_path):
     from transformers import AutoTokenizer
 

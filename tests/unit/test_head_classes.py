@@ -103,18 +103,41 @@ def test_absence_is_two_one_sided_tests():
     rng = np.random.default_rng(5)
     values = rng.normal(0.1, 1, (60, 3))
     values = np.concatenate([values, 2 * values.mean(0) - values])
-    found = classes.means(values)
-    p = classes.absent_p(found["mean"], found["se"], found["skewness"], len(values), np.array([0.5, 0.3, 0.02]))
+    base = np.ones(len(values))
     for head, margin in enumerate((0.5, 0.3, 0.02)):
+        p = classes.absent_p(values, base, margin, "logits")
+        # A base that does not vary is a number.
+        assert np.allclose(p, classes.absent_p(values, base * 2, margin / 2, "base"), atol=1e-12)
         sides = [
             stats.ttest_1samp(values[:, head], -margin, alternative="greater").pvalue,
             stats.ttest_1samp(values[:, head], margin, alternative="less").pvalue,
         ]
         assert p[head] == pytest.approx(min(1, 2 * max(sides)), rel=0.02)
-    constant = classes.means(np.full((9, 2), 0.25))
-    assert classes.absent_p(
-        constant["mean"], constant["se"], constant["skewness"], 9, np.array([0.3, 0.1])
-    ).tolist() == [0, 1]
+    constant = np.full((9, 2), 0.25)
+    assert [classes.absent_p(constant, np.ones(9), tau, "logits").tolist() for tau in (0.5, 0.125)] == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "spread_of_base", "spread", "tied", "most"),
+    [
+        (12, 0.4, 0.1, 0, 0.05),
+        (16, 0.3, 0.1, 0, 0.05),
+        (12, 0.4, 0.3, 0, 0.05),
+        (16, 0.3, 0.2, 1, 0.05),
+        (48, 0.3, 0.2, 0.5, 0.04),
+    ],
+)
+def test_a_share_of_a_base_that_is_estimated_too_is_seldom_called_absent_at_tau(
+    clusters, spread_of_base, spread, tied, most
+):
+    """The true effect is exactly tau, 0.05 of the base; tied: how far a cluster's effect goes with its base."""
+    rng, sets = np.random.default_rng(8), 1500
+    hits = 0
+    for _ in range(sets):
+        base = 1 + spread_of_base * rng.normal(size=clusters)
+        effect = 0.05 * (1 + tied * (base - 1) + spread * rng.normal(size=clusters))
+        hits += classes.absent_p(effect[:, None], base, 0.05, "base")[0] <= 0.05
+    assert 0.01 <= hits / sets <= most
 
 
 @pytest.mark.parametrize(("name", "least"), [("normal", 0.035), ("exponential", 0.045), ("lognormal", 0.065)])
@@ -127,8 +150,7 @@ def test_a_head_with_an_effect_of_exactly_tau_is_seldom_called_absent(name, leas
         "lognormal": lambda size: rng.lognormal(size=size) - np.exp(0.5),
     }
     deltas = -2.0 - 0.5 * draws[name]((sets, 48))
-    found = classes.means(deltas.T)
-    p = classes.absent_p(found["mean"], found["se"], found["skewness"], 48, np.full(sets, 2.0))
+    p = classes.absent_p(deltas.T, np.ones(48), 2.0, "logits")
     hits = (p <= 0.05).mean()
     assert hits <= least
 
@@ -166,6 +188,7 @@ def one_column(deltas):
         "delta_high": m["high"],
         "effect": m["mean"],
         "scale": whole,
+        "units": (deltas, np.ones(len(deltas))),
         "delta_skewness": m["skewness"],
         "p_value": m["p"],
         "output_norm": whole,
@@ -177,7 +200,7 @@ def test_the_sweep_at_tau_counts_the_classes_of_the_table(planted, unit):
     rules = RULES | {"unit": unit, "tau": 2.5 if unit == "standard_errors" else 0.05}
     heads = classes.heads_table(planted[1], planted[0].space, ["mean"], rules)
     mine = heads[heads["split"] == "held_out"]
-    found = {r["category"]: r for r in classes.sweep(mine, [rules["tau"]], 0.05)}
+    found = {r["category"]: r for r in classes.sweep(mine, planted[1], "mean", rules | {"taus": [rules["tau"]]})}
     for column, name in (("category", "n_heads"), ("category_effect", "n_heads_effect")):
         counts = mine[column].value_counts()
         assert all(found[c][name] == counts.get(c, 0) for c in classes.CATEGORIES)

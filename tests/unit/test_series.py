@@ -11,13 +11,13 @@ def config(source, **more):
     return {"model_sources": sources, "models": ["other", "run"], "scaling": {"models": None}} | more
 
 
-HUB = {"hub": "me/run", "revisions": ["main", "stage1-step1000-tokens3B", "step20000"]}
+HUB = {"hub": "me/run", "revisions": ["step0", "stage1-step1000-tokens3B", "step20000"]}
 
 
 def test_a_series_stands_for_its_models_everywhere():
     found = config(dict(HUB, family="mine"), weights={"models": ["run"]})
     series.expand(found)
-    names = ["run-main", "run-stage1-step1000-tokens3B", "run-step20000"]
+    names = ["run-step0", "run-stage1-step1000-tokens3B", "run-step20000"]
     assert found["models"] == ["other", *names] and found["weights"]["models"] == names
     assert found["scaling"]["models"] is None and "run" not in found["model_sources"]
     about = found["model_sources"][names[1]]

@@ -116,6 +116,12 @@ def warn(found, prompts):
             f"{len(out)} of {len(found)} rows cannot be used; the first, {out['id'].iloc[0]}: {out['reason'].iloc[0]}"
         )
         warnings.warn(text, stacklevel=3)
+    double = prompts[prompts["answer"].str.startswith(" ") & prompts["clean"].str.endswith(" ")]
+    if len(double):
+        warnings.warn(
+            f"{len(double)} prompts end in a blank, and their answers begin with one: take it off the end of the prompt",
+            stacklevel=3,
+        )
     bare = prompts[prompts["answer"].str[0].str.isalnum() & prompts["clean"].str[-1].str.isalnum()]
     if len(bare):
         answer = bare["answer"].iloc[0]

@@ -83,12 +83,15 @@ def add_runs(parts):
         ("explain", runs.explain, "say what a run would do, and for about how long, before anything runs"),
     ):
         found = add(parts, name, function, about)
-        found.add_argument("targets", nargs="*", help="studies (reuse, scaling, ...) or files; all studies without one")
+        found.usage = f"circuit-reuse {name} [STUDY ...] [--config FILE ...] [--cores N] [options of Snakemake]"
         found.add_argument(
             "--config", nargs="+", default=[], metavar="FILE", help="configs, each on top of those before"
         )
-        found.add_argument("--cores", type=int, help="processor cores (default: all)")
-        found.epilog = "Any other option is Snakemake's own, such as -n or --profile profiles/gpu."
+        found.add_argument("-c", "--cores", help="processor cores (default: all)")
+        found.epilog = (
+            "STUDY: reuse, scaling, sequences, weights, contrast, or a file; all studies without one. "
+            "Any other option is Snakemake's own, such as -n or --profile profiles/gpu."
+        )
 
 
 def add_convert(parts):

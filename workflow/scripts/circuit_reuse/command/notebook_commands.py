@@ -29,7 +29,13 @@ def check(chosen):
         boundary.size("--top-k", chosen.top_k, len(space.of_kinds(chosen.kinds)))
         boundary.between("--threshold", chosen.threshold, 0, 1)
     if getattr(chosen, "circuit", None):
-        circuit_files.read(chosen.circuit, space)
+        circuit = circuit_files.read(chosen.circuit, space)
+        if circuit.edges is not None:
+            raise ValueError(
+                f"--circuit {chosen.circuit} is a circuit of edges, and components are removed here; give a file that lists them as nodes"
+            )
+        if not circuit.nodes:
+            raise ValueError(f"--circuit {chosen.circuit} has no heads and no MLPs")
     for name, endings in (("output", None), ("figure", ("pdf", "svg", "png"))):
         path = getattr(chosen, name, None)
         if path and Path(path).is_dir():

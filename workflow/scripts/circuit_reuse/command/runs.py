@@ -7,6 +7,8 @@ from pathlib import Path
 
 from circuit_reuse.engine import devices
 
+CONFIGS = (".yaml", ".yml", ".json")
+
 
 def project():
     """The folder of the clone: that of the library, or the one that the command is called in.
@@ -23,8 +25,11 @@ def project():
 
 def options(chosen, more):
     """Targets, configs and Snakemake's own options; configs last but for the cores, as they take any number of values."""
-    configs = ["--configfile", *(str(Path(path).resolve()) for path in chosen.config)] if chosen.config else []
-    return [*chosen.targets, *more, *configs]
+    files = [path for path in chosen.config if Path(path).suffix in CONFIGS]
+    # A study named behind the configs.
+    targets = [path for path in chosen.config if path not in files]
+    configs = ["--configfile", *(str(Path(path).resolve()) for path in files)] if files else []
+    return [*targets, *more, *configs]
 
 
 def gpu_limit(more, environment=os.environ, count=devices.count):

@@ -77,7 +77,7 @@ def check_names(config):
             raise ConfigError(f"custom_tasks.{name}: a built-in task has this name; choose another")
         if "sequence" in task:
             check_options("sequence", task["sequence"], f"custom_tasks.{name}.sequence")
-            try_out(name, task["sequence"], "sequence", f"custom_tasks.{name}.sequence")
+            try_out(name, task["sequence"], "sequence", f"custom_tasks.{name}.sequence", task.get("shots", 0))
         check_file_keys(f"custom_tasks.{name}", task)
     for name, options in config["task_options"].items():
         if name in config["custom_tasks"]:
@@ -85,7 +85,7 @@ def check_names(config):
         check_options(tasks.TASKS[name].family, options, f"task_options.{name}", tasks.SETTINGS)
         check_settings(options, f"task_options.{name}")
         own = {key: value for key, value in options.items() if key not in tasks.SETTINGS}
-        try_out(name, own, None, f"task_options.{name}")
+        try_out(name, own, None, f"task_options.{name}", options.get("shots", 0))
 
 
 def check_file_keys(where, task):
@@ -162,12 +162,14 @@ def not_of_its_type(option, value, default):
     return None if isinstance(value, str) else "a text"
 
 
-def try_out(task, options, kind, where):
+def try_out(task, options, kind, where, shots=0):
     """Make some prompts with the options of a task: what is wrong with them shows before a run; raises ConfigError."""
-    from circuit_reuse.prompts.generate import generate
+    from circuit_reuse.prompts.generate import demonstrations, generate
 
     try:
-        generate(task, 4, options=options, kind=kind)
+        shown = {prompt.clean for prompt in demonstrations(task, shots, options=options, kind=kind)}
+        if not generate(task, 4, options=options, kind=kind, taken=shown):
+            raise ValueError(f"{shots} shots leave no other prompt to ask")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as problem:
         raise ConfigError(f"{where}: {problem}") from None
 
@@ -203,10 +205,24 @@ def check_model(name, config, folders, study=None):
         raise ConfigError(f"{key}: {problem}") from None
     if reason:
         raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
+    check_chats(name, folder, config)
     if without_bos:
         text = f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token: nothing is put first there"
         warnings.warn(text, ConfigNote, stacklevel=2)
     return space
+
+
+def check_chats(model, folder, config):
+    """A model must have a chat template that can be used where a built-in task asks for one."""
+    chats = [task for task, options in config["task_options"].items() if options.get("chat")]
+    if not chats:
+        return
+    from circuit_reuse.data import examples
+
+    try:
+        examples.reader(folder, "auto", True).text("a")
+    except examples.ReaderError as problem:
+        raise ConfigError(f"task_options.{chats[0]}.chat is true for {model}: {problem}") from None
 
 
 def asked(config, study):

@@ -72,8 +72,6 @@ def read(path, name, task, config, readers, count, what):
     try:
         rows, repeats = custom.rows(path, settings["held_out_share"], **about["options"])
         rows = with_shots(rows, about["shots"])
-    except UnicodeDecodeError:
-        raise ConfigError(f"{key}: {task['file']} is not text in UTF-8; save it so") from None
     except (ValueError, OSError) as problem:
         # What pyarrow says may have several lines.
         raise ConfigError(f"{key}: {task['file']} cannot be read: {' '.join(str(problem).split())}") from None
@@ -96,7 +94,8 @@ def read(path, name, task, config, readers, count, what):
             try:
                 examples.enough(pairs, split, settings["min_valid"], name)
             except ValueError as problem:
-                raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}") from None
+                some = f" (of {len(rows)} rows the first {count} are used)" if count < len(rows) else ""
+                raise ConfigError(f"{key}: with the tokenizer of {model}, {problem}{some}") from None
 
 
 def note_clusters(key, file, rows):
@@ -142,6 +141,13 @@ def note_pairs(key, file, model, rows, pairs):
         text = (
             f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
             f"{out[0]['id']}: {out[0]['reason']}"
+        )
+        warnings.warn(text, ConfigNote, stacklevel=2)
+    double = [row for row in rows if row["answer"][0] == " " == row["clean"][-1]]
+    if double:
+        text = (
+            f"{key}: {len(double)} of the {len(rows)} prompts of {file} that are used end in a blank, and their answers begin with one, so that two "
+            f"blanks stand before the answer; the first is of id {double[0]['id']}: take the blank off the end of the prompt"
         )
         warnings.warn(text, ConfigNote, stacklevel=2)
     bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]

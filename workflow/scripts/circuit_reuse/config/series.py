@@ -21,14 +21,22 @@ def expand(config):
             raise ConfigError(
                 f"model_sources.{name}.revisions: needs hub without revision, or a path with {{revision}} where each lies"
             )
+        steps = [step_of(revision) for revision in revisions]
+        if None in steps and any(step is not None for step in steps):
+            raise ConfigError(
+                f"model_sources.{name}.revisions: {revisions[steps.index(None)]!r} has no number, which is its training step, and others have; "
+                "name a revision with a number, or leave it out"
+            )
         members[name] = [f"{name}-{revision.replace('/', '-')}" for revision in revisions]
-        for place, (model, revision) in enumerate(zip(members[name], revisions, strict=True)):
+        # Where none has a number, they are in the order of training.
+        steps = range(len(steps)) if None in steps else steps
+        for step, model, revision in zip(steps, members[name], revisions, strict=True):
             if model in sources:
                 raise ConfigError(f"model_sources: {model!r} is there twice, once as a revision of {name!r}")
             where = (
                 {"revision": revision} if "hub" in source else {"path": source["path"].replace("{revision}", revision)}
             )
-            sources[model] = source | where | {"series": name, "step": step_of(revision, place)}
+            sources[model] = source | where | {"series": name, "step": step}
     for block in (config, *(config[study] for study in STUDIES if study in config)):
         if block.get("models"):
             block["models"] = [model for name in block["models"] for model in members.get(name, [name])]
@@ -38,10 +46,10 @@ def expand(config):
 STUDIES = ("scaling", "sequences", "weights", "contrast")
 
 
-def step_of(revision, place):
-    """The training step of a revision: the number after `step`, else its last number, else its place in the series."""
+def step_of(revision):
+    """The training step of a revision: the number after `step`, else its last number, else None."""
     numbers = STEP.findall(revision) or re.findall(r"\d+", revision)
-    return int(numbers[-1]) if numbers else place
+    return int(numbers[-1]) if numbers else None
 
 
 def of_models(models, sources):

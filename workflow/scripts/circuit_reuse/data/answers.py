@@ -41,13 +41,16 @@ def compared(after, texts):
     return after[0][:shared], first, None
 
 
-def variants(reader, prompt, tokens, labels):
-    """Tokens that a label may be written with, with and without a space: a list of each label."""
+def variants(reader, prompt, tokens, labels, first):
+    """Tokens that a label may be written with, with and without a space: a list of each label.
+
+    first: the token in which each label differs from the others, which stands for a label of several tokens
+    """
     found = []
-    for label in labels:
+    for label, own in zip(labels, first, strict=True):
         texts = dict.fromkeys((label, label.strip(), f" {label.strip()}"))
         after = [reader.encode(prompt + text).ids for text in texts]
-        found.append([ids[-1] for ids in after if ids[:-1] == tokens])
+        found.append(list(dict.fromkeys([ids[-1] for ids in after if ids[:-1] == tokens] + [own])))
     return found
 
 

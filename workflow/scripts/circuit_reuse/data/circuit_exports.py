@@ -113,7 +113,10 @@ def as_graph(circuit):
         head = re.sub(r"\.[qkv]$", "", reader)
         part = f"<{reader[-1]}>" if head != reader else ""
         inside = (writer, reader) in kept or (writer, head) in kept
-        edges[f"{writer}->{head}{part}"] = {"score": kept.get((writer, reader)) or 0.0, "in_graph": inside}
+        # An edge into a whole head is evenly one into each of its three inputs.
+        whole = kept.get((writer, head)) or 0.0
+        score = kept.get((writer, reader)) or (whole / 3 if part else whole)
+        edges[f"{writer}->{head}{part}"] = {"score": score, "in_graph": inside}
     cfg = {"n_layers": space.layers, "n_heads": space.heads, "parallel_attn_mlp": parallel}
     cfg |= {"d_model": space.d_model}
     if space.d_head * space.heads != space.d_model:

@@ -174,7 +174,10 @@ def tokenise(reader, row, labels=False, sums=False):
     the prompt: they are compared at the first token in which they differ, in context.
     """
     lead = [] if reader.bos is None else [reader.bos]
-    clean_text, corrupt_text = reader.text(row["clean"]), reader.text(row["corrupt"])
+    try:
+        clean_text, corrupt_text = reader.text(row["clean"]), reader.text(row["corrupt"])
+    except ReaderError as problem:
+        return unusable(row, str(problem))
     texts = [reader.reply(text) for text in (row["answer"], *row["distractors"])]
     encoded = reader.encode(clean_text)
     clean, corrupt = lead + encoded.ids, lead + reader.encode(corrupt_text).ids
@@ -187,8 +190,11 @@ def tokenise(reader, row, labels=False, sums=False):
         clean, corrupt = clean + shared, corrupt + shared
     positions = [place for place, (a, b) in enumerate(zip(clean, corrupt, strict=False)) if a != b]
     choices, unclear = None, None
-    if labels and not shared:
-        choices = answers.variants(reader, clean_text, encoded.ids, texts)
+    if labels and not reason:
+        # After what labels share there are no other ways to write them.
+        choices = (
+            [[token] for token in first] if shared else answers.variants(reader, clean_text, encoded.ids, texts, first)
+        )
     elif sums and row.get("right") and not reason:
         choices, unclear = answers.many(reader, clean_text, encoded.ids, shared, row, first)
     reason = (
@@ -221,6 +227,15 @@ def tokenise(reader, row, labels=False, sums=False):
         "template": row["template"],
         "cluster": row["cluster"],
     }
+
+
+def unusable(row, reason):
+    """A row of which there are no tokens; see `tokenise`."""
+    lists = ("clean_tokens", "corrupt_tokens", "distractors", "answer_tokens", "positions", "roles")
+    empty = {name: [] for name in lists}
+    kept = {name: row[name] for name in ("id", "split", "variant", "template", "cluster")}
+    nothing = {"length": 0, "shared": 0, "answer": None, "choices": None}
+    return {"example": int(row["example"]), "valid": False, "reason": reason} | kept | nothing | empty
 
 
 def lengths(clean, corrupt):

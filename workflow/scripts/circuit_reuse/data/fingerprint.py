@@ -80,7 +80,7 @@ def files(folder):
         )
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} holds no tokenizer.json; save the model's tokenizer there")
-    extra = [folder / "tokenizer_config.json", folder / "special_tokens_map.json"]
+    extra = [folder / name for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")]
     index = sorted(folder.glob("*.safetensors.index.json"))
     present = [path for path in extra if path.is_file()]
     return [folder / "config.json", folder / "tokenizer.json", *present, *index, *weights]

@@ -24,7 +24,7 @@ def rows(path):
 
     Text of a CSV stays text, whatever it looks like; a byte-order mark is no part of the first name.
     returns: (column names, rows)
-    raises:  ValueError that names the file and the line; UnicodeDecodeError for another encoding than UTF-8
+    raises:  ValueError that names the file and the line
     """
     if isinstance(path, GivenRows):
         names = list(dict.fromkeys(name for row in path for name in row))
@@ -32,7 +32,10 @@ def rows(path):
     kind = Path(path).suffix
     if kind not in READERS:
         raise ValueError(f"{path} must end in {', '.join(READERS)}")
-    names, found = READERS[kind](path)
+    try:
+        names, found = READERS[kind](path)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text in UTF-8; save it so") from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{path} has the column {twice[0]!r} twice")

@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from circuit_reuse.data import fingerprint
 from circuit_reuse.origins import pinned
 
-WANTED = "config.json tokenizer* special_tokens_map.json vocab.json merges.txt *.safetensors *.safetensors.index.json".split()
+WANTED = "config.json tokenizer* special_tokens_map.json chat_template.jinja vocab.json merges.txt *.safetensors *.safetensors.index.json".split()
 # What is taken of the hub's conversion of a pickle.
 WEIGHTS = "*.safetensors *.safetensors.index.json".split()
 # Copies of the weights for other programs.

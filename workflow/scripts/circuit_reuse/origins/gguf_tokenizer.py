@@ -18,6 +18,8 @@ DIGITS = {
 }
 # Vocabularies in which a whole word is a token even if no merge leads to it.
 WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "tekken")
+# Vocabularies that llama.cpp puts BOS in front of where the file has no word on it.
+BOS_FIRST = WHOLE_WORDS
 # Vocabularies of text in composed form: an accent and its letter are one character.
 COMPOSED = ("qwen2", "qwen35", "deepseek-r1-qwen")
 BLANK = "\u2581"
@@ -46,8 +48,8 @@ def complete(folder, header):
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings = {k: v for k, v in settings.items() if not k.endswith("_token") or v in known}
-    # Older files have no key, and a sentencepiece vocabulary puts BOS first where none says otherwise.
-    default = keys.get("tokenizer.ggml.model") == "llama"
+    # Where a file has no key, BOS goes first for the vocabularies that llama.cpp does so for.
+    default = keys.get("tokenizer.ggml.model") == "llama" or split in BOS_FIRST
     settings["add_bos_token"] = bool(keys.get("tokenizer.ggml.add_bos_token", default))
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

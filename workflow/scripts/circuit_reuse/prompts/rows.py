@@ -32,13 +32,13 @@ def rows(task, cfg, file=None):
 
 
 def with_shots(rows, shots):
-    """Rows of a file with its first train rows solved before every prompt, and without these.
+    """Rows of a file with its first train rows solved before every prompt, and without all that ask one of their prompts again.
 
     raises: ValueError if there are too few
     """
     lines = custom.demonstrations(rows, shots)
-    taken = {line["example"] for line in lines}
-    return [solved_before(each, lines) for each in rows if each["example"] not in taken]
+    shown = {line[side] for line in lines for side in ("clean", "corrupt")}
+    return [solved_before(each, lines) for each in rows if not shown & {each["clean"], each["corrupt"]}]
 
 
 def solved_before(row, lines):

@@ -174,6 +174,12 @@ def shortage(frame, cfg, task):
 
     cfg: needed (examples a split), count, accuracy
     """
+    if not cfg["needed"] and not frame[cfg["count"]].any():
+        return LeftOut(
+            f"{task}: none of {len(frame)} prompts usable; most often: {examples.commonest(frame.assign(used=False).to_dict('records'))}",
+            0,
+            1,
+        )
     for split in ("train", "held_out"):
         mine = frame[frame["split"] == split]
         usable = int(mine[cfg["count"]].sum())

@@ -87,19 +87,28 @@ def hall(ratio, skewness, count):
     return ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27 + skewness / (6 * count)
 
 
-def absent_p(mean, se, skewness, count, margin):
-    """The p that a mean is at least a margin away from 0, for each head: small where it is shown to be nearer.
+def absent_p(deltas, base, tau, unit):
+    """The p that a mean delta is at least tau away from 0, for each head: small where it is shown to be nearer.
 
     Two one-sided tests (Schuirmann 1987), the larger p of both doubled, so that it is as strict as a two-sided 95 per cent
-    interval; each the larger of Student's and Hall's, as in `means`.  margin: [head], in units of the mean
+    interval; each the larger of Student's and Hall's, as in `means`.  A share of the base is tested unit by unit, tau * base - delta and
+    tau * base + delta, as the base is known no better than the delta (Fieller 1954).
+    deltas: [unit, head];  base: [unit], the intact metric of the same units;  unit: of UNITS, in which tau is
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        root, p = np.sqrt(count - 1), np.zeros(np.shape(mean))
-        for sign in (1, -1):
-            ratio = (margin - sign * mean) / (se * root)
-            least = np.fmin(ratio, hall(ratio, -sign * skewness, count)) * root
-            p = np.maximum(p, stats.t.sf(least, count - 1))
-    return np.where(se == 0, np.where(np.abs(mean) < margin, 0.0, 1.0), np.minimum(2 * p, 1))
+    count, p = len(deltas), np.zeros(deltas.shape[1])
+    if count < 2:
+        return np.full(deltas.shape[1], np.nan)
+    margin = tau * (means(deltas)["se"] if unit == "standard_errors" else 1.0)
+    margin = tau * base[:, None] if unit == "base" else margin
+    for sign in (1, -1):
+        found = means(margin - sign * deltas)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = np.sqrt(count - 1)
+            ratio = found["mean"] / (found["se"] * root)
+            least = np.fmin(ratio, hall(ratio, found["skewness"], count)) * root
+        above = np.where(found["se"] == 0, np.where(found["mean"] > 0, 0.0, 1.0), stats.t.sf(least, count - 1))
+        p = np.maximum(p, above)
+    return np.minimum(2 * p, 1)
 
 
 def scale_of(unit, base, low, se):
@@ -118,7 +127,8 @@ def one_task(table, split, replacement, unit):
     deltas, few, names, count = units(table, split, replacement)
     if not names:
         return None, []
-    base = means(units(table, split, replacement, "base")[0][:, :1], few)
+    bases = units(table, split, replacement, "base")[0][:, :1]
+    base = means(bases, few)
     norms, _ = matrix(table, split, replacement, "output_norm")
     found = means(deltas, few)
     scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
@@ -136,6 +146,8 @@ def one_task(table, split, replacement, unit):
         "delta_high": found["high"],
         "effect": found["mean"] / scale,
         "scale": scale,
+        # Nothing is shown by too few clusters.
+        "units": (deltas[:0] if few else deltas, bases[:, 0]),
         "delta_skewness": found["skewness"],
         "p_value": found["p"],
         "output_norm": norms.mean(axis=0),
@@ -165,10 +177,10 @@ def heads_table(scans, space, replacements, cfg):
 def classified(found, names, layers, cfg):
     """Rows of the heads table from the columns of both tasks (None where there are none)."""
     missing = np.full(len(names), np.nan)
-    found = [columns or dict.fromkeys([*NUMBERS, "scale"], missing) for columns in found]
+    nothing = dict.fromkeys([*NUMBERS, "scale"], missing) | {"units": (np.empty((0, len(names))), np.empty(0))}
+    found = [columns or nothing for columns in found]
     for columns in found:
-        moments = (columns[name] for name in ("delta", "delta_standard_error", "delta_skewness", "n_clusters"))
-        columns["p_absent"] = absent_p(*moments, cfg["tau"] * np.abs(columns["scale"]))
+        columns["p_absent"] = known_absent(columns, cfg["tau"], cfg["unit"])
     q_values, q_absents = (of_both([columns[name] for columns in found]) for name in ("p_value", "p_absent"))
     places = [components.place(name) for name in names]
     frame = pd.DataFrame({"component": names})
@@ -191,6 +203,11 @@ def classified(found, names, layers, cfg):
     return frame
 
 
+def known_absent(columns, tau, unit):
+    """absent_p of a task's heads, nan where an effect in the units of tau makes no sense.  columns: as from `one_task`"""
+    return np.where(np.isnan(columns["effect"]), np.nan, absent_p(*columns["units"], tau, unit))
+
+
 NUMBERS = (
     "n_examples n_clusters base base_standard_error base_low base_high delta delta_standard_error delta_low delta_high "
     "delta_skewness effect p_value p_absent output_norm"
@@ -210,24 +227,20 @@ def of_both(p_values):
     return np.split(statistics.false_discovery(np.concatenate(p_values)), 2)
 
 
-def sweep(heads, taus, alpha):
-    """Rows of the sweep table: how many heads each class holds at each tau.
+def sweep(heads, scans, replacement, cfg):
+    """Rows of the sweep table: how many heads each class holds at each tau, on the held-out split.
 
-    heads: rows of the heads table of one replacement and split
+    heads: rows of the heads table of one replacement and that split;  scans: as in `heads_table`
+    cfg:   taus, unit, alpha
     """
-    rows = []
-    for tau in taus:
-        absent, effects = [], []
-        for side in SIDES:
-            effects.append(heads[f"effect_{side}"].to_numpy(float))
-            moments = [
-                heads[of_task(name, side)].to_numpy(float)
-                for name in ("delta", "delta_standard_error", "delta_skewness", "n_clusters")
-            ]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                scale = np.abs(moments[0] / effects[-1])
-            # A delta of exactly 0 has no scale here; none of its examples says anything against absence.
-            absent.append(np.where(effects[-1] == 0, 0.0, absent_p(*moments, tau * scale)))
+    rows, alpha = [], cfg["alpha"]
+    effects = [heads[f"effect_{side}"].to_numpy(float) for side in SIDES]
+    found = [one_task(table, "held_out", replacement, cfg["unit"])[0] for table in scans]
+    for tau in cfg["taus"]:
+        absent = [
+            np.full(len(heads), np.nan) if columns is None else known_absent(columns, tau, cfg["unit"])
+            for columns in found
+        ]
         state = [
             states(effect, heads[f"q_value_{side}"].to_numpy(float), q_absent, tau, alpha)
             for side, effect, q_absent in zip(SIDES, effects, of_both(absent), strict=True)

@@ -32,8 +32,6 @@ def rows_of(path):
     """
     try:
         names, records = user_tables.rows(path)
-    except UnicodeDecodeError:
-        raise TableError(f"{path} is not text in UTF-8; save it so") from None
     except ValueError as problem:
         raise TableError(str(problem)) from None
     tasks_of(names)

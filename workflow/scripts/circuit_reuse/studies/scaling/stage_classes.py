@@ -30,7 +30,7 @@ def classify(job):
         mine = found[(found["split"] == "held_out") & (found["replacement"] == replacement)]
         rows["trends"].append(trends.model_trends(scans, found, replacement, settings, stream))
         rows["depths"] += [here | row for row in trends.depths(mine, settings, (*stream, replacement))]
-        rows["sweep"] += [here | row for row in classes.sweep(mine, rules["taus"], rules["alpha"])]
+        rows["sweep"] += [here | row for row in classes.sweep(mine, scans, replacement, rules)]
     chosen = heroes.heroes(found, cfg["replacement"], cfg["heroes"]["per_class"])
     sets = heroes.hero_sets(found, cfg["replacement"], cfg["heroes"], (*stream, "heroes"))
     for path, schema, table in (
