@@ -48,6 +48,7 @@ def summary(**columns):
             "q_value": [0.01, 0.2, 0.001],
             "q_reuse_other": [0.02, 0.5, 0.001],
             "faithfulness": [0.9, 0.4, 0.1],
+            "faithfulness_control": 0.2,
         }
     )
     return rows.assign(**columns)
@@ -94,7 +95,14 @@ def generic(**columns):
     """Text needs the circuit of digits, not that of IOI, which hurts its task beyond what text loses."""
     rows = {"model": "m", "task": ["ioi", "digits"], "method": "eap-ig", "loss_change": [0.01, 0.5]}
     rows |= {"loss_change_low": [-0.1, 0.4], "loss_change_high": [0.1, 0.6], "n_texts": 50, "n_random": 99}
-    rows |= {"q_value": [0.6, 0.01], "q_left": [0.02, 0.3], "p_left": [0.01, 0.3], "loss": 3.5, "loss_guessing": 10.8}
+    rows |= {
+        "q_value": [0.6, 0.01],
+        "q_left": [0.02, 0.3],
+        "p_left": [0.01, 0.3],
+        "p_value": [0.4, 0.01],
+        "loss": 3.5,
+        "loss_guessing": 10.8,
+    }
     return pd.DataFrame(rows).assign(**columns)
 
 
@@ -106,7 +114,7 @@ def sentences(study, **tables):
 
 def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
     text = " ".join(sentences("reuse", summary=summary()))
-    assert "in 1 of 2 tested pairs" in text and "Most for IOI in m: without 3 components" in text
+    assert "in 1 of 2 tested pairs" in text and "same layers is that of IOI in m: without 3 components" in text
     assert "-5 [-6, -4]" in text and "q = 0.01" in text and "Not shown for Digits in m" in text
     assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
 
@@ -123,14 +131,14 @@ def test_another_method_is_reported_by_how_often_it_says_the_same(q_values, agre
     shown = sum(q <= 0.05 for q in q_values)
     assert f"With circuits by atp the same is shown against random circuits in {shown} of 2 tested" in text
     assert f"say the same in {agreeing})" in text and "other tasks' circuits in 1 of 2" in text
-    assert "in 1 of 2 tested pairs of model and task. Most for IOI" in text
+    assert "in 1 of 2 tested pairs of model and task. The largest difference" in text
     assert "With circuits by" not in " ".join(sentences("reuse", summary=summary()))
 
 
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"effect_high": 0.1}])
 def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
     text = " ".join(sentences("reuse", summary=summary(**columns)))
-    assert "in 0 of 2 tested pairs" in text and "Most for" not in text
+    assert "in 0 of 2 tested pairs" in text and "The largest difference" not in text
     assert "Not shown for IOI in m, Digits in m" in text
 
 
@@ -144,8 +152,10 @@ def test_what_tasks_share_is_told_beside_random_sets_and_halves_of_one_task():
 
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"loss_change_low": -0.1}])
 def test_a_circuit_is_generic_only_with_its_test_and_its_interval(columns):
-    assert "is generic, in 1 of 2 pairs" in " ".join(sentences("reuse", summary=summary()))
-    assert "is generic, in 0 of 2 pairs" in " ".join(sentences("reuse", summary=summary(), generic=generic(**columns)))
+    assert "in 1 of 2 pairs of model and task it is shown to rise" in " ".join(sentences("reuse", summary=summary()))
+    assert "in 0 of 2 pairs of model and task it is shown to rise" in " ".join(
+        sentences("reuse", summary=summary(), generic=generic(**columns))
+    )
 
 
 def test_text_that_a_model_does_not_know_says_nothing_of_its_circuits():
@@ -256,7 +266,9 @@ def scaling(**columns):
     found = {
         "models": pd.DataFrame(models),
         "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
-        "hero_vs_random": pd.DataFrame({"q_value": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}),
+        "hero_vs_random": pd.DataFrame(
+            {"matching": ["plain", "plain", "layer"], "q_value": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}
+        ),
         "fits": fits.assign(**columns),
     }
     return " ".join(sentences("scaling", **found))
@@ -265,7 +277,10 @@ def scaling(**columns):
 def test_correlations_are_told_by_sign_and_trends_only_under_every_replacement():
     text = scaling()
     assert "go together in 1 of 2 models and against each other in 1" in text
-    assert "Of 9 heads in 2 models, 3 are strong" in text and "in 1 of 3 comparisons" in text
+    assert (
+        "Of 9 heads in 2 models, 3 are strong" in text
+        and "of any layer in 1 of 2 tested comparisons, of the same layers in 0 of 1" in text
+    )
     assert "under every replacement: correlation (gpt2)" in text
     # The correlation within layers has a sign of its own.
     assert "within layers the correlation is positive in 0 and negative in 1" in text
@@ -295,16 +310,23 @@ def test_the_circuit_that_is_told_of_is_the_one_of_the_chosen_strategy_and_thres
     )
     crossed = pd.DataFrame(
         {
-            "circuit": ["ioi", "ioi", "ioi"],
+            "model": "m",
+            "circuit": "ioi",
             "kind": "task",
-            "target": ["digits", "ioi_variant", "other"],
-            "q_value": [0.01, 0.01, 0.5],
+            "target": ["digits", "ioi_variant", "other", "ioi"],
+            "q_value": [0.01, 0.01, 0.5, None],
+            "accuracy_kept": [1, 1, 1, 0.333],
         }
     )
     nothing = pd.DataFrame(columns=STUDIES["sequences"].module("sentences").COLUMNS["overlap"].split())
     cfg = CFG | {"study": "sequences", "strategy": "s", "threshold": 0.2, "control_tasks": ["other"]}
     told = " ".join(stage_findings.sentences_of({"circuits": rows, "overlap": nothing, "cross_task": crossed}, cfg))
-    assert "7 heads and 1 MLPs keep 81 %" in told and "98" not in told and "82" not in told
+    assert (
+        "7 heads and 1 MLPs keep 81 %" in told
+        and "and answer 33 % of them right." in told
+        and "98" not in told
+        and "82" not in told
+    )
     # Two-sided pruning ranks by nearness: a circuit at 102 per cent does not keep more than random ones at 200.
     assert "scores nearer to the intact model than size-matched random circuits" in told and "keeps more" not in told
     one_sided = stage_findings.sentences_of(

@@ -130,15 +130,13 @@ def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
             "family": "f",
             "parameters": [1e5, 2e5, 4e5, 8e5],
             "able": [True, True, True, False],
-            "correlation": [0.1, 0.2, 0.35, 9.0],
-            "spearman": [0.1, 0.2, 0.3, 9.0],
-            "n_strong": [1, 2, 3, 4],
+            "corrected": [0.1, 0.2, 0.35, 9.0],
             "strong_share": [0.1, 0.2, 0.3, 0.4],
         }
     )
     rows = {row["measure"]: row for row in fits.fits(models)}
-    assert rows["correlation"]["left_out"] == "d" and rows["correlation"]["n_sizes"] == 3
-    assert rows["correlation"]["slope"] < 1 and rows["correlation"]["p_value"] is not None
+    assert rows["corrected"]["left_out"] == "d" and rows["corrected"]["n_sizes"] == 3
+    assert rows["corrected"]["slope"] < 1 and rows["corrected"]["p_value"] is not None
     refused = fits.fits(models.iloc[:2])
     assert all(row["problem"] and "slope" not in row for row in refused)
 
@@ -147,7 +145,7 @@ def test_a_trend_needs_a_fit_under_every_replacement():
     rows = pd.DataFrame(
         {
             "family": "f",
-            "measure": "correlation",
+            "measure": "corrected",
             "replacement": ["corrupt", "zero"],
             "problem": [None, None],
             "slope": [1.0, 2.0],

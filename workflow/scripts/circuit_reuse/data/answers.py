@@ -41,11 +41,14 @@ def compared(after, texts):
     return after[0][:shared], first, None
 
 
-def variants(reader, prompt, tokens, labels, first):
+def variants(reader, prompt, tokens, labels, shared, first):
     """Tokens that a label may be written with, with and without a space: a list of each label.
 
-    first: the token in which each label differs from the others, which stands for a label of several tokens
+    shared: tokens that all labels share at first, after which there is one way to write each
+    first:  the token in which each label differs from the others, which stands for a label of several tokens
     """
+    if shared:
+        return [[token] for token in first]
     found = []
     for label, own in zip(labels, first, strict=True):
         texts = dict.fromkeys((label, label.strip(), f" {label.strip()}"))

@@ -191,10 +191,7 @@ def tokenise(reader, row, labels=False, sums=False):
     positions = [place for place, (a, b) in enumerate(zip(clean, corrupt, strict=False)) if a != b]
     choices, unclear = None, None
     if labels and not reason:
-        # After what labels share there are no other ways to write them.
-        choices = (
-            [[token] for token in first] if shared else answers.variants(reader, clean_text, encoded.ids, texts, first)
-        )
+        choices = answers.variants(reader, clean_text, encoded.ids, texts, shared, first)
     elif sums and row.get("right") and not reason:
         choices, unclear = answers.many(reader, clean_text, encoded.ids, shared, row, first)
     reason = (
@@ -207,10 +204,7 @@ def tokenise(reader, row, labels=False, sums=False):
         or reader.unfit(reader.encode(corrupt_text).ids)
         or None
     )
-    return {
-        "example": int(row["example"]),
-        "id": row["id"],
-        "split": row["split"],
+    return named(row) | {
         "valid": reason is None,
         "reason": reason,
         "length": len(clean),
@@ -223,9 +217,13 @@ def tokenise(reader, row, labels=False, sums=False):
         "choices": choices,
         "positions": positions,
         "roles": role_positions(row["roles"], encoded.offsets, len(lead), clean_text.index(row["clean"])),
-        "variant": row["variant"],
-        "template": row["template"],
-        "cluster": row["cluster"],
+    }
+
+
+def named(row):
+    """What a row of the examples table takes over from that of the prompts table."""
+    return {"example": int(row["example"])} | {
+        name: row[name] for name in ("id", "split", "variant", "template", "cluster")
     }
 
 
@@ -233,9 +231,8 @@ def unusable(row, reason):
     """A row of which there are no tokens; see `tokenise`."""
     lists = ("clean_tokens", "corrupt_tokens", "distractors", "answer_tokens", "positions", "roles")
     empty = {name: [] for name in lists}
-    kept = {name: row[name] for name in ("id", "split", "variant", "template", "cluster")}
     nothing = {"length": 0, "shared": 0, "answer": None, "choices": None}
-    return {"example": int(row["example"]), "valid": False, "reason": reason} | kept | nothing | empty
+    return named(row) | {"valid": False, "reason": reason} | nothing | empty
 
 
 def lengths(clean, corrupt):

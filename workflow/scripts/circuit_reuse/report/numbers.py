@@ -10,14 +10,15 @@ def number(value, digits=None):
     """A number with three significant digits or so many decimals, a dash where there is none."""
     if value is None or not np.isfinite(value):
         return "-"
+    # z: a number that is rounded to 0 has no sign.
     if digits is not None:
-        return f"{value:.{digits}f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return f"{value:z.{digits}f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:z.3g}"
 
 
 def percent(share):
     """A share from 0 to 1 as per cent."""
-    return "-" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
+    return "-" if share is None or not np.isfinite(share) else f"{100 * share:z.0f} %"
 
 
 def hundred(share):

@@ -124,12 +124,12 @@ def of_components(significant, components, clusters):
 
 def differing(found, cfg):
     """First components of each scoring."""
-    lines = ["| model | texts | scoring | significant | largest scores |", "|---|---|---|---|---|"]
+    lines = ["| model | texts | scoring | significant (*) | largest scores |", "|---|---|---|---|---|"]
     real = found["differences"].query("condition == 'real'")
     for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
         reported = ", ".join(
-            f"{row.component} {number(row.score)}"
+            f"{row.component}{'*' if row.q_value < cfg['tests']['alpha'] else ''} {number(row.score)}"
             + ("" if pd.isna(row.score_low) else f" ({number(row.score_low)} to {number(row.score_high)})")
             for row in top.itertuples()
         )
@@ -137,7 +137,7 @@ def differing(found, cfg):
         significant = of_components(count, len(mine), mine["n_clusters"].max())
         lines.append(f"| {model} | {name} | {scoring} | {significant} | {reported} |")
     return "\n".join(lines) + (
-        "\n\nSignificant is that the sets' mean activations differ at a scoring's positions; it does not test the "
+        "\n\n\"Significant\" means that the sets' mean activations differ at a scoring's positions; it does not test the "
         "scoring's own score, so scorings that compare the same positions of the same texts, or texts of equal length, agree in it."
     )
 
@@ -165,8 +165,8 @@ def singles(found, cfg):
         sentence = f"- `{scoring}` ({name}, {model}): rank correlation of score and size of the own effect {number(correlation)}."
         if len(idle):
             sentence += (
-                f" Among the upper half by score, {', '.join(idle)} {'does' if len(idle) == 1 else 'do'} nothing alone: active, and of no use "
-                f"that corrupting one at a time shows (on average less than {percent(cfg['margin'])} of the whole effect, either way)."
+                f" Among the upper half by score, {', '.join(idle)} {'does' if len(idle) == 1 else 'do'} nothing alone: active, and with no effect "
+                f"when corrupted alone (on average less than {percent(cfg['margin'])} of the whole effect, either way)."
             )
         reported.append(sentence)
     return "\n".join(lines) + "\n\n" + "\n".join(reported)

@@ -223,7 +223,7 @@ def lengths(differences, context):
                     fontsize=6,
                 )
         ax.axhline(0, color="black", linewidth=0.6)
-        ax.set_xticks(range(len(there)), there, rotation=25)
+        ax.set_xticks(range(len(there)), there, rotation=25, ha="right", rotation_mode="anchor")
         ax.set_xlim(-0.5, len(there) - 0.5)
         ax.margins(y=0.12)
         ax.set_ylabel(context.unit(scoring))

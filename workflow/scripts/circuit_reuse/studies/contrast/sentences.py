@@ -5,7 +5,7 @@ from circuit_reuse.report.numbers import MOST, listed, number, span
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
     "lengths": "model set scoring condition n_components n_significant ratio by_construction",
-    "tests": "model set circuit faithfulness faithfulness_random q_faithfulness",
+    "tests": "model set scored_by circuit faithfulness faithfulness_random q_faithfulness",
     "replicate": "pair kind statistic value passes",
 }
 
@@ -25,23 +25,25 @@ def sentences(found, cfg):
     named = [f"{row.condition.replace('_', ' ')} by {row.scoring}" for row in fooled.itertuples()]
     if len(alone):
         yield (
-            f"Between texts and themselves without an end or a beginning components differ at least as much in {len(fooled)} of {len(alone)} comparisons: "
-            f"{listed(named) if named else 'none'}."
+            f"Texts and the same texts without an end or a beginning differ at least as much as the two sets do (median over components) in {len(fooled)} of "
+            f"{len(alone)} comparisons in which they can differ: {listed(named) if named else 'none'}."
         )
-    tests = found["tests"]
     # Two rules may choose the same circuit.
-    kept = tests.dropna(subset=["q_faithfulness"]).drop_duplicates(["model", "set", "circuit"])
-    if len(kept):
-        good = kept[(kept["q_faithfulness"] <= cfg["alpha"]) & (kept["faithfulness"] > kept["faithfulness_random"])]
-        yield (
-            f"Kept alone, {len(good)} of {len(kept)} different circuits under the budget do more of the task than size-matched random circuits "
-            f"(they keep {span(100 * kept['faithfulness'], ' %')})."
+    kept = found["tests"].dropna(subset=["q_faithfulness"]).drop_duplicates(["model", "set", "scored_by", "circuit"])
+    parts = []
+    for source, rows in kept.groupby("scored_by", sort=False):
+        good = rows[(rows["q_faithfulness"] <= cfg["alpha"]) & (rows["faithfulness"] > rows["faithfulness_random"])]
+        whose = {"file": "from files", cfg["attribution"]: f"by attribution ({source})"}.get(
+            source, f"by differences ({source})"
         )
+        parts.append(f"{len(good)} of {len(rows)} {whose} (they bring back {span(100 * rows['faithfulness'], ' %')})")
+    if parts:
+        yield f"Kept alone, these circuits under the budget do more of the task than size-matched random circuits: {'; '.join(parts)}."
     pairs = found["replicate"]
     for name, rows in pairs[pairs["kind"] == "given"].groupby("pair", sort=False):
         value = rows.set_index("statistic")["value"]
         judged = rows["passes"].dropna().astype(bool)
         yield (
-            f"Comparison {name}: {value['n_shared']:.0f} of {value['n_components_first']:.0f} and {value['n_components_second']:.0f} components are shared "
-            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_null'])} by chance); {int(judged.sum())} of {len(judged)} criteria are met."
+            f"Circuits from files, comparison {name}: {value['n_shared']:.0f} of {value['n_components_first']:.0f} and {value['n_components_second']:.0f} components are shared "
+            f"(Jaccard index {number(value['jaccard'])}, {number(value['jaccard_null'])} by chance); {int(judged.sum())} of the {len(judged)} criteria that could be judged are met."
         )

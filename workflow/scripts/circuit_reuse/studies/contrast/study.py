@@ -14,7 +14,7 @@ def settings(config, titles):
     """What its sentences need of the config."""
     sets = config["contrast"]["sets"]
     names = {name: each.get("title", name.replace("_", " ")) for name, each in sets.items()}
-    return {"alpha": config["tests"]["alpha"], "titles": names}
+    return {"alpha": config["tests"]["alpha"], "titles": names, "attribution": config["contrast"]["attribution"]}
 
 
 STUDY = Study(

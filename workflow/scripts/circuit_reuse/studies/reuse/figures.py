@@ -42,8 +42,8 @@ def draw(job):
             chosen["top_k"],
         ),
         "cross_task": lambda: plots_specificity.cross_task(gather.rows(job.input.cross, schemas.CROSS), *grid),
-        "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit),
-        "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit),
+        "specificity": lambda: plots_specificity.circuits(specificity, *grid, unit, job.cfg["alpha"]),
+        "selective_ablation": lambda: plots_specificity.parts(specificity, *grid, unit, job.cfg["alpha"]),
         "generic": lambda: plots_specificity.generic(gather.rows(job.input.generic, schemas.GENERIC_SETS), *grid, unit),
         "fine_grained": lambda: plots_curves.fine_grained(
             gather.rows(job.input.fine, schemas.FINE_GRAINED), shared, *grid, chosen["top_k"]

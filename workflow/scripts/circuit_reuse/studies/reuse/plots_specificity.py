@@ -42,7 +42,7 @@ def cross_task(cross, models, tasks, titles):
     return figure
 
 
-def circuits(table, models, tasks, titles, unit):
+def circuits(table, models, tasks, titles, unit, alpha):
     """Effect on each task (columns) of removing each task's shared circuit (rows of a panel)."""
     figure, axes = panels_of_tasks(models, tasks, titles, unit, "circuit of", len(tasks))
     for model, target, ax in each(models, tasks, axes):
@@ -52,13 +52,13 @@ def circuits(table, models, tasks, titles, unit):
                 point(ax, place, rows.iloc[0], "own", style.CIRCUIT, "D")
             elif source in rows.index:
                 point(ax, place, rows.loc[source], "other", style.OTHER, "o")
-                mark(ax, place, rows.loc[source])
+                mark(ax, place, rows.loc[source], alpha)
         ax.set_yticks(range(len(tasks)), [titles[task] for task in tasks])
-    legend(figure, [(style.CIRCUIT, "D", "own circuit"), (style.OTHER, "o", "another task's circuit"), RANDOM])
+    legend(figure, [(style.CIRCUIT, "D", "own circuit"), (style.OTHER, "o", "another task's circuit"), RANDOM], alpha)
     return figure
 
 
-def parts(table, models, tasks, titles, unit):
+def parts(table, models, tasks, titles, unit, alpha):
     """Effect on each task (columns) of what its circuit and another's share, and of what each holds alone."""
     figure, axes = panels_of_tasks(models, tasks, titles, unit, "the other task", 1.4 * len(tasks))
     for model, target, ax in each(models, tasks, axes):
@@ -70,12 +70,12 @@ def parts(table, models, tasks, titles, unit):
             point(ax, place - 0.25, rows.loc["core"], "other", *PARTS["core"][:2])
             point(ax, place, rows.loc["residual"], "own", *PARTS["own"][:2])
             point(ax, place + 0.25, rows.loc["residual"], "other", *PARTS["other"][:2])
-            mark(ax, place, rows.loc["residual"])
+            mark(ax, place, rows.loc["residual"], alpha)
         ax.set_yticks(range(len(others)), [titles[task] for task in others])
         ax.set_ylim(max(len(others), 1) - 0.5, -0.5)
         if not others:
             style.empty(ax, "one task only")
-    legend(figure, [*PARTS.values(), RANDOM])
+    legend(figure, [*PARTS.values(), RANDOM], alpha)
     return figure
 
 
@@ -133,16 +133,16 @@ def point(ax, place, row, side, color, marker):
         ax.plot(row[f"{side}_random"], place, RANDOM[1], color=RANDOM[0], markersize=7)
 
 
-def mark(ax, place, row):
-    """A mark where both sets have components and the interval of their paired difference is without 0: which hurts more."""
-    if not (row["n_components_own"] and row["n_components_other"]):
+def mark(ax, place, row, alpha):
+    """A mark where the paired difference of both sets has q of at most alpha and an interval without 0: which hurts more."""
+    if not row["q_value"] <= alpha:
         return
     sign = "*" if row["difference_high"] < 0 else "°" if row["difference_low"] > 0 else ""
     ax.text(1.0, place, sign, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=9)
 
 
-def legend(figure, looks):
+def legend(figure, looks, alpha):
     """What the marks mean, below the panels."""
     handles = [Line2D([], [], color=color, marker=marker, linestyle="none") for color, marker, _ in looks]
-    labels = [*(text for _, _, text in looks), "* hurts less than the own, ° more (paired, 95 %)"]
+    labels = [*(text for _, _, text in looks), f"* hurts less than the own, ° more (paired, q ≤ {alpha:g})"]
     figure.legend([*handles, Line2D([], [], linestyle="none")], labels, loc="outside lower center", ncols=2)

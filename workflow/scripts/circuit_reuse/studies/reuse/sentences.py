@@ -4,9 +4,9 @@ from circuit_reuse.report.numbers import interval, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness",
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness faithfulness_control",
     "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
-    "generic": "model task method top_k threshold loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts q_value q_left p_left n_random",
+    "generic": "model task method top_k threshold loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts p_value q_value q_left p_left n_random",
     "specificity": "model method top_k threshold source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high other_random "
     "difference difference_low difference_high q_value",
 }
@@ -46,7 +46,7 @@ def specificity(table, cfg):
     )
     yield (
         f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
-        f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g}, "
+        f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g} and intervals without 0, "
         f"over {span(pairs['n_clusters'])} clusters of alike examples, such as sentence frames).{larger}"
         f"{left if len(tested) < len(pairs) else ''}"
     )
@@ -105,10 +105,16 @@ def generic(table, cfg):
     needed = rows[(rows["q_value"] <= cfg["alpha"]) & (rows["loss_change_low"] > 0)]
     fixed = rows[rows["q_left"].notna()]
     beyond = fixed[fixed["q_left"] <= cfg["alpha"]]
+    at = rows[rows["p_value"] <= 1 / (1 + rows["n_random"]) + 1e-9]
+    least = (
+        f" ({len(at)} have the least p that their random circuits allow, q = {at['q_value'].min():.2g})"
+        if len(at) and not len(needed)
+        else ""
+    )
     yield (
         f"Without the circuit the loss of ordinary text ({span(rows['n_texts'])} texts) changes by {span(rows['loss_change'])} nats per token: "
-        f"shown to rise more than without random circuits of the same layers, so that the circuit is generic, in {len(needed)} of "
-        f"{len(rows)} pairs of model and task. With the loss of text held fixed, the circuit is shown to hurt its task more than these do "
+        f"in {len(needed)} of {len(rows)} pairs of model and task it is shown to rise more than without random circuits of the same layers, which makes the "
+        f"circuit generic{least}. With the loss of text held fixed, the circuit is shown to hurt its task more than these do "
         f"in {len(beyond)} of {len(fixed)}."
     )
 
@@ -169,9 +175,9 @@ def against_controls(rows, cfg):
         f"components (interval over clusters of held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )
     if len(beyond):
-        row = beyond.loc[beyond["difference"].idxmin()]
+        row = beyond.loc[(beyond["effect"] - beyond["effect_random"]).idxmin()]
         yield (
-            f"Most for {row['pair']}: without {row['n_components']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
+            f"The largest difference from random circuits of the same layers is that of {row['pair']}: without {row['n_components']:.0f} components the metric ({cfg['metric'].replace('_', ' ')}) changes by "
             f"{interval(row, 'effect')}, without random circuits of the same layers by {number(row['effect_random'])} and without disjoint ones from any "
             f"layer by {number(row['effect_control'])} ({p_text('q', row['q_value'])}{floor_of(row)})."
         )
@@ -208,4 +214,10 @@ def shared_and_kept(rows, cfg):
     )
     kept = rows["faithfulness"].dropna()
     beside = "" if "mlp" in cfg["kinds"] else " with all MLPs left as they are"
-    yield (f"Kept alone{beside}, these circuits keep {span(100 * kept, ' %')} of the metric." if len(kept) else "")
+    controls = rows["faithfulness_control"].dropna()
+    against = f" (disjoint random circuits {span(100 * controls, ' %')})" if len(controls) else ""
+    yield (
+        f"Kept alone{beside}, these circuits bring back {span(100 * kept, ' %')} of the way from everything removed to the intact model{against}."
+        if len(kept)
+        else ""
+    )

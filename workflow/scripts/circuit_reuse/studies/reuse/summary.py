@@ -96,9 +96,9 @@ def optimal_table(paths, cfg):
 def generic(table):
     """Generic importance with a family for each question: does text need the circuit, does the task need it more?
 
-    Two tasks may have the same circuit, which text needs once.
+    Two tasks may have the same circuit, but each has random sets of its own, so that each is a test.
     """
-    table = statistics.with_q(table, "p_value", within=("method",), once=("model", "method", "circuit"))
+    table = statistics.with_q(table, "p_value", within=("method",))
     return statistics.with_q(table, "p_left", within=("method",))
 
 

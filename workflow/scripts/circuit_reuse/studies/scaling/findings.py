@@ -225,8 +225,8 @@ def heroes(chosen):
     more = f" ({names_of}{rest})" if len(lost) else ""
     return (
         f"{same} of {len(strong)} heroes chosen on the train split have the same class on the held-out "
-        f"one, {len(lost)} become weak or uncertain{more}. Their median strength there is "
-        f"{ratio:.2f} of that on the train split."
+        f"one, {len(lost)} become weak or uncertain{more}; the test there is the stricter one, over clusters of examples, where on the train split every "
+        f"example counts. Their median strength there is {ratio:.2f} of that on the train split."
     )
 
 
@@ -254,7 +254,7 @@ def ablation(tests, alpha):
         )
     for name, what in (("p_value", "metric"), ("p_accuracy", "accuracy")):
         lines += floor(
-            known[name], 1 / (known["n_random"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets"
+            known, name, 1 / (known["n_random"].max() + 1), alpha, f"of {what}", "scaling.heroes.random_sets"
         )
     few = tests[tests["p_value"].notna() & tests["q_value"].isna()]
     if len(few):
@@ -266,14 +266,17 @@ def ablation(tests, alpha):
     return "\n".join(lines)
 
 
-def floor(p_values, least, alpha, what, key):
-    """A line that says so where so many tests are at the least p there is that q stops above alpha."""
-    at = int((p_values <= least * (1 + 1e-9)).sum())
-    reached = least * len(p_values) / at if at else np.nan
-    if not at or reached <= alpha:
+def floor(table, p_value, least, alpha, what, key):
+    """A line that says so where tests are at the least p there is, and yet no q reaches alpha.
+
+    p_value: its column; least: the minimum attainable p
+    """
+    at = int((table[p_value] <= least * (1 + 1e-9)).sum())
+    smallest = table[f"q_{p_value.removeprefix('p_')}"].min()
+    if not at or not smallest > alpha:
         return []
     return [
-        f"* {at} of {len(p_values)} tests {what} are at the minimum attainable p ({least:.2g}), and q cannot be below {reached:.2g}: more draws ({key}) are needed to call any of them clear"
+        f"* {at} of {len(table)} tests {what} are at the minimum attainable p ({least:.2g}), and the smallest q is {smallest:.2g}: more draws ({key}) are needed to call any of them clear"
     ]
 
 
@@ -315,7 +318,7 @@ def transfer(table, settings, alpha):
             if rule == "function"
             else (settings["pairings"], "scaling.draws")
         )
-        lines += floor(known["p_rank"], 1 / (draws + 1), alpha, "of it", key)
+        lines += floor(known, "p_rank", 1 / (draws + 1), alpha, "of it", key)
     near = table[table["q_distance"].notna()]
     if len(near):
         lines.append(

@@ -64,18 +64,17 @@ def fit(parameters, values):
     ), None
 
 
+# Corrected for noise, which small models have more of; and shares, as larger models have more heads.
 MEASURES = {
-    "correlation": "correlation of the deltas over heads",
-    "spearman": "rank correlation of the same",
+    "corrected": "correlation of the deltas over heads, corrected for attenuation",
     "strong_share": "share of strong heads",
-    "n_strong": "number of strong heads",
 }
 
 
 def fits(models):
     """Rows of fits.csv: one a family and measure, over the models that can do both tasks.
 
-    models: DataFrame with family, parameters, able, correlation, n_strong, strong_share
+    models: DataFrame with family, parameters, able, corrected, strong_share
     """
     rows = []
     for family, part in models.groupby("family", sort=False):

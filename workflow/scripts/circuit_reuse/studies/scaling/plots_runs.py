@@ -93,8 +93,7 @@ def tracing_heads(tracing, context, tasks, shapes):
                 image = heat(ax, wide.to_numpy(float), [""] * heads, 1)
                 ax.set_xticks([])
                 if row == 0:
-                    middle = place == len(there) // 2
-                    ax.set_title(f"{title}\n{HEAD_PARTS[part]}" if middle else HEAD_PARTS[part], fontsize=7)
+                    ax.set_title(f"{title}\n{HEAD_PARTS[part]}", fontsize=6.5)
                 if block == 0 and place == 0:
                     ax.set_ylabel(f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center")
                 else:
@@ -169,7 +168,9 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
             note = ""
             if len(found) and "correlation" in found and found["correlation"].notna().all():
                 line = found.iloc[0]
-                note = f"\n{line['correlation']:.2f} [{line['correlation_low']:.2f}, {line['correlation_high']:.2f}]"
+                known = "correlation_low" in found and np.isfinite(line["correlation_low"])
+                ends = f" [{line['correlation_low']:.2f}, {line['correlation_high']:.2f}]" if known else ""
+                note = f"\n{line['correlation']:.2f}{ends}"
             ax.set_title(HEAD_PARTS[part] + note, fontsize=7)
             if row == len(tasks) - 1:
                 ax.set_xlabel(f"strength ({context.unit})", fontsize=7)
@@ -267,6 +268,8 @@ def transfer(table, context, tasks, alpha):
                         fontsize=9,
                         color="white" if values[place] < 0.25 else "black",
                     )
+            # White is a rank in the middle; where there is none the panel is grey.
+            ax.set_facecolor("0.85")
             image = ax.imshow(values, cmap="PuOr_r", vmin=0, vmax=1)
             ax.set_xticks(range(len(models)), models if row == len(tasks) - 1 else [], rotation=90)
             ax.set_yticks(range(len(models)), models if column == 0 else [])

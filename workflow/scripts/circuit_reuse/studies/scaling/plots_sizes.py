@@ -76,7 +76,7 @@ def correlation_vs_scale(models, context):
         part = models[models["family"] == family]
         rest = part["without_strongest"].astype(float)
         measured.plot(part["parameters"] * dodge(n), rest, marker, color=color, fillstyle="none")
-    measured.set_title("all heads, corrected for attenuation;\nhollow: without the strongest")
+    measured.set_title("all heads,\ncorrected for attenuation")
     measured.set_ylabel(f"correlation of effects on\n{context.titles[0]} and {context.titles[1]}")
     for n, (family, (color, marker)) in enumerate(context.families().items()):
         part = models[models["family"] == family]
@@ -84,15 +84,17 @@ def correlation_vs_scale(models, context):
         low, high, middle = (part[f"selected_null{end}"].astype(float) for end in ("_low", "_high", ""))
         selected.vlines(at, low, high, color="0.8", linewidth=5)
         selected.plot(at, middle, "_", color="0.4", markersize=7)
-        selected.plot(at, part["selected"].astype(float), marker, color=color, fillstyle="none")
+        selected.plot(at, part["selected"].astype(float), marker, color=color)
     selected.set_title("strongest of each task only,\nothers filled with 0")
     size_axis(selected, models["parameters"])
     handles, labels = family_handles(context)
     handles += [
         Line2D([], [], color="black", marker="o", fillstyle="none", linestyle="none"),
         Line2D([], [], color="0.8", linewidth=5),
+        Line2D([], [], color="0.4", marker="_", markersize=7, linestyle="none"),
     ]
-    figure.legend(handles, [*labels, "see titles", "95 % of its null"], loc="outside lower center", ncols=4)
+    labels += ["without the strongest head", "95 % of the null", "mean of the null"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -8,9 +8,11 @@ from circuit_reuse.report.numbers import listed, span
 COLUMNS = {
     "models": "model replacement correlation corrected correlation_within_layers q_correlation q_within_layers",
     "head_category_summary": "n_shared n_uncertain",
-    "hero_vs_random": "q_value difference",
+    "hero_vs_random": "matching q_value difference",
     "fits": "family measure replacement slope q_value",
 }
+# What random heads are matched for.
+MATCHED = {"plain": "of any layer", "layer": "of the same layers", "norm": "of like output norm"}
 
 
 def sentences(found, cfg):
@@ -38,8 +40,12 @@ def sentences(found, cfg):
     heroes = found["hero_vs_random"]
     tested = heroes.dropna(subset=["q_value"])
     if len(tested):
-        beyond = tested[(tested["q_value"] <= cfg["alpha"]) & (tested["difference"] < 0)]
-        yield f"Removing hero heads costs more than removing as many random heads in {len(beyond)} of {len(tested)} comparisons that were tested."
+        # Each matching is a null of its own.
+        parts = []
+        for matching, part in tested.groupby("matching", sort=False):
+            beyond = part[(part["q_value"] <= cfg["alpha"]) & (part["difference"] < 0)]
+            parts.append(f"{MATCHED.get(matching, matching)} in {len(beyond)} of {len(part)} tested comparisons")
+        yield f"Removing hero heads costs more than removing as many random heads {', '.join(parts)}."
     fits = found["fits"]
     if not len(fits.dropna(subset=["q_value", "slope"])):
         yield "There are too few sizes of a family to ask what changes with size."

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from circuit_reuse.data import components, gather, tables
 from circuit_reuse.stats import clusters, statistics
-from circuit_reuse.studies.scaling import backups, fits, heroes, published_tables, schemas, transfer
+from circuit_reuse.studies.scaling import backups, fits, heroes, influence, published_tables, schemas, transfer
 from circuit_reuse.studies.scaling.stage_classes import scans_of
-from circuit_reuse.studies.scaling.trends import clean
 
 
 def of_models(paths, schema, about):
@@ -51,46 +48,6 @@ def tracing_csv(trace):
     table["gap"] = trace.groupby(keys, dropna=False, sort=False)["gap"].mean().to_numpy()
     table["share"] = table["influence"] / table["gap"]
     return table
-
-
-def influence_csv(tracing, heads, replacement):
-    """Rank correlation over heads of strength (train scan) and size of traced influence.
-
-    Intervals are Fisher's, on ranks.  Where the scan replaces heads by their corrupt output, tracing
-    z from corrupt into clean is the same intervention: `same` marks it, a reliability and no finding.
-    returns: one row a model, task, direction and part, and one over all models, in which heads
-             count by their rank within their model
-    """
-    train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
-    whole = tracing[tracing["head"].notna() & tracing["role"].isna()]
-    merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])
-    merged["size"] = merged["influence"].abs()
-    for column in ("strength", "size"):
-        ranks = merged.groupby(["model", "task", "direction", "part"])[column].rank(pct=True)
-        merged[f"{column}_rank"] = ranks
-    rows = []
-    keys = ["task", "direction", "part"]
-    for label, columns in (("model", ["strength", "size"]), ("all", ["strength_rank", "size_rank"])):
-        by = ["model", *keys] if label == "model" else keys
-        for values, part in merged.groupby(by, sort=False):
-            row = dict(zip(by, values, strict=True)) | {"n_heads": len(part)}
-            row["model"] = row.get("model", "all")
-            row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")
-            first, second = (part[name].to_numpy(float) for name in columns)
-            if len(part) > 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
-                found = stats.pearsonr(stats.rankdata(first), stats.rankdata(second))
-                low, high = found.confidence_interval()
-                row |= {
-                    "correlation": found.statistic,
-                    "correlation_low": low,
-                    "correlation_high": high,
-                    "p_value": found.pvalue,
-                }
-            rows.append(clean(row))
-    table = pd.DataFrame(rows)
-    # A reliability is a certain positive, and rows over all models hold those of each.
-    table["over"] = np.where(table["same"], "reliability", np.where(table["model"] == "all", "all models", "a model"))
-    return statistics.with_q(table, "p_value", within=("over",)) if "p_value" in table else table
 
 
 def hero_tests(paths, sets, about, cfg):
@@ -231,7 +188,7 @@ def summarise(job):
         "tau_sweep": renamed(found["sweep"], names),
         "fits": fits_csv(models),
         "tracing": tracing,
-        "influence": influence_csv(tracing, found["heads"], chosen),
+        "influence": influence.table_of(tracing, found["heads"], chosen, about, cfg["seed"]),
         "hero_vs_random": tests,
         "transfer": transfer_csv(scans, traces, about, cfg),
         "joint": published_tables.joint_csv(found["heads"], names, chosen),

@@ -102,7 +102,7 @@ def circuits(table, cross, cfg):
         ]
     lines += [
         "",
-        "Held-out prompts have fillers, names and a frame that train prompts do not have. Their sequences mostly begin where some train prompt's does; scores on those that do not are under `new sequences`. A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice.",
+        "Held-out prompts have fillers, names and a frame that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice.",
     ]
     return "\n".join(lines)
 
@@ -209,7 +209,7 @@ def overlap(table, circuits, cross, cfg):
     among = every[every["first"].isin(cfg["tasks"]) & every["second"].isin(cfg["tasks"])]
     if len(among) and not (among["q_layers"] <= cfg["alpha"]).any():
         lines.append(
-            f"* no two of these circuits share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})"
+            f"* no two of these circuits are shown to share more than their layers and kinds would give by chance (q <= {cfg['alpha']:g})"
         )
     if reported:
         lines.append("* components shared over those expected from layers and kinds alone: " + ", ".join(reported))

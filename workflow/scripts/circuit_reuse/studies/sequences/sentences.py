@@ -8,7 +8,7 @@ from circuit_reuse.report.numbers import MOST, hundred, interval, more, span
 COLUMNS = {
     "circuits": "model task strategy threshold order draw scored_by n_heads n_mlps score score_low score_high score_train score_empty_train",
     "overlap": "model first second kind n_shared n_shared_null_layers q_layers",
-    "cross_task": "circuit kind target q_value",
+    "cross_task": "model circuit kind target q_value accuracy_kept",
 }
 
 # What a score is a share of, by `scored_by`.
@@ -25,12 +25,16 @@ def sentences(found, cfg):
         & table["draw"].isna()
         & table["task"].isin(cfg["tasks"])
     ].dropna(subset=["n_heads", "n_mlps", "score"])
+    crossed = found["cross_task"]
+    own = crossed[(crossed["circuit"] == crossed["target"])].set_index(["model", "target"])["accuracy_kept"].to_dict()
     several = chosen["model"].nunique() > 1
     for row in chosen.head(MOST).to_dict("records"):
         title = cfg["titles"].get(row["task"], row["task"])
+        right = own.get((row["model"], row["task"]))
+        accuracy = "" if right is None or np.isnan(right) else f", and answer {100 * right:.0f} % of them right"
         yield (
             f"{title}{' in ' + row['model'] if several else ''}: {row['n_heads']:.0f} heads and {row['n_mlps']:.0f} MLPs keep "
-            f"{interval(row, 'score', hundred, ' %')} {KEPT.get(row['scored_by'], 'of the metric')} on held-out examples."
+            f"{interval(row, 'score', hundred, ' %')} {KEPT.get(row['scored_by'], 'of the metric')} on held-out examples{accuracy}."
         )
     yield more(chosen)
     shared = found["overlap"]
@@ -44,7 +48,7 @@ def sentences(found, cfg):
     if len(pairs):
         yield (
             f"Circuits of different tasks share {span(pairs['n_shared'])} components (circuits with as many nodes in each layer {span(pairs['n_shared_null_layers'])}, by chance); "
-            f"more than these in {len(beyond)} of {len(pairs)} pairs."
+            f"shown to be more than these in {len(beyond)} of {len(pairs)} pairs."
         )
     crossed = found["cross_task"]
     crossed = crossed[

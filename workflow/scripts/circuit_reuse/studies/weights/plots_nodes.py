@@ -142,9 +142,10 @@ def importance(importance, context):
         ax.axvline(0, color="black", linewidth=0.5)
         ax.set_xscale("symlog", linthresh=1e-3)
         ax.set_yscale("symlog", linthresh=1e-3)
+        ax.margins(0.08)
         # Labels of every decade would overlap.
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(style.matplotlib.ticker.FixedLocator([-1, -0.01, 0, 0.01, 1]))
+            axis.set_major_locator(style.matplotlib.ticker.FixedLocator([-1, -0.1, 0, 0.1, 1]))
         ax.set_xlabel("integrated gradients (nats)")
         if labelled:
             ax.set_ylabel("loss added, alone replaced (nats)")

@@ -16,8 +16,8 @@ def sentences(found, cfg):
         mine = tests[(tests["model"] == row["model"]) & (tests["task"] == row["task"])]
         size = mine[mine["control"] == cfg["matched"]].iloc[0]
         yield (
-            f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. Removing the circuit's weights costs "
-            f"{interval(size, 'difference')} nats more than the matched control "
-            f"(95 % over clusters of prompts); so much more than the weights of random masks cost beyond theirs: {p_text('q', size['q_value'])}."
+            f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. On average over the sweep, from none of the circuit's weights to all, removing them costs "
+            f"{interval(size, 'difference')} nats more than removing as many of the matched control (95 % over clusters of prompts); "
+            f"more than for random masks against controls of their own: {p_text('q', size['q_value'])}."
         )
     yield more(found["interpretations"])

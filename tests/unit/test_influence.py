@@ -1,0 +1,72 @@
+"""Strength against traced influence: heads of a layer are alike, and shared keys and values count once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuit_reuse.studies.scaling import influence
+from scipy import stats
+
+LAYERS, HEADS = 24, 8
+
+
+def drawn(rng, share, joined=0.0):
+    """(first, second, layer) of heads whose values lie a share of their variance between layers; joined: correlation within layers."""
+    layer = np.repeat(np.arange(LAYERS), HEADS)
+    between = [np.sqrt(share) * rng.normal(size=LAYERS)[layer] for _ in range(2)]
+    one, other = rng.normal(size=(2, len(layer)))
+    other = joined * one + np.sqrt(1 - joined**2) * other
+    return [b + np.sqrt(1 - share) * w for b, w in zip(between, (one, other), strict=True)] + [layer]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_heads_alike_within_layers_give_no_small_p_and_an_interval_that_holds_0(share, monkeypatch):
+    monkeypatch.setattr(influence, "DRAWS", 199)
+    found = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        found.append(influence.association(*drawn(rng, share), rng))
+    p = np.array([each["p_value"] for each in found])
+    assert (p <= 0.05).mean() <= 0.12 and stats.kstest(p, "uniform").pvalue > 1e-3
+    held = np.mean([each["correlation_low"] <= 0 <= each["correlation_high"] for each in found])
+    assert held >= 0.87
+    # Heads taken as independent: what was done before.
+    plain = [
+        stats.pearsonr(*map(stats.rankdata, drawn(np.random.default_rng(seed), share)[:2])).pvalue
+        for seed in range(120)
+    ]
+    assert share == 0 or np.mean(np.array(plain) <= 0.05) > 0.15
+
+
+def test_what_goes_together_within_layers_is_found():
+    rng = np.random.default_rng(0)
+    found = influence.association(*drawn(rng, 0.3, 0.5), rng)
+    assert found["p_value"] < 0.01 and found["correlation_low"] > 0
+    first, second, layer = drawn(rng, 0.3)
+    assert found.keys() == {"correlation", "p_value", "correlation_low", "correlation_high"}
+    few = influence.association(first[:24], second[:24], layer[:24], rng)
+    assert "correlation_low" not in few and few["p_value"] is not None
+    assert influence.association(first[:3], second[:3], layer[:3], rng) == {}
+
+
+def test_a_redrawn_correlation_is_that_of_the_drawn_heads():
+    rng = np.random.default_rng(1)
+    first, second, layer = drawn(rng, 0.3)
+    values = influence.redrawn(first, second, layer, np.random.default_rng(5))
+    times = np.random.default_rng(5).multinomial(LAYERS, np.full(LAYERS, 1 / LAYERS), size=influence.DRAWS)
+    # Clusters are numbered in the order of their names.
+    order = sorted(range(LAYERS), key=str)
+    for draw in (0, 7):
+        chosen = np.concatenate([np.flatnonzero(layer == order[n]) for n in np.repeat(np.arange(LAYERS), times[draw])])
+        assert values[draw] == pytest.approx(np.corrcoef(first[chosen], second[chosen])[0, 1])
+
+
+def test_keys_and_values_that_heads_share_are_one_row_with_their_mean_strength():
+    rows = pd.DataFrame(
+        {"model": "m", "task": "t", "direction": "restore", "layer": 0, "head": list(range(4)) * 2}
+        | {"part": ["v"] * 4 + ["q"] * 4, "strength": [1.0, 3, 5, 7] * 2, "size": [2.0, 2, 9, 9, 1, 2, 3, 4]}
+    )
+    found = influence.once_a_group(rows, {"m": {"heads": 4, "kv_heads": 2}})
+    values = found[found["part"] == "v"]
+    assert list(values["strength"]) == [2, 6] and list(values["size"]) == [2, 9]
+    assert list(found[found["part"] == "q"]["size"]) == [1, 2, 3, 4]
+    assert len(influence.once_a_group(rows, {"m": {"heads": 4, "kv_heads": 4}})) == 8
