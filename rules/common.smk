@@ -255,6 +255,17 @@ def package_parts(wildcards, threads):
     return sources.parts(config["model_sources"][wildcards.model])
 
 
+def description_settings(wildcards):
+    """What shapes the description of a model, and the fingerprint that it must have."""
+    named = {key: value for key, value in config["model_sources"][wildcards.model].items() if key == "fingerprint"}
+    return some(config["compute"], "dtype") | named
+
+
+def expected_fingerprint(wildcards, threads):
+    """The fingerprint that a model must have, or None: no reason to fetch one that is there.  Snakemake does not track functions of `threads`."""
+    return config["model_sources"][wildcards.model].get("fingerprint")
+
+
 def model_settings(wildcards):
     """What shapes the folder of a model that is fetched or converted."""
     return settled(sources.settings(config["model_sources"][wildcards.model]))

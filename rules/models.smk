@@ -9,6 +9,7 @@ use rule makes_model as fetch_model with:
     params:
         **runs("origins.fetching.run"),
         cfg=model_settings,
+        expected=expected_fingerprint,
         alone=True,
 
 
@@ -39,6 +40,7 @@ use rule makes_model as convert_model with:
     params:
         **runs("origins.gguf_convert.run"),
         cfg=model_settings,
+        expected=expected_fingerprint,
 
 
 # The file of a custom task, from a dataset of the hub.
@@ -72,7 +74,7 @@ use rule runs_model as describe_model with:
         "<logs>/describe_model/{model}.log",
     params:
         **runs("studies.common.stage_description.describe"),
-        cfg=some(config["compute"], "dtype"),
+        cfg=description_settings,
 
 
 use rule makes_model as train_tokenizer with:

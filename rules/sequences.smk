@@ -174,7 +174,7 @@ use rule runs_model as measure_lengths with:
     log:
         "<logs>/measure_lengths/{model}.log",
     params:
-        **runs("studies.sequences.stage_lengths.measure"),
+        **runs("studies.sequences.stage_lengths.measure", "prompts.sequence"),
         cfg=stage_cfg(
             "seed",
             **some(config["compute"], "dtype"),

@@ -1,6 +1,8 @@
 """Differences between two sets of texts: a slow twin, invariances, artefacts of length, planted models."""
 
+import logging
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -493,6 +495,12 @@ def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path)
     path.write_text("first,second,cluster\n" + "".join(f"the printer {n},a phone {n},{n % 3}\n" for n in range(8)))
     _, clusters, _ = texts.of_file(path, 0.001, None, tokenizer, None, STREAM)
     assert clusters == ["0", "1", "2", "0", "1", "2", "0", "1"]
+    # As asked for: every pair by itself, whatever the file says.
+    cfg = {"paired": True, "first": None, "second": None, "held_out_share": 0.001}
+    for cluster, count in (("auto", 3), ("pair", 8)):
+        asked = cfg | {"cluster": cluster}
+        found = stage_differences.pairs_of(SimpleNamespace(file=str(path)), asked, tokenizer, None, STREAM, "own", logging)
+        assert len(set(found[1])) == count and len(found[0]) == 8
 
 
 def test_unpaired_texts_are_paired_by_length_first(tmp_path):

@@ -70,3 +70,24 @@ def test_keys_and_values_that_heads_share_are_one_row_with_their_mean_strength()
     assert list(values["strength"]) == [2, 6] and list(values["size"]) == [2, 9]
     assert list(found[found["part"] == "q"]["size"]) == [1, 2, 3, 4]
     assert len(influence.once_a_group(rows, {"m": {"heads": 4, "kv_heads": 4}})) == 8
+
+
+def test_where_no_head_was_traced_the_table_is_empty_and_has_its_columns():
+    tracing = pd.DataFrame(columns=["model", "task", "direction", "part", "layer", "head", "role", "influence"])
+    heads = pd.DataFrame(
+        {"model": "m", "layer": [0], "head": [0], "strength": [1.0], "split": "train", "replacement": "mean"}
+    )
+    found = influence.table_of(tracing, heads, "mean", {"m": {"heads": 4, "kv_heads": 4}}, 0)
+    assert not len(found) and {"model", "over", "correlation", "correlation_low", "q_value"} <= set(found)
+
+
+def test_rows_are_those_of_each_model_and_of_all():
+    rng = np.random.default_rng(2)
+    places = [(m, layer, head) for m in "ab" for layer in range(6) for head in range(4)]
+    about = pd.DataFrame(places, columns=["model", "layer", "head"])
+    heads = about.assign(strength=rng.random(len(about)), split="train", replacement="corrupt")
+    tracing = about.assign(task="t", direction="corrupt", part="z", role=None, influence=rng.normal(size=len(about)))
+    found = influence.table_of(tracing, heads, "corrupt", {name: {"heads": 4, "kv_heads": 2} for name in "ab"}, 0)
+    assert list(found["model"]) == ["a", "b", "all"] and list(found["n_heads"]) == [24, 24, 48]
+    # The scan itself, on other examples.
+    assert set(found["over"]) == {"reliability"} and found["correlation_low"].notna().all()

@@ -1,5 +1,9 @@
 """Results of models that left the config: listed at the end of a run, removed on demand, and nothing else is."""
 
+import subprocess
+import sys
+
+import pytest
 import stale_results
 import yaml
 from support import PROJECT
@@ -43,3 +47,35 @@ def test_only_the_models_that_left_are_removed(tmp_path, monkeypatch, capsys):
         "circuits.html",
     }
     assert (tmp_path / "results" / "prompts" / "ioi").is_dir()
+
+
+def test_nothing_is_removed_where_a_config_is_not_read_or_a_run_is_at_work(tmp_path, monkeypatch, capsys):
+    """A profile may name models; another run may be writing them."""
+    made(tmp_path, "gone")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resources").symlink_to(PROJECT / "resources")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"models": ["tiny-gpt2-medium"]}))
+    given = ["--configfiles", "mine.yaml", "--remove"]
+    for option in (["--profile", "profiles/x"], ["--config", "models=[gone]"], ["--workflow-profile=x"]):
+        with pytest.raises(SystemExit):
+            stale_results.main([*given, *option])
+        assert option[0].split("=")[0] in capsys.readouterr().err
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / ".snakemake")], stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    with pytest.raises(SystemExit):
+        stale_results.main(given)
+    assert "another run is already using" in capsys.readouterr().err and (tmp_path / "results" / "gone").is_dir()
+    holder.kill()
+    holder.wait()
+    stale_results.main(given)
+    assert not (tmp_path / "results" / "gone").exists()
+
+
+HOLDS = f"""
+import sys, time
+sys.path.insert(0, {str(PROJECT / "workflow" / "scripts")!r})
+import run_folder
+run_folder.take(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""

@@ -1,6 +1,7 @@
 """What users have: labels of several words, files cut into shards, chat templates, checkpoints, circuits of edges."""
 
 import json
+import logging
 import shutil
 import warnings
 
@@ -8,15 +9,16 @@ import pandas as pd
 import pytest
 from circuit_reuse.command import arguments, runs
 from circuit_reuse.config import checks, custom_files, errors, series
-from circuit_reuse.data import circuit_exports, circuit_files, examples, fingerprint, user_tables
+from circuit_reuse.data import circuit_exports, circuit_files, examples, fingerprint, jobs, user_tables
 from circuit_reuse.data.circuit_files import Circuit
 from circuit_reuse.data.components import Space
 from circuit_reuse.engine import batching
-from circuit_reuse.origins import fetching
+from circuit_reuse.origins import fetching, sources
 from circuit_reuse.prompts import rows
-from circuit_reuse.studies.common import stage_examples
+from circuit_reuse.studies.common import stage_description, stage_examples
 from support import MODELS
 
+LOG = logging.getLogger(__name__)
 SMALL = MODELS / "tiny-gpt2-small"
 ROW = {
     "example": 0,
@@ -184,3 +186,26 @@ def test_a_file_of_another_encoding_is_named(tmp_path):
     (tmp_path / "mine.jsonl").write_bytes(json.dumps({"clean": "’"}, ensure_ascii=False).encode("cp1252"))
     with pytest.raises(ValueError, match=r"mine.jsonl is not text"):
         user_tables.rows(tmp_path / "mine.jsonl")
+
+
+def test_a_model_of_another_fingerprint_is_refused_wherever_it_comes_from(tmp_path):
+    own = fingerprint.fingerprint(SMALL)
+
+    def described(**cfg):
+        params = {"cfg": {"dtype": "float32"} | cfg, "compute": {"device": "cpu", "dtype": "float32"}}
+        job = jobs.Job(
+            {"model": str(SMALL)}, {"about": str(tmp_path / "model.json")}, params, {"model": "mine"}, 1, LOG
+        )
+        stage_description.describe(job)
+        return (tmp_path / "model.json").read_text()
+
+    assert described() == described(fingerprint=own)
+    with pytest.raises(
+        fingerprint.ModelError, match=f"has the fingerprint {own}, and model_sources.mine.fingerprint is abc"
+    ):
+        described(fingerprint="abc")
+
+
+@pytest.mark.parametrize("source", [{"hub": "me/m", "revision": "main"}, {"path": "m.gguf"}])
+def test_naming_the_fingerprint_of_what_was_run_makes_nothing_again(source):
+    assert sources.settings(source | {"fingerprint": "abc"}) == sources.settings(source)

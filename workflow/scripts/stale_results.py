@@ -9,9 +9,11 @@ import argparse
 import shutil
 from pathlib import Path
 
+import run_folder
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
+CONFIGS = ("--config", "-C", "--profile", "--workflow-profile")
 
 
 def left(models, folder):
@@ -67,10 +69,22 @@ def models_of(files):
 def main(given=None):
     """List what is left over, and remove it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--configfile", nargs="*", default=[])
+    parser.add_argument("--configfile", "--configfiles", nargs="*", default=[])
     parser.add_argument("--remove", action="store_true")
-    chosen, _ = parser.parse_known_args(given)
+    chosen, more = parser.parse_known_args(given)
+    # A profile or --config may name models, too.
+    setting = [option for option in more if option.split("=")[0] in CONFIGS]
+    if setting:
+        parser.error(
+            f"{setting[0]} may change which models the config has; name all of it in files: --configfile a.yaml b.yaml"
+        )
     found = left(models_of(chosen.configfile), Path.cwd())
+    if chosen.remove and found:
+        # No other run may be at work in the folder.
+        try:
+            run_folder.take(Path.cwd() / ".snakemake")
+        except BlockingIOError as problem:
+            parser.error(str(problem))
     for name, places in found.items():
         print(f"{'removed' if chosen.remove else 'left over'}: {name}, {size(places) / 1e6:.0f} MB")
         for place in places if chosen.remove else ():

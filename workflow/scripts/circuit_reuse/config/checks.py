@@ -214,7 +214,7 @@ def check_model(name, config, folders, study=None):
 
 def check_chats(model, folder, config):
     """A model must have a chat template that can be used where a built-in task asks for one."""
-    chats = [task for task, options in config["task_options"].items() if options.get("chat")]
+    chats = [task for task, options in config.get("task_options", {}).items() if options.get("chat")]
     if not chats:
         return
     from circuit_reuse.data import examples

@@ -33,7 +33,7 @@ def run(job):
     other = pinned.Pin(source["hub"], source["revision"] + "-conversion")
     conversion = (other.commit or True) if source.get("conversion", False) else None
     commit, conversion = fetch(
-        source["hub"], source["revision"], job.output.folder, source.get("fingerprint"), pin.commit, conversion
+        source["hub"], source["revision"], job.output.folder, job.params.expected, pin.commit, conversion
     )
     pin.hold(commit)
     job.log.info("%s at %s is ready, commit %s%s", source["hub"], source["revision"], commit, pin.note)

@@ -22,9 +22,8 @@ VERSIONS = ("transformers", "gguf", "torch")
 
 def run(job):
     """Convert a GGUF file once to a model folder."""
-    source = dict(job.cfg)
-    expected = source.pop("fingerprint", None)
-    origin = convert(job.input.gguf, job.output.folder, source, source.get("sha256"), expected)
+    source = job.cfg
+    origin = convert(job.input.gguf, job.output.folder, source, source.get("sha256"), job.params.expected)
     job.log.info("%s", origin)
 
 

@@ -58,8 +58,8 @@ def label(source):
 
 
 def settings(source):
-    """What shapes the folder that is made of a source."""
-    return {key: source[key] for key in (*KEYS[kind(source)], "fingerprint") if key in source}
+    """What shapes the folder that is made of a source; not the fingerprint that it must have, which changes nothing in it."""
+    return {key: source[key] for key in KEYS[kind(source)] if key in source}
 
 
 def folder(name, source, directory="."):
@@ -85,5 +85,4 @@ def same(source, record):
         return False
     if kind(source) == "hub":
         return all(origin.get(key) == source[key] for key in ("hub", "revision"))
-    wanted = {key: value for key, value in settings(source).items() if key != "fingerprint"}
-    return origin.get("source") == wanted
+    return origin.get("source") == settings(source)

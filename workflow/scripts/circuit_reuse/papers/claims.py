@@ -113,7 +113,9 @@ def answer(claim, table):
         theirs = others.eval(claim["value"], engine="python").groupby(level=claim["match"]).first()
         theirs = theirs.reindex(pd.MultiIndex.from_frame(rows[claim["match"]])).to_numpy(float)
         own = values.to_numpy(float)
-        values = pd.Series(own / theirs if "divide_by" in claim else own - theirs, rows.index)
+        # A quotient of nothing is left out below.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = pd.Series(own / theirs if "divide_by" in claim else own - theirs, rows.index)
     known = values.notna() if values.dtype == object else np.isfinite(values.astype(float))
     rows, values = rows[known], values[known]
     if not len(rows):

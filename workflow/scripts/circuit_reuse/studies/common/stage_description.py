@@ -10,9 +10,16 @@ from circuit_reuse.engine import models, plain_model
 def describe(job):
     """Write shape, fingerprint and size of a model, and how far it is from the plain model.
 
-    raises: ModelError if the loaded model lacks weights or gives other logits than the plain model
+    raises: ModelError if the model is another one than the config names by its fingerprint, or if the loaded model lacks weights or gives
+            other logits than the plain model
     """
     folder = fingerprint.folder_of(job.input.model)
+    expected, found = job.cfg.get("fingerprint"), fingerprint.fingerprint(folder)
+    if expected not in (None, found):
+        raise fingerprint.ModelError(
+            f"{folder} has the fingerprint {found}, and model_sources.{job.wildcards.model}.fingerprint is {expected}: it is another version of the "
+            "model; put the right one there, or change the fingerprint"
+        )
     reader = examples.reader(folder)
     about = fingerprint.describe(folder) | plain_model.compare(models.of_job(job), folder)
     about |= {"bos": reader.bos if reader.bos is None else reader.tokenizer.id_to_token(reader.bos)}

@@ -73,6 +73,8 @@ def pairs_of(input, cfg, tokenizer, bos, stream, name, log):
     if input.file:
         sides = None if cfg["paired"] else (cfg["first"], cfg["second"])
         found, clusters, left = texts.of_file(input.file, cfg["held_out_share"], sides, tokenizer, bos, stream)
+        if cfg["cluster"] == "pair":
+            clusters = [f"pair {n}" for n in range(len(found))]
         if left:
             log.info("%d unpaired texts of the larger set are left out", left)
     else:

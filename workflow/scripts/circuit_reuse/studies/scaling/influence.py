@@ -10,6 +10,7 @@ from circuit_reuse.studies.scaling import trends
 
 # Random orders behind a p, and draws of layers behind an interval.
 DRAWS = 1999
+COLUMNS = "task direction part model n_heads same correlation correlation_low correlation_high p_value".split()
 # Parts that heads of a group share in a model with fewer keys and values than heads.
 SHARED = ("k", "v")
 
@@ -42,10 +43,13 @@ def table_of(tracing, heads, replacement, about, seed):
             layers = part.groupby(["model", "layer"], sort=False).ngroup().to_numpy()
             rng = generator(seed, "influence", *map(str, (row["model"], *values)))
             rows.append(trends.clean(row | association(*(part[name] for name in columns), layers, rng)))
-    table = pd.DataFrame(rows)
+    # Where no head was traced, there is no row.
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     # A reliability is a certain positive, and rows over all models hold those of each.
-    table["over"] = np.where(table["same"], "reliability", np.where(table["model"] == "all", "all models", "a model"))
-    return statistics.with_q(table, "p_value", within=("over",)) if "p_value" in table else table
+    table["over"] = np.where(
+        table["same"].astype(bool), "reliability", np.where(table["model"] == "all", "all models", "a model")
+    )
+    return statistics.with_q(table, "p_value", within=("over",))
 
 
 def once_a_group(rows, about):

@@ -54,7 +54,7 @@ def tracing_layers(tracing, context, tasks):
                     ax, wide.to_numpy(float), [r.replace("_", " ") for r in order] if last else [""] * len(order), 1
                 )
                 if row == 0:
-                    ax.set_title(f"{title}\n{name}" if place == 1 else name, fontsize=7)
+                    ax.set_title(f"{title}\n{name}", fontsize=6.5)
                 if block == 0 and place == 0:
                     ax.set_ylabel(f"{model}\nlayer", fontsize=6.5, rotation=0, ha="right", va="center")
                 else:
