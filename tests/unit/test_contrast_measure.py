@@ -10,7 +10,7 @@ import pytest
 import torch
 from circuit_reuse.data import components
 from circuit_reuse.engine import batching, interventions
-from circuit_reuse.stats import statistics
+from circuit_reuse.stats import statistics, testing
 from circuit_reuse.studies.common import scoring as batch_scores
 from circuit_reuse.studies.contrast import differences as measure
 from circuit_reuse.studies.contrast import findings, measures, pooling, stage_differences, streaming, texts
@@ -499,7 +499,9 @@ def test_pairs_of_a_file_are_told_apart_by_their_cluster_if_it_has_one(tmp_path)
     cfg = {"paired": True, "first": None, "second": None, "held_out_share": 0.001}
     for cluster, count in (("auto", 3), ("pair", 8)):
         asked = cfg | {"cluster": cluster}
-        found = stage_differences.pairs_of(SimpleNamespace(file=str(path)), asked, tokenizer, None, STREAM, "own", logging)
+        found = stage_differences.pairs_of(
+            SimpleNamespace(file=str(path)), asked, tokenizer, None, STREAM, "own", logging
+        )
         assert len(set(found[1])) == count and len(found[0]) == 8
 
 
@@ -519,3 +521,39 @@ def test_unpaired_texts_are_paired_by_length_first(tmp_path):
     pairs, clusters, left = texts.of_file(path, 0.001, ("x", "y"), tokenizer, bos, STREAM)
     assert len(pairs) == len(set(clusters)) == 6 and left == 3
     assert all(len(first) == len(second) and first[0] == bos for _, first, second in pairs)
+
+
+def effects_of(full, floor, kept):
+    """Outcomes of one circuit kept alone and removed on 12 examples, and of 19 random ones of its composition."""
+    rng, frames = np.random.default_rng(0), []
+
+    def run(circuit, direction, metric, control=None):
+        rows = {"example": range(12), "cluster": range(12), "metric": metric + 0.01 * rng.normal(size=12)}
+        named = {"circuit": circuit, "direction": direction, "control": control}
+        frames.append(pd.DataFrame(rows | {"correct": True, "kl": 0.0, "rank": 1}).assign(**named))
+
+    run(None, "none", full)
+    run("empty", "keep", floor)
+    for direction in ("keep", "remove"):
+        run("c", direction, kept)
+        for number in range(19):
+            run("1 head", direction, floor + 0.1 * number, number)
+    frame = pd.concat(frames, ignore_index=True)
+    return testing.Outcomes(frame.assign(control=frame["control"].astype("Int32")))
+
+
+def test_a_share_of_a_way_that_goes_the_wrong_way_is_none():
+    """A model that is better with everything corrupted: a circuit that is worse than both keeps nothing, and is not the best of all."""
+    space = components.Space(2, 12, 24, 2)
+    chosen = pd.DataFrame(
+        {"condition": ["real"], "main": True, "scored_by": "published", "rule": "ratio", "circuit": "c", "cost": 1}
+        | {"dimensions": 24, "budget": 0.5, "components": [["a0.h0"]]}
+    )
+    cfg = {"attribution": "eap-ig", "random_sets": 19, "tests": {"bootstrap": 100, "permutations": 99}}
+    for full, floor, known in ((3.0, 0.0, True), (-0.2, 0.1, False)):
+        outcomes = effects_of(full, floor, -0.5)
+        (row,) = measures.tested(outcomes, chosen, space, cfg, ("s", "m", "set", "contrast"))
+        shares = [row[name] for name in ("faithfulness", "p_faithfulness", "effect_share", "p_effect_share")]
+        assert all((value is not None) is known for value in shares)
+        assert row["n_random"] == 19 and row["accuracy_kept"] == 1
+    assert measures.budget_sweep(outcomes, chosen, cfg, ("s", "m", "set", "contrast")) == []

@@ -48,6 +48,10 @@ def test_areas_equal_the_trapezoid_by_hand():
     assert found["cmd_random"][0] == pytest.approx(0.999)
     line = faithfulness.curve(rows, runs, 50, ("x",))
     assert [row["faithfulness"] for row in line[:10]] == pytest.approx(values["absolute"])
+    # A model that does better with everything corrupted: a share of that way is none.
+    turned = SimpleNamespace(clean=runs.corrupt, corrupt=runs.clean, clusters=runs.clusters)
+    assert all(values == (None, None, None) for values in faithfulness.areas(rows, turned, 50, ("x",)).values())
+    assert all(row["faithfulness"] is None for row in faithfulness.curve(rows, turned, 50, ("x",)))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import logging
 
 import pandas as pd
 import pytest
+import tiny_families
 import torch
-from circuit_reuse.engine import attribution, batching, interventions, models, parts
+from circuit_reuse.engine import attribution, batching, interventions, models, output_norms, parts
 from circuit_reuse.studies.scaling import stage_scan, stage_trace
 from support import examples_for
 
@@ -182,6 +183,24 @@ def test_output_norms_are_those_of_what_each_head_writes(model):
         written = acts.z[1][0, :, 2] @ model.bridge.blocks[1].attn.W_O[2]
         expected = written.norm(dim=-1).mean().item()
         assert found["a1.h2", row] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("gemma2", 1.0), ("llama", 10.0)])
+def test_the_norm_of_what_a_head_writes_is_taken_after_a_norm_that_follows_the_attention(tmp_path, kind, times):
+    """Ten times the output weights of a layer write ten times as much, unless a norm takes that off."""
+    torch.manual_seed(0)
+    tiny_families.build(kind, tmp_path)
+    own, table = models.load(tmp_path, "cpu", threads=1), examples_for("digits", 3)
+    table["clean_tokens"] = [[token % 1600 for token in tokens] for tokens in table["clean_tokens"]]
+
+    def norms():
+        found = output_norms.output_norms(own, table, 2048)
+        return found[found["component"].str.startswith("a1.")]["output_norm"].to_numpy()
+
+    before = norms()
+    with torch.no_grad():
+        own.bridge.blocks[1].attn.o.original_component.weight.mul_(10)
+    assert norms() == pytest.approx(times * before, rel=0.01) and (before > 0).all()
 
 
 def test_a_pattern_put_in_by_its_product_with_the_values_is_the_same(model, batch, runs):

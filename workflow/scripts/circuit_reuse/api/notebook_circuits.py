@@ -98,7 +98,8 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
     floor = kept[1].mean()
     found = {"metric": intact.mean(), **found, "accuracy": right.mean(), "accuracy_circuit": wrong[0].mean()}
     found |= {
-        "faithfulness": (kept[0].mean() - floor) / (intact.mean() - floor),
+        # Undefined where the model is no better than with everything removed.
+        "faithfulness": (kept[0].mean() - floor) / (intact.mean() - floor) if intact.mean() > floor else float("nan"),
         "n_examples": len(test),
         "n_clusters": test["cluster"].nunique(),
     }

@@ -17,11 +17,15 @@ TEMPERATURE, SHARES = 2.0, {"q": 0.25, "k": 0.25, "v": 0.5}
 def gim(model):
     """Runs inside have the gradient of GIM: norms keep their scale, softmax is flatter, factors of products share.
 
-    raises: LeftOut for a model whose attention pattern is not read back from its hook
+    raises: LeftOut for a model whose attention pattern is not read back from its hook, or holds only a part of the softmax
     source: arXiv 2505.17630 (gradient interaction modifications)
     """
     if not shortcuts.able(model, "pattern"):
         raise LeftOut("gim needs the attention pattern, which this model's attention does not give; use atp or ig")
+    if any(name.rpartition(".")[2] == "sinks" for name, _ in model.bridge.original_model.named_parameters()):
+        raise LeftOut(
+            "gim takes the whole softmax from the pattern, and this model's attention has sinks beside it; use atp or ig"
+        )
     frozen = [module for module in model.bridge.modules() if isinstance(module, NormalizationBridge)]
     kept = [module.__dict__.get("forward") for module in frozen]
     hooks = []

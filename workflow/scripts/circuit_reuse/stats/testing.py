@@ -145,7 +145,7 @@ def kept_columns(outcomes, circuit, metric, draws, seed):
     if not outcomes.has(circuit, "keep"):
         return {}
     floor = outcomes.circuit("empty", "keep", "metric")
-    if metric.mean() <= floor.mean():
+    if not has_gap(floor, metric):
         return {}
     kept = outcomes.circuit(circuit, "keep", "metric")
     controls = outcomes.controls(circuit, "keep", "metric")
@@ -157,6 +157,11 @@ def kept_columns(outcomes, circuit, metric, draws, seed):
         "faithfulness_high": interval[1],
         "faithfulness_control": np.mean(values) if values else None,
     }
+
+
+def has_gap(floor, full):
+    """Whether shares of the way from everything removed to the intact model make sense: it must be the better one."""
+    return bool(full.mean() > floor.mean())
 
 
 def faithfulness_of(kept, floor, full, axis):

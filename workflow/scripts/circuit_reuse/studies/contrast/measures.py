@@ -6,7 +6,7 @@ import pandas as pd
 from circuit_reuse.data import jobs
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.stats.sharing import composition_name
-from circuit_reuse.stats.testing import faithfulness_of
+from circuit_reuse.stats.testing import faithfulness_of, has_gap
 from circuit_reuse.studies.contrast.pooling import by_construction
 from circuit_reuse.studies.contrast.random_circuits import budget_matched_name, random_sets, removable
 
@@ -51,10 +51,10 @@ def seed(stream, *names):
 
 
 def both(outcomes, circuit, cfg, stream):
-    """Columns faithfulness and effect_share with their intervals, of one circuit."""
+    """Columns faithfulness and effect_share with their intervals, of one circuit; none where the intact model is no better than the empty one."""
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
     found = {}
-    for side, statistic in SIDES.items():
+    for side, statistic in SIDES.items() if has_gap(floor, full) else ():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
         resamples, number = cfg["tests"]["bootstrap"], seed(stream, circuit, side)
@@ -91,7 +91,7 @@ def tested(outcomes, chosen, space, cfg, stream):
             values = np.array([statistic(each, floor, full, axis=0) for each in metric])
             name, accuracy = NAMES[side]
             found |= {"n_random": len(values), accuracy: outcomes.circuit(circuit, side, "correct").mean()}
-            if len(values):
+            if len(values) and has_gap(floor, full):
                 low, high = np.percentile(values, [2.5, 97.5])
                 found |= {
                     f"{name}_random": values.mean(),
@@ -99,7 +99,7 @@ def tested(outcomes, chosen, space, cfg, stream):
                     f"{name}_random_high": high,
                     f"p_{name}": statistics.rank_p(found[name], values),
                 }
-        if beside is not None and row["scored_by"] not in (cfg["attribution"], "file"):
+        if beside is not None and row["scored_by"] not in (cfg["attribution"], "file") and has_gap(floor, full):
             columns = (
                 outcomes.circuit(circuit, "keep", "metric"),
                 outcomes.circuit(beside, "keep", "metric"),
@@ -126,6 +126,8 @@ def budget_sweep(outcomes, chosen, cfg, stream):
     """Rows of the budget_sweep table: what circuits of every budget keep, and random ones (mean and range)."""
     rows, real = [], chosen[(chosen["condition"] == "real") & (chosen["scored_by"] != "file")]
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
+    if not has_gap(floor, full):
+        return []
     for row in real.to_dict("records"):
         found = {key: row.get(key) for key in BUDGET_SWEEP}
         if removable(row["components"]):
@@ -157,7 +159,7 @@ def singles(scores, examples, cfg, stream):
     """Rows of what each component does alone, on the held-out examples.
 
     scores: change in the metric when one component is corrupted
-    returns: dicts; effect_share is the mean change as a share of the whole change, effect_share_absolute the mean of its absolute
+    returns: dicts; where corrupting everything lowers the metric effect_share is the mean change as a share of the whole change, effect_share_absolute the mean of its absolute
              value: a component may help some examples as much as it harms others
     """
     used = jobs.used(examples, "held_out").set_index("example")
@@ -172,7 +174,8 @@ def singles(scores, examples, cfg, stream):
             ("effect_share", "share", values.to_numpy()),
             ("effect_share_absolute", "size", values.abs().to_numpy()),
         )
-        for key, stem, column in sizes:
+        # A share of a whole that goes the wrong way is none.
+        for key, stem, column in sizes if full.mean() < 0 else ():
             columns = (column, full if key == "effect_share" else np.abs(full))
             resamples, number = cfg["tests"]["bootstrap"], seed(stream, name, stem)
             low, high = statistics.bootstrap(columns, part, resamples, number, clusters=clusters)

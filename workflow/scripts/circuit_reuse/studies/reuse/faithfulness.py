@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.integrate import trapezoid
 
 from circuit_reuse.stats import circuits, statistics
-from circuit_reuse.stats.testing import faithfulness_of
+from circuit_reuse.stats.testing import faithfulness_of, has_gap
 from circuit_reuse.studies.reuse import schemas
 
 # Shares of all nodes or edges that a circuit holds (Mueller et al. 2025, MIB).
@@ -69,13 +69,18 @@ def curve(rows, runs, resamples, stream):
         clusters = runs.clusters[kept.index].to_numpy()
         seed = circuits.seed(*stream, ranking, size)
         columns = (kept.to_numpy(), floor, full)
-        low, high = statistics.bootstrap(columns, faithfulness_of, resamples, seed, clusters=clusters)
+        known = has_gap(floor, full)
+        low, high = (
+            statistics.bootstrap(columns, faithfulness_of, resamples, seed, clusters=clusters)
+            if known
+            else (None, None)
+        )
         found.append(
             {
                 "ranking": ranking,
                 "share_kept": size,
                 "n_kept": int(part["n_kept"].iloc[0]),
-                "faithfulness": float(faithfulness_of(*columns, axis=0)),
+                "faithfulness": float(faithfulness_of(*columns, axis=0)) if known else None,
                 "faithfulness_low": low,
                 "faithfulness_high": high,
                 "n_examples": len(kept),
@@ -109,6 +114,9 @@ def areas(rows, runs, resamples, stream):
             index=["draw", "share_kept"], columns="example", values="metric"
         )
         full, floor = runs.clean[wide.columns].to_numpy(), runs.corrupt[wide.columns].to_numpy()
+        if not has_gap(floor, full):
+            found[name] = (None, None, None)
+            continue
 
         def area(*columns, axis, gap=gap):
             *kept, floor, full = columns
@@ -134,8 +142,8 @@ def subsets(circuit, draws, stream):
 
 
 def share(metric, clean, corrupt):
-    """Faithfulness of mean metrics as a number, NaN where clean and corrupt are alike."""
-    return float(faithfulness_of(metric, corrupt, clean, axis=0))
+    """Faithfulness of mean metrics as a number, NaN where the intact run is no better than the corrupt one."""
+    return float(faithfulness_of(metric, corrupt, clean, axis=0)) if has_gap(corrupt, clean) else float("nan")
 
 
 def frame(found, examples, metrics):

@@ -31,6 +31,9 @@ def task_curves(job):
     mean = signed = pd.Series(values.mean(axis=0), names)[model.space.names]
     raw, found = [], pd.DataFrame(columns=schemas.EDGES.names)
     method = METHODS[job.wildcards.method]
+    if not method.signed:
+        # What has no sign cannot put the helpful ones first, but the strongest.
+        signed = -mean
     if method.edges:
         steps = cfg["steps"] if method.steps else 0
         found = edge_means.mean_edges(model, train, cfg["metric"], steps, compute["batch_tokens"])
