@@ -1,9 +1,11 @@
 """Strength against traced influence: heads of a layer are alike, and shared keys and values count once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.scaling import influence
+from circuit_reuse.studies.scaling import influence, plots_runs
 from scipy import stats
 
 LAYERS, HEADS = 24, 8
@@ -91,3 +93,15 @@ def test_rows_are_those_of_each_model_and_of_all():
     assert list(found["model"]) == ["a", "b", "all"] and list(found["n_heads"]) == [24, 24, 48]
     # The scan itself, on other examples.
     assert set(found["over"]) == {"reliability"} and found["correlation_low"].notna().all()
+
+
+def test_figures_say_so_where_no_head_was_traced():
+    columns = ["model", "task", "direction", "part", "layer", "head", "role", "influence", "share"]
+    context = SimpleNamespace(models=pd.DataFrame({"model": ["m"]}), titles=("A", "B"))
+    heads = pd.DataFrame(columns=["model", "layer", "head", "strength", "category"])
+    nothing = pd.DataFrame(columns=columns)
+    for figure in (
+        plots_runs.tracing_heads(nothing, context, ("a", "b"), {"m": (2, 2)}),
+        plots_runs.influence_vs_strength(nothing, heads, nothing, context, ("a", "b")),
+    ):
+        assert "no head was traced" in figure.axes[0].texts[0].get_text()

@@ -5,7 +5,7 @@ import pandas as pd
 from circuit_reuse.data import gather, metrics, tables
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import sharing
-from circuit_reuse.studies.reuse import layers, plots, plots_curves, plots_specificity, schemas
+from circuit_reuse.studies.reuse import families, layers, plots, plots_curves, plots_specificity, schemas
 
 
 def draw(job):
@@ -23,7 +23,7 @@ def draw(job):
     at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
     shared = gather.rows(job.input.reuse, schemas.REUSE)
     inclusion = gather.rows(job.input.inclusion, schemas.INCLUSION)
-    specificity = gather.rows(job.input.specificity, schemas.SPECIFICITY)
+    specificity = families.specificity(job.input.specificity)
     figures = {
         "multiplot_reuse_vs_threshold": lambda: plots.reuse_vs_threshold(shared, *grid),
         "multiplot_lift_vs_threshold": lambda: plots.lift_vs_threshold(tests, *grid),

@@ -7,7 +7,7 @@ import pandas as pd
 from circuit_reuse.data import gather, tables
 from circuit_reuse.report.latex import escape, p_cell
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.reuse import layers, optimal, published_tables, schemas
+from circuit_reuse.studies.reuse import families, layers, optimal, published_tables, schemas
 
 FIRST = (
     "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_control "
@@ -25,13 +25,7 @@ def summarise(job):
         "summary": table,
         "aggregated": published_tables.aggregated(table, cfg["titles"], cfg["revisions"]),
         "cross": gather.rows(job.input.cross, schemas.CROSS),
-        "specificity": statistics.with_q(
-            gather.rows(job.input.specificity, schemas.SPECIFICITY),
-            "p_value",
-            within=("component_set", "method"),
-            # Two other tasks may have the same circuit, or share the same core with a task.
-            once=("model", "method", "target", "component_set", "circuit_own", "circuit_other"),
-        ),
+        "specificity": families.specificity(job.input.specificity),
         "layers": pd.DataFrame(layers.rows(gather.rows(job.input.inclusion, schemas.INCLUSION))),
         "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
         "stability": gather.rows(job.input.stability, schemas.STABILITY),

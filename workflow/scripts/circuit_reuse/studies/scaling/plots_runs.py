@@ -63,6 +63,18 @@ def tracing_layers(tracing, context, tasks):
     return figure
 
 
+# With scaling.tracing.least above 0.
+NOT_TRACED = "no head was traced: no layer's attention\nmoves the metric by scaling.tracing.least"
+
+
+def nothing(why):
+    """A figure that says why it is empty."""
+    figure, ax = pyplot.subplots(figsize=(3, 1.5))
+    ax.set_axis_off()
+    style.empty(ax, why)
+    return figure
+
+
 # Heads that are listed by name rather than shown in a map of all.
 FEW = 16
 
@@ -75,6 +87,8 @@ def tracing_heads(tracing, context, tasks, shapes):
     models = list(context.models["model"])
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
+    if not there:
+        return nothing(NOT_TRACED)
     traced = rows.drop_duplicates(["model", "layer", "head"]).groupby("model").size()
     if traced.max() <= FEW:
         return tracing_few(rows, context, tasks, models, there, traced)
@@ -141,6 +155,8 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
     rows = tracing[(tracing["direction"] == "restore") & tracing["role"].isna() & tracing["head"].notna()]
     merged = rows.merge(heads[["model", "layer", "head", "strength", "category"]], on=["model", "layer", "head"])
     there = [part for part in HEAD_PARTS if part in set(rows["part"])]
+    if not there:
+        return nothing(NOT_TRACED)
     figure, axes = style.grid(len(tasks), len(there), width=1.5, height=1.5, sharex=True, sharey=True)
     for row, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
         for column, part in enumerate(there):
@@ -243,10 +259,7 @@ def transfer(table, context, tasks, alpha):
     """Mean fractional rank, in the target, of the counterparts of the strongest heads."""
     models = [m for m in context.models["model"] if m in {*table["source_model"], *table["target_model"]}]
     if len(models) < 2:
-        figure, ax = pyplot.subplots(figsize=(3, 1.5))
-        ax.set_axis_off()
-        style.empty(ax, "fewer than two models")
-        return figure
+        return nothing("fewer than two models")
     side = max(1.3, 0.75 + 0.2 * len(models))
     figure, axes = style.grid(len(tasks), len(RULES), width=side, height=side)
     image = None
