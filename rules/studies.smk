@@ -24,6 +24,8 @@ ASKED_FIGURES = {
     "granularity": REMOVED_UNITS,
     "backups": config["scaling"]["backups"]["heroes"],
 }
+# What lies in results/ under these names is of an earlier run.
+NOT_ASKED = {name for names in (ASKED_TABLES, ASKED_FIGURES) for name, asked in names.items() if not asked}
 
 
 def agreement_tables(methods):

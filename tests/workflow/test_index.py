@@ -93,6 +93,23 @@ def test_text_from_tables_is_escaped(project, tmp_path):
     assert "alert(1)" in text and sys.getsizeof(text) < 100_000
 
 
+def test_what_an_earlier_config_left_is_not_shown_as_this_run_s(project, tmp_path):
+    """A figure and a table that are not asked for now, and the pages of a model that left; what is asked for is."""
+    for path in ("tables/reuse/overview.json", "tables/reuse/stability.csv", "tables/reuse/fine_grained.csv"):
+        (tmp_path / "results" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results" / path).write_text('{"sentences": [], "models": {}}')
+    config = yaml.safe_load((project.folder / "config" / "config.yaml").read_text()) | {"model_sources": {}}
+    for model in (config["models"][0], "gone"):
+        (tmp_path / "results" / "figures" / "reuse" / model).mkdir(parents=True)
+        (tmp_path / "results" / "figures" / "reuse" / model / "circuits.html").write_text("")
+    for name in ("generic", "layers"):
+        (tmp_path / "results" / "figures" / "reuse" / f"{name}.svg").write_text("<svg></svg>")
+    text = index_page.write(config, tmp_path, {"fine_grained", "generic"}).read_text()
+    assert "stability.csv" in text and "fine_grained.csv" not in text
+    assert "reuse-layers" in text and "reuse-generic" not in text
+    assert f"{config['models'][0]}/circuits.html" in text and "gone/circuits.html" not in text
+
+
 def test_every_figure_has_a_caption_as_text_and_as_latex_that_compiles(project, tmp_path):
     folder = project.folder / "results" / "figures" / "reuse"
     text, tex = ((folder / f"captions.{end}").read_text() for end in ("md", "tex"))

@@ -38,15 +38,18 @@ COLUMNS = {
 }
 
 
-def write(config, folder):
-    """Write the page from what is in results/; returns its path."""
+def write(config, folder, left=()):
+    """Write the page from what is in results/; returns its path.
+
+    left: names of figures and tables that the config does not ask for, which may lie there from an earlier run
+    """
     results = Path(folder) / "results"
     path = results / "index.html"
     for name in start_page.overviews(folder):
         write_captions(name, config, results / "figures" / name)
         write_results_table(name, config, results / "tables" / name)
     partial = path.with_suffix(".partial")
-    partial.write_text(page(config, Path(folder)), encoding="utf-8")
+    partial.write_text(page(config, Path(folder), set(left)), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -91,10 +94,10 @@ def write_results_table(name, config, folder):
         (folder / "results.tex").write_text(text, encoding="utf-8")
 
 
-def page(config, folder):
+def page(config, folder, left=frozenset()):
     """The whole page."""
     results, found = folder / "results", start_page.overviews(folder)
-    inside = chosen(results, found)
+    inside = chosen(results, found, left)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f"<title>circuit-reuse: results</title><style>{(REPORT / 'index.css').read_text(encoding='utf-8')}</style></head><body>",
@@ -105,17 +108,17 @@ def page(config, folder):
         "<a href='#results'>All results</a><a href='#run'>What was run</a></nav>",
     ]
     for name, about in found.items():
-        parts += study(name, about, config, results, inside)
+        parts += study(name, about, config, results, inside, left)
     parts += [table_of_results(results), left_out(results), claims(results), what_was_run(config, folder, found)]
     return "\n".join([*parts, f"<script>{(REPORT / 'index.js').read_text(encoding='utf-8')}</script></body></html>\n"])
 
 
-def chosen(results, found):
+def chosen(results, found, left=frozenset()):
     """The figures that are put into the page, {path: SVG}: those to begin with first, as far as there is room."""
     order = [(name, each) for name in found for each in STUDIES[name].first]
     order += [(name, each) for name in found for each in sorted(STUDIES[name].figures) if (name, each) not in order]
     inside, size = {}, 0
-    for number, (name, each) in enumerate(order):
+    for number, (name, each) in enumerate(pair for pair in order if pair[1] not in left):
         path = results / "figures" / name / f"{each}.svg"
         if path.is_file():
             svg = inlined(path, f"f{number}", STUDIES[name].figures[each])
@@ -125,7 +128,7 @@ def chosen(results, found):
     return inside
 
 
-def study(name, about, config, results, inside):
+def study(name, about, config, results, inside, left=frozenset()):
     """A study: what it asks, what it found, its figures and its tables."""
     whole = STUDIES[name]
     yield f"<section id='{name}'><h2>{whole.title}</h2><p>{html.escape(whole.question)}</p>"
@@ -133,18 +136,27 @@ def study(name, about, config, results, inside):
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
         yield f"<details><summary>{more_of(sentences[3:], 'finding')}</summary><ul>{''.join(sentences[3:])}</ul></details>"
-    more = [(results / "tables" / name / "findings.html", "All findings, in words")]
+    more, places = (
+        [(results / "tables" / name / "findings.html", "All findings, in words")],
+        [name, *whole.models(config)],
+    )
     more += [
         (path, f"Interactive: {path.stem}, {path.parent.name}")
         for path in sorted((results / "figures" / name).rglob("*.html"))
+        # Pages of models that left the config are kept, but not of this run.
+        if path.parent.name in places
     ]
     links = [
         f"<a href='{path.relative_to(results)}'>{html.escape(title)}</a>" for path, title in more if path.is_file()
     ]
     yield f"<p>{' '.join(links)}</p>" if links else ""
-    first = [each for each in whole.first if (results / "figures" / name / f"{each}.svg").is_file()]
+    first = [
+        each for each in whole.first if each not in left and (results / "figures" / name / f"{each}.svg").is_file()
+    ]
     rest = [
-        each for each in whole.figures if each not in first and list((results / "figures" / name).glob(f"{each}.*"))
+        each
+        for each in whole.figures
+        if each not in {*first, *left} and list((results / "figures" / name).glob(f"{each}.*"))
     ]
     for each in first:
         yield figure(name, each, config, results, inside)
@@ -154,7 +166,9 @@ def study(name, about, config, results, inside):
             yield figure(name, each, config, results, inside)
         yield "</details>"
     yield "<p class='links'>Tables (CSV): "
-    for file, title in whole.tables.values():
+    for table, (file, title) in whole.tables.items():
+        if table in left:
+            continue
         path = results / "tables" / name / file.replace("{tasks}", "_".join(whole.block(config).get("tasks", ())))
         if path.is_file():
             yield f"<a href='tables/{name}/{path.name}' title='{html.escape(title)}'>{path.name}</a> "

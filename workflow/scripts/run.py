@@ -3,11 +3,13 @@
 import sys
 
 import job
+import owner
 import warm
 
 
 def main(snakemake):
     """Run the function for the current job, and exit on failure."""
+    owner.watch(job.STOPPED)
     params = dict(snakemake.params.items())
     request = {
         "function": f"circuit_reuse.{params.pop('run')}",
