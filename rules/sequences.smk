@@ -166,6 +166,15 @@ use rule runs_model as describe_heads with:
         cfg=stage_cfg("seed", **some(config["compute"], "dtype"), members=sequence_members(SEQUENCES["tasks"])),
 
 
+# Sequences that are shown in several lengths.
+LENGTH_TASKS = {
+    task: task_cfg(task, "family", "options", "bos", "shots", "chat")
+    for task in sequence_tasks("tasks", "variants")
+    if task in SEQUENCES["tasks"]
+    or (task_cfg(task)["family"] == "sequence" and "length" not in task_cfg(task)["options"])
+}
+
+
 use rule runs_model as measure_lengths with:
     input:
         **MODEL,
@@ -174,18 +183,16 @@ use rule runs_model as measure_lengths with:
     log:
         "<logs>/measure_lengths/{model}.log",
     params:
-        **runs("studies.sequences.stage_lengths.measure", "prompts.sequence"),
+        **runs(
+            "studies.sequences.stage_lengths.measure",
+            *sorted({f"prompts.{each['family']}" for each in LENGTH_TASKS.values()}),
+        ),
         cfg=stage_cfg(
             "seed",
             **some(config["compute"], "dtype"),
             lengths=SEQUENCES["lengths"]["values"],
             count=SEQUENCES["lengths"]["examples"],
-            tasks={
-                task: task_cfg(task, "family", "options", "bos", "shots", "chat")
-                for task in sequence_tasks("tasks", "variants")
-                if task in SEQUENCES["tasks"]
-                or (task_cfg(task)["family"] == "sequence" and "length" not in task_cfg(task)["options"])
-            },
+            tasks=LENGTH_TASKS,
         ),
 
 

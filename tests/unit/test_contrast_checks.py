@@ -31,7 +31,8 @@ def test_the_default_is_right_and_the_models_default_to_those_of_the_run(monkeyp
         (99, ["tiny-gpt2-medium"], None),
         (99, ["tiny-gpt2-medium", "tiny-gpt2-large"], 6),
         (59, ["tiny-gpt2-medium"], None),
-        (58, ["tiny-gpt2-medium"], 3),
+        (118, ["tiny-gpt2-medium", "tiny-gpt2-large"], 6),
+        (119, ["tiny-gpt2-medium", "tiny-gpt2-large"], None),
     ],
 )
 def test_one_circuit_alone_that_could_not_be_shown_is_noted_with_the_size_of_its_family(
@@ -74,6 +75,7 @@ def test_one_circuit_alone_that_could_not_be_shown_is_noted_with_the_size_of_its
         ({"budget": 9999}, ["contrast.budget: 9999 is more than the 672 dimensions"]),
         ({"flips": 10}, ["contrast.flips is 10", "never below 0.091", "at least 19"]),
         ({"random_sets": 10}, ["contrast.random_sets is 10", "at least 19"]),
+        ({"random_sets": 58}, ["contrast.random_sets is 58", "of 3 tests", "at least 59"]),
         ({"sets__own": {"file": PUBLISHED, "cluster": "words"}}, ["cluster is 'words'", "a column cluster"]),
         ({"scorings__file": {}}, ["contrast.scorings.file", "taken"]),
         ({"scorings__aligned__mlp_threshold": 7}, ["contrast.scorings.aligned.mlp_threshold is 7", "knapsack, ratio"]),

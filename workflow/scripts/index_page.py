@@ -136,10 +136,8 @@ def study(name, about, config, results, inside, left=frozenset()):
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
         yield f"<details><summary>{more_of(sentences[3:], 'finding')}</summary><ul>{''.join(sentences[3:])}</ul></details>"
-    more, places = (
-        [(results / "tables" / name / "findings.html", "All findings, in words")],
-        [name, *whole.models(config)],
-    )
+    more = [(results / "tables" / name / "findings.html", "All findings, in words")]
+    places = [name, *whole.models(config)]
     more += [
         (path, f"Interactive: {path.stem}, {path.parent.name}")
         for path in sorted((results / "figures" / name).rglob("*.html"))

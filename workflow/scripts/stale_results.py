@@ -80,7 +80,7 @@ def main(given=None):
         )
     found = left(models_of(chosen.configfile), Path.cwd())
     if chosen.remove and found:
-        # No other run may be at work in the folder.
+        # Another run may be using the folder.
         try:
             run_folder.take(Path.cwd() / ".snakemake")
         except BlockingIOError as problem:

@@ -251,18 +251,23 @@ def check_examples(config, key, total):
             )
 
 
-def check_least_p(key, sets, hypotheses, alpha):
+def check_least_p(key, sets, hypotheses, alpha, fewest=1):
     """Too few random sets show nothing; enough for one test may be too few for one of many that share a q.
 
     key:        of the setting, and sets: its value, of which the least p is 1 / (sets + 1)
-    hypotheses: tests of one family (Benjamini and Hochberg)
-    raises:     ConfigError where no p could be as small as alpha;  warns (ConfigNote) where one true effect alone could not be shown
+    hypotheses: tests of one family (Benjamini and Hochberg), at most;  fewest: that it has in any case
+    raises:     ConfigError where no p could be as small as alpha, nor the q of one test of the fewest;  warns (ConfigNote) where one true effect alone could not be shown
     """
     least = 1 / (sets + 1)
     if least > alpha:
         raise ConfigError(
             f"{key} is {sets}: p is never below {least:.3f}, so nothing could be shown at tests.alpha: {alpha:g}; use at least "
             f"{math.ceil(1 / alpha) - 1}"
+        )
+    if least * fewest > alpha:
+        raise ConfigError(
+            f"{key} is {sets}: of {fewest} tests that share a q none could be shown alone at tests.alpha: {alpha:g}; use at least "
+            f"{math.ceil(fewest / alpha) - 1}, or fewer of them"
         )
     if least * hypotheses > alpha:
         text = (

@@ -14,14 +14,14 @@ def describe(job):
             other logits than the plain model
     """
     folder = fingerprint.folder_of(job.input.model)
-    expected, found = job.cfg.get("fingerprint"), fingerprint.fingerprint(folder)
-    if expected not in (None, found):
+    about, expected = fingerprint.describe(folder), job.cfg.get("fingerprint")
+    if expected not in (None, about["fingerprint"]):
         raise fingerprint.ModelError(
-            f"{folder} has the fingerprint {found}, and model_sources.{job.wildcards.model}.fingerprint is {expected}: it is another version of the "
+            f"{folder} has the fingerprint {about['fingerprint']}, and model_sources.{job.wildcards.model}.fingerprint is {expected}: it is another version of the "
             "model; put the right one there, or change the fingerprint"
         )
     reader = examples.reader(folder)
-    about = fingerprint.describe(folder) | plain_model.compare(models.of_job(job), folder)
+    about |= plain_model.compare(models.of_job(job), folder)
     about |= {"bos": reader.bos if reader.bos is None else reader.tokenizer.id_to_token(reader.bos)}
     Path(job.output.about).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
     job.log.info("%s", about)

@@ -172,9 +172,8 @@ def check_tests(config):
     # One q for all circuits by difference, and one for those by attribution or from files, over models and sets (summary.all_tables).
     by_difference = sum(len(scoring["rules"]) for scoring in block["scorings"].values())
     tested = sum(behaviour(each) is not None for each in block["sets"].values()) * len(block["models"])
-    checks.check_least_p(
-        "contrast.random_sets", block["random_sets"], tested * max(by_difference, 2, len(block["circuits"])), alpha
-    )
+    most = tested * max(by_difference, 2, len(block["circuits"]))
+    checks.check_least_p("contrast.random_sets", block["random_sets"], most, alpha, by_difference)
 
 
 def check_budgets(block, spaces):
