@@ -36,7 +36,7 @@ def sentences(found, cfg):
         whose = {"file": "from files", cfg["attribution"]: f"by attribution ({source})"}.get(
             source, f"by differences ({source})"
         )
-        parts.append(f"{len(good)} of {len(rows)} {whose} (they bring back {span(100 * rows['faithfulness'], ' %')})")
+        parts.append(f"{len(good)} of {len(rows)} {whose}, which bring back {span(100 * rows['faithfulness'], ' %')}")
     if parts:
         yield f"Kept alone, these circuits under the budget do more of the task than size-matched random circuits: {'; '.join(parts)}."
     pairs = found["replicate"]

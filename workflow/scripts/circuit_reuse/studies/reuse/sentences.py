@@ -113,7 +113,7 @@ def generic(table, cfg):
     )
     yield (
         f"Without the circuit the loss of ordinary text ({span(rows['n_texts'])} texts) changes by {span(rows['loss_change'])} nats per token: "
-        f"in {len(needed)} of {len(rows)} pairs of model and task it is shown to rise more than without random circuits of the same layers, which makes the "
+        f"in {len(needed)} of {len(rows)} pairs of model and task it is shown to rise more than without random circuits of the same layers, which would make the "
         f"circuit generic{least}. With the loss of text held fixed, the circuit is shown to hurt its task more than these do "
         f"in {len(beyond)} of {len(fixed)}."
     )

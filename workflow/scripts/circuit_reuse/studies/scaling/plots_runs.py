@@ -185,8 +185,8 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
             if len(found) and "correlation" in found and found["correlation"].notna().all():
                 line = found.iloc[0]
                 known = "correlation_low" in found and np.isfinite(line["correlation_low"])
-                ends = f" [{line['correlation_low']:.2f}, {line['correlation_high']:.2f}]" if known else ""
-                note = f"\n{line['correlation']:.2f}{ends}"
+                ends = f" [{line['correlation_low']:z.2f}, {line['correlation_high']:z.2f}]" if known else ""
+                note = f"\n{line['correlation']:z.2f}{ends}"
             ax.set_title(HEAD_PARTS[part] + note, fontsize=7)
             if row == len(tasks) - 1:
                 ax.set_xlabel(f"strength ({context.unit})", fontsize=7)

@@ -18,6 +18,6 @@ def sentences(found, cfg):
         yield (
             f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. On average over the sweep, from none of the circuit's weights to all, removing them costs "
             f"{interval(size, 'difference')} nats more than removing as many of the matched control (95 % over clusters of prompts); "
-            f"more than for random masks against controls of their own: {p_text('q', size['q_value'])}."
+            f"ranked among random masks against controls of their own: {p_text('q', size['q_value'])}."
         )
     yield more(found["interpretations"])
