@@ -101,7 +101,7 @@ def reuse(cfg, shape):
         "examples": 2 * count,
         # Clean and corrupt runs, and forward and backward passes at each step.
         "attribution": (2 + 3 * steps) * count,
-        "exact patching, for the agreement of methods": PART * shape.components * cfg["agreement"]["examples"],
+        "activation patching, for the agreement of methods": PART * shape.components * cfg["agreement"]["examples"],
         "circuits and controls": PART * different * sum(sets_of(cfg)) * held_out,
         "circuits on other tasks": PART * other * held_out,
         "circuits on ordinary text": PART * (1 + generic["random_sets"]) * generic["count"],
@@ -337,10 +337,10 @@ def page():
         "What makes that possible, and what does not yet:",
         "",
         "* Shards have a fixed size, so a million examples are more jobs, not larger ones: `examples.shard_size: 4096` makes 245 a task; at most 1,000 shards are planned.",
-        "* Memory does not grow with the number of examples (`peak_megabytes_after_..._examples`), nor does time a bit more than in proportion (`examples_scaling_exponent`).",
+        "* Memory hardly grows with the number of examples (`peak_megabytes_after_..._examples`), and time in proportion (`examples_scaling_exponent`).",
         "* Testing costs sets times held-out examples, so it need not grow: with `examples.held_out_share: 0.001` a million examples leave 1,000 to test on, and the rest for choosing circuits.",
         "* A model over several GPUs: `compute.device: spread` (layers on all GPUs of a node); attribution across nodes is not supported.",
-        "* Exact patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",
+        "* Activation patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",
         "* Tables of one task are joined in memory by `share_circuits`: at a million examples of a 70B model, choose circuits on a subset (`examples.count`) rather than all.",
     ]
     return "\n".join(lines) + "\n"

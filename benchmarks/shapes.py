@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig
 PROJECT = Path(__file__).resolve().parent.parent
 EMBEDDED = PROJECT / "resources" / "models"
 SHAPES = {
-    "gpt2-small": lambda: GPT2Config(),
+    # n_ctx as in the published config.json, which TransformerLens 2 reads.
+    "gpt2-small": lambda: GPT2Config(n_ctx=1024),
     "pythia-1.4b": lambda: GPTNeoXConfig(
         vocab_size=50304,
         hidden_size=2048,

@@ -6,8 +6,7 @@ rule runs_model:
     conda:
         "../envs/torch.yaml"
     resources:
-        # With compute.device: cpu no GPU is waited for.
-        gpu=int(config["compute"]["device"] != "cpu"),
+        **gpu_resources(),
     params:
         compute=compute,
     script:

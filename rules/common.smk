@@ -20,6 +20,7 @@ import stale_results
 import start_page
 import warm
 from circuit_reuse.config import paths, series
+from circuit_reuse.config.contents import content_hash
 from circuit_reuse.config.errors import ConfigNote
 from circuit_reuse.config.repeated import check_repeated
 from circuit_reuse.config.staleness import code_hash, remember, text_hash
@@ -71,6 +72,16 @@ def shipped(folder):
 def one_of(names):
     """A wildcard constraint: exactly these names."""
     return "|".join(sorted(map(re.escape, names)))
+
+
+def gpu_resources():
+    """What a job that runs a model asks for; with compute.device: cpu no GPU is waited for.
+
+    Some Slurm sites know no --gpus, but --gres: CIRCUIT_REUSE_GRES=gpu:1 asks for that instead.
+    """
+    needed = config["compute"]["device"] != "cpu"
+    gres = os.environ.get("CIRCUIT_REUSE_GRES")
+    return {"gpu": 0, "gres": gres} if needed and gres else {"gpu": int(needed)}
 
 
 def settled(value):
@@ -136,6 +147,14 @@ def runs(function, *more):
     """
     modules = [function.rpartition(".")[0], *more]
     return {"run": function, "code": code_of(*modules)}
+
+
+def holds(files):
+    """A hash of what files of the user hold, as a parameter: Snakemake does not see that one was exchanged for an older one.
+
+    files: paths, or a function of the wildcards (Snakemake does not track functions of `input`)
+    """
+    return lambda wildcards: content_hash(files(wildcards) if callable(files) else files)
 
 
 def code_of(*modules):
@@ -266,6 +285,17 @@ def expected_fingerprint(wildcards, threads):
     return config["model_sources"][wildcards.model].get("fingerprint")
 
 
+def model_content(wildcards):
+    """A hash of the files of a model in a folder of the user's; None for models that are fetched or converted."""
+    folder = "path" in config["model_sources"][wildcards.model] and model_inputs(wildcards)
+    return content_hash(folder) if isinstance(folder, list) else None
+
+
+def gguf_content(wildcards):
+    """A hash of the user's GGUF file; None for one that is fetched, which has a hash in the config."""
+    return content_hash(config["model_sources"][wildcards.model].get("path"))
+
+
 def model_settings(wildcards):
     """What shapes the folder of a model that is fetched or converted."""
     return settled(sources.settings(config["model_sources"][wildcards.model]))
@@ -281,6 +311,12 @@ def prompt_file(wildcards):
     """The file of a custom task, the user's own or of the hub; built-in tasks need none."""
     task = config["custom_tasks"].get(wildcards.task, {})
     return f"<resources>/datasets/{wildcards.task}.parquet" if "hub" in task else task.get("file", [])
+
+
+def prompt_content(wildcards):
+    """A hash of the user's file of a custom task; None for tasks without one."""
+    task = config["custom_tasks"].get(wildcards.task, {})
+    return None if "hub" in task else content_hash(task.get("file"))
 
 
 def fetched_datasets():

@@ -21,7 +21,7 @@ use rule runs_model as measure_differences with:
     input:
         **MODEL,
         examples=lambda wildcards: contrast_examples(wildcards, "task"),
-        file=lambda wildcards: CONTRAST["sets"][wildcards.set].get("file", []),
+        file=set_file,
     output:
         **{name: f"{CONTRAST_FOLDER}/{name}.parquet" for name in ("differences", "draws", "pairs")},
     log:
@@ -30,6 +30,7 @@ use rule runs_model as measure_differences with:
         set=one_of(CONTRAST["sets"]),
     params:
         **runs("studies.contrast.stage_differences.differences"),
+        content=holds(set_file),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             scorings={
@@ -59,6 +60,7 @@ use rule reads_tables as choose_circuits with:
         set=one_of(CONTRAST["sets"]),
     params:
         **runs("studies.contrast.stage_choose.choose"),
+        content=holds(lambda wildcards: [each["file"] for each in contrast_circuits(wildcards.model).values()]),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             circuits=contrast_circuits(wildcards.model),
@@ -148,6 +150,7 @@ use rule reads_tables as replicate_circuits with:
         "<logs>/replicate_circuits.log",
     params:
         **runs("studies.contrast.stage_replicate.report"),
+        content=holds([each["file"] for each in CONTRAST["circuits"].values()]),
         cfg=stage_cfg(**CONTRAST_SHOWN, **ALPHA, **some(CONTRAST, "circuits", "controls"), **CONTRAST["replicate"]),
 
 

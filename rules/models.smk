@@ -39,6 +39,7 @@ use rule makes_model as convert_model with:
         model=models_from("package", "gguf"),
     params:
         **runs("origins.gguf_convert.run"),
+        content=gguf_content,
         cfg=model_settings,
         expected=expected_fingerprint,
 
@@ -74,6 +75,7 @@ use rule runs_model as describe_model with:
         "<logs>/describe_model/{model}.log",
     params:
         **runs("studies.common.stage_description.describe"),
+        content=model_content,
         cfg=description_settings,
 
 

@@ -11,7 +11,7 @@ CHOSEN = some(config["cross_task"], "top_k", "threshold")
 DRAWN = {key: value for key, value in config["circuits"]["controls"].items() if key != "norm_strata"}
 
 
-# Exact patching of a few examples, for the agreement of methods: a forward pass for every component.
+# Activation patching of a few examples, for the agreement of methods: a forward pass for every component.
 use rule runs_model as patch_examples with:
     input:
         **MODEL,
@@ -25,7 +25,7 @@ use rule runs_model as patch_examples with:
         cfg=stage_cfg(**RUN, **some(config["agreement"], "examples")),
 
 
-# How far a method's ranking is that of exact patching, example by example.
+# How far a method's ranking is that of activation patching, example by example.
 use rule reads_tables as compare_methods with:
     input:
         scores=expand("<results>/{{model}}/{task}/scores/{{method}}/0000.parquet", task=config["tasks"]),

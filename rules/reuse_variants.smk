@@ -45,7 +45,7 @@ use rule runs_model as score_variants with:
         ),
 
 
-# How far the shared circuit depends on the examples, the sentence frame and the method.
+# How far the shared circuit depends on the examples, the template and the method.
 use rule reads_tables as measure_stability with:
     input:
         examples=OWN_EXAMPLES,
@@ -74,6 +74,7 @@ use rule runs_model as run_texts with:
         "<logs>/run_texts/{model}/{method}.log",
     params:
         **runs("studies.reuse.stage_generic.run"),
+        content=holds(ordinary_text),
         cfg=stage_cfg(
             cross_task=CHOSEN,
             dtype=config["compute"]["dtype"],

@@ -215,6 +215,7 @@ use rule reads_tables as check_table with:
         table=one_of(SCALING["tables"]) or "none",
     params:
         **runs("studies.scaling.validator.run"),
+        content=holds(lambda wildcards: SCALING["tables"][wildcards.table]["file"]),
         cfg={"names": list(LOCAL_SHAPES)},
 
 

@@ -29,7 +29,7 @@ use rule runs_model as prune_nodes with:
         **MODEL,
         examples=SEQUENCE_EXAMPLES,
         scores=f"<results>/{{model}}/{{task}}/scores/{SEQUENCES['pruning']['method']}/sequences0000.parquet",
-        files=lambda wildcards: sorted(entry["file"] for entry in circuit_files(wildcards.model).values()),
+        files=circuit_paths,
     output:
         **{name: f"{SEQUENCE}/{name}.parquet" for name in PRUNED},
         evaluated=update(f"{SEQUENCE}/evaluated.parquet"),
@@ -39,6 +39,7 @@ use rule runs_model as prune_nodes with:
         task=one_of(PRUNED_TASKS),
     params:
         **runs("studies.sequences.stage_prune.prune_task"),
+        content=holds(circuit_paths),
         rows_code=code_of("studies.sequences.evaluator"),
         cfg=lambda wildcards: stage_cfg(
             "seed",
@@ -53,7 +54,7 @@ use rule reads_tables as name_circuits with:
     input:
         **MODEL,
         pruned=expand("<results>/{{model}}/sequences/{task}/pruned.parquet", task=PRUNED_TASKS),
-        files=lambda wildcards: sorted(entry["file"] for entry in circuit_files(wildcards.model).values()),
+        files=circuit_paths,
     output:
         circuits=f"{NAMED}/circuits.parquet",
         overlap=f"{NAMED}/overlap.parquet",
@@ -61,6 +62,7 @@ use rule reads_tables as name_circuits with:
         "<logs>/name_circuits/{model}.log",
     params:
         **runs("studies.sequences.stage_names.name_circuits"),
+        content=holds(circuit_paths),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             of=PRUNED_TASKS,

@@ -29,7 +29,7 @@ NOT_ASKED = {name for names in (ASKED_TABLES, ASKED_FIGURES) for name, asked in 
 
 
 def agreement_tables(methods):
-    """Agreement with exact patching of every model, if it is measured at all."""
+    """Agreement with activation patching of every model, if it is measured at all."""
     return by_model("<results>/{model}/agreement/{method}.parquet", methods) if ASKED_TABLES["agreement"] else []
 
 
@@ -237,6 +237,16 @@ def circuit_files(model):
         for name, entry in config["sequences"]["circuits"].items()
         if not entry["models"] or model in entry["models"]
     }
+
+
+def circuit_paths(wildcards):
+    """The files of these circuits."""
+    return sorted(entry["file"] for entry in circuit_files(wildcards.model).values())
+
+
+def set_file(wildcards):
+    """The file of the texts of a contrast set, or none."""
+    return config["contrast"]["sets"][wildcards.set].get("file", [])
 
 
 def mask_file(wildcards):

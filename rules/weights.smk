@@ -36,6 +36,7 @@ use rule runs_model as learn_masks with:
         task=one_of(WEIGHTS["tasks"]),
     params:
         **runs("studies.weights.stage_masks.learn"),
+        content=holds(mask_file),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             file=mask_file(wildcards) or None,

@@ -25,13 +25,20 @@ def examples_for(task, count, folder=MODELS / "tiny-gpt2-medium", metric="logit_
     return pd.DataFrame([tokenise(of_model, each, **answers.looked_at("top1", metric)) for each in rows])
 
 
-def checked(study, check, monkeypatch, folder=PROJECT, **changes):
-    """A study's block of the shipped config with keys changed, by dotted name (a__b), after its check.
+def after_checks(config, check, folder=PROJECT):
+    """A config after the common check and that of a study.
 
     check:  function of the config and of the folders in which files may lie, beside the project
     """
     from circuit_reuse.config import checks
 
+    checks.check(config)
+    check(config, (PROJECT, folder))
+    return config
+
+
+def checked(study, check, monkeypatch, folder=PROJECT, **changes):
+    """A study's block of the shipped config with keys changed, by dotted name (a__b), after its check."""
     monkeypatch.chdir(PROJECT)
     config = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
     for key, value in changes.items():
@@ -40,6 +47,4 @@ def checked(study, check, monkeypatch, folder=PROJECT, **changes):
         for part in path:
             block = block.setdefault(part, {})
         block[last] = copy.deepcopy(value)
-    checks.check(config, PROJECT, PROJECT)
-    check(config, (PROJECT, folder))
-    return config[study]
+    return after_checks(config, check, folder)[study]

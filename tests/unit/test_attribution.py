@@ -192,7 +192,7 @@ def test_edges_into_the_logits_are_a_cut_too(model, batch):
     close(found, ((finals[0] - finals[1]) * gradient).sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
-def test_patching_everything_at_once_is_the_corrupt_run(model, batch):
+def test_patching_the_input_is_the_corrupt_run(model, batch):
     change = score(model, batch, "patching")[:, 0]
     clean = models.metric_values(models.logits(model, batch.clean), *batch.targets(), "logit_difference")
     corrupt = models.metric_values(models.logits(model, batch.corrupt), *batch.targets(), "logit_difference")

@@ -9,23 +9,17 @@ import sys
 
 import pytest
 import yaml
-from circuit_reuse.config import checks, errors, schema
+from circuit_reuse.config import errors, schema
 from circuit_reuse.data import fingerprint
 from circuit_reuse.studies import check as configs
 from circuit_reuse.studies.reuse import checks as reuse_checks
-from support import MODELS, PROJECT
+from support import MODELS, PROJECT, after_checks
 
 
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.chdir(PROJECT)
     return yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
-
-
-def check(config, project, folder):
-    """The common part, and that of the reuse study."""
-    checks.check(config, project, folder)
-    reuse_checks.check(config, (project, folder))
 
 
 def change(config, path, value):
@@ -37,19 +31,17 @@ def change(config, path, value):
 
 def message(config, folder=PROJECT):
     with pytest.raises(errors.ConfigError) as problem:
-        check(config, PROJECT, folder)
+        after_checks(config, reuse_checks.check, folder)
     text = str(problem.value)
     assert "\n" not in text
     return text
 
 
-def test_the_shipped_configs_are_valid_and_defaults_are_filled_in(config):
-    check(config, PROJECT, PROJECT)
+def test_the_shipped_config_is_valid_and_defaults_are_filled_in(config):
+    after_checks(config, reuse_checks.check)
     short = {key: config[key] for key in ("models", "tasks", "model_sources")}
-    check(short, PROJECT, PROJECT)
+    after_checks(short, reuse_checks.check)
     assert short["circuits"]["controls"]["count"] == 100 and short["custom_tasks"] == {}
-    for overlay in (PROJECT / "config").glob("*.yaml"):
-        check(config | yaml.safe_load(overlay.read_text()), PROJECT, PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +186,7 @@ def test_repeated_rows_are_said(config, tmp_path):
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
     with pytest.warns(match="70 rows of .* repeat another row and are counted once; 70 are left"):
-        check(config, PROJECT, tmp_path)
+        after_checks(config, reuse_checks.check, tmp_path)
 
 
 def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_path):
@@ -208,7 +200,7 @@ def test_models_and_custom_files_may_lie_anywhere_on_disk(config, folder, tmp_pa
     change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
     config["custom_tasks"] = {"mine": {"file": str(tmp_path / "mine.csv")}}
     config["tasks"] = ["mine"]
-    check(config, PROJECT, PROJECT)
+    after_checks(config, reuse_checks.check)
     config["custom_tasks"]["mine"]["file"] = str(tmp_path / "other.csv")
     assert "custom_tasks.mine.file: there is no file" in message(config)
 

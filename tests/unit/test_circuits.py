@@ -52,11 +52,11 @@ def test_reuse_is_a_share_of_k_for_counts_and_for_shares():
     for row in range(4):
         member[row, 1 + row : 7 + row] = True
     # The reference study reported 2.0 here, because it divided by the per cent.
-    assert circuits.resolve_k(0.5, 15) == 8 and circuits.resolve_k(7, 15) == 7
+    assert components.resolve_k(0.5, 15) == 8 and components.resolve_k(7, 15) == 7
     assert circuits.reuse(member, 1.0, 7) == pytest.approx(4 / 7)
     assert circuits.reuse(member, 0.01, 7) == 1
     with pytest.raises(ValueError, match="only 15"):
-        circuits.resolve_k(16, 15)
+        components.resolve_k(16, 15)
 
 
 def test_identical_examples_share_all_and_disjoint_ones_nothing():

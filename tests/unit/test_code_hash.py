@@ -2,6 +2,7 @@
 
 import pytest
 from circuit_reuse.config import staleness
+from circuit_reuse.config.contents import END, content_hash, file_hash
 
 
 @pytest.fixture
@@ -83,3 +84,21 @@ def test_what_is_remembered_of_a_file_is_not_used_when_it_has_changed(project, m
     path = project / "circuit_reuse" / "deep.py"
     path.write_text(path.read_text().replace("return 1", "return 2"))
     assert hash_now("a.py") != before
+
+
+@pytest.mark.parametrize("place", [0, 10, -1])
+@pytest.mark.parametrize("size", [100, 2 * END, 2 * END + 11])
+def test_a_changed_byte_changes_the_hash_of_a_file(tmp_path, size, place):
+    content = bytearray(size)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    before = content_hash(path)
+    content[place] = 1
+    path.write_bytes(content)
+    file_hash.cache_clear()
+    assert content_hash(path) == content_hash([path]) != before
+
+
+def test_no_file_has_no_hash_and_a_lost_one_is_left_to_the_checks(tmp_path):
+    assert content_hash([]) is None and content_hash(None) is None
+    assert content_hash(tmp_path / "gone").startswith("files ")

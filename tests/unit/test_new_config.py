@@ -38,10 +38,15 @@ def test_a_name_of_the_hub_has_a_revision(tmp_path):
 
 def test_what_was_edited_is_left_as_it_is(tmp_path):
     path = new_config.write("me/model", ["ioi"], tmp_path)
+    text = path.read_text() + "seed: 3\n"
+    path.write_text(text)
+    # The same command goes on from there, and so does one without tasks.
+    for again in (["ioi"], []):
+        assert new_config.write("me/model", again, tmp_path).read_text() == text
+    with pytest.raises(ValueError, match="is there already, with other tasks than TASKS: edit its line `tasks:`"):
+        new_config.write("me/model", ["digits"], tmp_path)
     path.write_text("edited")
     assert new_config.write("me/model", [], tmp_path).read_text() == "edited"
-    with pytest.raises(ValueError, match="is there already: edit its line `tasks:`"):
-        new_config.write("me/model", ["digits"], tmp_path)
 
 
 def test_two_models_of_one_name_are_not_taken_for_each_other(tmp_path):

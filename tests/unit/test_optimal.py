@@ -16,7 +16,7 @@ def ready():
     """A model, batches of prompts with the intact logits, and the mean outputs."""
     model = models.load(MODELS / "tiny-gpt2-small", "cpu", threads=1)
     batches, clean = optimal_ablation.prepared(model, examples_for("ioi", 12), 4096)
-    return model, batches, clean, optimal_ablation.mean_outputs(batches, model)
+    return model, batches, clean, interventions.mean_outputs(model, [batch.clean for batch in batches])
 
 
 def test_learning_does_less_harm_than_means_and_changes_neither_model_nor_start(ready):
@@ -64,7 +64,7 @@ def test_a_component_that_writes_a_constant_is_worth_nothing(ready):
         fwd_hooks=[(name, lambda tensor, hook: torch.cat([tensor[:, :1], constant.expand_as(tensor[:, 1:])], 1))]
     ):
         logits = [models.logits(model, batch.clean).float() for batch in batches]
-        mean = optimal_ablation.mean_outputs(batches, model)
+        mean = interventions.mean_outputs(model, [batch.clean for batch in batches])
     torch.testing.assert_close(mean.mlp[2][0, 0], constant)
     _, kl = optimal_ablation.outcomes(
         model, batches, logits, optimal_ablation.Constants(["m2"], mean), "logit_difference"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data import components
-from circuit_reuse.engine import edges, interventions, models
+from circuit_reuse.engine import edge_circuits, edges, interventions, models
 from circuit_reuse.studies.sequences import acdc, evaluator, graphs, path_patching, stage_edges
 from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
@@ -35,11 +35,11 @@ def measured(evaluate):
 
 def test_one_edge_at_a_time_is_the_edge_circuit_without_that_edge(evaluate, measured):
     table, found, alone = measured
-    whole = stage_edges.mask_of(evaluate.model, table)
+    whole = edge_circuits.mask_of(evaluate.model, table)
     places = range(0, len(table), 7)
     masks = [whole]
     for place in places:
-        masks.append(whole & ~stage_edges.mask_of(evaluate.model, table.iloc[[place]]))
+        masks.append(whole & ~edge_circuits.mask_of(evaluate.model, table.iloc[[place]]))
     values = stage_edges.run(evaluate, np.stack(masks))
     # All edges together are the node circuit.
     removed = set(evaluate.model.space.of_kinds()) - set(CIRCUIT)
@@ -165,7 +165,7 @@ def test_the_edges_that_are_cut_are_those_that_were_not_planted(name, architectu
     _, kept = graphs.cut_at(table["score_change"].to_numpy(), "change", 0.01)
     on_way = graphs.connected(table, kept)
     assert {(w, r) for w, r in zip(table["writer"][on_way], table["reader"][on_way], strict=True)} == expected
-    values = stage_edges.run(evaluate, stage_edges.mask_of(model, table[on_way])[None])
+    values = stage_edges.run(evaluate, edge_circuits.mask_of(model, table[on_way])[None])
     assert values[0].mean() == pytest.approx(alone.mean(), rel=1e-3)
 
 
@@ -179,7 +179,7 @@ def test_acdc_leaves_the_edges_that_were_planted(name):
     order = acdc.removal_order(model.space.names, stage_edges.places.reader_names(model.space), table)
 
     def score_of(sets):
-        values = stage_edges.run(evaluate, np.stack([stage_edges.mask_of(model, table[kept]) for kept in sets]))
+        values = stage_edges.run(evaluate, np.stack([edge_circuits.mask_of(model, table[kept]) for kept in sets]))
         return values.mean(axis=1) / evaluate.full.mean()
 
     kept = acdc.kept_edges(score_of, order, 0.01)

@@ -1,13 +1,11 @@
 """Mistakes in the block `scaling`, each told in one line before any job."""
 
-import copy
-
 import pandas as pd
 import pytest
 import yaml
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import errors
 from circuit_reuse.studies.scaling import checks as scaling_checks
-from support import PROJECT
+from support import PROJECT, after_checks
 from test_checks import change
 
 
@@ -15,11 +13,6 @@ from test_checks import change
 def config(monkeypatch):
     monkeypatch.chdir(PROJECT)
     return yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
-
-
-def run(config, folder=PROJECT):
-    checks.check(config, PROJECT, folder)
-    scaling_checks.check(config, (PROJECT, folder))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +39,7 @@ def run(config, folder=PROJECT):
 def test_a_mistake_is_reported(config, path, value, parts):
     change(config, path, value)
     with pytest.raises(errors.ConfigError) as problem:
-        run(config)
+        after_checks(config, scaling_checks.check)
     text = str(problem.value)
     assert "\n" not in text and all(part in text for part in parts), text
 
@@ -54,29 +47,20 @@ def test_a_mistake_is_reported(config, path, value, parts):
 def test_parts_by_position_must_be_traced_at_all(config):
     config["scaling"]["tracing"] = {"parts": ["v"], "by_position": ["z"], "examples": 4}
     with pytest.raises(errors.ConfigError, match=r"by_position: 'z' is not in .*parts \(v\)"):
-        run(config)
+        after_checks(config, scaling_checks.check)
 
 
 def test_a_table_with_wrong_columns_names_them(config, tmp_path):
     pd.DataFrame({"model": ["m"], "layer": [0], "delta_x": [1]}).to_csv(tmp_path / "t.csv")
     config["scaling"]["tables"] = {"mine": {"file": str(tmp_path / "t.csv")}}
     with pytest.raises(errors.ConfigError) as problem:
-        run(config, tmp_path)
+        after_checks(config, scaling_checks.check, tmp_path)
     assert all(part in str(problem.value) for part in ("family", "head", "delta_<task>"))
 
 
 def test_the_models_of_the_study_default_to_those_of_the_run(config):
     config.pop("scaling")
-    run(config)
+    after_checks(config, scaling_checks.check)
     assert config["scaling"]["models"] == config["models"]
     # Thresholds of the sweep go by tau, whatever its unit.
     assert config["scaling"]["classes"]["taus"] == [0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.4]
-
-
-def test_every_overlay_is_valid(config):
-    from snakemake.utils import update_config
-
-    for overlay in (PROJECT / "config").glob("*.yaml"):
-        merged = copy.deepcopy(config)
-        update_config(merged, yaml.safe_load(overlay.read_text()))
-        run(merged)

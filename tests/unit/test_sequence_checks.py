@@ -5,10 +5,9 @@ import json
 
 import pytest
 import yaml
-from circuit_reuse.config import checks, errors
-from circuit_reuse.studies.scaling import checks as scaling_checks
+from circuit_reuse.config import errors
 from circuit_reuse.studies.sequences import checks as sequence_checks
-from support import PROJECT
+from support import PROJECT, after_checks
 
 BASE = yaml.safe_load((PROJECT / "config" / "config.yaml").read_text())
 
@@ -21,11 +20,7 @@ def in_project(monkeypatch):
 def check(change):
     config = copy.deepcopy(BASE)
     change(config)
-    folders = (PROJECT, PROJECT)
-    checks.check(config, *folders)
-    scaling_checks.check(config, folders)
-    sequence_checks.check(config, folders)
-    return config["sequences"]
+    return after_checks(config, sequence_checks.check)["sequences"]
 
 
 def block(**keys):
@@ -102,6 +97,11 @@ def test_a_circuit_file_of_ones_own_is_read_for_the_models_that_it_is_for():
         assert found["circuits"]["mine"]["models"] == []
         with pytest.raises(errors.ConfigError, match=r"circuits\.mine\.models: 'x' is not in"):
             check(block(circuits={"mine": {"file": "config/test_circuits.json", "models": ["x"]}}))
+        path.write_text(json.dumps({"circuits": {"digit": []}}))
+        with pytest.raises(
+            errors.ConfigError, match=r"circuits\.mine\.file: unknown task 'digit'.*Did you mean digits"
+        ):
+            check(block(circuits={"mine": {"file": "config/test_circuits.json"}}))
     finally:
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Whether a task's circuit hangs on the examples, the sentence frame or the method."""
+"""Whether a task's circuit hangs on the examples, the template or the method."""
 
 import numpy as np
 import pytest

@@ -8,13 +8,13 @@ import sys
 import pytest
 import tiny_families
 import yaml
-from circuit_reuse.config import checks, errors
+from circuit_reuse.config import errors
 from circuit_reuse.engine import architectures
 from circuit_reuse.studies.contrast import checks as contrast
 from circuit_reuse.studies.reuse import checks as reuse
 from circuit_reuse.studies.sequences import checks as sequences
 from circuit_reuse.studies.weights import checks as weights
-from support import MODELS, PROJECT
+from support import MODELS, PROJECT, after_checks
 
 
 def folder_with(tmp_path, **config):
@@ -100,8 +100,7 @@ def test_a_config_is_refused_for_what_it_asks_and_for_no_more(name, change, chec
         study["models"] = ["mine"]
         for key, value in asked.items():
             config[key] = {**config[key], **value} if isinstance(value, dict) else value
-        checks.check(config, PROJECT, PROJECT)
-        check.check(config, (PROJECT, tmp_path))
+        after_checks(config, check.check, tmp_path)
 
     with pytest.raises(
         errors.ConfigError, match=rf"model_sources\.mine\.path: mine is of the type {name}.*docs/models\.md"

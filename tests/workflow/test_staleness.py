@@ -348,6 +348,23 @@ def test_an_edit_of_one_models_weights_reruns_that_model(project):
     assert "write_prompts" not in counted(jobs)
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new", "rules"),
+    [
+        ("config/texts.csv", "again", "twice", {"measure_differences", "choose_circuits"}),
+        ("config/circuit.json", "a2.h3", "a2.h2", {"choose_circuits", "replicate_circuits"}),
+        ("resources/models/tiny-neox-small/config.json", "}", " }", {"describe_model", "score_examples"}),
+    ],
+)
+def test_a_file_exchanged_for_an_older_one_is_seen(project, path, old, new, rules):
+    """As after `mv` or `cp -p`: its time is before that of every result."""
+    with project.edited(*replaced(path, old, new)):
+        os.utime(project.folder / path, (1, 1))
+        jobs = counted(project.planned())
+    assert rules <= set(jobs) and "write_prompts" not in jobs
+    assert project.planned() == []
+
+
 def test_another_tasks_prompts_leave_the_edges_of_a_circuit(project):
     """An edit of IOI's prompts patches none of the edges of digits."""
     with project.edited(*code("prompts/ioi", "rng.choice(list(variants))", "rng.choice(tuple(variants))")):

@@ -29,6 +29,8 @@ REAL_PARAMETERS, LEAST_REAL = 119_439_360, 20_000_000
 # Names of the number of layers, and of the width of the stream, in config.json.
 SHAPE = (("num_hidden_layers", "n_layer", "num_layers"), ("hidden_size", "n_embd"))
 HASH = re.compile(r"'[0-9a-f]{12}'")
+# Of what files of the user hold (circuit_reuse/config/contents.py).
+CONTENT = re.compile(r"'files [0-9a-f]{12}'")
 WIDEST = 76
 
 
@@ -86,6 +88,8 @@ def why(reason):
         found += edits[:2] + ([f"and {len(edits) - 2} settings more"] if len(edits) > 2 else [])
         if HASH.findall(before) != HASH.findall(now):
             found.append("its code was edited")
+        if CONTENT.findall(before) != CONTENT.findall(now):
+            found.append("one of your files holds something else")
     for words, reported in (
         ("Missing output", "not made yet"),
         ("Incomplete output", "was cut off"),

@@ -67,7 +67,7 @@ def quoted(text):
 def write(model, chosen, folder=Path("config")):
     """Write the config of a model and some tasks, or the first ones; returns its path.
 
-    raises: ValueError for a model or task that there is not, or tasks for a config that is there already
+    raises: ValueError for a model or task that there is not, or other tasks than those of a config that is there already
     """
     for task in chosen:
         if task not in TASKS:
@@ -75,22 +75,25 @@ def write(model, chosen, folder=Path("config")):
     name, source = source_of(model)
     path = Path(folder) / f"my-{name}.yaml"
     if path.exists():
-        if chosen:
-            raise ValueError(f"{path} is there already: edit its line `tasks:` and leave TASKS out, or remove the file")
-        check_source(path, name, model, yaml.safe_load(source))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = content if isinstance(content, dict) else {}
+        if chosen and chosen != content.get("tasks"):
+            raise ValueError(
+                f"{path} is there already, with other tasks than TASKS: edit its line `tasks:` and leave TASKS out, or remove the file"
+            )
+        check_source(path, name, model, yaml.safe_load(source), content)
         return path
     asked = ", ".join(chosen or FIRST)
     path.write_text(TEXT.format(name=name, tasks=asked, source=source, path=path), encoding="utf-8")
     return path
 
 
-def check_source(path, name, model, source):
+def check_source(path, name, model, source, content):
     """A config that is there must be of this model: two folders or revisions may have one name.
 
     raises: ValueError that names both
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    sources = content.get("model_sources") if isinstance(content, dict) else None
+    sources = content.get("model_sources")
     known = sources.get(name) if isinstance(sources, dict) else None
     if not isinstance(known, dict):
         return

@@ -36,7 +36,7 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     rows = scores.loc[scores.index.isin(train)]
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds_of(kinds))
     size("top_k", top_k, len(names))
-    k = circuits.resolve_k(top_k, len(names))
+    k = components.resolve_k(top_k, len(names))
     member = circuits.top_k(values, k)
     return circuits.shared_names(member, names, threshold), circuits.reuse(member, threshold, k)
 

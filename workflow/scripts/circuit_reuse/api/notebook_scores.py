@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import pandas as pd
 
 from circuit_reuse.api.boundary import METRIC, TOKENS, between, names_of, one_of, used_of
@@ -67,10 +66,8 @@ def edge_circuit(model, examples, kept, metric=METRIC):
     for name, column, known in (("writer", kept["writer"], writers), ("reader", kept["reader"], readers)):
         for value in column.unique():
             one_of(name, value, known)
-    mask = np.zeros((len(writers), len(readers)), dtype=bool)
-    mask[[writers.index(name) for name in kept["writer"]], [readers.index(name) for name in kept["reader"]]] = True
-    there = edge_circuits.exist(model)
-    found = runs.edges([("kept", None, 0, mask[there])])[0]
+    mask = edge_circuits.mask_of(model, kept)
+    found = runs.edges([("kept", None, 0, mask[edge_circuits.exist(model)])])[0]
     return float(testing.faithfulness_of(found, runs.corrupt.to_numpy(), runs.clean.to_numpy(), axis=0))
 
 

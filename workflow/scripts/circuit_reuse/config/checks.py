@@ -5,11 +5,10 @@ Standard library, jsonschema and yaml only.
 """
 
 import math
-import warnings
 from pathlib import Path
 
 from circuit_reuse.config import custom_files, paths, series
-from circuit_reuse.config.errors import ConfigError, ConfigNote, nearest
+from circuit_reuse.config.errors import ConfigError, member, nearest, note
 from circuit_reuse.config.schema import check_schema, check_shards
 from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import architectures
@@ -18,13 +17,8 @@ from circuit_reuse.origins import gguf_header, sources
 from circuit_reuse.prompts import tasks
 
 
-def check(config, project, directory):
-    """Check a config and fill in its defaults, in place.
-
-    project:   the project's folder
-    directory: the folder that the workflow runs in, to which paths are relative
-    raises:    ConfigError with the first mistake
-    """
+def check(config):
+    """Check a config and fill in its defaults, in place; raises ConfigError with the first mistake."""
     check_schema(config)
     series.expand(config)
     check_names(config)
@@ -33,12 +27,8 @@ def check(config, project, directory):
 
 def known_models(key, names, config):
     """Models must be in model_sources."""
-    sources = config["model_sources"]
     for name in names:
-        if name not in sources:
-            raise ConfigError(
-                f"{key}: {name!r} is not in model_sources ({', '.join(sources)})" + nearest(name, sources)
-            )
+        member(key, name, "model_sources", config["model_sources"])
 
 
 def known_tasks(key, names, config):
@@ -207,8 +197,7 @@ def check_model(name, config, folders, study=None):
         raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
     check_chats(name, folder, config)
     if without_bos:
-        text = f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token: nothing is put first there"
-        warnings.warn(text, ConfigNote, stacklevel=2)
+        note(f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token: nothing is put first there")
     return space
 
 
@@ -226,7 +215,7 @@ def check_chats(model, folder, config):
 
 
 def asked(config, study):
-    """What a study asks of a model beside its components, keys of families.USES."""
+    """What a study asks of a model beside its components, keys of architectures.USES."""
     if study == "weights":
         return ("weights",)
     if study is None:
@@ -270,8 +259,7 @@ def check_least_p(key, sets, hypotheses, alpha, fewest=1):
             f"{math.ceil(fewest / alpha) - 1}, or fewer of them"
         )
     if least * hypotheses > alpha:
-        text = (
+        note(
             f"{key} is {sets}: of up to {hypotheses} tests that share a q, one alone is never below q = {min(1, least * hypotheses):.2g}, "
             f"so only several together could be shown at tests.alpha: {alpha:g}; at least {math.ceil(hypotheses / alpha) - 1} show one alone"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from circuit_reuse.config import kept, paths
-from circuit_reuse.config.errors import ConfigError, ConfigNote
+from circuit_reuse.config.errors import ConfigError, ConfigNote, note
 from circuit_reuse.config.staleness import code_hash
 from circuit_reuse.origins import dataset_files, sources
 from circuit_reuse.prompts import tasks
@@ -43,10 +43,10 @@ def check(name, task, config, folders, names, count, what="examples.count"):
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", ConfigNote)
             read(path, name, task, config, readers, count, what)
-        known[found] = [str(note.message) for note in notes if note.category is ConfigNote]
+        known[found] = [str(each.message) for each in notes if each.category is ConfigNote]
         kept.write(KNOWN, dict(list(known.items())[-MOST:]))
-    for note in known[found]:
-        warnings.warn(note, ConfigNote, stacklevel=2)
+    for text in known[found]:
+        note(text)
 
 
 def state(path, name, task, config, readers, count):
@@ -79,8 +79,7 @@ def read(path, name, task, config, readers, count, what):
         beside = f" beside the {about['shots']} that are shown solved" if about["shots"] else ""
         raise ConfigError(f"{what} is {count}, but {task['file']} ({key}) has {len(rows)} rows{beside}")
     if repeats:
-        text = f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left"
-        warnings.warn(text, ConfigNote, stacklevel=2)
+        note(f"{key}: {repeats} rows of {task['file']} repeat another row and are counted once; {len(rows)} are left")
     tried = rows[:count]
     note_clusters(key, task["file"], tried)
     for model, folder in readers.items():
@@ -106,23 +105,20 @@ def note_clusters(key, file, rows):
     held_out = [row for row in rows if row["split"] == "held_out"]
     number, frames = (len({row[name] for row in held_out}) for name in ("cluster", "template"))
     if number < min(clusters.FEWEST, len(held_out)):
-        text = (
+        note(
             f"{key}: the {len(held_out)} held-out rows of {file} fall into {number} clusters; with fewer than {clusters.FEWEST} there "
             "are no intervals and no p-values over examples"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)
     elif frames == 1 and number == len(held_out) > 1 and one_frame(held_out):
-        text = (
+        note(
             f"{key}: most rows of {file} are one sentence with other words, and without a column cluster each is taken as independent; "
             "intervals then say nothing of other sentences. Name in a column cluster what rows have in common (the sentence, or what the answer follows from)"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)
     elif 1 < frames < number == len(held_out):
-        text = (
+        note(
             f"{key}: {file} has {frames} templates and no column cluster, so that its rows are taken as independent; if rows "
             "of a template are alike, copy it into a column cluster"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)
 
 
 def one_frame(rows):
@@ -138,22 +134,19 @@ def note_pairs(key, file, model, rows, pairs):
     """Warn of pairs that are left out, and of answers that look as if a blank were missing in front of them."""
     out = [pair for pair in pairs if not pair["valid"]]
     if out:
-        text = (
+        note(
             f"{key}: {len(out)} of {len(pairs)} pairs of {file} are left out with the tokenizer of {model}; the first, "
             f"{out[0]['id']}: {out[0]['reason']}"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)
     double = [row for row in rows if row["answer"][0] == " " == row["clean"][-1]]
     if double:
-        text = (
+        note(
             f"{key}: {len(double)} of the {len(rows)} prompts of {file} that are used end in a blank, and their answers begin with one, so that two "
             f"blanks stand before the answer; the first is of id {double[0]['id']}: take the blank off the end of the prompt"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)
     bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
     if bare:
-        text = (
+        note(
             f"{key}: {len(bare)} of the {len(rows)} answers of {file} that are used have no blank in front, and their prompts none at the end; "
             f"the first, of id {bare[0]['id']}, is {bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
         )
-        warnings.warn(text, ConfigNote, stacklevel=2)

@@ -35,3 +35,11 @@ def readable(path, key):
     except (OSError, RuntimeError) as problem:
         raise ConfigError(f"{key}: {path!r} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
     return full
+
+
+def readable_file(path, key):
+    """The full path of a file that is there and can be read; raises ConfigError."""
+    full = readable(path, key)
+    if not full.is_file():
+        raise ConfigError(f"{key}: there is no file {path}")
+    return full

@@ -1,5 +1,6 @@
 """The schema of the config: types, ranges and unknown keys, defaults, and the names of registries."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -8,24 +9,18 @@ from circuit_reuse.engine.replacements import REPLACEMENTS
 from circuit_reuse.methods.registry import EFFECT_METHODS, METHODS
 
 MOST_SHARDS = 1000
-
-
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
-
-
 # Whose names the schema lists.
 REGISTRIES = {"methods": METHODS, "effect_methods": EFFECT_METHODS, "replacements": REPLACEMENTS}
 
 
 def check_shards(config):
     """A plan of too many jobs takes hours to draw up."""
-    block, scan = config["examples"], config["scaling"]
-    for where, count in (("examples.count", block["count"]), ("scaling.examples", scan["examples"])):
-        part = where.split(".")[0]
-        size = config[part]["shard_size"]
+    for part, key in (("examples", "count"), ("scaling", "examples")):
+        count, size = config[part][key], config[part]["shard_size"]
         if count > MOST_SHARDS * size:
             raise ConfigError(
-                f"{where} is {count}, in {-(-count // size)} shards of {part}.shard_size {size}: at most "
+                f"{part}.{key} is {count}, in {-(-count // size)} shards of {part}.shard_size {size}: at most "
                 f"{MOST_SHARDS} shards can be planned; set {part}.shard_size to {-(-count // MOST_SHARDS)} or more"
             )
 
@@ -129,9 +124,7 @@ def fill(config, schema):
     """Put the schema's defaults where a key is missing."""
     for key, part in schema.get("properties", {}).items():
         if key not in config and "default" in part:
-            config[key] = (
-                type(part["default"])(part["default"]) if isinstance(part["default"], dict | list) else part["default"]
-            )
+            config[key] = copy.copy(part["default"])
         if isinstance(config.get(key), dict):
             fill(config[key], part)
             inner = part.get("additionalProperties")

@@ -92,11 +92,8 @@ def load(path):
         if "score" not in columns and len(columns) > 1:
             found = ", ".join(columns)
             raise CircuitFileError(f"scores of edges must stand in a column score; found: {found}")
-        names = [row["edge"] for row in rows]
         scored = {row["edge"]: formats.number(row.get("score")) for row in rows}
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise CircuitFileError(f"{', '.join(twice)} is listed twice")
+        formats.each_once([row["edge"] for row in rows])
         return scored
     try:
         return json.loads(text, object_pairs_hook=user_tables.once, parse_constant=refuse)

@@ -97,6 +97,17 @@ def order(name):
     return (layer, 10**6 if head is None else head)
 
 
+def resolve_k(top_k, total):
+    """Components per circuit: top_k from 1 is a count, below 1 a share of `total`.
+
+    raises: ValueError if that is none, or more than there are
+    """
+    k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
+    if not 1 <= k <= total:
+        raise ValueError(f"top_k {top_k} is {k} components, but there are only {total}")
+    return k
+
+
 def cost(names, space):
     """Write cost of a set of components: d_model for the input and an MLP, d_head for a head."""
     return sum(space.write_cost(name) for name in names)

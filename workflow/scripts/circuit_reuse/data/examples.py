@@ -273,6 +273,13 @@ def enough(rows, split, needed, task):
     )
 
 
+def enough_of_each(table, needed, task):
+    """The same of a DataFrame, for train and held-out examples."""
+    rows = table[[name for name in ("split", "valid", "used", "reason") if name in table]].to_dict("records")
+    for split in ("train", "held_out"):
+        enough(rows, split, needed, task)
+
+
 def commonest(rows):
     """The commonest reason why rows are not used, in words."""
     wrong = "the model answers wrongly; examples.correct_only: false keeps such pairs"

@@ -92,8 +92,7 @@ def fingerprint(folder):
     for path in files(folder):
         digest.update(path.name.encode())
         with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()[:16]
 
 
@@ -311,11 +310,7 @@ def describe(folder):
     return origin(folder) | {
         "fingerprint": fingerprint(folder),
         "family": config.get("model_type", "unknown"),
-        "layers": space.layers,
-        "heads": space.heads,
-        "d_model": space.d_model,
-        "d_head": space.d_head,
-        "kv_heads": space.kv_heads,
+        **{name: getattr(space, name) for name in ("layers", "heads", "d_model", "d_head", "kv_heads")},
         "parallel": parallel(folder),
     }
 

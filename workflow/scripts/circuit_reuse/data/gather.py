@@ -48,6 +48,13 @@ def rows(paths, schema, empty=("model", "task")):
     return pd.concat(parts, ignore_index=True)
 
 
+def pick(table, /, **values):
+    """The rows of a table whose columns have these values."""
+    for name, value in values.items():
+        table = table[table[name] == value]
+    return table
+
+
 def described(paths):
     """{model: description} of files that describe_model wrote."""
     return {Path(path).parent.name: fingerprint.read_description(path) for path in paths}

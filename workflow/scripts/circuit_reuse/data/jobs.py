@@ -75,8 +75,7 @@ def splits_of(table, cfg, task):
     used = table.assign(used=table["example"].isin([*train["example"], *held_out["example"]]))
     lengths = table["used"] & ~used["used"]
     used.loc[lengths, "reason"] = "no train prompt has its length, so it has no mean; use another replacement"
-    for split in ("train", "held_out"):
-        examples.enough(used.to_dict("records"), split, cfg["min_valid"], task)
+    examples.enough_of_each(used, cfg["min_valid"], task)
     return train, held_out
 
 

@@ -53,8 +53,7 @@ def bounds(name, what="bootstrap bound over clusters of examples", form=optional
 EXAMPLE = column(pa.int32(), "number of the example in its task")
 COMPONENT = column(pa.dictionary(pa.int32(), pa.string()), "input, a5.h1 (head) or m3 (MLP)")
 CLUSTER = column(
-    pa.dictionary(pa.int32(), pa.string()),
-    "what near copies share: sentence frame, start of a sequence; the unit of tests",
+    pa.dictionary(pa.int32(), pa.string()), "what near copies share: template, start of a sequence; the unit of tests"
 )
 N_CLUSTERS = column(pa.int32(), "clusters that these examples fall into: the units of intervals and tests")
 CIRCUIT = column(pa.string(), "hash of the sorted component names; 'empty' for none")
@@ -71,7 +70,7 @@ PROMPTS = table(
     wrong=optional(NAMES, "all wrong answers of such a task"),
     corrupt_answer=optional(pa.string(), "what follows the corrupt prompt, if definite"),
     variant=column(pa.string(), "label, such as ABBA"),
-    template=column(pa.string(), "sentence frame"),
+    template=column(pa.string(), "template"),
     cluster=CLUSTER,
     roles=column(ROLE_SPANS, "character spans of the named words in the clean prompt"),
 )
@@ -96,7 +95,7 @@ EXAMPLES = table(
     positions=column(TOKENS, "token positions in which clean and corrupt differ"),
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
-    template=column(pa.string(), "sentence frame"),
+    template=column(pa.string(), "template"),
     cluster=CLUSTER,
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),
@@ -181,6 +180,14 @@ def read(path, schema=None):
         missing = ", ".join(sorted(set(schema.names) - set(content.column_names)))
         raise ValueError(f"{path} is not the expected table: columns missing: {missing}")
     return content.to_pandas()
+
+
+def earlier(path, schema):
+    """The table that an earlier run left, or None if there is none that can be read."""
+    try:
+        return read(path, schema)
+    except (ValueError, OSError):
+        return None
 
 
 def read_all(paths, schema=None):

@@ -2,7 +2,6 @@
 
 import time
 from functools import cached_property
-from pathlib import Path
 
 from circuit_reuse.data import tables
 from circuit_reuse.data.left_out import LeftOut
@@ -57,7 +56,7 @@ class Stage:
             return evaluator(intervention)
 
         began = time.monotonic()
-        frame, kept, new = effects.update(earlier(path), asked, context, evaluate)
+        frame, kept, new = effects.update(tables.earlier(path, tables.EFFECTS), asked, context, evaluate)
         # Rows that were kept may have been written when examples had other clusters.
         frame["cluster"] = frame["example"].map(
             dict(zip(tested["example"], tested["cluster"].astype(str), strict=True))
@@ -76,7 +75,7 @@ class Stage:
 def replaceable(tested, reference, replacement, log):
     """The examples for which a replacement exists: means and donors need an equal length.
 
-    raises: ValueError if there is none
+    raises: LeftOut if there is none
     """
     lengths = tested["length"]
     if replacement == "mean":
@@ -95,13 +94,3 @@ def replaceable(tested, reference, replacement, log):
             "length of another; use more examples or ablation.replacement: corrupt"
         )
     return tested
-
-
-def earlier(path):
-    """The effects of an earlier run, or None if there is none that can be read."""
-    if not Path(path).is_file():
-        return None
-    try:
-        return tables.read(path, tables.EFFECTS)
-    except (ValueError, OSError):
-        return None

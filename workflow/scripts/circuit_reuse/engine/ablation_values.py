@@ -28,7 +28,7 @@ def replacement_activations(model, batch, clean, replacement, means):
 
     clean:       Activations of its clean run
     replacement: zero, mean or corrupt;  means: by length, as from `reference_mean`
-    raises:      ValueError for a length without a mean
+    raises:      LeftOut for a length without a mean
     """
     if replacement == "zero":
         return clean.like(torch.zeros_like)
@@ -52,7 +52,7 @@ def donors(examples, seed):
     """For `resample`: another example of the same length for each, drawn from a seed.
 
     returns: places in `examples`, never the example itself
-    raises:  ValueError if an example is the only one of its length
+    raises:  LeftOut if an example is the only one of its length
     """
     lengths = examples["length"].to_numpy()
     result = numpy.empty(len(examples), dtype=int)

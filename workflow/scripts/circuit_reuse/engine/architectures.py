@@ -86,28 +86,20 @@ LATENT = "its heads have no queries, keys and values of one width (latent attent
 IMAGES = "it reads images or sound too; save its language model alone and use that"
 LAYERED = "its layers differ in the shape of their attention, or share their keys and values"
 REFUSED = {
-    ENCODER: tuple(
-        (
-            "albert bert camembert deberta deberta-v2 distilbert electra ernie eurobert modernbert mpnet nomic_bert "
-            "roberta xlm-roberta xlnet"
-        ).split()
-    ),
-    SEQ2SEQ: tuple(
-        "bart blenderbot led longt5 m2m_100 marian mbart mt5 pegasus prophetnet switch_transformers t5 t5gemma umt5".split()
-    ),
-    STATE: tuple(
-        (
-            "bamba falcon_h1 falcon_mamba granitemoehybrid jamba lfm2 lfm2_moe mamba mamba2 nemotron_h olmo_hybrid "
-            "qwen3_5 qwen3_5_moe qwen3_5_text qwen3_next recurrent_gemma rwkv zamba zamba2"
-        ).split()
-    ),
+    ENCODER: (
+        "albert bert camembert deberta deberta-v2 distilbert electra ernie eurobert modernbert mpnet nomic_bert "
+        "roberta xlm-roberta xlnet"
+    ).split(),
+    SEQ2SEQ: "bart blenderbot led longt5 m2m_100 marian mbart mt5 pegasus prophetnet switch_transformers t5 t5gemma umt5".split(),
+    STATE: (
+        "bamba falcon_h1 falcon_mamba granitemoehybrid jamba lfm2 lfm2_moe mamba mamba2 nemotron_h olmo_hybrid "
+        "qwen3_5 qwen3_5_moe qwen3_5_text qwen3_next recurrent_gemma rwkv zamba zamba2"
+    ).split(),
     LATENT: ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "glm_moe_dsa", "minicpm3", "youtu"),
-    IMAGES: tuple(
-        (
-            "gemma3n gemma4 idefics3 llama4 llava llava_next llava_onevision mistral3 mllama paligemma phi4_multimodal "
-            "qwen2_5_vl qwen2_vl qwen3_vl smolvlm whisper"
-        ).split()
-    ),
+    IMAGES: (
+        "gemma3n gemma4 idefics3 llama4 llava llava_next llava_onevision mistral3 mllama paligemma phi4_multimodal "
+        "qwen2_5_vl qwen2_vl qwen3_vl smolvlm whisper"
+    ).split(),
     LAYERED: ("gemma3n_text", "gemma4_text", "openelm", "laguna"),
 }
 PREDICTS = ("ForCausalLM", "LMHeadModel")

@@ -1,4 +1,4 @@
-"""What methods of attribution are made of: gradients at every component, and exact patching.
+"""What methods of attribution are made of: gradients at every component, and activation patching.
 
 Scores are [example, component] in the order of `Space.names`.  A batch gives the
 scores of all its examples at once: the gradient of the summed metric with respect to an
@@ -24,11 +24,8 @@ def gradient_at(model, batch, metric, embedding=None):
         last = models.logits(model, batch.clean, batch.prefix)
         total = models.metric_values(last, *batch.targets(), metric).sum()
         acts = interventions.activations(model, kept)
-        tensors = [acts.embedding, *acts.z, *acts.mlp]
-        gradients = torch.autograd.grad(total, tensors)
-    layers = model.space.layers
-    gradient = interventions.Activations(gradients[0], list(gradients[1 : 1 + layers]), list(gradients[1 + layers :]))
-    return acts.like(torch.Tensor.detach), gradient
+        gradients = torch.autograd.grad(total, acts.tensors())
+    return acts.like(torch.Tensor.detach), interventions.Activations.of(gradients, model.space.layers)
 
 
 def integrated_gradient(model, batch, corrupt, metric, steps):
@@ -45,6 +42,13 @@ def integrated_gradient(model, batch, corrupt, metric, steps):
         share = gradient.like(lambda tensor: tensor.float() / steps)
         total = share if total is None else interventions.add(total, share)
     return clean, total
+
+
+def integrated(model, batch, metric, steps, positions=False):
+    """Integrated gradients times the change of each component, as `contract` has them."""
+    _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
+    clean, gradient = integrated_gradient(model, batch, corrupt, metric, steps)
+    return contract(interventions.difference(corrupt, clean), gradient, positions)
 
 
 def midpoints(steps):

@@ -161,6 +161,14 @@ class Run:
         return tensor + self.without(self.change.shape[1], slice(-1, None))[:, 0]
 
 
+def mask_of(model, table):
+    """Which edges are kept, [writer, reader] bool.  table: the columns writer and reader, a row an edge that is kept"""
+    writers, readers = model.space.names, reader_names(model.space)
+    mask = np.zeros((len(writers), len(readers)), dtype=bool)
+    mask[[writers.index(name) for name in table["writer"]], [readers.index(name) for name in table["reader"]]] = True
+    return mask
+
+
 def scan(model, batch, corrupt, kept):
     """Run many edge circuits on the same examples, as many at once as the budget holds.
 
@@ -179,9 +187,6 @@ def scan(model, batch, corrupt, kept):
             part, chosen = batch.part(start, start + rows), slice(start, start + rows)
             last = keep(model, part.clean, part.prefix, corrupt.rows(chosen), kept[places])
             parts.append(last.unflatten(0, (len(places), -1)))
-        return places, torch.cat(parts, dim=1).flatten(0, 1)
+        return torch.cat(parts, dim=1).flatten(0, 1)
 
-    places = list(range(len(kept)))
-    size = max(1, rows // examples)
-    for _, result in batching.in_pieces(work, places, size, model.device, what):
-        yield result
+    yield from batching.in_pieces(work, list(range(len(kept))), max(1, rows // examples), model.device, what)

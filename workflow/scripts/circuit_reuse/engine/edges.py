@@ -11,6 +11,7 @@ import torch
 from torch import einsum
 
 from circuit_reuse.engine import interventions, models
+from circuit_reuse.engine.attribution import midpoints
 from circuit_reuse.engine.norms import norm_of
 from circuit_reuse.engine.places import FINAL, check_edges, has_post_norm, places_of, post_hook, reader_names
 
@@ -81,8 +82,7 @@ def edge_scores(model, batch, metric, steps=0):
     if not steps:
         return scores_at(model, batch, metric, [None], None, corrupt)
     _, clean = interventions.run(model, batch.clean, batch.prefix)
-    ways = [(step + 0.5) / steps for step in range(steps)]
-    points = [torch.lerp(clean.embedding, corrupt.embedding, way) for way in ways]
+    points = [torch.lerp(clean.embedding, corrupt.embedding, way) for way in midpoints(steps)]
     if has_post_norm(model):
         # What a head writes depends on the run, so the steps cannot be summed before they are wide.
         return sum(scores_at(model, batch, metric, [point], clean, corrupt) for point in points) / steps
@@ -100,7 +100,7 @@ def scores_at(model, batch, metric, points, clean, corrupt):
     for point in points:
         acts, seen = run_with_reader_gradients(model, batch, metric, places, point)
         if written is None:
-            change = interventions.add(corrupt, (clean or acts).like(torch.neg))
+            change = interventions.difference(corrupt, clean or acts)
             written = Written(model, change, through_norms(model, seen))
             shape = len(batch.clean), len(model.space.names), len(reader_names(model.space))
             scores = torch.zeros(shape, device=model.device)

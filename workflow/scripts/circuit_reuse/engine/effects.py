@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from circuit_reuse.data import tables
 from circuit_reuse.engine import interventions, models, progress
 from circuit_reuse.engine.prepared import prepared
 
@@ -60,7 +61,10 @@ def interventions_of(circuits, directions, keep_controls=0, random_sets=None):
 
 
 def context_of(fingerprint, examples, reference, replacement, metric, space, code, seed):
-    """Everything but the interventions that the numbers depend on, as a short hash."""
+    """Everything but the interventions that the numbers depend on, as a short hash.
+
+    Versions of torch and transformers count: a table that is added to later has rows of one version alone.
+    """
     content = hashlib.sha256()
     for frame in (examples, reference):
         # Rows are kept under their examples' numbers, which are places in a file: a row put in before them moves all.
@@ -73,7 +77,7 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
             # Of a table that was read they are arrays, whose truth is not defined.
             choices = [[] if each is None else [list(map(int, label)) for label in each] for each in frame["choices"]]
             content.update(repr(choices).encode())
-    text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed])
+    text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed, tables.versions()])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ its heads'.  Single neurons by the gradient at the clean prompt.
 
 import numpy as np
 
-from circuit_reuse.engine import attribution, batching, edge_circuits, edges, interventions, neurons, places
+from circuit_reuse.engine import attribution, batching, edge_circuits, edges, neurons, places
 
 # Positions of no named word, and the last one, where the answer is read.
 REST, END = "rest", "end"
@@ -43,11 +43,7 @@ def of_positions(model, examples, metric, steps, tokens):
     result = np.zeros((len(examples), len(known), len(names)), dtype=np.float32)
 
     def run(batch):
-        part = batch.shortened(model)
-        _, corrupt = interventions.run(model, part.corrupt, part.prefix)
-        clean, gradient = attribution.integrated_gradient(model, part, corrupt, metric, steps)
-        change = interventions.add(corrupt, clean.like(lambda tensor: -tensor))
-        return attribution.contract(change, gradient, positions=True).cpu().numpy()
+        return attribution.integrated(model, batch.shortened(model), metric, steps, positions=True).cpu().numpy()
 
     for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "positions"):
         # Before the first position in which the prompts differ there is nothing to attribute.
@@ -62,11 +58,7 @@ def of_components(model, examples, metric, steps, tokens):
     result = np.empty((len(examples), len(model.space.names)), dtype=np.float32)
 
     def run(batch):
-        part = batch.shortened(model)
-        _, corrupt = interventions.run(model, part.corrupt, part.prefix)
-        clean, gradient = attribution.integrated_gradient(model, part, corrupt, metric, steps)
-        change = interventions.add(corrupt, clean.like(lambda tensor: -tensor))
-        return attribution.contract(change, gradient).cpu().numpy()
+        return attribution.integrated(model, batch.shortened(model), metric, steps).cpu().numpy()
 
     for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "components"):
         result[batch.rows] = found

@@ -27,13 +27,23 @@ class Activations:
     z: list
     mlp: list
 
+    @classmethod
+    def of(cls, tensors, layers):
+        """From the list that `tensors` makes."""
+        return cls(tensors[0], list(tensors[1 : 1 + layers]), list(tensors[1 + layers :]))
+
+    def tensors(self):
+        """All tensors in a list: embedding, heads by layer, MLPs by layer."""
+        return [self.embedding, *self.z, *self.mlp]
+
     def rows(self, index):
         """The activations of some examples, in the order of `index`."""
-        return Activations(self.embedding[index], [z[index] for z in self.z], [mlp[index] for mlp in self.mlp])
+        return self.like(lambda tensor: tensor[index])
 
-    def like(self, change):
-        """The same with every tensor changed by a function."""
-        return Activations(change(self.embedding), [change(z) for z in self.z], [change(mlp) for mlp in self.mlp])
+    def like(self, change, *others):
+        """The same with every tensor changed by a function, which takes those of other Activations, too."""
+        every = zip(self.tensors(), *(other.tensors() for other in others), strict=True)
+        return Activations.of([change(*each) for each in every], len(self.z))
 
 
 def hook_names(model):
@@ -262,10 +272,9 @@ def scan(model, base, sets, instead, tokens, roles=None):
     what = f"interventions on {len(base.tokens)} examples"
 
     def work(places):
-        return places, replace(model, base, [sets[place] for place in places], instead, roles=roles, by_row=True)
+        return replace(model, base, [sets[place] for place in places], instead, roles=roles, by_row=True)
 
-    for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
-        yield result
+    yield from batching.in_pieces(work, order, size, base.tokens.device, what)
 
 
 def put(mask, value, sets):
@@ -281,8 +290,23 @@ def put(mask, value, sets):
 
 def add(first, second):
     """The sum of two Activations."""
-    return Activations(
-        first.embedding + second.embedding,
-        [a + b for a, b in zip(first.z, second.z, strict=True)],
-        [a + b for a, b in zip(first.mlp, second.mlp, strict=True)],
-    )
+    return first.like(torch.add, second)
+
+
+def difference(first, second):
+    """One Activations less another."""
+    return first.like(torch.sub, second)
+
+
+def mean_outputs(model, batches):
+    """Mean output of each component over all positions but the first: Activations of one row and position.
+
+    batches: token ids [example, position]
+    """
+    total, count = None, 0
+    for tokens in batches:
+        _, acts = run(model, tokens)
+        found = acts.like(lambda tensor: tensor[:, 1:].float().sum((0, 1))[None, None])
+        total = found if total is None else add(total, found)
+        count += tokens[:, 1:].numel()
+    return total.like(lambda tensor: tensor / count)

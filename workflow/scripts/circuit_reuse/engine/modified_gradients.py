@@ -107,7 +107,7 @@ def without_each_layer(model, batch, metric):
         last = models.logits(model, batch.clean, batch.prefix)
         total = models.metric_values(last, *batch.targets(), metric).sum()
     acts = interventions.activations(model, kept)
-    tensors = [acts.embedding, *acts.z, *acts.mlp]
+    tensors = acts.tensors()
 
     def gradients():
         for layer in range(layers):
@@ -115,6 +115,6 @@ def without_each_layer(model, batch, metric):
             found = list(torch.autograd.grad(total, tensors, retain_graph=layer + 1 < layers))
             # The MLP's own output stands before the hook that drops it, or behind it.
             found[1 + layers + layer] = torch.zeros_like(found[1 + layers + layer])
-            yield interventions.Activations(found[0], found[1 : 1 + layers], found[1 + layers :])
+            yield interventions.Activations.of(found, layers)
 
     return acts.like(torch.Tensor.detach), gradients()

@@ -74,11 +74,10 @@ def replaced(model, batch, sets, instead, tokens):
 
         there = {layer for each in mine for layer, _ in each}
         with model.bridge.hooks(fwd_hooks=[(HOOK.format(layer), hook(layer)) for layer in sorted(there)]):
-            return list(chosen), models.logits(model, batch.clean.repeat(len(mine), 1))
+            return models.logits(model, batch.clean.repeat(len(mine), 1))
 
     what = f"neurons on {len(batch.rows)} examples"
-    for _, found in batching.in_pieces(work, list(range(len(sets))), size, batch.clean.device, what):
-        yield found
+    yield from batching.in_pieces(work, list(range(len(sets))), size, batch.clean.device, what)
 
 
 @torch.no_grad()

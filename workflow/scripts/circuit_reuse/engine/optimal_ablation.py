@@ -8,7 +8,7 @@ source: Li & Janson 2024, Optimal ablation for interpretability
 import torch
 
 from circuit_reuse.data import components
-from circuit_reuse.engine import batching, interventions, models
+from circuit_reuse.engine import batching, models
 
 
 class Constants:
@@ -51,17 +51,6 @@ class Constants:
             return torch.cat([tensor[:, :1], later], dim=1)
 
         return put
-
-
-def mean_outputs(batches, model):
-    """Mean output of each component over all positions but the first: interventions.Activations of one row and position."""
-    total, count = None, 0
-    for batch in batches:
-        _, acts = interventions.run(model, batch.clean)
-        found = acts.like(lambda tensor: tensor[:, 1:].float().sum((0, 1))[None, None])
-        total = found if total is None else interventions.add(total, found)
-        count += batch.clean[:, 1:].numel()
-    return total.like(lambda tensor: tensor / count)
 
 
 def divergence(model, batch, hooks, clean):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import einsum
 
+from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import batching, interventions, models, shortcuts
 
 
@@ -67,7 +68,7 @@ def capture(model, tokens, parts, prefix=None):
     names = [hook_of(part, layer) for part in parts for layer in range(model.space.layers)]
     missing = [name for name in names if not models.reachable(model.bridge, name)]
     if missing:
-        raise models.fingerprint.ModelError(
+        raise fingerprint.ModelError(
             f"{type(model.bridge.original_model).__name__} has no {missing[0]}, so that part "
             "cannot be traced; leave it out of scaling.tracing.parts"
         )
@@ -165,10 +166,9 @@ def scan(model, base, sets, source, where, tokens):
     what = f"patches on {len(base.tokens)} examples"
 
     def work(chosen):
-        return chosen, replace(model, base, [sets[n] for n in chosen], source, where)
+        return replace(model, base, [sets[n] for n in chosen], source, where)
 
-    for _, result in batching.in_pieces(work, order, size, base.tokens.device, what):
-        yield result
+    yield from batching.in_pieces(work, order, size, base.tokens.device, what)
 
 
 def metric(last, batch, repeats, name):

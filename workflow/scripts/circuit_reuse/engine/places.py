@@ -149,6 +149,15 @@ def post_hook(layer):
     return f"blocks.{layer}.ln1_post.hook_in"
 
 
+def edges_problem(model):
+    """Why a model has no edges of its own, in the words of `check_edges`; empty if it has."""
+    try:
+        check_edges(model)
+    except ValueError as problem:
+        return str(problem)
+    return ""
+
+
 def check_edges(model):
     """Refuse models in which edges are not what `StreamPlace` says, or components are not simply added.
 
@@ -192,16 +201,12 @@ def known_parts(model):
 
 def known_norms(model):
     """Whether the norms of all layers stand where edges take them: before, after, or one for both parts."""
-    for block in model.bridge.blocks:
-        before = [hasattr(block, name) for name in ("ln1", "ln2")]
-        after = [hasattr(block, name) for name in ("ln1_post", "ln2_post")]
-        if any(after):
-            known = all(after) and before[0] == before[1]
-        else:
-            known = before[0] and (before[1] or model.parallel)
-        if not known:
-            return False
-    return True
+
+    def known(block):
+        first, second, *after = (hasattr(block, name) for name in ("ln1", "ln2", "ln1_post", "ln2_post"))
+        return all(after) and first == second if any(after) else first and (second or model.parallel)
+
+    return all(map(known, model.bridge.blocks))
 
 
 @torch.no_grad()

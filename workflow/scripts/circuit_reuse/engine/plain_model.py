@@ -5,7 +5,7 @@ import gc
 import torch
 
 from circuit_reuse.data import fingerprint
-from circuit_reuse.engine import models
+from circuit_reuse.engine import models, shortcuts
 
 # Tokens of the prompts that are compared, and how many prompts of each length.
 LENGTHS, PROMPTS = (8, 64, 256), 2
@@ -27,7 +27,9 @@ def compare(model, folder):
     kind, dtype, device = type(model.bridge.original_model), model.dtype, model.device
     spread = len(set((getattr(model.bridge.original_model, "hf_device_map", None) or {}).values())) > 1
     most = fingerprint.positions(folder) or max(LENGTHS)
-    batches = {length: tokens_of(model, length) for length in sorted({min(each, most) for each in LENGTHS})}
+    batches = {
+        length: shortcuts.sample(model, length, PROMPTS) for length in sorted({min(each, most) for each in LENGTHS})
+    }
     ours = {length: models.logits(model, tokens).cpu() for length, tokens in batches.items()}
     del model
     gc.collect()
@@ -45,12 +47,6 @@ def compare(model, folder):
             f"than rounding in {str(dtype).removeprefix('torch.')}: TransformerLens does not compute this model as transformers does"
         )
     return {"parameters": plain.num_parameters(), "bridge_difference": difference, "compared_lengths": sorted(batches)}
-
-
-def tokens_of(model, length):
-    """Prompts of arbitrary tokens, [prompt, position]."""
-    vocabulary = model.bridge.original_model.config.get_text_config().vocab_size
-    return (torch.arange(PROMPTS * length).view(PROMPTS, length) * 97 % vocabulary).to(model.device)
 
 
 @torch.no_grad()

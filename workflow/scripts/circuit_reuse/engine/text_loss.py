@@ -17,13 +17,7 @@ def means(model, texts, tokens):
     texts:   lists of token ids;  tokens: tokens of one run
     returns: interventions.Activations of one row and position
     """
-    total, count = None, 0
-    for _, batch in batches(model, texts, tokens):
-        _, acts = interventions.run(model, batch)
-        found = acts.like(lambda tensor: tensor[:, 1:].float().sum((0, 1))[None, None])
-        total = found if total is None else interventions.add(total, found)
-        count += batch[:, 1:].numel()
-    return total.like(lambda tensor: tensor / count)
+    return interventions.mean_outputs(model, (batch for _, batch in batches(model, texts, tokens)))
 
 
 def losses(model, texts, sets, instead, tokens):
@@ -48,10 +42,10 @@ def losses(model, texts, sets, instead, tokens):
             logits = interventions.replace(model, base, chosen, put_in, everywhere=True)
             targets = base.tokens[:, 1:].repeat(len(places), 1)
             values = cross_entropy(logits[:, :-1].transpose(1, 2), targets, reduction="none").mean(1)
-            return places, values.view(len(places), -1).double().cpu().numpy()
+            return values.view(len(places), -1).double().cpu().numpy()
 
         size = tokens // batch.numel()
-        for _, (places, values) in in_pieces(work, order, size, batch.device, f"interventions on {len(batch)} texts"):
+        for places, values in in_pieces(work, order, size, batch.device, f"interventions on {len(batch)} texts"):
             found[np.ix_(places, rows)] = values
     return found
 
@@ -64,11 +58,7 @@ def spread(clean, instead):
         whole[:, :1] = own[:, :1]
         return whole
 
-    return interventions.Activations(
-        put(clean.embedding, instead.embedding),
-        [put(*pair) for pair in zip(clean.z, instead.z, strict=True)],
-        [put(*pair) for pair in zip(clean.mlp, instead.mlp, strict=True)],
-    )
+    return clean.like(put, instead)
 
 
 def batches(model, texts, tokens):

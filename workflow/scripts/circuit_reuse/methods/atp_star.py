@@ -8,13 +8,11 @@ def scores(model, batch, metric, steps, tokens):
 
     Of AtP*'s two parts this is the gradient dropping; the other one concerns queries and keys, which are no components here.
     """
-    import torch
-
     from circuit_reuse.engine import attribution, interventions, modified_gradients
 
     _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
     clean, gradients = modified_gradients.without_each_layer(model, batch, metric)
-    change = interventions.add(corrupt, clean.like(torch.neg))
+    change = interventions.difference(corrupt, clean)
     found = sum(attribution.contract(change, gradient).abs() for gradient in gradients)
     # A layer's own components have no gradient when it is left out.
     return found / max(1, model.space.layers - 1)

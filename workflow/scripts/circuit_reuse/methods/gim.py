@@ -5,14 +5,12 @@ from circuit_reuse.methods.method import Method
 
 def scores(model, batch, metric, steps, tokens):
     """[example, component]."""
-    import torch
-
     from circuit_reuse.engine import attribution, interventions, modified_gradients
 
     _, corrupt = interventions.run(model, batch.corrupt, batch.prefix)
     with modified_gradients.gim(model):
         clean, gradient = attribution.gradient_at(model, batch, metric)
-    return attribution.contract(interventions.add(corrupt, clean.like(torch.neg)), gradient)
+    return attribution.contract(interventions.difference(corrupt, clean), gradient)
 
 
 METHOD = Method("gim", scores, "arXiv 2505.17630; checked against gim-explain 0.1.4")

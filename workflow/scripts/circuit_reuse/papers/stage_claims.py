@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from circuit_reuse.data import csv_tables
+from circuit_reuse.data import csv_tables, left_out
 from circuit_reuse.papers import claims, schemas
 from circuit_reuse.report import pages
 from circuit_reuse.studies.sequences import published_check
@@ -33,10 +33,7 @@ def check(job):
 
 def usable(path):
     """Whether a table is there and holds more than why it was left out."""
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8") as stream:
-        return stream.readline() not in ("", "left_out\n")
+    return path.is_file() and path.stat().st_size > 0 and left_out.record_of(path) is None
 
 
 def page(about, found, figures):
@@ -47,7 +44,7 @@ def page(about, found, figures):
     counts = Counter(found["verdict"])
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in claims.VERDICTS if counts[verdict])
     lines = [f"# {about['title']}", "", about["source"], "", f"{len(found)} claims: {verdicts}.", ""]
-    lines += ["| claim | where | published | expected | ours | verdict | why |", "|---|---|---|---|---|---|---|"]
+    rows = []
     for row in found.astype(object).where(found.notna(), None).to_dict("records"):
         ours = row["ours"] or "-"
         if row["low"] is not None:
@@ -55,8 +52,9 @@ def page(about, found, figures):
         if row["models"]:
             ours += f" ({row['models']})"
         cells = (row["text"], row["where"], row["published"], row["expected"], ours, row["verdict"], row["why"])
-        lines.append("| " + " | ".join(str(cell or "").replace("|", "/") for cell in cells) + " |")
+        rows.append([str(cell or "").replace("|", "/") for cell in cells])
     lines += [
+        pages.table(["claim", "where", "published", "expected", "ours", "verdict", "why"], rows),
         "",
         "Agrees and differs are by the whole interval where there is one; undecided: the interval holds both.",
         "",

@@ -3,7 +3,7 @@
 import string
 from dataclasses import dataclass, field
 
-# Where a sentence frame is used, see `templates`.
+# Where a template is used, see `templates`.
 LEARNED, TRAIN, HELD_OUT = "learned", "train", "held_out"
 
 
@@ -15,8 +15,8 @@ class Prompt:
     answer:            what follows the clean prompt, with its leading space
     distractor:        the wrong answer that the metric compares with;  others: more of them
     corrupt_answer:    what follows the corrupt prompt, or None where nothing definite does
-    variant, template: labels by which circuits of examples may differ (ABBA or BABA, sentence frame)
-    cluster:           what examples share that are near copies of one another: the sentence frame, or
+    variant, template: labels by which circuits of examples may differ (ABBA or BABA, template)
+    cluster:           what examples share that are near copies of one another: the template, or
                        what the answer follows from; clusters are the units of intervals and tests
     roles:             [(role, start, end)], character spans in the clean prompt
     right, wrong:      all right and all wrong answers of a task with many of each (probability_difference); else empty
@@ -80,7 +80,7 @@ def in_turn(rng, options):
 
 
 def templates(frames, split, learned=False):
-    """The sentence frames of a split: [(name, text, use)] -> [(name, text)].
+    """The templates of a split: [(name, text, use)] -> [(name, text)].
 
     use:     HELD_OUT (in held-out examples only), TRAIN (in both splits), or LEARNED (in both, and in what the embedded
              models were trained on)

@@ -35,7 +35,7 @@ class Draw(random.Random):
 def generate(task, n, seed=0, held_out_share=0.5, options=None, kind=None, taken=()):
     """The examples of a task with numbers below n, all different.
 
-    Sentence frames and starts of sequences go round in turn, so that few examples have many of them.
+    Templates and starts of sequences go round in turn, so that few examples have many of them.
     Each has its own random stream, named by (seed, task, index, attempt); a repeat of an
     earlier prompt is drawn again, so a prefix of a longer list equals the shorter list.
 

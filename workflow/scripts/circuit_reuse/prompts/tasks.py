@@ -100,4 +100,3 @@ BOS = {True: "always", False: "never"}
 SETTINGS = ("bos", "accuracy", "shots", "chat")
 # How a file of a custom task is read (prompts.datasets).
 FORMAT = ("format", "counterfactual", "longest")
-FAMILIES = sorted({task.family for task in TASKS.values()})

@@ -55,6 +55,11 @@ def span(values, unit=""):
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
+def k_label(top_k):
+    """How a K is called: K = 8, or K = 10 %."""
+    return f"K = {top_k:g}" if top_k >= 1 else f"K = {100 * top_k:g} %"
+
+
 def listed(names):
     """Names in a row, the first few of many."""
     names = list(names)

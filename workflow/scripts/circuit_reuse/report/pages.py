@@ -19,6 +19,12 @@ def bullets(text):
     return "\n".join(f"* {each}" for each in re.split(r"(?<=[.)])\s+(?=[A-Z`])", text))
 
 
+def table(header, rows):
+    """A Markdown table of cells; header: what stands above each column."""
+    first, *rest = ("| " + " | ".join(map(str, cells)) + " |" for cells in (header, *rows))
+    return "\n".join([first, "|" + "---|" * len(header), *rest])
+
+
 def in_short(text, sentences, first=3):
     """A page of findings with its first sentences in a list under the heading, the others after them."""
     heading, _, rest = text.partition("\n")

@@ -110,9 +110,9 @@ def bars(value, low, high):
     return np.maximum([value - low, high - value], 0)
 
 
-def k_label(top_k):
-    """How a K is called: K = 8, or K = 10 %."""
-    return f"K = {top_k:g}" if top_k >= 1 else f"K = {100 * top_k:g} %"
+def task_ticks(axes, tasks, titles):
+    """A tick for each task, with its name aslant below; titles: {task: name}"""
+    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
 
 
 def empty(axes, text):

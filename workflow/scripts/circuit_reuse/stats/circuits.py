@@ -4,6 +4,7 @@ All on arrays of scores, [example, component]; no model and no torch.
 """
 
 import hashlib
+import itertools
 import math
 
 import numpy as np
@@ -24,17 +25,6 @@ def circuit_id(names):
         return "empty"
     text = " ".join(sorted(names, key=components.order))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def resolve_k(top_k, total):
-    """Components per circuit: top_k from 1 is a count, below 1 a share of `total`.
-
-    raises: ValueError if that is none, or more than there are
-    """
-    k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
-    if not 1 <= k <= total:
-        raise ValueError(f"top_k {top_k} is {k} components, but there are only {total}")
-    return k
 
 
 def top_k(scores, k):
@@ -208,9 +198,7 @@ def layer_matched_sets(circuit, space, count, name):
     returns: a list of lists of names, all different, which may overlap with the circuit
     """
     rng = generator("layer-matched sets", name, circuit_id(circuit))
-    # One more, as the circuit itself may be among them.
-    found = sets_of(grouped(circuit, True), grouped(space, True), count + 1, rng)
-    return [names for names in found if set(names) != set(circuit)][:count]
+    return others_than(circuit, grouped(circuit, True), grouped(space, True), count, rng)
 
 
 def random_halves(count, draws, *stream):
@@ -239,7 +227,12 @@ def norm_matched_sets(circuit, space, norms, strata, count, name):
         return {key: [each for each in names if stratum[each] == key] for key in map(stratum.get, names)}
 
     rng = generator("norm-matched sets", name, circuit_id(circuit))
-    found = sets_of(by_stratum(circuit), by_stratum(space), count + 1, rng)
+    return others_than(circuit, by_stratum(circuit), by_stratum(space), count, rng)
+
+
+def others_than(circuit, groups, pools, count, rng):
+    """`sets_of` without the circuit itself, which may be among them."""
+    found = sets_of(groups, pools, count + 1, rng)
     return [names for names in found if set(names) != set(circuit)][:count]
 
 
@@ -270,11 +263,9 @@ def grouped(names, same_layers):
 
 def every(groups, pools):
     """All combinations of as many components of each group as the circuit has."""
-    from itertools import combinations, product
-
     keys = sorted(groups, key=str)
-    choices = [list(combinations(pools[key], len(groups[key]))) for key in keys]
-    for parts in product(*choices):
+    choices = [list(itertools.combinations(pools[key], len(groups[key]))) for key in keys]
+    for parts in itertools.product(*choices):
         yield [name for part in parts for name in part]
 
 

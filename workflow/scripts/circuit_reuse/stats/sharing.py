@@ -38,7 +38,7 @@ def task_circuits(scores, names, numbers, cfg, stream):
     kinds = sorted({components.kind(name) for name in names})
     rows, drawn, compositions, layered = [], {}, {}, {}
     for top_k in cfg["top_k"]:
-        k = circuits.resolve_k(top_k, len(names))
+        k = components.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
         base = {"top_k": float(top_k), "k": k}
         for number, row in zip(numbers, member, strict=True):
@@ -150,7 +150,7 @@ def inclusion(scores, names, cfg):
     """The inclusion table: how many example circuits hold each component."""
     rows = []
     for top_k in cfg["top_k"]:
-        k = circuits.resolve_k(top_k, len(names))
+        k = components.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
         for place, name in enumerate(names):
             rows.append(
@@ -172,7 +172,7 @@ def similarity(scores, numbers, cfg):
     first, second = np.triu_indices(len(numbers), 1)
     parts = []
     for top_k in cfg["top_k"]:
-        member = circuits.top_k(scores, circuits.resolve_k(top_k, scores.shape[1]))
+        member = circuits.top_k(scores, components.resolve_k(top_k, scores.shape[1]))
         overlap = example_similarity.pairwise_jaccard(member)
         parts.append(
             pd.DataFrame(
@@ -192,7 +192,7 @@ def clusters(scores, examples, cfg):
     """The clusters table: clusters of example circuits beside the labels of the examples."""
     rows = []
     for top_k in cfg["top_k"]:
-        member = circuits.top_k(scores, circuits.resolve_k(top_k, scores.shape[1]))
+        member = circuits.top_k(scores, components.resolve_k(top_k, scores.shape[1]))
         labels, order = example_similarity.clusters(1 - example_similarity.pairwise_jaccard(member))
         place = np.empty(len(order), dtype=int)
         place[order] = np.arange(len(order))

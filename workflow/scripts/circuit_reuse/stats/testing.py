@@ -212,7 +212,7 @@ def tests_table(effects, table, cfg, stream):
                 "accuracy": float(outcomes.baseline("correct").mean()),
                 "problem": problem,
             }
-            | {name: plain(value) for name, value in found.items()}
+            | clean(found)
         )
     return rows
 
@@ -221,6 +221,11 @@ def plain(value):
     """A Python number, None for one that is undefined."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def clean(row):
+    """A row, {column: value}, with plain values."""
+    return {name: plain(value) for name, value in row.items()}
 
 
 OPTIONAL = (
@@ -253,7 +258,7 @@ def cross_row(outcomes, circuit, cfg, stream):
         "effect_high": effect[1],
         "effect_control": controls.mean() if len(controls) else None,
     }
-    return {name: plain(value) for name, value in found.items()}
+    return clean(found)
 
 
 def specificity_row(outcomes, own, other, cfg, stream):
@@ -282,11 +287,11 @@ def specificity_row(outcomes, own, other, cfg, stream):
     found |= {"difference": difference.mean(), "difference_low": ends[0], "difference_high": ends[1]}
     if "empty" not in (own, other) and own != other and len(difference) > 1:
         found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], second, outcomes.clusters)
-    return {name: plain(value) for name, value in found.items()}
+    return clean(found)
 
 
 def agreement(scores, exact, examples, k):
-    """The agreement table: how a method ranks components, against exact patching.
+    """The agreement table: how a method ranks components, against activation patching.
 
     scores, exact: [example, component] of the same examples and components
     """

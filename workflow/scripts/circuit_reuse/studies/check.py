@@ -1,10 +1,9 @@
 """A whole config, checked before any job: the common part, and that of every study."""
 
 import re
-import warnings
 
 from circuit_reuse.config import checks
-from circuit_reuse.config.errors import ConfigError, ConfigNote
+from circuit_reuse.config.errors import ConfigError, note
 from circuit_reuse.studies.registry import STUDIES
 
 
@@ -16,7 +15,7 @@ def check(config, project, directory, asked=tuple(STUDIES)):
     asked:     studies that are to run; a mistake in the settings of another one is only noted
     raises:    ConfigError with a line for each study's first mistake; ModelError for a model's own files
     """
-    checks.check(config, project, directory)
+    checks.check(config)
     mistakes = []
     for name, study in STUDIES.items():
         try:
@@ -25,8 +24,7 @@ def check(config, project, directory, asked=tuple(STUDIES)):
             if name in asked:
                 mistakes.append(str(problem))
             else:
-                text = f"{name} is not asked for, and could not run with this config: {problem}"
-                warnings.warn(text, ConfigNote, stacklevel=2)
+                note(f"{name} is not asked for, and could not run with this config: {problem}")
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
 

@@ -37,7 +37,7 @@ LEARNED = {name: task for name, task in TASKS.items() if name in WEIGHTS}
 LEARNED["greater_than"] = replace(LEARNED["greater_than"], options={"form": "published"})
 LEARNED["sarcasm"] = replace(LEARNED["sarcasm"], options={"events": "learned"})
 SEQUENCES = [name for name, task in LEARNED.items() if task.family == "sequence"]
-# Tasks of sentence frames, most of which are not learned.
+# Tasks of templates, most of which are not learned.
 FRAMED = ("ioi", "anti_repeat", "greater_than", "pronouns", "sarcasm")
 STORIES = [
     ("{n} lost a {object} at the {place}. {m} found it and gave it to", "{n}"),

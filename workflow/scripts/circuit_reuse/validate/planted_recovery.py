@@ -74,7 +74,7 @@ def activation_difference(model, batch):
     """Norm of the change of each component's output between the two prompts, [component]."""
     _, clean = interventions.run(model, batch.clean)
     _, corrupt = interventions.run(model, batch.corrupt)
-    change = interventions.add(corrupt, clean.like(torch.neg))
+    change = interventions.difference(corrupt, clean)
     columns = [change.embedding.flatten(1).norm(dim=1)[:, None]]
     for z, mlp in zip(change.z, change.mlp, strict=True):
         columns.append(z.transpose(1, 2).flatten(2).norm(dim=2))
@@ -157,6 +157,6 @@ def reason(method, scores, truth, checks):
             return "redundant: another part stands in, so neither a small nor the whole change of one part moves the metric"
         return (
             f"saturated: the metric hardly moves with a small change of a part; its score is "
-            f"{scores[method][part]:.2g} where exact patching gives {exact[part]:.2g}"
+            f"{scores[method][part]:.2g} where activation patching gives {exact[part]:.2g}"
         )
     return "a decoy has a larger first-order score than a part of the circuit"

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import torch
 
 from circuit_reuse.data import answers, examples, fingerprint, tables
 from circuit_reuse.data.left_out import LeftOut
@@ -130,10 +131,10 @@ def whole_answers(model, rows, tokens):
     return found
 
 
-@models.torch.no_grad()
+@torch.no_grad()
 def answer_outcomes(model, texts, count):
     """Log-probability of the last `count` tokens of each text, and whether each is the most likely."""
-    whole = models.torch.tensor(texts, device=model.device)
+    whole = torch.tensor(texts, device=model.device)
     logits = models.logits_of_last(model, whole[:, :-1], count)
     answer = whole[:, -count:]
     chosen = logits.gather(2, answer[..., None])

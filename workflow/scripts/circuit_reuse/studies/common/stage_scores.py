@@ -19,7 +19,7 @@ def score(job):
 
 
 def patch(job):
-    """Exact patching of the first used examples, as many of each split, for the agreement of methods."""
+    """Activation patching of the first used examples, as many of each split, for the agreement of methods."""
     chosen = first_used(tables.read(job.input.examples, tables.EXAMPLES), job.cfg["examples"])
     found = scores(models.of_job(job), chosen, "patching", job.cfg, job.compute["batch_tokens"], job.log)
     job.write(job.output.exact, tables.SCORES, found)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import circuit_pages
 from circuit_reuse.report.numbers import number, percent, small
 
@@ -50,8 +51,7 @@ def content(model, found, titles):
 def facts(name, rows, found):
     """What is known of a component, by circuit."""
     table = found["components"][found["components"]["component"] == name].set_index(["set", "scoring"])
-    chosen = found["inclusion"]
-    chosen = chosen[(chosen["component"] == name) & (chosen["condition"] == "real")]
+    chosen = pick(found["inclusion"], component=name, condition="real")
     chosen = chosen.set_index(["set", "scored_by", "rule"])["frequency"]
     score, q, effect, often = {}, {}, {}, {}
     for key, row in rows:

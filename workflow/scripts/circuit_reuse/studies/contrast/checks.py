@@ -1,7 +1,5 @@
 """Mistakes in the block `contrast` of a config, reported before any job; no torch."""
 
-import warnings
-
 from circuit_reuse.config import checks, custom_files, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data import circuit_files, components, fingerprint
@@ -74,10 +72,7 @@ def check_set(name, each, config, folders):
         for side in ("first", "second"):
             if not each[side]:
                 raise ConfigError(f"{key} has no {side}, the value of the column set that distinguishes unpaired texts")
-    path = paths.readable(each["file"], f"{key}.file")
-    if not path.is_file():
-        raise ConfigError(f"{key}.file: there is no file {each['file']}")
-    check_texts(key, path, each, config)
+    check_texts(key, paths.readable_file(each["file"], f"{key}.file"), each, config)
 
 
 def check_class(key, each, config):
@@ -118,8 +113,9 @@ def check_texts(key, path, each, config):
     except ValueError as problem:
         raise ConfigError(f"{key}.file: {problem}") from None
     if repeats:
-        text = f"{key}.file: {repeats} rows of {each['file']} repeat another row and are counted once; {len(rows)} are left"
-        warnings.warn(text, errors.ConfigNote, stacklevel=2)
+        errors.note(
+            f"{key}.file: {repeats} rows of {each['file']} repeat another row and are counted once; {len(rows)} are left"
+        )
     train = [row for row in rows if row["split"] == "train"]
     counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
     if min(counts) < texts.FEWEST:
@@ -150,11 +146,7 @@ def check_texts(key, path, each, config):
 
 def check_scorings(block):
     """Names of scorings must be free, and settings must fit together."""
-    if block["reference"] not in block["scorings"]:
-        raise ConfigError(
-            f"contrast.reference: {block['reference']!r} is not in contrast.scorings ({', '.join(block['scorings'])})"
-            + errors.nearest(block["reference"], block["scorings"])
-        )
+    errors.member("contrast.reference", block["reference"], "contrast.scorings", block["scorings"])
     for name, scoring in block["scorings"].items():
         key = f"contrast.scorings.{name}"
         if name in TAKEN:
@@ -199,11 +191,7 @@ def check_circuits(config, spaces):
         key = f"contrast.circuits.{name}"
         path = paths.readable(each["file"], f"{key}.file")
         for model in each["models"]:
-            if model not in block["models"]:
-                raise ConfigError(
-                    f"{key}.models: {model!r} is not in contrast.models ({', '.join(block['models'])})"
-                    + errors.nearest(model, block["models"])
-                )
+            errors.member(f"{key}.models", model, "contrast.models", block["models"])
         shapes = [Space(**each["shape"])] if "shape" in each else []
         shapes += [spaces[model] for model in each["models"]]
         for shape in shapes or [None]:
@@ -235,11 +223,7 @@ def check_pairs(block, spaces, shapes):
         for side, chosen in pair.items():
             key = f"contrast.replicate.pairs.{name}.{side}"
             if isinstance(chosen, str):
-                if chosen not in block["circuits"]:
-                    raise ConfigError(
-                        f"{key}: {chosen!r} is not in contrast.circuits ({', '.join(block['circuits']) or 'empty'})"
-                        + errors.nearest(chosen, block["circuits"])
-                    )
+                errors.member(key, chosen, "contrast.circuits", block["circuits"])
                 sizes.append(shapes.get(chosen))
                 continue
             for what, value in chosen.items():

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import number, percent, small
 from circuit_reuse.studies.contrast.measures import INTERPRETATIONS
@@ -65,28 +66,24 @@ def setting(found, cfg):
 
 def lengths(found, cfg):
     """The controls beside the real comparison, and a sentence a scoring."""
-    table, lines = (
-        found["lengths"],
+    table = found["lengths"]
+    header = "model | texts | scoring | comparison | pairs | clusters | significant | first | mean score | median share of the real score | Jaccard of the circuits"
+    rows = [
         [
-            "| model | texts | scoring | comparison | pairs | clusters | significant | first | mean score | median share of the real score | Jaccard of the circuits |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
-        ],
-    )
-    for row in table.to_dict("records"):
-        cells = [
             row["model"],
             row["set"],
             row["scoring"],
             row["condition"] + (" (by construction)" if row["by_construction"] else ""),
-            str(row["n_pairs"]),
-            str(row["n_clusters"]),
+            row["n_pairs"],
+            row["n_clusters"],
             of_components(row["n_significant"], row["n_components"], row["n_clusters"]),
             row["top_component"] if isinstance(row["top_component"], str) else "-",
             number(row["mean_score"], 3),
             number(row["ratio"]),
             number(row["jaccard"]),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        for row in table.to_dict("records")
+    ]
     reported = []
     for (model, name, scoring), mine in table.groupby(["model", "set", "scoring"], sort=False):
         row, title = mine.set_index("condition"), f"- `{scoring}` ({name}, {model}): "
@@ -114,7 +111,7 @@ def lengths(found, cfg):
                 f"{title}where the second texts are padded, scores are {number(padded['ratio'])} times the real ones (median), with a "
                 f"rank correlation of {number(padded['correlation'])}{', by construction' if padded['by_construction'] else ''}."
             )
-    return "\n".join(lines) + "\n\n" + "\n".join(reported)
+    return pages.table(header.split(" | "), rows) + "\n\n" + "\n".join(reported)
 
 
 def of_components(significant, components, clusters):
@@ -124,7 +121,7 @@ def of_components(significant, components, clusters):
 
 def differing(found, cfg):
     """First components of each scoring."""
-    lines = ["| model | texts | scoring | significant (*) | largest scores |", "|---|---|---|---|---|"]
+    rows = []
     real = found["differences"].query("condition == 'real'")
     for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
@@ -135,8 +132,8 @@ def differing(found, cfg):
         )
         count = (mine["q_value"] < cfg["tests"]["alpha"]).sum() if mine["q_value"].notna().any() else None
         significant = of_components(count, len(mine), mine["n_clusters"].max())
-        lines.append(f"| {model} | {name} | {scoring} | {significant} | {reported} |")
-    return "\n".join(lines) + (
+        rows.append([model, name, scoring, significant, reported])
+    return pages.table(["model", "texts", "scoring", "significant (*)", "largest scores"], rows) + (
         "\n\n\"Significant\" means that the sets' mean activations differ at a scoring's positions; it does not test the "
         "scoring's own score, so scorings that compare the same positions of the same texts, or texts of equal length, agree in it."
     )
@@ -147,17 +144,11 @@ def singles(found, cfg):
     table = found["components"].dropna(subset=["interpretation"])
     if table.empty:
         return "No task with an answer belongs to these texts, so nothing is known of what components do."
-    lines = [
-        "| model | texts | scoring | " + " | ".join(INTERPRETATIONS.values()) + " |",
-        "|---|---|---|" + "---|" * len(INTERPRETATIONS),
-    ]
-    reported = []
+    rows, reported = [], []
     for (model, name, scoring), mine in table.groupby(["model", "set", "scoring"], sort=False):
         mine = mine[mine["component"] != "input"]
         counts = mine["interpretation"].value_counts()
-        lines.append(
-            f"| {model} | {name} | {scoring} | " + " | ".join(str(counts.get(key, 0)) for key in INTERPRETATIONS) + " |"
-        )
+        rows.append([model, name, scoring, *(counts.get(key, 0) for key in INTERPRETATIONS)])
         ranked = mine.sort_values("score", ascending=False)
         upper = ranked.head(len(ranked) // 2)
         idle = upper[upper["interpretation"] == "idle"]["component"].head(6)
@@ -169,7 +160,7 @@ def singles(found, cfg):
                 f"when corrupted alone (on average less than {percent(cfg['margin'])} of the whole effect, either way)."
             )
         reported.append(sentence)
-    return "\n".join(lines) + "\n\n" + "\n".join(reported)
+    return pages.table(["model", "texts", "scoring", *INTERPRETATIONS.values()], rows) + "\n\n" + "\n".join(reported)
 
 
 def circuits(found, cfg):
@@ -177,22 +168,19 @@ def circuits(found, cfg):
     table = found["tests"]
     if table.empty:
         return "No task with an answer belongs to these texts, so circuits were not tested."
-    lines = [
-        "| model | texts | scored by | chosen by | heads | MLPs | cost | keeps | random ones | q | removes | random ones | q |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    header = "model | texts | scored by | chosen by | heads | MLPs | cost | keeps | random ones | q | removes | random ones | q"
     # Rules of one scoring often choose the same circuit.
     rules = table.groupby(["model", "set", "scored_by", "circuit"])["rule"].agg(", ".join)
     table = table.drop_duplicates(["model", "set", "scored_by", "circuit"])
     table = table.assign(rule=[rules[tuple(row)] for row in table[["model", "set", "scored_by", "circuit"]].to_numpy()])
-    for row in table.to_dict("records"):
-        cells = [
+    rows = [
+        [
             row["model"],
             row["set"],
             row["scored_by"],
             row["rule"],
-            str(row["n_heads"]),
-            str(row["n_mlps"]),
+            row["n_heads"],
+            row["n_mlps"],
             f"{row['cost']} of {row['dimensions']}",
             between(row, "faithfulness"),
             percent(row["faithfulness_random"]),
@@ -201,7 +189,8 @@ def circuits(found, cfg):
             percent(row["effect_share_random"]),
             small(row["q_effect_share"]),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        for row in table.to_dict("records")
+    ]
     reported = [
         "Shares are of the effect of corrupting everything: *keeps* is the share of the metric that a circuit alone keeps, the other the share that removing it loses. "
         "Random circuits have as many heads and as many MLPs."
@@ -214,7 +203,7 @@ def circuits(found, cfg):
             f"- {row['scored_by']}, {row['rule']} ({row['set']}, {row['model']}) {verb} than the circuit of {cfg['attribution']} within the same budget "
             f"(difference {percent(row['faithfulness_lead'])}, {percent(low)} to {percent(high)})."
         )
-    return "\n".join(lines) + "\n\n" + "\n".join([*reported, *at_budgets(found, cfg)])
+    return pages.table(header.split(" | "), rows) + "\n\n" + "\n".join([*reported, *at_budgets(found, cfg)])
 
 
 def at_budgets(found, cfg):
@@ -236,31 +225,26 @@ def at_budgets(found, cfg):
 def inclusion(found):
     """How many members are in nearly every draw, also where there is no difference to find."""
     table = found["inclusion"]
-    lines = [
-        "| model | texts | scored by | chosen by | in the circuit | of these in 95 % of draws | outside, but in 5 % of draws or more | without the difference: in the circuit, of these in 95 % |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    header = "model | texts | scored by | chosen by | in the circuit | of these in 95 % of draws | outside, but in 5 % of draws or more | without the difference: in the circuit, of these in 95 %"
+    lines = []
     for names, mine in table[table["condition"] == "real"].groupby(["model", "set", "scored_by", "rule"], sort=False):
         inside, outside = mine[mine["in_circuit"]], mine[~mine["in_circuit"]]
         model, name, source, rule = names
-        others = table[
-            (table["model"] == model)
-            & (table["set"] == name)
-            & (table["scored_by"] == source)
-            & (table["rule"] == rule)
-            & table["condition"].isin(["unrelated", "shuffled"])
-            & table["in_circuit"]
-        ]
+        others = pick(table, model=model, set=name, scored_by=source, rule=rule, in_circuit=True)
+        others = others[others["condition"].isin(["unrelated", "shuffled"])]
         without = ", ".join(
             f"{condition} {len(rows)}, {int((rows['frequency'] >= 0.95).sum())}"
             for condition, rows in others.groupby("condition", sort=False)
         )
-        cells = [
-            *names,
-            str(len(inside)),
-            str(int((inside["frequency"] >= 0.95).sum())),
-            str(int((outside["frequency"] >= 0.05).sum())),
-            without or "-",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\nA list that is as sure without the difference is not sure of it."
+        lines.append(
+            [
+                *names,
+                len(inside),
+                (inside["frequency"] >= 0.95).sum(),
+                (outside["frequency"] >= 0.05).sum(),
+                without or "-",
+            ]
+        )
+    return (
+        pages.table(header.split(" | "), lines) + "\n\nA list that is as sure without the difference is not sure of it."
+    )

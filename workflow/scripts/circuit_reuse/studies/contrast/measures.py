@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import jobs
+from circuit_reuse.data.gather import pick
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.stats.sharing import composition_name
 from circuit_reuse.stats.testing import faithfulness_of, has_gap
@@ -40,14 +41,9 @@ def effect_share(metric, floor, full, axis):
 
 
 # What a circuit is asked: what it keeps alone, and what goes with it.
+SIDES = {"keep": faithfulness_of, "remove": effect_share}
 # The columns of each, and of the accuracy.
 NAMES = {"keep": ("faithfulness", "accuracy_kept"), "remove": ("effect_share", "accuracy_circuit")}
-SIDES = {"keep": faithfulness_of, "remove": effect_share}
-
-
-def seed(stream, *names):
-    """A seed of a named stream."""
-    return circuits.seed(*stream, *names)
 
 
 def both(outcomes, circuit, cfg, stream):
@@ -57,7 +53,7 @@ def both(outcomes, circuit, cfg, stream):
     for side, statistic in SIDES.items() if has_gap(floor, full) else ():
         metric = outcomes.circuit(circuit, side, "metric")
         columns = (metric, floor, full)
-        resamples, number = cfg["tests"]["bootstrap"], seed(stream, circuit, side)
+        resamples, number = cfg["tests"]["bootstrap"], circuits.seed(*stream, circuit, side)
         low, high = statistics.bootstrap(columns, statistic, resamples, number, clusters=outcomes.clusters)
         name = NAMES[side][0]
         found |= {name: float(statistic(*columns, axis=0)), f"{name}_low": low, f"{name}_high": high}
@@ -69,9 +65,9 @@ def tested(outcomes, chosen, space, cfg, stream):
 
     outcomes: testing.Outcomes;  chosen: rows of the circuits table of one model and set
     """
-    rows, main = [], chosen[(chosen["condition"] == "real") & chosen["main"]]
+    rows, main = [], pick(chosen, condition="real", main=True)
     full, floor = outcomes.baseline("metric"), outcomes.circuit("empty", "keep", "metric")
-    beside = main[(main["scored_by"] == cfg["attribution"]) & (main["rule"] == "knapsack")]
+    beside = pick(main, scored_by=cfg["attribution"], rule="knapsack")
     beside = beside["circuit"].iloc[0] if len(beside) else None
     for row in main.to_dict("records"):
         names = removable(row["components"])
@@ -106,7 +102,7 @@ def tested(outcomes, chosen, space, cfg, stream):
                 floor,
                 full,
             )
-            resamples, number = cfg["tests"]["bootstrap"], seed(stream, circuit, "against")
+            resamples, number = cfg["tests"]["bootstrap"], circuits.seed(*stream, circuit, "against")
             low, high = statistics.bootstrap(columns, lead, resamples, number, clusters=outcomes.clusters)
             found |= {
                 "faithfulness_lead": float(lead(*columns, axis=0)),
@@ -177,7 +173,7 @@ def singles(scores, examples, cfg, stream):
         # A share of a whole that goes the wrong way is none.
         for key, stem, column in sizes if full.mean() < 0 else ():
             columns = (column, full if key == "effect_share" else np.abs(full))
-            resamples, number = cfg["tests"]["bootstrap"], seed(stream, name, stem)
+            resamples, number = cfg["tests"]["bootstrap"], circuits.seed(*stream, name, stem)
             low, high = statistics.bootstrap(columns, part, resamples, number, clusters=clusters)
             found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
         rows.append(
@@ -188,7 +184,7 @@ def singles(scores, examples, cfg, stream):
                 "effect": values.mean(),
                 **found,
                 "p_effect": statistics.sign_flip(
-                    values.to_numpy(), cfg["tests"]["permutations"], seed(stream, name, "flip"), clusters
+                    values.to_numpy(), cfg["tests"]["permutations"], circuits.seed(*stream, name, "flip"), clusters
                 ),
             }
         )
@@ -244,13 +240,7 @@ def lengths(differences, chosen, cfg):
         rule = cfg["scorings"][scoring]["rules"][0]
         sets = {
             row.condition: list(row.components)
-            for row in chosen[
-                (chosen["model"] == model)
-                & (chosen["set"] == name)
-                & (chosen["scored_by"] == scoring)
-                & (chosen["rule"] == rule)
-                & chosen["main"]
-            ].itertuples(index=False)
+            for row in pick(chosen, model=model, set=name, scored_by=scoring, rule=rule, main=True).itertuples()
         }
         for condition, other in mine.groupby("condition", sort=False):
             if condition.startswith("half"):

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
 
 KIND = {"head": ("head", palette.BLUE), "mlp": ("MLP", palette.VERMILION), "input": ("input", palette.GREY_38)}
@@ -20,8 +21,8 @@ INTERPRETATIONS = {
     "silent": ("no difference shown, does something", palette.PURPLE, "D"),
     "none": ("no difference shown", palette.GREY_38, "x"),
 }
-# A share of the effect below this is drawn at it: a logarithm has no 0.
 SOURCES = [palette.VERMILION, palette.BLUE, palette.GREEN, palette.PURPLE, palette.ORANGE, palette.SKY]
+# A share of the effect below this is drawn at it: a logarithm has no 0.
 LEAST = 1e-4
 # Bars of one panel, and names written beside points.
 MOST, NAMED = 16, 3
@@ -69,8 +70,7 @@ class ContrastContext:
         """(axes, rows of the panel, scoring) of every panel."""
         for row, model, name, _ in self.places():
             for column, scoring in enumerate(self.scorings):
-                mine = frame[(frame["model"] == model) & (frame["set"] == name) & (frame["scoring"] == scoring)]
-                yield axes[row, column], mine, scoring
+                yield axes[row, column], pick(frame, model=model, set=name, scoring=scoring), scoring
 
 
 def kinds(names):
@@ -132,14 +132,15 @@ def layer_map(differences, circuits, context):
             layer, head = components.place(name)
             values[layer, heads if head is None else head] = score
         image = ax.imshow(np.maximum(values, 0), cmap=style.SEQUENTIAL, aspect="auto", origin="lower")
-        chosen = circuits[
-            (circuits["model"] == mine["model"].iloc[0])
-            & (circuits["set"] == mine["set"].iloc[0])
-            & (circuits["scored_by"] == scoring)
-            & (circuits["condition"] == "real")
-            & circuits["main"]
-            & (circuits["rule"] == context.scorings[scoring]["rules"][0])
-        ]
+        chosen = pick(
+            circuits,
+            model=mine["model"].iloc[0],
+            set=mine["set"].iloc[0],
+            scored_by=scoring,
+            condition="real",
+            main=True,
+            rule=context.scorings[scoring]["rules"][0],
+        )
         for name in chosen["components"].iloc[0].split() if len(chosen) else []:
             layer, head = components.place(name)
             if layer is not None:

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
 from circuit_reuse.studies.contrast.plots import KIND, dot, kinds, legend
 
@@ -29,7 +30,7 @@ def behaviour(tests, context):
     figure, axes = style.grid(len(context.places()), 2, width=2.6, height=0.5 + 0.19 * len(names), sharey=True)
     titles = {"faithfulness": "keeps alone", "effect_share": "costs when removed"}
     for row, model, name, title in context.places():
-        mine = tests[(tests["model"] == model) & (tests["set"] == name)]
+        mine = pick(tests, model=model, set=name)
         for column, side in enumerate(titles):
             ax = axes[row, column]
             ax.set_title(f"{title}\n{titles[side]}")
@@ -78,7 +79,7 @@ def budget_sweep(budget_sweep, totals, context):
     figure, axes = style.grid(1, len(context.places()), width=3.4, height=2.4)
     for column, model, name, title in context.places():
         ax = axes[0, column]
-        mine = budget_sweep[(budget_sweep["model"] == model) & (budget_sweep["set"] == name)]
+        mine = pick(budget_sweep, model=model, set=name)
         ax.set_title(title)
         if mine.empty:
             style.empty(ax, "no task with an answer")
@@ -133,7 +134,7 @@ def inclusion(table, context):
     """How often each component is in the circuit when texts are drawn again, by who chose it."""
     table = table[table["condition"] == "real"]
     chosen = [(s, context.scorings[s]["rules"][0]) for s in context.scorings] + [(context.attribution, "knapsack")]
-    chosen = [each for each in chosen if ((table["scored_by"] == each[0]) & (table["rule"] == each[1])).any()]
+    chosen = [(source, rule) for source, rule in chosen if len(pick(table, scored_by=source, rule=rule))]
     most = table.groupby(["model", "set", "scored_by", "rule"]).size().max()
     figure, axes = style.grid(
         len(context.places()), len(chosen), width=max(2.0, 0.095 * min(most, SHOWN)), height=1.5, sharey=True
@@ -142,12 +143,7 @@ def inclusion(table, context):
         for column, (source, rule) in enumerate(chosen):
             ax = axes[row, column]
             ax.set_title(f"{title}\n{source}, {rule}")
-            mine = table[
-                (table["model"] == model)
-                & (table["set"] == name)
-                & (table["scored_by"] == source)
-                & (table["rule"] == rule)
-            ]
+            mine = pick(table, model=model, set=name, scored_by=source, rule=rule)
             if mine.empty:
                 style.empty(ax, "no task with an answer")
                 continue

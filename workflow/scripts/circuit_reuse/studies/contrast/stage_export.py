@@ -35,8 +35,8 @@ def export(job):
             },
         )
         stem = f"{row['model']}.{row['set']}.{row['scored_by']}.{row['rule']}"
-        for path in paths:
-            form = next(f for f in circuit_files.FORMATS[::-1] if path.endswith(circuit_files.ENDINGS[f]))
-            if Path(path).name == stem + circuit_files.ENDINGS[form]:
-                circuit_files.write(path, made, form)
+        for form, ending in circuit_files.ENDINGS.items():
+            for path in paths:
+                if Path(path).name == stem + ending:
+                    circuit_files.write(path, made, form)
     job.log.info("%d circuit files", len(paths))

@@ -101,28 +101,14 @@ class World:
 
     def rows(self, side):
         """Rows of the scores table of a side."""
-        frame = self.scores
-        return frame[
-            (frame["model"] == side["model"])
-            & (frame["set"] == side["set"])
-            & (frame["scored_by"] == side["scoring"])
-            & (frame["condition"] == side["condition"])
-        ]
+        return gather.pick(self.scores, **columns_of(side))
 
     def row(self, side):
         """The row of the circuits table of a side at the main budget.
 
         raises: Absent if there is none
         """
-        frame = self.circuits
-        found = frame[
-            (frame["model"] == side["model"])
-            & (frame["set"] == side["set"])
-            & frame["main"]
-            & (frame["scored_by"] == side["scoring"])
-            & (frame["condition"] == side["condition"])
-            & (frame["rule"] == side["rule"])
-        ]
+        found = gather.pick(self.circuits, main=True, rule=side["rule"], **columns_of(side))
         if found.empty:
             raise Absent(str(side))
         return found.iloc[0]
@@ -177,13 +163,7 @@ class World:
             if isinstance(other, str):
                 return None
             where = self.full(other)
-            frame = self.circuits
-            found = frame[
-                (frame["model"] == where["model"])
-                & (frame["set"] == where["set"])
-                & (frame["scored_by"] == "file")
-                & (frame["rule"] == side)
-            ]
+            found = gather.pick(self.circuits, model=where["model"], set=where["set"], scored_by="file", rule=side)
             if found.empty:
                 return None
             key, circuit = (where["model"], where["set"]), found["circuit"].iloc[0]
@@ -197,6 +177,11 @@ class World:
         outcomes = self.outcomes[key]
         kept = outcomes.circuit(circuit, "keep", "metric")
         return kept, outcomes.circuit("empty", "keep", "metric"), outcomes.baseline("metric")
+
+
+def columns_of(side):
+    """What a side is called in the columns of the scores and circuits tables."""
+    return {"scored_by": side["scoring"]} | {name: side[name] for name in ("model", "set", "condition")}
 
 
 def compare(world, kind, first, second, cfg):

@@ -1,5 +1,6 @@
 """The comparisons in words: what passed, and what passing is worth."""
 
+from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import number, p_text
 from circuit_reuse.studies.contrast.pooling import by_construction
 
@@ -84,10 +85,8 @@ def judged(rows):
 
 def listed(table):
     """One line a comparison."""
-    lines = [
-        "| comparison | components | shared | by chance | Jaccard | by chance | beyond chance | rank-biased overlap | rank correlation | verdict |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    header = "comparison | components | shared | by chance | Jaccard | by chance | beyond chance | rank-biased overlap | rank correlation | verdict"
+    lines = []
     for name, rows in table.groupby("pair", sort=False):
         sizes = f"{number(value(rows, 'n_components_first'), 0)}, {number(value(rows, 'n_components_second'), 0)}"
         cells = [
@@ -100,8 +99,8 @@ def listed(table):
             *(number(value(rows, key), 2) for key in ("beyond_chance", "rank_biased_overlap", "rank_correlation")),
             judged(rows),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return pages.table(header.split(" | "), lines)
 
 
 def sentence(name, rows):

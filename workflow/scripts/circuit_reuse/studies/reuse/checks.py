@@ -4,6 +4,7 @@ from pathlib import Path
 
 from circuit_reuse.config import checks, custom_files, paths
 from circuit_reuse.config.errors import ConfigError
+from circuit_reuse.data import components
 from circuit_reuse.data.text_lines import read_lines
 
 # Texts at least, half of which are tested.
@@ -34,11 +35,12 @@ def check_room(name, config, space):
     total = len(space.of_kinds(kinds))
     what = " and ".join({"head": "heads", "mlp": "MLPs"}[kind] for kind in kinds)
     for top_k in config["circuits"]["top_k"]:
-        k = int(top_k) if top_k >= 1 else max(1, round(top_k * total))
-        if top_k >= 1 and top_k != k:
+        if top_k >= 1 and top_k != int(top_k):
             raise ConfigError(f"circuits.top_k: {top_k} is neither a count nor a share below 1")
-        if k > total:
-            raise ConfigError(f"circuits.top_k: {top_k} is more than the {total} {what} of {name}")
+        try:
+            k = components.resolve_k(top_k, total)
+        except ValueError:
+            raise ConfigError(f"circuits.top_k: {top_k} is more than the {total} {what} of {name}") from None
         skip = config["circuits"]["controls"]["pool_too_small"] == "skip"
         if 2 * k > total and not skip:
             raise ConfigError(
@@ -68,9 +70,7 @@ def check_texts(config, folders):
             "generic importance out"
         )
     for file in {generic_texts(model, config, folders[0]) for model in config["models"]}:
-        path = paths.readable(file, "generic.texts")
-        if not path.is_file():
-            raise ConfigError(f"generic.texts: there is no file {file}")
+        path = paths.readable_file(file, "generic.texts")
         try:
             lines = read_lines(path)
         except ValueError as problem:

@@ -4,7 +4,7 @@ import numpy as np
 
 from circuit_reuse.data import components, gather
 from circuit_reuse.report import circuit_pages
-from circuit_reuse.report.numbers import percent
+from circuit_reuse.report.numbers import k_label, percent
 from circuit_reuse.studies.reuse import schemas
 
 # From this share of the example circuits on a component is shown, whether or not it is in the shared circuit.
@@ -50,9 +50,8 @@ def content(model, found, inclusion, shared, cfg):
     often = set(inclusion[inclusion["frequency"] >= OFTEN]["component"])
     names = sorted({*members, *ends, *often}, key=components.order)
     by_name = dict(list(inclusion.set_index("task").groupby("component")))
-    k = cfg["chosen"]["top_k"]
     return {
-        "model": f"{model}: K = {f'{k:g}' if k >= 1 else percent(k)}, p = {percent(cfg['chosen']['threshold'])}",
+        "model": f"{model}: {k_label(cfg['chosen']['top_k'])}, p = {percent(cfg['chosen']['threshold'])}",
         "about": ABOUT,
         "unit": cfg["unit"],
         "tasks": circuit_pages.coloured(tasks),
@@ -77,7 +76,7 @@ def facts(mine, tasks, cfg):
     """How often example circuits hold a component, and its mean score, by task."""
     if mine is None:
         return []
-    rows = [
+    return [
         [
             "in the circuits of train examples",
             {task: percent(mine.loc[task, "frequency"]) for task in tasks if task in mine.index},
@@ -87,4 +86,3 @@ def facts(mine, tasks, cfg):
             {task: circuit_pages.signed(mine.loc[task, "mean_score"], 3) for task in tasks if task in mine.index},
         ],
     ]
-    return rows

@@ -20,7 +20,7 @@ def draw(job):
         for key, column in (("models", "model"), ("tasks", "task"))
     )
     grid = (models, tasks, job.cfg["titles"])
-    at = tests[(tests["top_k"] == chosen["top_k"]) & (tests["threshold"] == chosen["threshold"])]
+    at = gather.pick(tests, top_k=chosen["top_k"], threshold=chosen["threshold"])
     shared = gather.rows(job.input.reuse, schemas.REUSE)
     inclusion = gather.rows(job.input.inclusion, schemas.INCLUSION)
     specificity = families.specificity(job.input.specificity)
@@ -67,7 +67,7 @@ def control_effects(paths, tests):
     """{(model, task): changes in the mean metric by the controls of the tested circuit, and by the random sets of its layers}."""
     found = {}
     for (model, task), path in gather.one_by(paths, "model", "task").items():
-        row = tests[(tests["model"] == model) & (tests["task"] == task)]
+        row = gather.pick(tests, model=model, task=task)
         effects = tables.read(path, tables.EFFECTS)
         base = effects[effects["direction"] == "none"]["metric"].mean()
         removed = effects[(effects["direction"] == "remove") & effects["control"].notna()]

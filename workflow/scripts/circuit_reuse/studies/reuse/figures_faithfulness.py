@@ -12,6 +12,6 @@ def draw(job):
     cfg = job.cfg
     curves = gather.rows(job.input.curves, schemas.CURVES)
     for stem in sorted({Path(path).with_suffix("") for path in job.output.figures}):
-        mine = curves[(curves["method"] == stem.parent.name) & (curves["level"] == stem.name)]
+        mine = gather.pick(curves, method=stem.parent.name, level=stem.name)
         figure = plots_curves.curves(mine, cfg["models"], cfg["tasks"], cfg["titles"], stem.name)
         style.save(figure, stem, cfg["figures"]["formats"], cfg["figures"]["dpi"])

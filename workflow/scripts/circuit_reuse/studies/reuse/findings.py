@@ -1,6 +1,8 @@
 """The page of findings of the reuse study: its numbers at one K and threshold, and what they do not say."""
 
-from circuit_reuse.report.numbers import interval, number, percent, small
+from circuit_reuse.data.gather import pick
+from circuit_reuse.report import pages
+from circuit_reuse.report.numbers import interval, k_label, number, percent, small
 
 LIMITS = (
     "A circuit is what the attribution of single examples has in common: components that matter only together, or only in some examples, are missed.",
@@ -17,10 +19,9 @@ def text(found, cfg):
 
     found: the tables that the sentences are drawn from;  cfg: what the study's settings name
     """
-    k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     start = (
         "# Findings of the reuse study\n\nWritten by the workflow from its tables; run it again and this page follows the numbers.\n\n"
-        f"Circuits of {cfg['method']}, {k}, shared by at least {percent(cfg['threshold'])} of the train examples; effects on held-out examples. "
+        f"Circuits of {cfg['method']}, {k_label(cfg['top_k'])}, shared by at least {percent(cfg['threshold'])} of the train examples; effects on held-out examples. "
         "All other K, thresholds and methods are in summary.csv."
     )
     parts = [start, "## The shared circuits\n\n" + circuits(found["summary"], cfg)]
@@ -32,16 +33,7 @@ def text(found, cfg):
 
 def chosen(table, cfg):
     """Rows of the method, K and threshold of the figures."""
-    at = (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
-    return table[at & (table["method"] == cfg["method"])]
-
-
-def markdown(header, rows, without):
-    """A table, or the sentence that stands in its place."""
-    if not rows:
-        return without
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return pick(table, method=cfg["method"], top_k=cfg["top_k"], threshold=cfg["threshold"])
 
 
 def circuits(table, cfg):
@@ -60,7 +52,7 @@ def circuits(table, cfg):
         ]
         for row in chosen(table, cfg).to_dict("records")
     ]
-    return markdown(header, rows, "No circuit was tested.")
+    return pages.table(header, rows) if rows else "No circuit was tested."
 
 
 def specificity(table, cfg):
@@ -78,7 +70,7 @@ def specificity(table, cfg):
         for row in chosen(table, cfg).to_dict("records")
         if row["component_set"] == "circuit" and row["n_components_own"] and row["n_components_other"]
     ]
-    return markdown(header, rows, "No pair of circuits was compared.")
+    return pages.table(header, rows) if rows else "No pair of circuits was compared."
 
 
 def texts(table, cfg):
@@ -94,4 +86,4 @@ def texts(table, cfg):
         ]
         for row in chosen(table, cfg).to_dict("records")
     ]
-    return markdown(header, rows, "Ordinary text was not asked for.")
+    return pages.table(header, rows) if rows else "Ordinary text was not asked for."

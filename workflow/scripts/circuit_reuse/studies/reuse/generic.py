@@ -3,7 +3,7 @@
 import numpy as np
 
 from circuit_reuse.stats import statistics
-from circuit_reuse.stats.testing import plain
+from circuit_reuse.stats.testing import clean
 
 # With fewer random sets there is no line through them to speak of.
 LEAST = 5
@@ -58,4 +58,4 @@ def generic_row(intact, removed, effects, cfg, seed):
         "effect_left": left,
         "p_left": p_left,
     }
-    return {name: plain(value) for name, value in found.items()}
+    return clean(found)

@@ -92,4 +92,4 @@ def tested(runs, names, circuit, cfg, stream):
         p_value = minimality(change, inflated, cfg["quantile"]) if len(inflated) else None
         row = {"test": "minimality", "component": name, "statistic": change, "n_random": len(inflated)}
         rows.append(about | row | {"p_value": p_value})
-    return [{"component": None} | row for row in rows]
+    return rows

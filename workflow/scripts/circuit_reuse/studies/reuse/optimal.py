@@ -1,7 +1,6 @@
 """What removing a shared circuit does with the constants that do least harm, beside random sets of its layers; no torch."""
 
-from circuit_reuse.stats import circuits, statistics
-from circuit_reuse.stats.testing import plain
+from circuit_reuse.stats import circuits, statistics, testing
 
 
 def row_of(runs, cfg, stream):
@@ -36,4 +35,4 @@ def row_of(runs, cfg, stream):
         "kl_mean": own["kl_mean"].mean(),
         "kl_random": float(sets["kl"].to_numpy(float).mean()) if len(random) else None,
     }
-    return {name: plain(value) for name, value in found.items()}
+    return testing.clean(found)

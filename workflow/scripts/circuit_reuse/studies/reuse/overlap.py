@@ -21,7 +21,7 @@ def reuse_table(task, scores, names, examples, others, cfg, stream):
     rows = []
     kinds = [components.kind(name) for name in names]
     for top_k in cfg["top_k"]:
-        k = circuits.resolve_k(top_k, len(names))
+        k = components.resolve_k(top_k, len(names))
         member = circuits.top_k(scores, k)
         rng = circuits.generator(*stream, task, top_k)
         containing, sizes = counted(member, examples["cluster"])

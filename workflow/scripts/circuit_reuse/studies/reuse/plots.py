@@ -11,7 +11,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import hover, style
+from circuit_reuse.report.numbers import k_label
 
 # Up to so many heads each has a tick, and up to so many kinds of prompt a name.
 EVERY, FEW = 12, 4
@@ -27,12 +29,7 @@ def thresholds(models, tasks, titles, ylabel):
 def panels(models, tasks, titles, xlabel, ylabel, **options):
     """A grid of panels with the models' names on the left and the tasks' on top."""
     figure, axes = style.grid(len(models), len(tasks), sharex=True, sharey=True, **options)
-    for row, model in enumerate(models):
-        axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
-    for column, task in enumerate(tasks):
-        axes[0, column].set_title(titles[task])
-        if xlabel:
-            axes[-1, column].set_xlabel(xlabel)
+    label_grid(axes, models, tasks, titles, xlabel, ylabel)
     return figure, axes
 
 
@@ -43,13 +40,6 @@ def each(models, tasks, axes):
             yield model, task, axes[row, column]
 
 
-def pick(table, **values):
-    """The rows of a table with these values."""
-    for name, value in values.items():
-        table = table[table[name] == value]
-    return table
-
-
 def lines_by_k(axes, rows, column, low=None, high=None):
     """A line per K against the threshold, with its interval as a band."""
     for number, (k, line) in enumerate(rows.groupby("top_k")):
@@ -57,7 +47,7 @@ def lines_by_k(axes, rows, column, low=None, high=None):
         color, marker = style.BY_K[number % 6], style.MARKERS[number % 6]
         (drawn,) = axes.plot(line["threshold"], line[column].astype(float), color=color, marker=marker)
         points = line[["threshold", column]].astype(float).dropna().itertuples(index=False)
-        hover.values(drawn, [f"{style.k_label(k)}, p = {100 * x:g} %: {y:.3g}" for x, y in points])
+        hover.values(drawn, [f"{k_label(k)}, p = {100 * x:g} %: {y:.3g}" for x, y in points])
         if low:
             axes.fill_between(
                 line["threshold"],
@@ -75,7 +65,7 @@ def k_legend(figure, table, extra=()):
     handles = [
         Line2D([], [], color=style.BY_K[number % 6], marker=style.MARKERS[number % 6]) for number in range(len(values))
     ]
-    labels = [style.k_label(value) for value in values]
+    labels = [k_label(value) for value in values]
     handles += [handle for handle, _ in extra]
     labels += [label for _, label in extra]
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -162,7 +152,7 @@ def accuracy_bars(tests, models, tasks, titles):
                 ecolor="black",
                 elinewidth=0.7,
             )
-        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        style.task_ticks(ax, tasks, titles)
         ax.set(title=model, ylim=(0, 1.05))
     axes[0, 0].set_ylabel("held-out accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -210,7 +200,7 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
         ax.axhline(0, color="black", linewidth=0.6)
         # As much as corrupting the prompt does.
         ax.axhline(-100, color="black", linewidth=0.6, linestyle=":")
-        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        style.task_ticks(ax, tasks, titles)
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
     axes[0, 0].set_ylabel("change in metric\n(% of clean − corrupt)")
     handles = [
@@ -248,7 +238,7 @@ def faithfulness_bars(tests, models, tasks, titles):
         )
         ax.axhline(1, color="black", linewidth=0.6, linestyle=":")
         ax.axhline(0, color="black", linewidth=0.6)
-        ax.set_xticks(places, [titles[task] for task in tasks], rotation=30, ha="right")
+        style.task_ticks(ax, tasks, titles)
         ax.set_title(model)
     axes[0, 0].set_ylabel("faithfulness (1 = full model)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -293,7 +283,7 @@ def component_map(inclusion, models, tasks, titles, top_k):
 
 
 def label_grid(axes, models, tasks, titles, xlabel, ylabel):
-    """Names of models on the left and of tasks on top of a grid of images."""
+    """Names of models on the left and of tasks on top of a grid of panels."""
     for row, model in enumerate(models):
         axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
     for column, task in enumerate(tasks):

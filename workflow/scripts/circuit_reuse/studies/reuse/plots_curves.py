@@ -9,8 +9,10 @@ from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
-from circuit_reuse.studies.reuse.plots import each, panels, pick, thresholds
+from circuit_reuse.report.numbers import k_label
+from circuit_reuse.studies.reuse.plots import each, panels, thresholds
 
 LOOK = {
     "absolute": (style.CIRCUIT, "o", "by |score|"),
@@ -115,7 +117,7 @@ def granularity(table, tests, models, tasks, titles, unit, chosen):
     rows = table[np.isclose(table["threshold"], chosen["threshold"]) & (table["level"] != "edge")]
     kinds = kinds_of_circuits(rows)
     labels = [
-        f"components, {style.k_label(chosen['top_k'])}",
+        f"components, {k_label(chosen['top_k'])}",
         *(label.replace(", K", ",\nK").replace(" with", "\nwith") for *_, label in kinds),
     ]
     figure, axes = panels(
@@ -239,7 +241,7 @@ def span(steps):
 
 
 def agreement(table, models, tasks, titles):
-    """Rank correlation of a method's scores with exact patching, an example a dot."""
+    """Rank correlation of a method's scores with activation patching, an example a dot."""
     figure, axes = pyplot.subplots(figsize=(1.4 + 0.9 * len(tasks), 2.4))
     width = 0.8 / len(models)
     for number, model in enumerate(models):
@@ -252,8 +254,8 @@ def agreement(table, models, tasks, titles):
             if len(values):
                 median = float(np.median(values))
                 axes.plot([center - 0.4 * width, center + 0.4 * width], [median] * 2, color="black")
-    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
-    axes.set(ylabel="rank correlation\nwith exact patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
+    style.task_ticks(axes, tasks, titles)
+    axes.set(ylabel="rank correlation\nwith activation patching", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     handles = [
         Line2D([], [], color=style.BY_K[number % 6], marker="o", linestyle="none") for number in range(len(models))
     ]

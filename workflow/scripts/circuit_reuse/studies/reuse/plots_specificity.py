@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import hover, style
-from circuit_reuse.studies.reuse.plots import each, pick, with_interval
+from circuit_reuse.studies.reuse.plots import each, label_grid, with_interval
 
 PARTS = {
     "core": (style.BASELINE, "s", "what both circuits hold"),
@@ -32,7 +33,7 @@ def cross_task(cross, models, tasks, titles):
                 text = "–" if np.isnan(value) else f"{value:.0f}\n({other:.0f})"
                 color = "white" if abs(value) > 60 else "black"
                 ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
-        ax.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+        style.task_ticks(ax, tasks, titles)
         ax.set_yticks(range(len(tasks)), [titles[task] for task in tasks])
         ax.set(title=model, xlabel="tested on")
         ax.spines[["top", "right"]].set_visible(True)
@@ -92,11 +93,7 @@ def generic(table, models, tasks, titles, unit):
         random = rows["control"].notna()
         ax.plot(rows["loss_change"][random], rows["effect"][random], "o", color=style.CONTROL, alpha=0.5, markersize=3)
         ax.plot(rows["loss_change"][~random], rows["effect"][~random], "D", color=style.CIRCUIT, markersize=5)
-    for row, model in enumerate(models):
-        axes[row, 0].set_ylabel(f"{model}\neffect ({unit})")
-    for column, task in enumerate(tasks):
-        axes[0, column].set_title(titles[task])
-        axes[-1, column].set_xlabel("change in loss of text\n(nats per token)")
+    label_grid(axes, models, tasks, titles, "change in loss of text\n(nats per token)", f"effect ({unit})")
     looks = [
         ("D", style.CIRCUIT, "shared circuit removed"),
         ("o", style.CONTROL, "random sets of the same layers removed"),
@@ -109,11 +106,7 @@ def generic(table, models, tasks, titles, unit):
 def panels_of_tasks(models, tasks, titles, unit, ylabel, rows):
     """Panels whose vertical axis has tasks, named on the left of each, as own names differ."""
     figure, axes = style.grid(len(models), len(tasks), width=1.9, height=0.5 + 0.2 * rows, sharex=False)
-    for row, model in enumerate(models):
-        axes[row, 0].set_ylabel(f"{model}\n{ylabel}")
-    for column, task in enumerate(tasks):
-        axes[0, column].set_title(f"on {titles[task]}")
-        axes[-1, column].set_xlabel(f"effect ({unit})")
+    label_grid(axes, models, tasks, {task: f"on {titles[task]}" for task in tasks}, f"effect ({unit})", ylabel)
     for ax in axes.flat:
         ax.axvline(0, color="black", linewidth=0.6)
         ax.set_ylim(len(tasks) - 0.5, -0.5)

@@ -7,11 +7,6 @@ import numpy as np
 import pandas as pd
 
 
-def per_cent(share):
-    """A share as the published files write it."""
-    return 100 * share
-
-
 def aggregated(table, titles, revisions):
     """The table that the reference study calls aggregated_by_task_model_k, in its columns.
 
@@ -33,8 +28,8 @@ def aggregated(table, titles, revisions):
             "baseline_val_accuracy": table["accuracy"],
             "_metrics_path": table["model"] + "/" + table["task"] + "/metrics.json",
             "top_k": table["top_k"],
-            "reuse_threshold": per_cent(table["threshold"]),
-            "reuse_percent": per_cent(table["reuse"]),
+            "reuse_threshold": 100 * table["threshold"],
+            "reuse_percent": 100 * table["reuse"],
             "shared_circuit_size": table["n_components"],
             "train_knockout_diff": None,
             "val_knockout_diff": ratio,
@@ -57,11 +52,11 @@ def metrics(table, revision, cfg):
     by_k = {}
     for row in table.to_dict("records"):
         shared = {
-            "threshold": per_cent(row["threshold"]),
+            "threshold": 100 * row["threshold"],
             "shared_circuit": row["circuit"],
             "shared_circuit_size": row["n_components"],
-            "reuse_percent": per_cent(row["reuse"]),
-            "reuse_null_percent": per_cent(row["reuse_null"]),
+            "reuse_percent": 100 * row["reuse"],
+            "reuse_null_percent": 100 * row["reuse_null"],
             "val": {
                 name: row[name]
                 for name in (
@@ -71,7 +66,7 @@ def metrics(table, revision, cfg):
             },
         }
         k = by_k.setdefault(f"{row['top_k']:g}", {"k": row["k"], "thresholds": {}})
-        k["thresholds"][f"{per_cent(row['threshold']):g}"] = shared
+        k["thresholds"][f"{100 * row['threshold']:g}"] = shared
     first = table.iloc[0]
     return finite(
         {

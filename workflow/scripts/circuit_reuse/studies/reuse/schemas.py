@@ -64,7 +64,7 @@ CLUSTERS = table(
     cluster=column(pa.int32(), "cluster of example circuits, from 1"),
     place=column(pa.int32(), "place in the clustered order"),
     variant=column(pa.string(), "label of the example"),
-    template=column(pa.string(), "sentence frame of the example"),
+    template=column(pa.string(), "template of the example"),
 )
 REUSE = table(
     task=column(pa.string(), "task"),
@@ -184,7 +184,7 @@ CROSS = table(
 AGREEMENT = table(
     task=column(pa.string(), "task"),
     example=EXAMPLE,
-    method=column(pa.string(), "method compared with exact patching"),
+    method=column(pa.string(), "method compared with activation patching"),
     rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),
     top_overlap=column(pa.float64(), "share of the K largest that both have"),
 )
@@ -311,7 +311,7 @@ CSVS = {
     "optimal": OPTIMAL,
     "agreement": columns(
         "model task method",
-        rank_correlation="mean over examples of the Spearman correlation of absolute scores with exact patching",
+        rank_correlation="mean over examples of the Spearman correlation of absolute scores with activation patching",
         top_overlap="mean over examples of the share of the K largest that both have",
         n_examples="examples compared",
     ),

@@ -79,7 +79,7 @@ STABILITY = table(
     method=column(pa.string(), "method; the first of two"),
     kind=column(
         pa.string(),
-        "what the two circuits differ in: halves (of the train examples, at random), template (halves of the sentence frames), method, "
+        "what the two circuits differ in: halves (of the train examples, at random), template (halves of the templates), method, "
         "steps (of integration) or corruption (the clean prompt of another example)",
     ),
     first=column(pa.string(), "draw and side, method, or as configured"),

@@ -1,6 +1,7 @@
 """What the reuse study found in a few sentences, for the first page and the end of a run."""
 
-from circuit_reuse.report.numbers import interval, listed, number, p_text, span
+from circuit_reuse.data.gather import pick
+from circuit_reuse.report.numbers import interval, k_label, listed, number, p_text, span
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
@@ -15,9 +16,7 @@ COLUMNS = {
 def sentences(found, cfg):
     """Shared circuits against their controls and against those of other tasks, at one K and threshold."""
     table = found["summary"]
-    rows = table[
-        (table["method"] == cfg["method"]) & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
-    ]
+    rows = pick(table, method=cfg["method"], top_k=cfg["top_k"], threshold=cfg["threshold"])
     if len(rows):
         yield from against_controls(rows, cfg)
         # What matters more than random components may be what every task needs.
@@ -47,7 +46,7 @@ def specificity(table, cfg):
     yield (
         f"On the same held-out examples, removing a task's own circuit is shown to hurt more than removing another task's in {len(more)} "
         f"of {len(tested)} tested ordered pairs of tasks (each model's counted), and less in {len(less)} (paired, q <= {cfg['alpha']:g} and intervals without 0, "
-        f"over {span(pairs['n_clusters'])} clusters of alike examples, such as sentence frames).{larger}"
+        f"over {span(pairs['n_clusters'])} clusters of alike examples, such as templates).{larger}"
         f"{left if len(tested) < len(pairs) else ''}"
     )
     harmed = pairs[pairs["own_high"] < 0]
@@ -141,7 +140,7 @@ def divided(rows, cfg):
 
 def other_methods(table, specific, cfg):
     """Do circuits by another method of attribution say the same?"""
-    at = table[(table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])]
+    at = pick(table, top_k=cfg["top_k"], threshold=cfg["threshold"])
     own = at[at["method"] == cfg["method"]]
     first, shown = (set(zip(rows["model"], rows["task"], strict=True)) for rows in divided(own, cfg)[:2])
     for method in at["method"].drop_duplicates():
@@ -150,7 +149,7 @@ def other_methods(table, specific, cfg):
         tested, beyond, _ = divided(at[at["method"] == method], cfg)
         mine, also = (set(zip(rows["model"], rows["task"], strict=True)) for rows in (tested, beyond))
         both = mine & first
-        pairs = specific[(specific["method"] == method) & (specific["component_set"] == "circuit")]
+        pairs = pick(specific, method=method, component_set="circuit")
         pairs = pairs[pairs["q_value"].notna()]
         yield (
             f"With circuits by {method} the same is shown against random circuits in {len(beyond)} of {len(tested)} tested pairs of model and "
@@ -168,9 +167,8 @@ def against_controls(rows, cfg):
         ]
     )
     tested, beyond, untested = divided(rows, cfg)
-    k = f"K = {cfg['top_k']:g}" if cfg["top_k"] >= 1 else f"K = {100 * cfg['top_k']:g} %"
     yield (
-        f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k}, {cfg['method']}) is shown to hurt more "
+        f"Removing what at least {100 * cfg['threshold']:g} % of the example circuits share ({k_label(cfg['top_k'])}, {cfg['method']}) is shown to hurt more "
         f"than removing random circuits with as many components in each layer (rank, q <= {cfg['alpha']:g}) and disjoint ones of as many "
         f"components (interval over clusters of held-out examples), in {len(beyond)} of {len(tested)} tested pairs of model and task."
     )

@@ -15,12 +15,15 @@ def chosen_circuits(paths, cfg):
     found = {}
     for task, path in gather.one_by(paths, "task").items():
         table = tables.read(path, schemas.CIRCUITS)
-        row = table[
-            (table["kind"] == "shared") & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
-        ].iloc[0]
+        row = gather.pick(table, kind="shared", **chosen(cfg)).iloc[0]
         names, controls = sharing.shared_circuits(table).get(row["circuit"]) or ([], [])
         found[task] = (row["circuit"], names, controls[: cfg.get("controls", 0)])
     return found
+
+
+def chosen(cfg):
+    """K and threshold of the circuits that are compared, as columns.  cfg: top_k, threshold"""
+    return {name: float(cfg[name]) for name in ("top_k", "threshold")}
 
 
 def halves(path, cfg):
@@ -29,9 +32,7 @@ def halves(path, cfg):
     path: the task's circuits table;  cfg: top_k, threshold
     """
     table = tables.read(path, schemas.CIRCUITS)
-    rows = table[
-        (table["kind"] == "half") & (table["top_k"] == cfg["top_k"]) & (table["threshold"] == cfg["threshold"])
-    ]
+    rows = gather.pick(table, kind="half", **chosen(cfg))
     found = [(row.circuit, list(row.components)) for row in rows.sort_values("control").itertuples()]
     return list(zip(found[0::2], found[1::2], strict=True))
 

@@ -1,7 +1,7 @@
-"""The stage that compares a method's scores with exact patching on a few examples of every task."""
+"""The stage that compares a method's scores with activation patching on a few examples of every task."""
 
-from circuit_reuse.data import gather, tables
-from circuit_reuse.stats import circuits, sharing, testing
+from circuit_reuse.data import components, gather, tables
+from circuit_reuse.stats import sharing, testing
 from circuit_reuse.studies.reuse import schemas
 
 
@@ -15,7 +15,7 @@ def compare(job):
         for table in (scores, exact):
             values, order, names = sharing.matrix(table, numbers)
             found.append(sharing.select(values, names, cfg["kinds"])[0])
-        k = circuits.resolve_k(cfg["top_k"], found[0].shape[1])
+        k = components.resolve_k(cfg["top_k"], found[0].shape[1])
         about = {"task": task, "method": job.wildcards.method}
         rows += [about | row for row in testing.agreement(*found, order, k)]
     job.write(job.output.agreement, schemas.AGREEMENT, rows)

@@ -9,9 +9,7 @@ def share(job):
     """Circuits, inclusion, similarity and clusters from the scores of the train split."""
     cfg = job.cfg
     pairs = tables.read_all(job.input.examples, tables.EXAMPLES)
-    records = pairs[["split", "valid", "used", "reason"]].to_dict("records")
-    for split in ("train", "held_out"):
-        examples.enough(records, split, cfg["min_valid"], job.wildcards.task)
+    examples.enough_of_each(pairs, cfg["min_valid"], job.wildcards.task)
     train = jobs.used(pairs, "train")
     scores = tables.read_all(job.input.scores, tables.SCORES)
     values, numbers, names = sharing.matrix(scores, train["example"])

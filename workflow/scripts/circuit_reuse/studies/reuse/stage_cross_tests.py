@@ -7,7 +7,7 @@ import numpy as np
 from circuit_reuse.data import fingerprint, gather, tables
 from circuit_reuse.stats import circuits, similarity, testing
 from circuit_reuse.studies.reuse import schemas
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits, contrasts, halves
+from circuit_reuse.studies.reuse.shared_circuits import chosen, chosen_circuits, contrasts, halves
 
 # Circuits of two halves of the examples whose effects are within this share of the whole circuit's are equally good.
 ALIKE = 0.1
@@ -40,7 +40,7 @@ def cross_rows(outcomes, found, tasks, target, cfg, stream):
         base = {
             "source": source,
             "target": target,
-            **chosen(cfg),
+            **chosen(cfg["cross_task"]),
             "circuit": key,
             "n_components": len(names),
             "n_examples": len(outcomes.examples),
@@ -60,7 +60,7 @@ def specificity_rows(outcomes, found, target, cfg, stream):
             "source": pair.source,
             "target": target,
             "component_set": pair.component_set,
-            **chosen(cfg),
+            **chosen(cfg["cross_task"]),
             "circuit_own": own,
             "circuit_other": other,
             "n_components_own": len(pair.own),
@@ -106,9 +106,4 @@ def overlap_rows(found, tasks, within, names, cfg):
         for side, task, mine in (("first", first, a), ("second", second, b)):
             row |= {f"n_components_{side}": len(mine), f"containment_{side}": shared / len(mine) if mine else None}
             row[f"n_halves_{side}"], row[f"jaccard_halves_{side}"] = within[task]
-        yield {"first": first, "second": second, **chosen(cfg), **row}
-
-
-def chosen(cfg):
-    """K and threshold of the circuits that are compared."""
-    return {name: float(cfg["cross_task"][name]) for name in ("top_k", "threshold")}
+        yield {"first": first, "second": second, **chosen(cfg["cross_task"]), **row}

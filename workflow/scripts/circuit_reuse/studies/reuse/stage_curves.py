@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import tables
-from circuit_reuse.data.examples import enough
+from circuit_reuse.data import components, tables
+from circuit_reuse.data.examples import enough_of_each
 from circuit_reuse.engine import edge_circuits, edge_means, interventions, models, prepared
 from circuit_reuse.methods.registry import METHODS
-from circuit_reuse.stats import circuits, sharing, testing
+from circuit_reuse.stats import sharing, testing
 from circuit_reuse.studies.reuse import faithfulness, hypotheses, schemas
 
 
@@ -18,9 +18,7 @@ def task_curves(job):
     cfg, compute = job.cfg, job.compute
     model = models.of_job(job)
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
-    records = examples.to_dict("records")
-    for split in ("train", "held_out"):
-        enough(records, split, cfg["min_valid"], job.wildcards.task)
+    enough_of_each(examples, cfg["min_valid"], job.wildcards.task)
     used = examples[examples["used"]]
     train = used[used["split"] == "train"].reset_index(drop=True)
     runs = Runs(model, used[used["split"] == "held_out"], cfg["metric"], compute["batch_tokens"])
@@ -124,13 +122,13 @@ def summarise(raw, runs, resamples, stream):
         found = faithfulness.curve(part, runs, resamples, (*stream, level))
         total = int(part["n_kept"].max())
         rows += [{"level": level, "n_total": total, **row, **columns} for row in found]
-    return [{key: testing.plain(value) for key, value in row.items()} for row in rows]
+    return [testing.clean(row) for row in rows]
 
 
 def largest(mean, top_k):
     """The circuit of the K nodes (or of a share of all) of largest mean |score|, in the order of the computation."""
     order = faithfulness.order_of(mean.to_numpy(), "absolute")
-    return [mean.index[place] for place in sorted(order[: circuits.resolve_k(top_k, len(mean))])]
+    return [mean.index[place] for place in sorted(order[: components.resolve_k(top_k, len(mean))])]
 
 
 def halves(runs, mean, circuit, cfg, stream):
@@ -151,14 +149,16 @@ def halves(runs, mean, circuit, cfg, stream):
         full, kept = (faithfulness.share(metrics[1 + 2 * place + n], clean, corrupt) for n in range(2))
         difference = abs(full - kept) if kind == "completeness" else whole - kept
         rows.append(
-            {
-                "kind": kind,
-                "n_components": len(circuit),
-                "left_out": sorted(out, key=mean.index.get_loc),
-                "faithfulness": testing.plain(whole),
-                "faithfulness_model_without": testing.plain(full),
-                "faithfulness_without": testing.plain(kept),
-                "difference": testing.plain(difference),
-            }
+            testing.clean(
+                {
+                    "kind": kind,
+                    "n_components": len(circuit),
+                    "left_out": sorted(out, key=mean.index.get_loc),
+                    "faithfulness": whole,
+                    "faithfulness_model_without": full,
+                    "faithfulness_without": kept,
+                    "difference": difference,
+                }
+            )
         )
     return rows

@@ -14,7 +14,7 @@ from circuit_reuse.data.examples import enough
 from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import ablation, fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
-from circuit_reuse.studies.reuse import overlap, removal, schemas, schemas_specificity
+from circuit_reuse.studies.reuse import overlap, removal, schemas
 
 SCORES = {
     "edge": fine_scores.of_edges,
@@ -79,10 +79,7 @@ def asked_for(cfg):
 def impossible(model, level):
     """Why a model has no circuits of a level; empty if it has."""
     if level == "edge":
-        try:
-            places.check_edges(model)
-        except ValueError as problem:
-            return str(problem)
+        return places.edges_problem(model)
     if level == "neuron" and not neurons.known(model):
         return "its MLPs are made of experts, which have no neurons of their own"
     return ""
@@ -114,7 +111,7 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
     total:   [example], what a score threshold is a share of; the sum of |values| without it
     """
     if asked.score_threshold is None:
-        k = circuits.resolve_k(min(asked.top_k, len(names)), len(names))
+        k = components.resolve_k(min(asked.top_k, len(names)), len(names))
         member = circuits.top_k(values, k)
     else:
         member = circuits.by_share(values, asked.score_threshold, total)
@@ -148,7 +145,7 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
                 seed = circuits.seed(*stream, "effect")
                 known[key] = removal.columns(removed, asked.level, chosen, names, cfg, draw, seed)
             row |= known[key]
-        rows.append(about | dict.fromkeys(schemas_specificity.REMOVED) | row)
+        rows.append(about | row)
     counts = member.sum(axis=0)
     least = circuits.needed(min(cfg["thresholds"]), len(member))
     shared = [

@@ -7,7 +7,7 @@ from circuit_reuse.stats import circuits, testing
 from circuit_reuse.stats.sharing import matched, matched_of
 from circuit_reuse.studies.reuse import schemas
 from circuit_reuse.studies.reuse.generic import generic_row
-from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits
+from circuit_reuse.studies.reuse.shared_circuits import chosen, chosen_circuits
 
 
 def test(job):
@@ -29,7 +29,7 @@ def test(job):
         own = (outcomes.circuit(key, "remove", "metric") - outcomes.baseline("metric")).mean()
         effects = np.append(own, testing.random_effects(outcomes, matched(key)))[: len(removed)]
         seed = circuits.seed(cfg["seed"], job.wildcards.model, key, "ordinary text")
-        at = {name: float(cfg["cross_task"][name]) for name in ("top_k", "threshold")}
+        at = chosen(cfg["cross_task"])
         row = generic_row(losses["intact"][0], removed, effects, cfg, seed)
         guessing = float(runs["loss_guessing"].iloc[0])
         rows.append({"task": task, **at, "circuit": key, "n_components": len(names), "loss_guessing": guessing, **row})

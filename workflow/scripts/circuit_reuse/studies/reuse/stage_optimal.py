@@ -4,7 +4,7 @@ import pandas as pd
 
 from circuit_reuse.data import tables
 from circuit_reuse.data.left_out import LeftOut
-from circuit_reuse.engine import models, optimal_ablation, progress
+from circuit_reuse.engine import interventions, models, optimal_ablation, progress
 from circuit_reuse.stats import sharing
 from circuit_reuse.studies.reuse import schemas
 from circuit_reuse.studies.reuse.shared_circuits import chosen_circuits
@@ -23,7 +23,7 @@ def ablate(job):
     train, test = (used[used["split"] == split].reset_index(drop=True) for split in ("train", "held_out"))
     model = models.of_job(job)
     fitting, testing = (optimal_ablation.prepared(model, rows, tokens) for rows in (train, test))
-    start = optimal_ablation.mean_outputs(fitting[0], model)
+    start = interventions.mean_outputs(model, [batch.clean for batch in fitting[0]])
     order = test.iloc[[row for batch in testing[0] for row in batch.rows]]
     about = {name: order[name].to_numpy() for name in ("example", "cluster")}
     parts = []

@@ -1,14 +1,15 @@
-"""The stage that compares a task's shared circuit over halves of the examples, sentence frames and methods."""
+"""The stage that compares a task's shared circuit over halves of the examples, templates and methods."""
 
 from itertools import combinations
 
 import numpy as np
 
-from circuit_reuse.data import gather, jobs, tables
+from circuit_reuse.data import components, gather, jobs, tables
 from circuit_reuse.stats import circuits, sharing, similarity
 from circuit_reuse.studies.reuse import schemas
+from circuit_reuse.studies.reuse.shared_circuits import chosen
 
-# Examples of some sentence frames, at least, for a circuit of their own.
+# Examples of some templates, at least, for a circuit of their own.
 LEAST = 4
 
 
@@ -24,7 +25,7 @@ def measure(job):
         scores = tables.read_all(paths[method], tables.SCORES)
         values, numbers, names = sharing.matrix(scores, train.index)
         values, names = sharing.select(values, names, cfg["kinds"])
-        member = circuits.top_k(values, circuits.resolve_k(at["top_k"], len(names)))
+        member = circuits.top_k(values, components.resolve_k(at["top_k"], len(names)))
         templates = train.loc[numbers, "template"].to_numpy()
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, method, "stability")
         pairs = [*halves(len(member), cfg["halves"], stream), *frames(templates, cfg["halves"], stream)]
@@ -41,7 +42,7 @@ def measure(job):
         about = {"method": first, "kind": "method", "first": first, "second": second}
         about |= {"n_examples_first": len(train), "n_examples_second": len(train)}
         rows.append(about | compared(whole[first][0], whole[second][0], whole[first][1]))
-    at = {name: float(at[name]) for name in ("top_k", "threshold")}
+    at = chosen(at)
     job.write(job.output.stability, schemas.STABILITY, [at | row for row in rows])
 
 
@@ -52,7 +53,7 @@ def halves(count, draws, stream):
 
 
 def frames(templates, draws, stream):
-    """Random splits of the sentence frames into two halves, as in `halves`: all examples of a frame are on one side."""
+    """Random splits of the templates into two halves, as in `halves`: all examples of a frame are on one side."""
     known = np.array(sorted(set(templates)))
     for draw, (first, second) in enumerate(circuits.random_halves(len(known), draws, *stream, "frames")):
         sides = [np.flatnonzero(np.isin(templates, known[picked])) for picked in (first, second)]
@@ -68,7 +69,7 @@ def varied(variants, scores, train, cfg, names, method):
         for table in (scores, other):
             values, _, every = sharing.matrix(table, numbers)
             values, _ = sharing.select(values, every, cfg["kinds"])
-            member = circuits.top_k(values, circuits.resolve_k(at["top_k"], len(names)))
+            member = circuits.top_k(values, components.resolve_k(at["top_k"], len(names)))
             sides.append(circuits.shared_names(member, names, at["threshold"]))
         kind = "steps" if variant.endswith(" steps") else "corruption"
         about = {"method": method, "kind": kind, "first": "as configured", "second": variant}

@@ -58,7 +58,7 @@ STUDY = Reuse(
         "fine_grained": "Reuse of edges, positions, blocks and neurons",
         "granularity": "Shared blocks, neurons and components removed",
         "checkpoints": "Reuse and effect over training",
-        "method_agreement": "Agreement with exact patching",
+        "method_agreement": "Agreement with activation patching",
     },
     tables={
         "summary": ("summary.csv", "Summary: reuse, effects and tests"),
@@ -66,7 +66,7 @@ STUDY = Reuse(
         "cross": ("cross_task.csv", "Circuits removed on other tasks"),
         "specificity": ("specificity.csv", "Own components against those of other tasks"),
         "overlap": ("overlap.csv", "What the circuits of two tasks share"),
-        "stability": ("stability.csv", "A task's circuit over halves, sentence frames, methods, steps and corruptions"),
+        "stability": ("stability.csv", "A task's circuit over halves, templates, methods, steps and corruptions"),
         "layers": ("layers.csv", "Circuits by layer"),
         "fine_grained": (
             "fine_grained.csv",
@@ -75,7 +75,7 @@ STUDY = Reuse(
         "optimal": ("optimal.csv", "Circuits removed by the constants that do least harm"),
         "fine_grained_shared": ("fine_grained_shared.csv", "Shared edges, positions, blocks and neurons"),
         "generic": ("generic.csv", "Loss of ordinary text without the circuits"),
-        "agreement": ("method_agreement.csv", "Agreement with exact patching"),
+        "agreement": ("method_agreement.csv", "Agreement with activation patching"),
         "accuracy": ("accuracy.csv", "Accuracy of the intact models"),
     },
     first=("effect_against_controls", "specificity", "multiplot_reuse_vs_threshold"),

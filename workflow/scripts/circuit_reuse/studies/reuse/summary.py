@@ -52,8 +52,7 @@ def summarise(job):
     Path(job.output.latex).write_text(latex(table, cfg["titles"]))
     for path in job.output.metrics:
         model, task = Path(path).parts[-3:-1]
-        mine = table[(table["model"] == model) & (table["task"] == task)]
-        mine = mine[mine["method"] == cfg["method"]]
+        mine = gather.pick(table, model=model, task=task, method=cfg["method"])
         if not mine.empty:
             published_tables.write_json(path, published_tables.metrics(mine, cfg["revisions"][model], cfg["settings"]))
     job.log.info("%d rows", len(table))

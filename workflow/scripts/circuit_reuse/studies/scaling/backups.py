@@ -6,9 +6,9 @@ A head that a scan calls absent may take over when others are lost (self-repair;
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.data import components
+from circuit_reuse.data import components, tables
 from circuit_reuse.stats import clusters
-from circuit_reuse.studies.scaling import classes
+from circuit_reuse.studies.scaling import classes, schemas
 from circuit_reuse.studies.scaling.trends import clean
 
 
@@ -61,14 +61,14 @@ def called(table, alpha):
     return (table["q_value"] <= alpha) & (table["difference"] < 0) & (table["delta_given"] < 0)
 
 
-def table(paths, heads, cfg, read):
+def table(paths, heads, cfg):
     """backups.csv over all models and tasks, without q.
 
-    paths: {(model, task): file};  heads: held-out rows of the heads table of all models;  read: function of a file
+    paths: {(model, task): file};  heads: held-out rows of the heads table of all models
     """
     parts = []
     for (model, task), path in paths.items():
-        runs = read(path)
+        runs = tables.read(path, schemas.BACKUP_RUNS)
         if runs.empty:
             continue
         side = ("first", "second")[cfg["tasks"].index(task)]

@@ -46,27 +46,17 @@ def check_choices(block):
     if not classes["taus"]:
         classes["taus"] = [round(factor * classes["tau"], 9) for factor in (0.4, 0.6, 1, 1.4, 2, 4, 8)]
     for part in block["tracing"]["by_position"]:
-        if part not in block["tracing"]["parts"]:
-            raise ConfigError(
-                f"scaling.tracing.by_position: {part!r} is not in scaling.tracing.parts "
-                f"({', '.join(block['tracing']['parts'])})"
-            )
+        errors.member("scaling.tracing.by_position", part, "scaling.tracing.parts", block["tracing"]["parts"])
     for pair in block["transfer"]["pairs"]:
         for name in pair:
-            if name not in block["models"]:
-                raise ConfigError(
-                    f"scaling.transfer.pairs: {name!r} is not in scaling.models "
-                    f"({', '.join(block['models'])}){errors.nearest(name, block['models'])}"
-                )
+            errors.member("scaling.transfer.pairs", name, "scaling.models", block["models"])
         if pair[0] == pair[1]:
             raise ConfigError(f"scaling.transfer.pairs: {pair[0]!r} is paired with itself")
 
 
 def check_table(key, file):
     """A joint table must be there and have the columns of one."""
-    path = paths.readable(file, key)
-    if not path.is_file():
-        raise ConfigError(f"{key}: there is no file {file}")
+    path = paths.readable_file(file, key)
     try:
         rows_of(path)
     except TableError as problem:

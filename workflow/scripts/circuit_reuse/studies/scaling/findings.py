@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import stats
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import interval, number, p_text, small
 from circuit_reuse.stats.statistics import false_discovery
@@ -19,8 +20,7 @@ def text(written, found, cfg, names):
     written: the tables for people by name;  found: the tables that they were made from
     """
     alpha, chosen = cfg["classes"]["alpha"], cfg["replacement"]
-    heads = found["heads"]
-    heads = heads[(heads["split"] == "held_out") & (heads["replacement"] == chosen)]
+    heads = pick(found["heads"], split="held_out", replacement=chosen)
     models = found["trends"].join(written["models"][["q_within_layers"]])
     models = models[models["replacement"] == chosen]
     depths = written["depths"][written["depths"]["replacement"] == chosen]
@@ -76,17 +76,14 @@ def several(count):
 
 def ability(models, names):
     """Base metrics, and who is left out."""
-    lines = [
-        "| model | " + " | ".join(f"{task}: metric, accuracy" for task in names.tasks.values()) + " | in the fits |",
-        "|---|---|---|---|",
+    header = ["model", *(f"{task}: metric, accuracy" for task in names.tasks.values()), "in the fits"]
+    rows = [
+        [row["model"], *(base(row, side) for side in SIDES), "yes" if row["able"] else "no"]
+        for row in models.to_dict("records")
     ]
-    for row in models.to_dict("records"):
-        cells = [base(row, side) for side in SIDES]
-        lines.append(f"| {row['model']} | {cells[0]} | {cells[1]} | {'yes' if row['able'] else 'no'} |")
     left = models[~models["able"].astype(bool)]["model"]
-    if len(left):
-        lines += ["", f"Left out of fits, because a base metric is not above 0: {', '.join(left)}."]
-    return "\n".join(lines)
+    why = f"\n\nLeft out of fits, because a base metric is not above 0: {', '.join(left)}." if len(left) else ""
+    return pages.table(header, rows) + why
 
 
 def base(row, side):
@@ -99,25 +96,21 @@ def base(row, side):
 def categories(heads, table, names):
     """Counts by class, and whether strong heads coincide more than by chance."""
     counts = [f"n_{names.category(name)}" for name in CATEGORIES]
-    lines = [
-        "| model | " + " | ".join(names.category(name) for name in CATEGORIES) + " | strong in both: q by chance |",
-        "|---|" + "---|" * (len(counts) + 1),
-    ]
+    header = ["model", *map(names.category, CATEGORIES), "strong in both: q by chance"]
     p_values = []
     for model in table["model"]:
         mine = heads[heads["model"] == model]
         first, second = (mine[f"state_{side}"] == "strong" for side in SIDES)
         p_values.append(stats.hypergeom.sf((first & second).sum() - 1, len(mine), first.sum(), second.sum()))
-    for row, q in zip(table.to_dict("records"), false_discovery(p_values), strict=True):
-        cells = " | ".join(str(row[name]) for name in counts)
-        lines.append(f"| {row['model']} | {cells} | {small(q)} |")
-    against = heads[heads["suppressing"] != "none"]
-    lines += [
-        "",
-        f"{len(against)} of {len(heads)} heads are strong against a task (replacing them helps); they are "
-        "kept and marked. The last column takes heads of all layers as alike (hypergeometric).",
+    rows = [
+        [row["model"], *(row[name] for name in counts), small(q)]
+        for row, q in zip(table.to_dict("records"), false_discovery(p_values), strict=True)
     ]
-    return "\n".join(lines)
+    against = heads[heads["suppressing"] != "none"]
+    return pages.table(header, rows) + (
+        f"\n\n{len(against)} of {len(heads)} heads are strong against a task (replacing them helps); they are "
+        "kept and marked. The last column takes heads of all layers as alike (hypergeometric)."
+    )
 
 
 def replacements(heads):
@@ -143,31 +136,29 @@ def replacements(heads):
 
 def correlation(models, alpha):
     """Correlations with their tests, and what the published rule would have made of them."""
-    lines = [
-        "| model | correlation over heads | corrected for attenuation | ranks | without the strongest head | within layers | q of that | after top-k selection | null of that |",
-        "|---|---|---|---|---|---|---|---|---|",
+    header = "model | correlation over heads | corrected for attenuation | ranks | without the strongest head | within layers | q of that | after top-k selection | null of that"
+    rows = [
+        [
+            row["model"],
+            number(row["correlation"]),
+            interval(row, "corrected"),
+            *(number(row[name]) for name in ("spearman", "without_strongest", "correlation_within_layers")),
+            small(row["q_within_layers"]),
+            number(row["selected"]),
+            f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]",
+        ]
+        for row in models.to_dict("records")
     ]
-    for row in models.to_dict("records"):
-        null = (
-            f"{number(row['selected_null'])} [{number(row['selected_null_low'])}, {number(row['selected_null_high'])}]"
-        )
-        lines.append(
-            f"| {row['model']} | {number(row['correlation'])} | {interval(row, 'corrected')} "
-            f"| {number(row['spearman'])} | {number(row['without_strongest'])} "
-            f"| {number(row['correlation_within_layers'])} | {small(row['q_within_layers'])} | {number(row['selected'])} | {null} |"
-        )
     known = models[models["q_within_layers"].notna()]
     clear = known[known["q_within_layers"] <= alpha]
     up = int((clear["correlation_within_layers"] > 0).sum())
-    lines += [
-        "",
-        f"Within layers (heads of a layer permuted) the correlation is positive at q <= {alpha:g} in {up} of "
+    return pages.table(header.split(" | "), rows) + (
+        f"\n\nWithin layers (heads of a layer permuted) the correlation is positive at q <= {alpha:g} in {up} of "
         f"{len(known)} models and negative in {len(clear) - up}. Intervals are over clusters of examples, not over "
         "heads: where one head is much stronger than all, read the column without it. Keeping the "
         "strongest heads of each task and filling in zeros, as the published study did, moves the null "
-        "away from 0: compare `after top-k selection` with its null, never with 0.",
-    ]
-    return "\n".join(lines)
+        "away from 0: compare `after top-k selection` with its null, never with 0."
+    )
 
 
 def sizes(fits, chosen, alpha):
@@ -191,9 +182,8 @@ def sizes(fits, chosen, alpha):
 
 
 def trend_everywhere(part, alpha):
-    """Whether every replacement has a fit, and all show the same sign at q <= alpha; part: rows of one measure."""
-    shown = part["problem"].isna() & (part["q_value"] <= alpha)
-    return bool(shown.all()) and part["slope"].apply(np.sign).nunique() == 1
+    """Whether all replacements show the same sign at q <= alpha; part: rows of one measure, without q where there is no fit."""
+    return bool((part["q_value"] <= alpha).all()) and np.sign(part["slope"]).nunique() == 1
 
 
 def depth(depths, alpha):
@@ -340,5 +330,5 @@ def limits(models):
         f"Each size is one trained model: with {several(len(models))} a trend over sizes and an accident of "
         "training cannot be distinguished, and the bands of the fits say so only as far as points "
         "scatter about the line. Effects are those of replacing one head alone: backups hide. "
-        "Intervals are over the sentence frames that were written for these tasks, not over all ways to ask."
+        "Intervals are over the templates that were written for these tasks, not over all ways to ask."
     )

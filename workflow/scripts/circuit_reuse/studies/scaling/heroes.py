@@ -3,7 +3,6 @@
 Everything is chosen on the train split and measured on the held-out one.
 """
 
-import math
 from collections import Counter
 
 import numpy as np
@@ -121,13 +120,7 @@ def matched(chosen, names, key, count, stream):
     """
     groups = {group: [None] * number for group, number in Counter(map(key, chosen)).items()}
     pools = {group: [name for name in names if key(name) == group] for group in groups}
-    possible = math.prod(math.comb(len(pools[g]), len(members)) for g, members in groups.items())
-    if possible - 1 <= count:
-        found = [circuits.sorted_names(each) for each in circuits.every(groups, pools)]
-    else:
-        rng = circuits.generator("hero sets", *stream, sorted(chosen))
-        found = circuits.drawn(groups, pools, count + 1, rng)
-    return [each for each in found if each != list(chosen)][:count]
+    return circuits.others_than(chosen, groups, pools, count, circuits.generator("hero sets", *stream, sorted(chosen)))
 
 
 def intervention_name(ranking, size, matching):

@@ -6,6 +6,7 @@ from scipy import stats
 
 from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.stats.circuits import generator
+from circuit_reuse.stats.testing import clean
 from circuit_reuse.studies.scaling import trends
 
 # Random orders behind a p, and draws of layers behind an interval.
@@ -42,7 +43,7 @@ def table_of(tracing, heads, replacement, about, seed):
             row["same"] = replacement == "corrupt" and (row["part"], row["direction"]) == ("z", "corrupt")
             layers = part.groupby(["model", "layer"], sort=False).ngroup().to_numpy()
             rng = generator(seed, "influence", *map(str, (row["model"], *values)))
-            rows.append(trends.clean(row | association(*(part[name] for name in columns), layers, rng)))
+            rows.append(clean(row | association(*(part[name] for name in columns), layers, rng)))
     # Where no head was traced, there is no row.
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     # A reliability is a certain positive, and rows over all models hold those of each.

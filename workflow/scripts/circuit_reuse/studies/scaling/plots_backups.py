@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from circuit_reuse.data import metrics
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import style
 
 # State in the scan, its colour and its marker.
@@ -18,7 +19,7 @@ def backups(table, context, tasks, metric):
     unit = metrics.UNITS[metric]
     for row, model in enumerate(models):
         for column, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
-            ax, mine = axes[row, column], table[(table["model"] == model) & (table["task"] == task)]
+            ax, mine = axes[row, column], pick(table, model=model, task=task)
             ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
             ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
             if row == 0:

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
 from circuit_reuse.studies.scaling.plots import COLORS, class_legend
 
@@ -47,7 +48,7 @@ def tracing_layers(tracing, context, tasks):
         for place, (part, name) in enumerate(LAYER_PARTS.items()):
             for row, model in enumerate(models):
                 ax = axes[row, block * len(LAYER_PARTS) + place]
-                here = mine[(mine["model"] == model) & (mine["part"] == part)]
+                here = pick(mine, model=model, part=part)
                 wide = here.pivot(index="layer", columns="role", values="share").reindex(columns=order)
                 last = row == len(models) - 1
                 image = heat(
@@ -99,7 +100,7 @@ def tracing_heads(tracing, context, tasks, shapes):
         for place, part in enumerate(there):
             for row, model in enumerate(models):
                 ax = axes[row, block * len(there) + place]
-                here = rows[(rows["task"] == task) & (rows["model"] == model) & (rows["part"] == part)]
+                here = pick(rows, task=task, model=model, part=part)
                 layers, heads = shapes[model]
                 wide = here.pivot(index="layer", columns="head", values="share")
                 # Heads that were not traced stay white.
@@ -126,7 +127,7 @@ def tracing_few(rows, context, tasks, models, parts, traced):
     image = None
     for row, model in enumerate(models):
         for column, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
-            ax, here = axes[row, column], rows[(rows["task"] == task) & (rows["model"] == model)]
+            ax, here = axes[row, column], pick(rows, task=task, model=model)
             ax.set_title(title if len(models) == 1 else f"{model}, {title}", fontsize=7)
             if here.empty:
                 ax.set_yticks([])
@@ -161,7 +162,7 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
     for row, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
         for column, part in enumerate(there):
             ax = axes[row, column]
-            mine = merged[(merged["task"] == task) & (merged["part"] == part)]
+            mine = pick(merged, task=task, part=part)
             floor = 0.1
             ax.scatter(
                 (mine["strength"] * context.factor).clip(lower=floor),
@@ -175,12 +176,7 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter(pyplot.NullFormatter())
-            found = influence[
-                (influence["model"] == "all")
-                & (influence["task"] == task)
-                & (influence["part"] == part)
-                & (influence["direction"] == "restore")
-            ]
+            found = pick(influence, model="all", task=task, part=part, direction="restore")
             note = ""
             if len(found) and "correlation" in found and found["correlation"].notna().all():
                 line = found.iloc[0]
@@ -203,7 +199,7 @@ def hero_vs_random(tests, context, tasks):
     sizes = sorted(tests["n_heads"].unique())
     for row, model in enumerate(models):
         for block, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
-            mine = tests[(tests["model"] == model) & (tests["task"] == task)]
+            mine = pick(tests, model=model, task=task)
             metric, accuracy = axes[row, 2 * block : 2 * block + 2]
             for n, (matching, (color, marker, _)) in enumerate(MATCHED.items()):
                 part = mine[(mine["matching"] == matching) & (mine["n_random"] > 0)]
@@ -266,7 +262,7 @@ def transfer(table, context, tasks, alpha):
     for row, (task, title) in enumerate(zip(tasks, context.titles, strict=True)):
         for column, (rule, name) in enumerate(RULES.items()):
             ax = axes[row, column]
-            mine = table[(table["task"] == task) & (table["rule"] == rule)]
+            mine = pick(table, task=task, rule=rule)
             values = np.full((len(models), len(models)), np.nan)
             for line in mine.to_dict("records"):
                 place = models.index(line["source_model"]), models.index(line["target_model"])

@@ -5,6 +5,7 @@ from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import style
 from circuit_reuse.studies.scaling.classes import CATEGORIES
 from circuit_reuse.studies.scaling.fits import fit
@@ -146,7 +147,7 @@ def class_depth(depths, heads, context, alpha):
         every = heads[heads["model"] == model]["depth"].mean()
         ax.vlines(every, place - 0.4, place + 0.4, color="0.7", linewidth=1)
         for offset, name in zip(np.linspace(-0.27, 0.27, len(shown)), shown, strict=True):
-            row = depths[(depths["model"] == model) & (depths["category"] == name)]
+            row = pick(depths, model=model, category=name)
             if row.empty or not row["n_heads"].iloc[0]:
                 continue
             row = row.iloc[0]

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.studies.scaling import heroes
 from circuit_reuse.studies.scaling.schemas import SIDES
 
@@ -36,14 +37,14 @@ class Names:
 
 def joint_csv(heads, names, replacement):
     """The joint table in the columns of the published study: all heads, nothing imputed."""
-    mine = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
+    mine = pick(heads, split="held_out", replacement=replacement)
     columns = {f"delta_{side}": f"delta_{short}" for side, short in names.short.items()}
     return mine[["family", "model", "layer", "head", *columns]].rename(columns=columns)
 
 
 def category_csv(heads, names, replacement):
     """Counts and shares of the classes by model, in the published columns and `uncertain`."""
-    mine = heads[(heads["split"] == "held_out") & (heads["replacement"] == replacement)]
+    mine = pick(heads, split="held_out", replacement=replacement)
     rows = []
     order = ("second_only", "first_only", "shared", "weak", "uncertain")
     for (family, model), part in mine.groupby(["family", "model"], sort=False):
@@ -87,12 +88,7 @@ def causal_csv(chosen, trace, names, hub):
         }
         each = {}
         for side, task in names.tasks.items():
-            part = mine[
-                (mine["model"] == hero["model"])
-                & (mine["task"] == task)
-                & (mine["layer"] == hero["layer"])
-                & (mine["head"] == hero["head"])
-            ]["influence"]
+            part = pick(mine, task=task, **{name: hero[name] for name in ("model", "layer", "head")})["influence"]
             short = names.short[side]
             row[f"mean_{short}_influence"] = part.mean() if len(part) else None
             each[f"{short}_influences"] = json.dumps([round(float(v), 6) for v in part]) if len(part) else None

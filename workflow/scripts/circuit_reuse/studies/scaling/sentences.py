@@ -1,8 +1,7 @@
 """What the scaling study found in a few sentences, for the first page and the end of a run."""
 
-import numpy as np
-
 from circuit_reuse.report.numbers import listed, span
+from circuit_reuse.studies.scaling.findings import trend_everywhere
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
@@ -54,8 +53,7 @@ def sentences(found, cfg):
     grown = [
         f"{measure} ({family})"
         for (family, measure), part in fits.groupby(["family", "measure"], sort=False)
-        # A replacement without a fit shows nothing.
-        if (part["q_value"] <= cfg["alpha"]).all() and np.sign(part["slope"]).nunique() == 1
+        if trend_everywhere(part, cfg["alpha"])
     ]
     yield (
         f"With size change, under every replacement: {listed(grown)}."

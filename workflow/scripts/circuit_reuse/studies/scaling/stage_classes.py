@@ -35,18 +35,13 @@ def classify(job):
     sets = heroes.hero_sets(found, cfg["replacement"], cfg["heroes"], (*stream, "heroes"))
     for path, schema, table in (
         (job.output.heads, schemas.HEADS, found),
-        (job.output.trends, schemas.MODEL_TRENDS, full(rows["trends"], schemas.MODEL_TRENDS)),
-        (job.output.depths, schemas.DEPTHS, full(rows["depths"], schemas.DEPTHS)),
-        (job.output.sweep, schemas.SWEEP, full(rows["sweep"], schemas.SWEEP)),
-        (job.output.heroes, schemas.HEROES, full(chosen, schemas.HEROES)),
-        (job.output.sets, schemas.HERO_SETS, full(sets, schemas.HERO_SETS)),
+        (job.output.trends, schemas.MODEL_TRENDS, rows["trends"]),
+        (job.output.depths, schemas.DEPTHS, rows["depths"]),
+        (job.output.sweep, schemas.SWEEP, rows["sweep"]),
+        (job.output.heroes, schemas.HEROES, chosen),
+        (job.output.sets, schemas.HERO_SETS, sets),
     ):
         job.write(path, schema, table)
     held_out = found[(found["split"] == "held_out") & (found["replacement"] == cfg["replacement"])]
     job.log.info("classes by %s ablation: %s", cfg["replacement"], dict(pd.Series(held_out["category"]).value_counts()))
     job.log.info("%d sets of heroes and random heads", len(sets))
-
-
-def full(rows, schema):
-    """Rows with every column of a schema, null where a row has none."""
-    return [dict.fromkeys(schema.names) | row for row in rows]

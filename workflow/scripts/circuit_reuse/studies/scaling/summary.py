@@ -171,11 +171,7 @@ def summarise(job):
     names, about, chosen = found["names"], found["about"], cfg["replacement"]
     scans = {model: scans_of(job.input.scans, cfg["tasks"], model) for model in about}
     traces = {
-        model: {
-            task: found["trace"][(found["trace"]["model"] == model) & (found["trace"]["task"] == task)]
-            for task in cfg["tasks"]
-        }
-        for model in about
+        model: {task: gather.pick(found["trace"], model=model, task=task) for task in cfg["tasks"]} for model in about
     }
     models = models_csv(found["trends"])
     primary = models[models["replacement"] == chosen]
@@ -209,9 +205,9 @@ def summarise(job):
 
 def backups_csv(paths, heads, about, cfg):
     """backups.csv, with false discovery rates over the heads and both tasks of a model."""
-    heads = heads[(heads["split"] == "held_out") & (heads["replacement"] == cfg["replacement"])]
+    heads = gather.pick(heads, split="held_out", replacement=cfg["replacement"])
     runs = {key: path for key, path in gather.one_by(paths, "model", "task").items() if key[0] in about}
-    table = backups.table(runs, heads, cfg, lambda path: tables.read(path, schemas.BACKUP_RUNS))
+    table = backups.table(runs, heads, cfg)
     table = statistics.with_q(table, "p_value", within=("model",))
     table.insert(0, "family", [about[model]["family"] for model in table["model"]])
     return table.assign(backup=backups.called(table, cfg["classes"]["alpha"])) if "difference" in table else table

@@ -5,6 +5,7 @@ from scipy import stats
 
 from circuit_reuse.stats import statistics
 from circuit_reuse.stats.circuits import generator
+from circuit_reuse.stats.testing import clean
 from circuit_reuse.studies.scaling import classes
 from circuit_reuse.studies.scaling.head_effects import matrix, units
 from circuit_reuse.studies.scaling.schemas import SIDES
@@ -194,14 +195,6 @@ def first_of(column):
     """The value that all heads share, None if there is none."""
     value = column.iloc[0] if len(column) else np.nan
     return None if not np.isfinite(value) else float(value)
-
-
-def clean(row):
-    """Plain values; what is not finite is null."""
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value
-        for name, value in ((n, v.item() if hasattr(v, "item") else v) for n, v in row.items())
-    }
 
 
 def depths(rows, cfg, stream):

@@ -9,9 +9,7 @@ def usable(path, needed, task):
     raises: ValueError if a split has fewer than `needed`
     """
     table = tables.read(path, tables.EXAMPLES)
-    records = table.assign(used=table["valid"]).to_dict("records")
-    for split in ("train", "held_out"):
-        examples.enough(records, split, needed, task)
+    examples.enough_of_each(table.assign(used=table["valid"]), needed, task)
     return table[table["valid"]].reset_index(drop=True)
 
 

@@ -90,11 +90,7 @@ def check_choices(block):
         )
     edges = block["edges"]
     for task in edges["tasks"]:
-        if task not in block["tasks"]:
-            raise ConfigError(
-                f"sequences.edges.tasks: {task!r} is not in sequences.tasks ({', '.join(block['tasks'])})"
-                + errors.nearest(task, block["tasks"])
-            )
+        errors.member("sequences.edges.tasks", task, "sequences.tasks", block["tasks"])
     if edges["rule"] == "quantile" and edges["value"] >= 1:
         raise ConfigError(f"sequences.edges.value is {edges['value']}; a quantile must be below 1")
     if edges["rule"] == "acdc" and not edges["value"]:
@@ -126,20 +122,14 @@ def check_lengths(config):
 def check_circuits(config, spaces):
     """Circuit files must be readable, and name components that their models have."""
     block = config["sequences"]
-    known = [*tasks.TASKS, *config["custom_tasks"]]
     for name, entry in block["circuits"].items():
         key = f"sequences.circuits.{name}"
-        path = paths.readable(entry["file"], f"{key}.file")
-        if not path.is_file():
-            raise ConfigError(f"{key}.file: there is no file {entry['file']}")
+        path = paths.readable_file(entry["file"], f"{key}.file")
         for model in entry["models"]:
-            if model not in block["models"]:
-                raise ConfigError(
-                    f"{key}.models: {model!r} is not in sequences.models "
-                    f"({', '.join(block['models'])}){errors.nearest(model, block['models'])}"
-                )
+            errors.member(f"{key}.models", model, "sequences.models", block["models"])
         try:
-            found = given_circuits.read(path, known)
+            found = given_circuits.read(path)
+            checks.known_tasks(f"{key}.file", found, config)
             for model in entry["models"] or block["models"]:
                 if spaces[model] is not None:
                     given_circuits.check_model(path, found, spaces[model], model)

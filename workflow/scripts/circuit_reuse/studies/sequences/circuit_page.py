@@ -47,7 +47,7 @@ def membership(named, tasks):
     """{component: tasks whose circuit holds it}, in the order of the tasks."""
     found = {}
     for task in tasks:
-        mine = named[(named["kind"] == "task") & (named["task"] == task)]
+        mine = gather.pick(named, kind="task", task=task)
         for name in mine["components"].iloc[0]:
             found.setdefault(str(name), []).append(task)
     return found

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import hundred, interval, number, p_text
 
@@ -46,12 +47,8 @@ def title(task, cfg):
 
 def primary(circuits, cfg):
     """The rows of the chosen strategy and threshold."""
-    return circuits[
-        (circuits["threshold"] == cfg["threshold"])
-        & (circuits["strategy"] == cfg["strategy"])
-        & circuits["order"].isna()
-        & circuits["draw"].isna()
-    ]
+    chosen = pick(circuits, threshold=cfg["threshold"], strategy=cfg["strategy"])
+    return chosen[chosen["order"].isna() & chosen["draw"].isna()]
 
 
 def setting(found, cfg):
@@ -67,18 +64,23 @@ def setting(found, cfg):
 
 def circuits(table, cross, cfg):
     """Size and score of the chosen circuits; the empty circuit and accuracy from the same examples."""
-    lines = [
-        "| model | task | heads | MLPs | train % | held-out % | new sequences % (n) | empty circuit % | accuracy |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    outside, easy = [], []
+    header = "model | task | heads | MLPs | train % | held-out % | new sequences % (n) | empty circuit % | accuracy"
+    rows, outside, easy = [], [], []
     own = cross[cross["circuit"] == cross["target"]].set_index(["model", "target"])
     for row in primary(table, cfg).to_dict("records"):
         there = own.loc[(row["model"], row["task"])]
-        lines.append(
-            f"| {row['model']} | {title(row['task'], cfg)} | {row['n_heads']} | {row['n_mlps']} | {hundred(row['score_train'])} | "
-            f"{interval(row, 'score', hundred)} | {hundred(row['score_new'])} ({row['n_new']}) | "
-            f"{hundred(there['score_empty'])} | {there['accuracy_kept']:.2f} |"
+        rows.append(
+            [
+                row["model"],
+                title(row["task"], cfg),
+                row["n_heads"],
+                row["n_mlps"],
+                hundred(row["score_train"]),
+                interval(row, "score", hundred),
+                f"{hundred(row['score_new'])} ({row['n_new']})",
+                hundred(there["score_empty"]),
+                f"{there['accuracy_kept']:.2f}",
+            ]
         )
         name = f"{title(row['task'], cfg)} in {row['model']}"
         off = 1 - row["score"]
@@ -86,25 +88,19 @@ def circuits(table, cross, cfg):
             outside.append(f"{name} ({hundred(row['score'])})")
         if barely(row, cfg):
             easy.append(f"{name} (train {hundred(row['score_train'])}, empty {hundred(row['score_empty_train'])})")
+    parts = [pages.table(header.split(" | "), rows)]
     if outside:
-        lines += [
-            "",
-            "Outside the limit on held-out examples, though within it on those they were pruned on: "
-            + "; ".join(outside)
-            + ".",
-        ]
+        parts.append(
+            f"Outside the limit on held-out examples, though within it on those they were pruned on: {'; '.join(outside)}."
+        )
     if easy:
-        lines += [
-            "",
-            "Not meaningfully above the empty circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: "
-            + "; ".join(easy)
-            + ".",
-        ]
-    lines += [
-        "",
-        "Held-out prompts have fillers, names and a frame that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice.",
-    ]
-    return "\n".join(lines)
+        parts.append(
+            f"Not meaningfully above the empty circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: {'; '.join(easy)}."
+        )
+    parts.append(
+        "Held-out prompts have fillers, names and a frame that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."
+    )
+    return "\n\n".join(parts)
 
 
 def barely(row, cfg):
@@ -138,10 +134,8 @@ def chosen_among(circuits, inclusion, cfg):
         names, kept = row["components"].split(), often[row["model"], row["task"]]
         rare = [name for name in names if kept[name] < 0.5]
         missed = [name for name in kept.index if kept[name] >= 0.5 and name not in names]
-        same = circuits[(circuits["model"] == row["model"]) & (circuits["task"] == row["task"])]
-        same = same[
-            (same["threshold"] == cfg["threshold"]) & same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])
-        ]
+        same = pick(circuits, model=row["model"], task=row["task"], threshold=cfg["threshold"])
+        same = same[same["draw"].isna() & ~same["strategy"].isin(["frequent", "file"])]
         least = int((same["n_heads"] + same["n_mlps"]).min())
         lines.append(
             f"* {title(row['task'], cfg)}, {row['model']}: the circuit that is compared and drawn has {len(names)} components, the smallest "
@@ -152,7 +146,7 @@ def chosen_among(circuits, inclusion, cfg):
 
 
 def crossing(cross, cfg):
-    """Own and control_tasks scores of the circuits of tasks."""
+    """Scores of the tasks' circuits on their own examples and on those of control tasks."""
     lines = []
     tasks = cross[cross["kind"] == "task"]
     for (model, circuit), part in tasks.groupby(["model", "circuit"], sort=False):
@@ -183,7 +177,7 @@ def crossing(cross, cfg):
 
 
 def overlap(table, circuits, cross, cfg):
-    """Overlap among the tasks, and with the control_tasks ones, beside what layers alone would give."""
+    """Overlap among the tasks, and with those of the control tasks, beside what layers alone would give."""
     lines, every = [], table[table["kind"] == "all"]
     easy = {(row["model"], row["task"]) for row in primary(circuits, cfg).to_dict("records") if barely(row, cfg)}
     groups = {"among the tasks": [], "with control tasks": []}
@@ -249,7 +243,7 @@ def edges(table, cuts, cfg):
     for (model, task), part in cuts.groupby(["model", "task"], sort=False):
         whole = part[part["rule"] == "all"].iloc[0]
         chosen = part[part["chosen"]].iloc[0]
-        mine = table[(table["model"] == model) & (table["task"] == task)].dropna(subset=["attribution"])
+        mine = pick(table, model=model, task=task).dropna(subset=["attribution"])
         off = 1 - chosen["score"]
         outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""
         rho = stats.spearmanr(mine["score_change"], mine["attribution"]).statistic if len(mine) > 2 else np.nan

@@ -4,18 +4,14 @@ A file is JSON: {"circuits": {task: [component, ...]}}; other keys are left alon
 circuit (circuit_files) that says for which task it is.
 """
 
-import difflib
-
 from circuit_reuse.data import circuit_files, components
 from circuit_reuse.data.circuit_files import CircuitFileError
 
 
-def read(path, known=None):
+def read(path):
     """{task: [component]} of a file, checked.
 
-    known:  names of the tasks that there are; None if they were checked before
-    raises: CircuitFileError for a file without circuits, an unknown task or a name that names no
-            component
+    raises: CircuitFileError for a file without circuits, or a name that names no component
     """
     try:
         content = circuit_files.load(path)
@@ -29,10 +25,6 @@ def read(path, known=None):
     for task, names in found.items():
         if not isinstance(names, list):
             raise CircuitFileError(f"{path}, {task}: {str(names)[:60]} is no list of components")
-        if known is not None and task not in known:
-            close = difflib.get_close_matches(str(task), known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise CircuitFileError(f"{path}: unknown task {task!r}.{hint}")
         wrong = [name for name in names if not is_component(name)]
         if wrong:
             raise CircuitFileError(

@@ -6,6 +6,7 @@ again for intervals, so that what is paired stays paired.
 
 import numpy as np
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.stats import circuits, statistics, testing
 from circuit_reuse.studies.sequences import shares
 
@@ -20,7 +21,7 @@ def cross_rows(effects, named, target, cfg, stream):
     """
     outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
-    ranks = mean_ranks(effects)
+    ranks = median_ranks(effects)
     empty = shares.share(outcomes.circuit("empty", "keep", "metric"), full)
     rows = []
     for each in named[named["kind"] != "random"].itertuples():
@@ -52,7 +53,7 @@ def cross_rows(effects, named, target, cfg, stream):
 
 def against_random(outcomes, each, named, full, two_sided):
     """The columns that size-matched random circuits give; never the circuit itself."""
-    random = named[(named["kind"] == "random") & (named["composition"] == each.composition)]
+    random = pick(named, kind="random", composition=each.composition)
     if random.empty or each.kind not in ("task", "file"):
         return {"n_random": 0}
     own = [set(names) == set(each.components) for names in random["components"]]
@@ -73,7 +74,7 @@ def against_random(outcomes, each, named, full, two_sided):
     }
 
 
-def mean_ranks(effects):
+def median_ranks(effects):
     """Median rank of the answer by circuit and direction, circuits themselves only."""
     own = effects[effects["control"].isna()]
     return own.groupby([own["circuit"].fillna("none"), "direction"])["rank"].median().to_dict()
@@ -91,7 +92,7 @@ def importance_rows(effects, named, names, task, cfg, stream):
     single = outcomes.controls("single", "remove", "metric") - full
     ranks = np.median(outcomes.controls("single", "remove", "rank"), axis=1)
     intact = float(np.median(outcomes.baseline("rank")))
-    own = named[(named["kind"] == "task") & (named["task"] == task)]
+    own = pick(named, kind="task", task=task)
     circuit = [str(name) for name in own["components"].iloc[0]] if len(own) else []
     inside = {}
     if circuit:
@@ -113,7 +114,7 @@ def file_drops(effects, named, task, cfg, stream):
     """What each component of a file's circuit is worth within it: rows as of importance_rows."""
     outcomes = testing.Outcomes(effects)
     rows = []
-    for each in named[(named["kind"] == "file") & (named["task"] == task)].itertuples():
+    for each in pick(named, kind="file", task=task).itertuples():
         kept = outcomes.circuit(each.circuit, "keep", "metric")
         less = outcomes.controls(f"{each.circuit} without", "keep", "metric") - kept
         for name, change in zip(each.components, less, strict=True):

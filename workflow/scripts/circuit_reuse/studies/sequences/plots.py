@@ -9,6 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
 
 MORE = [palette.PURPLE, palette.VERMILION, palette.BLUE, palette.BLACK, palette.GREY_38, palette.BROWN]
@@ -187,7 +188,7 @@ def pareto_front(table, context):
         ax.axhspan(1 - context.threshold, 1 + context.threshold, color=palette.GREY_93, lw=0)
         ax.axhline(1, color=style.BASELINE, lw=0.8)
         for task in tasks:
-            mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("n_components")
+            mine = pick(table, model=model, task=task).sort_values("n_components")
             main = task in context.tasks
             ax.plot(
                 mine["n_components"],
@@ -250,7 +251,7 @@ def edge_cuts(cuts, context):
     for ax, model in zip(axes[0], context.models, strict=True):
         ax.axhline(1, color=style.BASELINE, lw=0.8)
         for task in context.tasks:
-            mine = cuts[(cuts["model"] == model) & (cuts["task"] == task)].sort_values("n_edges")
+            mine = pick(cuts, model=model, task=task).sort_values("n_edges")
             if mine.empty:
                 continue
             pruned = mine["rule"] == "acdc"
@@ -277,7 +278,7 @@ def edge_agreement(edges, context):
     for row, model in enumerate(context.models):
         for column, task in enumerate(tasks):
             ax = axes[row, column]
-            mine = edges[(edges["model"] == model) & (edges["task"] == task)].dropna(subset=["attribution"])
+            mine = pick(edges, model=model, task=task).dropna(subset=["attribution"])
             ax.axhline(0, color=style.BASELINE, lw=0.6)
             ax.axvline(0, color=style.BASELINE, lw=0.6)
             ax.scatter(

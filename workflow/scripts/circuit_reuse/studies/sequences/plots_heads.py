@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from circuit_reuse.data import components
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import style
 from circuit_reuse.studies.sequences.plots import MOST, heat, wide
 from circuit_reuse.studies.sequences.schemas import seen
@@ -36,7 +37,7 @@ def ov_scores(table, context):
         chosen = sorted(best.index[:MOST], key=components.order)
         values = np.array(
             [
-                mine[(mine["task"] == task) & (mine["kind"] == score)].set_index("component")["share"].reindex(chosen)
+                pick(mine, task=task, kind=score).set_index("component")["share"].reindex(chosen)
                 for task, score in columns
             ],
             dtype=float,
@@ -80,11 +81,11 @@ def neuron_inputs(table, neurons, context):
     image = None
     for (row, column), ax in np.ndenumerate(axes):
         model, task = context.models[row], tasks[column] if tasks else ""
-        mine = table[(table["model"] == model) & (table["task"] == task)]
+        mine = pick(table, model=model, task=task)
         if mine.empty:
             style.empty(ax, "no neurons of their own, or parts that do not add up")
             continue
-        own = neurons[(neurons["model"] == model) & (neurons["task"] == task)].dropna(subset=["patched"])
+        own = pick(neurons, model=model, task=task).dropna(subset=["patched"])
         own = own.sort_values("patched", key=abs, ascending=False, kind="stable").head(NEURONS)
         labels = [f"{unit.component}.{int(unit.neuron)} ({unit.patched:+.2f})" for unit in own.itertuples()]
         units = list(zip(own["component"], own["neuron"], strict=True))
@@ -130,16 +131,11 @@ def attention(patterns, importance, context, shown):
     figure, axes = style.grid(len(lines), shown, width=1.6, height=1.6)
     image = None
     for row, (model, task) in enumerate(lines):
-        mine = heads[(heads["model"] == model) & (heads["task"] == task)]
+        mine = pick(heads, model=model, task=task)
         order = mine.assign(size=mine["from_full"].abs()).sort_values("size", ascending=False, kind="stable")
         for column, record in enumerate(order.head(shown).to_dict("records")):
             ax = axes[row, column]
-            here = patterns[
-                (patterns["model"] == model)
-                & (patterns["task"] == task)
-                & (patterns["component"] == record["component"])
-            ]
-            labels, values = grouped(here)
+            labels, values = grouped(pick(patterns, model=model, task=task, component=record["component"]))
             image = heat(
                 ax,
                 100 * values,
@@ -166,8 +162,7 @@ def lens(table, context):
             ax = axes[row, column]
             for task in tasks:
                 for norm, dash in ((True, "-"), (False, ":")):
-                    mine = table[(table["model"] == model) & (table["task"] == task) & (table["norm"] == norm)]
-                    mine = mine.sort_values("layer")
+                    mine = pick(table, model=model, task=task, norm=norm).sort_values("layer")
                     ax.plot(mine["layer"], mine[name], dash, color=context.colour(task), marker="o", ms=2.5)
             ax.set_ylim(-0.03, 1.03)
             layers = sorted(table[table["model"] == model]["layer"].unique())
@@ -198,7 +193,7 @@ def lengths(table, context):
     figure, axes = style.grid(2, len(context.models), width=2.8, height=1.5, sharex="col", sharey="row")
     for column, model in enumerate(context.models):
         for task in tasks:
-            mine = table[(table["model"] == model) & (table["task"] == task)].sort_values("length")
+            mine = pick(table, model=model, task=task).sort_values("length")
             dash = "-" if task in context.tasks else "--"
             for row, (name, low, high) in enumerate(ENDS):
                 ax = axes[row, column]

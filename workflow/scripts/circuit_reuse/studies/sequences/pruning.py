@@ -8,7 +8,9 @@ that many pruning runs run side by side, each batch holding a candidate of every
 No model and no torch here.
 """
 
+import itertools
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -217,7 +219,7 @@ def planned(cfg, clusters, stream):
 def cost(model, components, pruning_runs, examples, first_cut):
     """What pruning in a model runs, in a sentence, before anything runs.
 
-    components: how many may go, None if the model is not there yet;  pruning runs: of all tasks
+    components: how many may go, None if the model is not there yet;  pruning_runs: of all tasks
     examples:   prompts that a circuit is run on, at most;  first_cut: as in the config
     """
     if components is None:
@@ -263,18 +265,16 @@ def inclusion(pruning_runs, names):
 
 def frequent(rows, threshold, share):
     """Components that at least a share of the pruning runs kept, over orders and draws alike."""
-    mine = [row for row in rows if row["threshold"] == threshold]
-    over = sorted({row["over"] for row in mine})
-    names = list(dict.fromkeys(row["component"] for row in mine))
-    means = {name: np.mean([row["frequency"] for row in mine if row["component"] == name]) for name in names}
-    return [name for name in names if over and means[name] >= share - 1e-9]
+    found = defaultdict(list)
+    for row in rows:
+        if row["threshold"] == threshold:
+            found[row["component"]].append(row["frequency"])
+    return [name for name, frequencies in found.items() if np.mean(frequencies) >= share - 1e-9]
 
 
 def stability(sets):
     """Mean Jaccard index of every two sets; None for fewer than two."""
-    found = []
-    for n, first in enumerate(sets):
-        found += [circuits.jaccard(first, second) for second in sets[n + 1 :]]
+    found = [circuits.jaccard(*pair) for pair in itertools.combinations(sets, 2)]
     return float(np.mean(found)) if found else None
 
 

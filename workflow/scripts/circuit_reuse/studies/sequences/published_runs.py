@@ -6,6 +6,8 @@ the component of the same rank stands in its place, or the same layer for an MLP
 
 import pandas as pd
 
+from circuit_reuse.data.gather import pick
+
 # The model of the published numbers, by its name in model_sources.
 MODEL = "gpt2"
 
@@ -52,21 +54,22 @@ class PublishedRun:
 
         published: {component: number} of the task, by whose order a component stands in
         """
-        rows = chosen(self.inside, task=task) if self.stands_in else chosen(self.inside, circuit=self.circuit(task))
-        return self.of(rows, "in_circuit_drop", name, published)
+        whose = {"task": task} if self.stands_in else {"circuit": self.circuit(task)}
+        return self.of(self.inside, whose, "in_circuit_drop", name, published)
 
     def from_full(self, task, name, published=None):
         """(change of the score when a component is removed from the intact model, component)."""
-        return self.of(chosen(self.single, task=task), "from_full", name, published)
+        return self.of(self.single, {"task": task}, "from_full", name, published)
 
     def next_score(self, task, kind, name, published):
         """(share of tokens that a head copies or continues, head)."""
-        return self.of(chosen(self.ov, task=task, kind=kind), "share", name, published)
+        return self.of(self.ov, {"task": task, "kind": kind}, "share", name, published)
 
-    def of(self, rows, column, name, published):
-        """The value of a component, or of the head of the same rank where another model stands in."""
-        if rows is None or column not in rows:
+    def of(self, table, whose, column, name, published):
+        """The value of a component in the rows of these values, or of the head of the same rank where another model stands in."""
+        if not has(table, column, *whose):
             return None, None
+        rows = pick(table, **whose)
         if self.stands_in and published:
             ascending = sum(published.values()) < 0
             heads = rows[rows["component"].str.contains("h")].dropna(subset=[column])
@@ -83,18 +86,12 @@ def of_model(table, model):
     return None if table is None else table[table["model"] == model]
 
 
-def chosen(table, **where):
-    """The rows of a table with these values; None without the table or a column."""
-    for name, value in where.items():
-        if table is None or name not in table:
-            return None
-        table = table[table[name] == value]
-    return table
+def has(table, *columns):
+    """Whether a table is there, with these columns."""
+    return table is not None and {*columns} <= {*table}
 
 
 def first(table, column, **where):
     """The first value of a column in the rows with these values; None without one."""
-    rows = chosen(table, **where)
-    if rows is None or column not in rows or not len(rows) or pd.isna(rows[column].iloc[0]):
-        return None
-    return float(rows[column].iloc[0])
+    values = pick(table, **where)[column] if has(table, column, *where) else ()
+    return None if not len(values) or pd.isna(values.iloc[0]) else float(values.iloc[0])

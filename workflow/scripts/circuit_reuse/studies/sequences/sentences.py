@@ -3,6 +3,7 @@
 import numpy as np
 
 from circuit_reuse.report.numbers import MOST, hundred, interval, more, span
+from circuit_reuse.studies.sequences.findings import barely, primary
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
@@ -17,14 +18,8 @@ KEPT = {"kl": "of the intact model's prediction (by KL divergence)"}
 
 def sentences(found, cfg):
     """Pruned circuits, and whether they hold for other data and other tasks."""
-    table = found["circuits"]
-    chosen = table[
-        (table["threshold"] == cfg["threshold"])
-        & (table["strategy"] == cfg["strategy"])
-        & table["order"].isna()
-        & table["draw"].isna()
-        & table["task"].isin(cfg["tasks"])
-    ].dropna(subset=["n_heads", "n_mlps", "score"])
+    chosen = primary(found["circuits"], cfg)
+    chosen = chosen[chosen["task"].isin(cfg["tasks"])].dropna(subset=["n_heads", "n_mlps", "score"])
     crossed = found["cross_task"]
     own = crossed[(crossed["circuit"] == crossed["target"])].set_index(["model", "target"])["accuracy_kept"].to_dict()
     several = chosen["model"].nunique() > 1
@@ -40,7 +35,7 @@ def sentences(found, cfg):
     shared = found["overlap"]
     pairs = shared[(shared["kind"] == "all") & shared["first"].isin(cfg["tasks"]) & shared["second"].isin(cfg["tasks"])]
     # As in the page of findings: a circuit that is hardly better than the empty one says nothing by its overlap.
-    easy = chosen[chosen["score_train"] - chosen["score_empty_train"] < cfg["threshold"]]
+    easy = chosen[barely(chosen, cfg)]
     easy = set(zip(easy["model"], easy["task"], strict=True))
     kept = [not easy & {(row.model, row.first), (row.model, row.second)} for row in pairs.itertuples()]
     pairs = pairs[np.array(kept, dtype=bool)]

@@ -1,7 +1,5 @@
 """The stages that measure the edges of a circuit, and cut those of little effect."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -54,12 +52,8 @@ def context_of(job, chosen, train, circuit):
 
 def earlier(path, context):
     """The table that an earlier run left, if it still holds; else None."""
-    if not Path(path).is_file():
-        return None
-    try:
-        return tables.read(path, schemas.PATHS) if tables.provenance(path).get("context") == context else None
-    except (ValueError, OSError):
-        return None
+    table = tables.earlier(path, schemas.PATHS)
+    return table if table is not None and tables.provenance(path).get("context") == context else None
 
 
 def cut_edges(job):
@@ -89,7 +83,7 @@ def cut_edges(job):
                 "chosen": chosen,
             }
         )
-    masks = np.stack([mask_of(model, table[kept]) for kept in sets])
+    masks = np.stack([edge_circuits.mask_of(model, table[kept]) for kept in sets])
     stream = (cfg["seed"], job.wildcards.model, job.wildcards.task)
     for split, examples in (("train", train), ("held_out", held_out)):
         evaluate = evaluator.CircuitEvaluator(model, examples, train, cfg["replacement"], cfg["metric"], tokens)
@@ -133,7 +127,7 @@ def prune(job, model, train, table, limits):
     order = acdc.removal_order(model.space.names, places.reader_names(model.space), table)
 
     def score_of(sets):
-        values = run(evaluate, np.stack([mask_of(model, table[kept]) for kept in sets]))
+        values = run(evaluate, np.stack([edge_circuits.mask_of(model, table[kept]) for kept in sets]))
         return np.array([shares.share(each, evaluate.full) for each in values])
 
     found = {}
@@ -142,16 +136,6 @@ def prune(job, model, train, table, limits):
             found[limit] = acdc.kept_edges(score_of, order, limit, step=bar.update)
         job.log.info("ACDC at %g: %d of %d edges are left", limit, found[limit].sum(), len(order))
     return found
-
-
-def mask_of(model, table):
-    """Which edges are kept, [writer, reader], for edge_circuits.keep."""
-    writers = {name: n for n, name in enumerate(model.space.names)}
-    readers = {name: n for n, name in enumerate(places.reader_names(model.space))}
-    mask = np.zeros((len(writers), len(readers)), dtype=bool)
-    for writer, reader in zip(table["writer"], table["reader"], strict=True):
-        mask[writers[writer], readers[reader]] = True
-    return mask
 
 
 def run(evaluate, masks):

@@ -181,9 +181,7 @@ def lens_rows(model, table, tokens):
 
 def direct_rows(model, table, tokens, log):
     """Rows of the direct table; none for a model whose stream is no plain sum."""
-    try:
-        places.check_edges(model)
-    except ValueError:
+    if places.edges_problem(model):
         log.info("no direct attribution: in this model components do not simply add up")
         return []
     parts, rows = [], []
@@ -225,8 +223,6 @@ def neuron_rows(model, table, metric, tokenizer, tokens):
                     "attribution": float(mean[neuron]),
                     "attribution_standard_error": float(error[neuron]),
                     "tokens": words(tokenizer, top),
-                    "patched": None,
-                    "patched_standard_error": None,
                 }
             )
     largest = sorted(rows, key=lambda row: -abs(row["attribution"]))[:PATCHED]
@@ -252,9 +248,7 @@ def patched(model, table, metric, units, tokens):
 
 def input_rows(model, table, units, tokens):
     """Rows of the neuron_inputs table; none for a model whose stream is no plain sum."""
-    try:
-        places.check_edges(model)
-    except ValueError:
+    if places.edges_problem(model):
         return []
     shape = (len(table), len(units), len(model.space.names))
     clean, corrupt = np.zeros(shape), np.zeros(shape)

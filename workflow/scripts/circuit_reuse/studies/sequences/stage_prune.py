@@ -1,7 +1,5 @@
 """The stage that prunes the nodes of one task in every order asked for."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -88,11 +86,8 @@ def bits(removed, names):
 
 def earlier(path, context, names):
     """Metrics of circuits that an earlier run left, if they still hold: {removed: [example]}."""
-    if not Path(path).is_file():
-        return {}
-    try:
-        table = tables.read(path, schemas.EVALUATED)
-    except (ValueError, OSError):
+    table = tables.earlier(path, schemas.EVALUATED)
+    if table is None:
         return {}
     table = table[table["context"] == context]
     found = {}
@@ -151,10 +146,7 @@ class Judge:
         """A row of the pruned table."""
         kept = circuits.sorted_names(kept)
         composition = circuits.composition_of(kept)
-        optional = dict.fromkeys(
-            ("order", "draw", "circuit", "n_components_before", "score_train_before", "n_passes", "n_candidates")
-        )
-        return optional | {
+        return {
             "strategy": strategy,
             "threshold": float(threshold),
             "scored_by": self.scored_by,
@@ -206,8 +198,7 @@ class Judge:
         rows = []
         for size, _, removed, score in pruning.pareto_front(seen):
             kept = circuits.sorted_names(set(self.names) - removed)
-            row = {"n_components": size, "score_train": score, "components": kept} | self.held_out(kept)
-            rows.append({key: value for key, value in row.items() if key != "score_new"})
+            rows.append({"n_components": size, "score_train": score, "components": kept} | self.held_out(kept))
         return rows
 
 

@@ -97,7 +97,7 @@ def with_pruning(importance, inclusion, steps, cfg):
     chosen = inclusion[inclusion["threshold"] == cfg["threshold"]]
     wide = chosen.pivot_table(index=keys, columns="over", values="frequency")
     wide = wide.rename(columns=lambda over: f"frequency_{over}").reset_index()
-    gone = steps[(steps["threshold"] == cfg["threshold"]) & (steps["action"] == "remove")]
+    gone = gather.pick(steps, threshold=cfg["threshold"], action="remove")
     gone = gone.groupby(keys)["score_change"].mean().rename("score_change").reset_index()
     table = importance.merge(wide, on=keys, how="left") if len(wide) else importance
     return table.merge(gone, on=keys, how="left")
@@ -127,7 +127,7 @@ def functions_csv(importance, ov, motifs, direct, spectrum, cfg):
         last = mine.groupby(["model", "task"])["position"].transform("max")
         join(mine[mine["position"] == last], "share", f"{score}_last")
     for motif in RANDOM:
-        mine = motifs[(motifs["motif"] == motif) & (motifs["task"] == "random tokens")]
+        mine = gather.pick(motifs, motif=motif, task="random tokens")
         table = table.merge(above(mine, motif, keys), on=keys, how="left")
     for motif in ITEMS:
         mine = motifs[(motifs["motif"] == motif) & motifs["task"].isin(cfg["tasks"])]

@@ -50,28 +50,20 @@ def check_files(config):
     block = config["weights"]
     for model, tasks in block["masks"]["files"].items():
         key = f"weights.masks.files.{model}"
-        if model not in block["models"]:
-            raise ConfigError(
-                f"{key}: {model!r} is not in weights.models ({', '.join(block['models'])})"
-                + errors.nearest(model, block["models"])
-            )
+        errors.member(key, model, "weights.models", block["models"])
         for task, file in tasks.items():
-            if task not in block["tasks"]:
-                raise ConfigError(
-                    f"{key}.{task}: {task!r} is not in weights.tasks ({', '.join(block['tasks'])})"
-                    + errors.nearest(task, block["tasks"])
-                )
-            path = paths.readable(file, f"{key}.{task}")
+            where = f"{key}.{task}"
+            errors.member(where, task, "weights.tasks", block["tasks"])
+            path = paths.readable(file, where)
             if path.name == "masks.parquet" and path.parts[-3:-2] == ("weights",):
                 raise ConfigError(
-                    f"{key}.{task}: {file} is where this study writes its masks, so it would be "
+                    f"{where}: {file} is where this study writes its masks, so it would be "
                     "deleted before it is read; copy it elsewhere and name the copy"
                 )
-            if not path.is_file():
-                raise ConfigError(f"{key}.{task}: there is no file {file}")
+            paths.readable_file(file, where)
             folder = sources.folder(model, config["model_sources"][model])
             if folder or path.suffix == ".safetensors":
-                check_file(f"{key}.{task}", path, folder)
+                check_file(where, path, folder)
 
 
 def check_file(key, path, folder):

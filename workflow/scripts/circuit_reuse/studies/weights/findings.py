@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import interval, number, p_text, small
 from circuit_reuse.studies.weights.measures import INTERPRETATIONS
@@ -45,20 +46,14 @@ LIMITS = (
 )
 
 
-def table(header, rows):
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def pairs(found, cfg, table):
     """Model and task of every circuit that a table has rows of, in order: some may have been left out."""
-    return [(model, task) for model in cfg["models"] for task in cfg["tasks"] if len(of(found[table], model, task))]
-
-
-def of(frame, model, task):
-    """The rows of a model and task."""
-    return frame[(frame["model"] == model) & (frame["task"] == task)]
+    return [
+        (model, task)
+        for model in cfg["models"]
+        for task in cfg["tasks"]
+        if len(pick(found[table], model=model, task=task))
+    ]
 
 
 def setting(found, cfg):
@@ -86,8 +81,8 @@ def interpretations(found, cfg):
     """The interpretations, each with the numbers that it rests on."""
     lines = []
     for model, task in pairs(found, cfg, "interpretations"):
-        row = of(found["interpretations"], model, task).iloc[0]
-        tests = of(found["tests"], model, task).set_index("control")
+        row = pick(found["interpretations"], model=model, task=task).iloc[0]
+        tests = pick(found["tests"], model=model, task=task).set_index("control")
         any_, size = tests.loc["non_circuit"], tests.loc[cfg["matched"]]
         line = (
             f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Over the sweep, removing the circuit's weights costs "
@@ -124,7 +119,7 @@ def circuits(found, cfg):
     """The masks."""
     rows = []
     for model, task in pairs(found, cfg, "circuits"):
-        row = of(found["circuits"], model, task).query("chosen").iloc[0]
+        row = pick(found["circuits"], model=model, task=task).query("chosen").iloc[0]
         rows.append(
             [
                 model,
@@ -147,10 +142,10 @@ def circuits(found, cfg):
         "full model",
         "accuracy held out",
     ]
-    text = table(header, rows)
+    text = pages.table(header, rows)
     for _, row in found["circuits"].query("chosen").iterrows():
         name = f"{row['model']}, {cfg['titles'][row['task']]}"
-        coefficients = of(found["circuits"], row["model"], row["task"])["coefficient"]
+        coefficients = pick(found["circuits"], model=row["model"], task=row["task"])["coefficient"]
         if len(coefficients) > 1 and row["coefficient"] == coefficients.max():
             text += f"\n\n{name}: the highest coefficient gave the smallest mask; a higher one may give a smaller one still."
         if row["loss_held_out"] > 2 * row["loss_target"]:
@@ -196,7 +191,7 @@ def sweep(found, cfg):
         "p_value",
         "q",
     ]
-    text = table(header, rows)
+    text = pages.table(header, rows)
     text += (
         "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks; "
         "for random_circuit it is the area itself."
@@ -210,7 +205,7 @@ def sweep(found, cfg):
 def beside(found, cfg, model, task):
     """What the sweep says beyond the tests, for one circuit."""
     name = f"{model}, {cfg['titles'][task]}"
-    curves = of(found["sweep"], model, task)
+    curves = pick(found["sweep"], model=model, task=task)
     ends = curves[curves["share"] == 1].set_index("condition")
     rest, clean = ends.loc["all_non_circuit"], curves[curves["share"] == 0].iloc[0]
     nothing, enough = ends.loc["all_weights"], 0.9 * clean["accuracy"]
@@ -234,8 +229,8 @@ def beside(found, cfg, model, task):
         + ("important weights lie outside it, too." if other > own / 2 else "few important weights lie outside it.")
     )
     test, circuit = (
-        of(found["tests"], model, task).iloc[0],
-        of(found["circuits"], model, task).query("chosen").iloc[0],
+        pick(found["tests"], model=model, task=task).iloc[0],
+        pick(found["circuits"], model=model, task=task).query("chosen").iloc[0],
     )
     ratio = test["n_weights_random"] / circuit["n_weights"]
     if abs(ratio - 1) > 0.02:
@@ -247,7 +242,7 @@ def beside(found, cfg, model, task):
                 else "fewer, and all of its weights stand against more of theirs."
             )
         )
-    match = of(found["matches"], model, task).set_index("control").loc[cfg["matched"]]
+    match = pick(found["matches"], model=model, task=task).set_index("control").loc[cfg["matched"]]
     if match["from_matrix"] < 1:
         text += (
             f" {1 - match['from_matrix']:.2%} of the matched weights come from outside the matrix of their counterpart, where no "
@@ -271,15 +266,15 @@ def nodes(found, cfg):
         for _, row in found["node_tests"].iterrows()
     ]
     header = ["model", "task", "run", "loss added", "accuracy", "loss, random masks", "q (rank)"]
-    text = table(header, rows)
+    text = pages.table(header, rows)
     for model, task in pairs(found, cfg, "node_tests"):
-        rows = of(found["node_tests"], model, task).set_index("direction")
+        rows = pick(found["node_tests"], model=model, task=task).set_index("direction")
         if not rows.loc["necessity", "q_value"] <= cfg["tests"]["alpha"]:
             text += (
                 f"\n\n{model}, {cfg['titles'][task]}: replacing the circuit's nodes is not shown to cost more than replacing random ones "
                 "of the same sites."
             )
-        fvu = of(found["fvu"], model, task)
+        fvu = pick(found["fvu"], model=model, task=task)
         fvu = fvu[fvu["location"].isna() & fvu["layer"].notna()]
         reported = ", ".join(f"{number(row['fvu'])} ({number(row['fvu_last'])})" for _, row in fvu.iterrows())
         text += (
@@ -295,9 +290,9 @@ def models(found, cfg):
     there = pairs(found, cfg, "tests")
     for task in cfg["tasks"]:
         for model in (model for model, of_task in there if of_task == task):
-            row = of(found["circuits"], model, task).query("chosen").iloc[0]
-            test = of(found["tests"], model, task).set_index("control").loc[cfg["matched"]]
-            half = of(found["sweep"], model, task).query("condition == 'circuit'")
+            row = pick(found["circuits"], model=model, task=task).query("chosen").iloc[0]
+            test = pick(found["tests"], model=model, task=task).set_index("control").loc[cfg["matched"]]
+            half = pick(found["sweep"], model=model, task=task).query("condition == 'circuit'")
             half = half[half["loss"] > half["loss"].max() / 2]
             rows.append(
                 [
@@ -319,6 +314,6 @@ def models(found, cfg):
         "area, circuit",
         "area, weights of equal size",
     ]
-    return table(header, rows) + (
+    return pages.table(header, rows) + (
         "\n\nNo test compares models: each is one trained network, and another seed is another network."
     )

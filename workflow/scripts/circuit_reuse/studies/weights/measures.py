@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.stats import circuits, statistics
 
 INTERPRETATIONS = {
@@ -34,12 +35,12 @@ def area(shares, losses):
     return np.trapezoid(losses, shares, axis=-1) / (shares[-1] - shares[0])
 
 
-def curves(frame, value="loss"):
-    """Of one condition: shares, and its values [trial, example, share].
+def curves(frame):
+    """Of one condition: shares, and its losses [trial, example, share].
 
     frame: rows of the sweep table
     """
-    table = frame.pivot(index=["trial", "example"], columns="share", values=value)
+    table = frame.pivot(index=["trial", "example"], columns="share", values="loss")
     trials = table.index.get_level_values("trial").nunique()
     return table.columns.to_numpy(), table.to_numpy(float).reshape(trials, -1, table.shape[1])
 
@@ -156,7 +157,7 @@ def at_equal_numbers(sweep, random):
     A learned mask joins its nodes more than a random mask of as many nodes does, so its circuit has more weights: of these as many
     go as of a random circuit on average, by lines between the points of the sweep; all where it has fewer.
     """
-    last = random[(random["condition"] == "circuit") & (random["share"] == random["share"].max())]
+    last = pick(random, condition="circuit", share=random["share"].max())
     there = sweep[sweep["condition"] == "circuit"]
     part = min(1.0, last["n_removed"].mean() / there["n_removed"].max())
     points, values = losses(sweep, "circuit", np.sort(there["share"].unique()), random["trial"].nunique())
@@ -172,7 +173,7 @@ def against_random(sweep, random, cfg, stream):
     row = ranked(sweep, random, None, cfg, stream)
     shares, circuit = np.sort(random["share"].unique()), at_equal_numbers(sweep, random)
     null, own = random_differences(random, None, shares), row["ranked"]
-    last = random[(random["condition"] == "circuit") & (random["share"] == shares[-1])]
+    last = pick(random, condition="circuit", share=shares[-1])
     return row | {
         "control": "random_circuit",
         **counts_of(sweep),

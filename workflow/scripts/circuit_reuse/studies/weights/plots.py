@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.lines import Line2D
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
 
 CONDITIONS = {
@@ -50,7 +51,7 @@ class WeightsContext:
         for row, task in enumerate(self.tasks):
             labelled = True
             for column, model in enumerate(self.models):
-                if all(len(of(table, model, task)) for table in tables):
+                if all(len(pick(table, model=model, task=task)) for table in tables):
                     yield row, column, model, task, labelled
                     labelled = False
                     continue
@@ -69,11 +70,6 @@ class WeightsContext:
 def panels(rows, columns, width, height, **options):
     """A grid that is wide enough for its legend, however few its columns are."""
     return style.grid(rows, columns, width=max(width, WIDE / columns), height=height, **options)
-
-
-def of(frame, model, task):
-    """The rows of a model and task."""
-    return frame[(frame["model"] == model) & (frame["task"] == task)]
 
 
 def curve(ax, rows, x, colour, line="-", band=True):
@@ -102,9 +98,9 @@ def weight_ablation_sweep(sweep, random, context):
     figure, axes = context.grid(width=2.8, height=2.3)
     there = [name for name in CONDITIONS if name in set(sweep["condition"])]
     for row, column, model, task, labelled in context.pairs(axes, sweep):
-        ax, mine = axes[row, column], of(sweep, model, task)
+        ax, mine = axes[row, column], pick(sweep, model=model, task=task)
         circuit = mine[mine["condition"] == "circuit"]
-        band(ax, of(random, model, task), circuit)
+        band(ax, pick(random, model=model, task=task), circuit)
         for name in there:
             curve(ax, mine[mine["condition"] == name], "n_removed", *CONDITIONS[name][1:])
         for name, (_, colour, line) in (GREEDY | ACTIVE).items():
@@ -148,10 +144,9 @@ def band(ax, random, circuit):
 def tests(tests, random, differences, context):
     """The circuit's difference from each control among those of random masks."""
     figure, axes = context.grid(width=2.6, height=1.7)
-    order = [name for name in (*CONDITIONS, "random_circuit") if name in set(tests["control"])]
-    order = [name for name in order if name != "random_circuit"]
+    order = [name for name in CONDITIONS if name in set(tests["control"])]
     for row, column, model, task, labelled in context.pairs(axes, tests):
-        ax, mine = axes[row, column], of(tests, model, task).set_index("control")
+        ax, mine = axes[row, column], pick(tests, model=model, task=task).set_index("control")
         for place, name in enumerate(order):
             null = differences.get((model, task, name), np.array([]))
             if len(null):
@@ -192,7 +187,7 @@ def sizes(sizes, context):
     figure, axes = context.grid(width=2.5, height=1.8)
     there = [name for name in CONDITIONS if name in set(sizes["condition"])]
     for row, column, model, task, labelled in context.pairs(axes, sizes):
-        ax, mine = axes[row, column], of(sizes, model, task)
+        ax, mine = axes[row, column], pick(sizes, model=model, task=task)
         for name in there:
             rows = mine[mine["condition"] == name].groupby(["size_from", "size_to"])["n_weights"].sum().reset_index()
             share = rows["n_weights"] / rows["n_weights"].sum()
@@ -217,7 +212,7 @@ def pareto_front(pareto_front, circuits, context):
                 style.empty(ax, "left out")
                 ax.set_axis_off()
             for model in (model for model in context.models if model in set(of_task["model"])):
-                mine, chosen = of(pareto_front, model, task), of(circuits, model, task)
+                mine, chosen = pick(pareto_front, model=model, task=task), pick(circuits, model=model, task=task)
                 colour = context.colour(model)
                 best = smallest(mine, size)
                 ax.plot(best[size], best["loss"].clip(lower=LEAST), color=colour, drawstyle="steps-post")

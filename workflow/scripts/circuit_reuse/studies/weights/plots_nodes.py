@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report import palette, style
-from circuit_reuse.studies.weights.plots import LEAST, below, curve, lines, of
+from circuit_reuse.studies.weights.plots import LEAST, below, curve, lines
 
 LOCATIONS = ["attn_in", "q", "k", "v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out"]
 
@@ -16,7 +17,7 @@ def composition(composition, context):
     """Active nodes by layer and place, and weights by layer and matrix."""
     figure, axes = context.grid(width=2.5, height=1.6, deep=2)
     for row, column, model, task, labelled in context.pairs(axes, composition):
-        mine = of(composition, model, task)
+        mine = pick(composition, model=model, task=task)
         for offset, kind, places, label in (
             (0, "nodes", LOCATIONS, "active nodes (%)"),
             (1, "weights", MATRICES, "weights"),
@@ -50,11 +51,11 @@ def interchange(nodes, context):
         for n, layer in enumerate(layers)
     }
     for row, column, model, task, labelled in context.pairs(axes, rows):
-        ax, mine = axes[row, column], of(rows, model, task)
+        ax, mine = axes[row, column], pick(rows, model=model, task=task)
         for layer in layers:
             curve(ax, mine[mine["layer"] == layer], "share", shades[layer], band=False)
         curve(ax, mine[mine["layer"].isna()], "share", "black")
-        clean = of(nodes, model, task).query("condition == 'clean'")["loss"].iloc[0]
+        clean = pick(nodes, model=model, task=task).query("condition == 'clean'")["loss"].iloc[0]
         ax.axhline(max(clean, LEAST), color="black", linestyle="--", linewidth=0.8)
         ax.set(yscale="log", xlabel="share of active nodes unpruned")
         ax.yaxis.set_minor_formatter(style.matplotlib.ticker.NullFormatter())
@@ -76,7 +77,7 @@ def node_sweep(nodes, context):
         "relaxation": ("pruned: masked nodes left on", palette.GREEN, "--"),
     }
     for row, column, model, task, labelled in context.pairs(axes, nodes):
-        ax, mine = axes[row, column], of(nodes, model, task)
+        ax, mine = axes[row, column], pick(nodes, model=model, task=task)
         for name, (_, colour, line) in reported.items():
             curve(ax, mine[mine["condition"] == name], "share", colour, line)
         ax.axhline(
@@ -97,7 +98,7 @@ def unexplained(fvu, context):
     rows = fvu[fvu["location"].notna()]
     for row, column, model, task, labelled in context.pairs(axes, rows):
         ax = axes[row, column]
-        values = of(rows, model, task).pivot(index="layer", columns="location", values="fvu")
+        values = pick(rows, model=model, task=task).pivot(index="layer", columns="location", values="fvu")
         values = values.reindex(columns=LOCATIONS)
         ax.set_facecolor(palette.GREY_90)
         image = ax.imshow(values, cmap=style.SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
@@ -128,7 +129,7 @@ def importance(importance, context):
     importance = importance.dropna(subset=["importance"])
     figure, axes = context.grid(width=2.3, height=2.0)
     for row, column, model, task, labelled in context.pairs(axes, importance):
-        ax, mine = axes[row, column], of(importance, model, task)
+        ax, mine = axes[row, column], pick(importance, model=model, task=task)
         attention = mine["location"].isin(LOCATIONS[:5])
         for chosen, colour, marker in ((attention, palette.BLUE, "o"), (~attention, palette.ORANGE, "^")):
             ax.plot(
@@ -163,7 +164,7 @@ def training(history, context):
     without = "left out, or a mask from a file:\nnothing was learned here"
     coefficients = sorted(history["coefficient"].unique())
     for row, column, model, task, labelled in context.pairs(axes, history, without=without):
-        mine = of(history, model, task)
+        mine = pick(history, model=model, task=task)
         for offset, value, label in ((0, "n_nodes", "active nodes"), (1, "loss", "loss (nats)")):
             ax = axes[2 * row + offset, column]
             for number, coefficient in enumerate(coefficients):

@@ -1,5 +1,6 @@
 """What the weight study found in a few sentences, for the first page and the end of a run."""
 
+from circuit_reuse.data.gather import pick
 from circuit_reuse.report.numbers import MOST, interval, more, p_text
 
 # Columns that the sentences use, by table; a table without rows may lack some.
@@ -13,8 +14,7 @@ def sentences(found, cfg):
     """The interpretation of each circuit, with the difference that it rests on."""
     tests = found["tests"]
     for row in found["interpretations"].head(MOST).to_dict("records"):
-        mine = tests[(tests["model"] == row["model"]) & (tests["task"] == row["task"])]
-        size = mine[mine["control"] == cfg["matched"]].iloc[0]
+        size = pick(tests, model=row["model"], task=row["task"], control=cfg["matched"]).iloc[0]
         yield (
             f"{cfg['titles'].get(row['task'], row['task'])} in {row['model']}: {row['in_words']}. On average over the sweep, from none of the circuit's weights to all, removing them costs "
             f"{interval(size, 'difference')} nats more than removing as many of the matched control (95 % over clusters of prompts); "

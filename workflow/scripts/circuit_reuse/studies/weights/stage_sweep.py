@@ -102,7 +102,7 @@ def of_busiest(weights, cfg, draws):
 def check(weights, wildcards):
     """A circuit without weights has nothing to remove.
 
-    raises: ValueError
+    raises: LeftOut
     """
     if not len(weights.inside()):
         raise LeftOut(

@@ -98,10 +98,10 @@ def tested(sweep, random, cfg):
     rows, others, chosen = [], {}, cfg["tests"]
     for (model, task), mine in sweep.groupby(["model", "task"], sort=False):
         stream = (cfg["seed"], model, task, "weights")
-        null = random[(random["model"] == model) & (random["task"] == task)]
+        null = gather.pick(random, model=model, task=task)
         found = [measures.compare(mine, null, c, chosen, stream) for c in cfg["controls"]]
         found.append(measures.against_random(mine, null, chosen, stream))
-        ends = null[null["share"] == 1].query("condition == 'circuit'")
+        ends = gather.pick(null, share=1, condition="circuit")
         about = {"model": model, "task": task}
         rows += [about | row | {"n_weights_random": ends["n_removed"].mean()} for row in found]
         others[model, task] = {
@@ -127,7 +127,7 @@ def node_tests(runs, random, cfg):
     """Necessity and sufficiency of the nodes, with their ranks among random masks."""
     rows = []
     for (model, task), mine in runs.groupby(["model", "task"], sort=False):
-        others = random[(random["model"] == model) & (random["task"] == task)]
+        others = gather.pick(random, model=model, task=task)
         clean = mine[mine["condition"] == "clean"].set_index("example")["loss"]
         for direction in ("sufficiency", "necessity"):
             group = mine[mine["condition"] == direction].set_index("example")
