@@ -104,7 +104,9 @@ def reuse(cfg, shape):
         "activation patching, for the agreement of methods": PART * shape.components * cfg["agreement"]["examples"],
         "circuits and controls": PART * different * sum(sets_of(cfg)) * held_out,
         "circuits on other tasks": PART * other * held_out,
-        "circuits on ordinary text": PART * (1 + generic["random_sets"]) * generic["count"],
+        "circuits on ordinary text": PART
+        * (1 + min(generic["random_sets"], circuits["controls"]["random_sets"]))
+        * generic["count"],
     }
 
 
@@ -337,7 +339,7 @@ def page():
         "What makes that possible, and what does not yet:",
         "",
         "* Shards have a fixed size, so a million examples are more jobs, not larger ones: `examples.shard_size: 4096` makes 245 a task; at most 1,000 shards are planned.",
-        "* Memory hardly grows with the number of examples (`peak_megabytes_after_..._examples`), and time in proportion (`examples_scaling_exponent`).",
+        "* Memory hardly grows with the number of examples (`peak_megabytes_after_..._examples`), and time grows in proportion to it (`examples_scaling_exponent`).",
         "* Testing costs sets times held-out examples, so it need not grow: with `examples.held_out_share: 0.001` a million examples leave 1,000 to test on, and the rest for choosing circuits.",
         "* A model over several GPUs: `compute.device: spread` (layers on all GPUs of a node); attribution across nodes is not supported.",
         "* Activation patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",

@@ -33,7 +33,7 @@ def default_run():
 
 
 def head_scan():
-    """Every head of six models, two tasks, three replacements, 200 train and 200 held-out examples.
+    """Every head of the embedded models, two tasks, three replacements, 200 train and 200 held-out examples.
 
     From nothing: prompts, tokens, scans.
     """

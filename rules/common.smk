@@ -154,7 +154,13 @@ def holds(files):
 
     files: paths, or a function of the wildcards (Snakemake does not track functions of `input`)
     """
-    return lambda wildcards: content_hash(files(wildcards) if callable(files) else files)
+    return lambda wildcards: content_hash(given(files(wildcards) if callable(files) else files))
+
+
+def given(files):
+    """Those of files that no rule makes: of what is made the times are right, and the content is not known before."""
+    files = [files] if isinstance(files, str) else files
+    return [path for path in files or [] if Path(os.path.relpath(path)).parts[0] != "results"]
 
 
 def code_of(*modules):
@@ -288,7 +294,7 @@ def expected_fingerprint(wildcards, threads):
 def model_content(wildcards):
     """A hash of the files of a model in a folder of the user's; None for models that are fetched or converted."""
     folder = "path" in config["model_sources"][wildcards.model] and model_inputs(wildcards)
-    return content_hash(folder) if isinstance(folder, list) else None
+    return content_hash(given(folder)) if isinstance(folder, list) else None
 
 
 def gguf_content(wildcards):

@@ -172,13 +172,11 @@ def test_a_site_that_knows_gres_only(slurm, tmp_path):
     run = copy_project(tmp_path / "run")
     run.config(**BLOCKS)
     before = len(slurm.submitted)
-    rules = ("describe_model", "tokenise_examples")
-    more = ["--set-resources", *(f"{rule}:{each}" for rule in rules for each in ("gpu=0", "gres=gpu:1"))]
     target = "results/tiny-gpt2-small/ioi/examples/0000.parquet"
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *PROFILE, *more, "--", target],
+        [sys.executable, "-m", "snakemake", *PROFILE, "--", target],
         cwd=run.folder,
-        env=slurm.env,
+        env=slurm.env | {"CIRCUIT_REUSE_GRES": "gpu:1"},
         capture_output=True,
         text=True,
     )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from circuit_reuse.data.left_out import LeftOut
 from circuit_reuse.engine import attribution, batching, edges, interventions, models
 from circuit_reuse.methods import registry
 from circuit_reuse.studies.common import scoring
@@ -65,9 +66,20 @@ def first_order(model, hf, batch, row, name, clean, corrupt):
     return slope
 
 
-def test_edges_out_of_a_component_sum_to_its_atp_score(model, batch):
-    found = edges.edge_scores(model, batch, "logit_difference")
-    close(found.sum(2), score(model, batch, "atp"), rtol=1e-4, atol=1e-4)
+def test_gim_is_left_out_where_attention_has_sinks(model, batch):
+    """Their share of the softmax is not in the pattern."""
+    block = next(
+        module
+        for name, module in model.bridge.original_model.named_modules()
+        if name.endswith("attn") or name.endswith("attention")
+    )
+    block.register_parameter("sinks", torch.nn.Parameter(torch.zeros(1)))
+    try:
+        with pytest.raises(LeftOut, match="has sinks beside it; use atp or ig"):
+            score(model, batch, "gim")
+    finally:
+        del block.sinks
+    score(model, batch, "gim")
 
 
 @pytest.mark.parametrize(("method", "steps"), [("eap", 0), ("eap-ig", 3)])

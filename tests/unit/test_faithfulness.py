@@ -56,17 +56,22 @@ def test_areas_equal_the_trapezoid_by_hand():
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    """The stage run once on a small model: its four tables."""
+    """The stage run once on a small model: its tables."""
+    return curves_by("eap-ig", tmp_path_factory.mktemp("curves"))
+
+
+def curves_by(method, out):
+    """The tables of the stage on a small model, in a folder."""
     from circuit_reuse.data import fingerprint
     from circuit_reuse.engine import models
     from circuit_reuse.studies.common import stage_scores
 
-    folder, out = MODELS / "tiny-gpt2-small", tmp_path_factory.mktemp("curves")
+    folder = MODELS / "tiny-gpt2-small"
     model = models.load(folder, "cpu", threads=1)
     prompts = examples_for("ioi", 16, folder)
     cfg = {"metric": "logit_difference", "steps": 2}
     prompts["used"] = True
-    scores = stage_scores.scores(model, prompts, "eap-ig", cfg, 1024, logging.getLogger())
+    scores = stage_scores.scores(model, prompts, method, cfg, 1024, logging.getLogger())
     for column in ("clean_metric", "corrupt_metric", "correct", "rank"):
         prompts[column] = None
     tables.write(out / "examples.parquet", tables.EXAMPLES, prompts.to_dict("records"))
@@ -93,7 +98,7 @@ def stage(tmp_path_factory):
         "permutations": 99,
     }
     params = {"cfg": settings | cfg, "compute": {"device": "cpu", "batch_tokens": 512}}
-    of = {"model": "m", "task": "ioi", "method": "eap-ig"}
+    of = {"model": "m", "task": "ioi", "method": method}
     stage_curves.task_curves(jobs.Job(given, output, params, of, 1, logging.getLogger()))
     return {name: tables.read(path) for name, path in output.items()}
 
@@ -105,6 +110,13 @@ def test_nothing_kept_is_0_and_everything_is_1(stage):
     assert whole["faithfulness"].to_numpy() == pytest.approx(1, abs=1e-3)
     nothing = table[table["n_kept"] == 0]
     assert len(nothing) and nothing["faithfulness"].to_numpy() == pytest.approx(0, abs=1e-3)
+
+
+def test_scores_without_a_sign_put_the_strongest_first_in_both_rankings(tmp_path):
+    runs = curves_by("atp-star", tmp_path)["runs"]
+    metric = runs.pivot_table(index=["share_kept", "example"], columns="ranking", values="metric")
+    assert metric["signed"].to_numpy() == pytest.approx(metric["absolute"].to_numpy(), abs=1e-5)
+    assert metric["random"].to_numpy() != pytest.approx(metric["absolute"].to_numpy(), abs=1e-2)
 
 
 def test_edges_by_score_beat_random_edges(stage):

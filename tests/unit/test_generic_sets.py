@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from circuit_reuse.stats import sharing
 from circuit_reuse.studies.reuse import stage_generic_tests as stage
+from circuit_reuse.studies.reuse import summary
 
 TEXTS, SETS = 12, 8
 
@@ -68,3 +69,10 @@ def test_the_loss_of_a_set_is_beside_its_effect_on_its_own_task(monkeypatch):
     assert sets["effect"].to_numpy() == pytest.approx(-2 * sets["loss_change"].to_numpy())
     # All on one line, the circuit's own as well: nothing is left of its effect.
     assert written["generic"]["effect_left"].to_numpy() == pytest.approx(0, abs=1e-6)
+
+
+def test_two_tasks_with_one_circuit_are_two_tests():
+    """Each is ranked among random sets of its own: three tests, of which the smallest p has q = 3 p."""
+    rows = {"method": "atp", "model": "m", "task": ["a", "b", "c"], "circuit": ["x", "x", "y"]}
+    found = summary.generic(pd.DataFrame(rows | {"p_value": [0.01, 0.5, 0.9], "p_left": [0.9, 0.01, 0.5]}))
+    assert found["q_value"][0] == pytest.approx(0.03) and found["q_left"][1] == pytest.approx(0.03)

@@ -1,6 +1,7 @@
 """What reruns when: an edit a row, and exactly the jobs that it makes stale."""
 
 import os
+import re
 from collections import Counter
 
 import pytest
@@ -412,6 +413,18 @@ def test_more_examples_of_the_scan_run_only_its_new_shards(project):
     assert {values["shard"] for _, values in jobs if "shard" in values} == {"scan0002"}
     assert counted(jobs)["scan_heads"] == PAIRS and counted(jobs)["classify_heads"] == MODELS
     assert "trace_heads" not in counted(jobs) and "score_examples" not in counted(jobs)
+
+
+def test_a_site_that_knows_gres_only_is_asked_for_that(project, monkeypatch):
+    project.config(compute=CONFIG["compute"] | {"device": "auto"})
+    try:
+        for gres, asked in (("", "gpu=1"), ("gpu:1", "gpu=0, gres=gpu:1")):
+            monkeypatch.setenv("CIRCUIT_REUSE_GRES", gres)
+            text = project.dry_run("--forcerun", "describe_model")
+            found = re.search(r"rule describe_model:.*?\n    resources: ([^\n]*)", text, re.DOTALL)[1]
+            assert asked in found
+    finally:
+        project.config()
 
 
 def test_a_deleted_result_is_made_again_from_what_is_there(project):

@@ -44,7 +44,7 @@ def planned(text):
         if not re.search(r"^    output: ", block, re.MULTILINE):
             continue
         pairs = dict(part.split("=", 1) for part in values[1].split(", ")) if values else {}
-        gpu = bool(re.search(r"^    resources: .*\bgpu=[1-9]", block, re.MULTILINE))
+        gpu = bool(re.search(r"^    resources: .*\b(gpu=[1-9]|gres=gpu)", block, re.MULTILINE))
         jobs.append((rule, pairs, reason[1] if reason else "", gpu))
     return jobs
 

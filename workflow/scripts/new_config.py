@@ -75,9 +75,8 @@ def write(model, chosen, folder=Path("config")):
     name, source = source_of(model)
     path = Path(folder) / f"my-{name}.yaml"
     if path.exists():
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        content = content if isinstance(content, dict) else {}
-        if chosen and chosen != content.get("tasks"):
+        content = content_of(path)
+        if chosen and sorted(chosen) != sorted(map(str, content.get("tasks") or [])):
             raise ValueError(
                 f"{path} is there already, with other tasks than TASKS: edit its line `tasks:` and leave TASKS out, or remove the file"
             )
@@ -86,6 +85,18 @@ def write(model, chosen, folder=Path("config")):
     asked = ", ".join(chosen or FIRST)
     path.write_text(TEXT.format(name=name, tasks=asked, source=source, path=path), encoding="utf-8")
     return path
+
+
+def content_of(path):
+    """What a config holds, a dict.
+
+    raises: ValueError if it is no YAML
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as problem:
+        raise ValueError(f"{path} is there already and cannot be read: {' '.join(str(problem).split())}") from None
+    return content if isinstance(content, dict) else {}
 
 
 def check_source(path, name, model, source, content):

@@ -70,7 +70,7 @@ PROMPTS = table(
     wrong=optional(NAMES, "all wrong answers of such a task"),
     corrupt_answer=optional(pa.string(), "what follows the corrupt prompt, if definite"),
     variant=column(pa.string(), "label, such as ABBA"),
-    template=column(pa.string(), "template"),
+    template=column(pa.string(), "name of the sentence that the prompt is made from"),
     cluster=CLUSTER,
     roles=column(ROLE_SPANS, "character spans of the named words in the clean prompt"),
 )
@@ -95,7 +95,7 @@ EXAMPLES = table(
     positions=column(TOKENS, "token positions in which clean and corrupt differ"),
     roles=column(ROLE_POSITIONS, "last token position of every named word"),
     variant=column(pa.string(), "label, such as ABBA"),
-    template=column(pa.string(), "template"),
+    template=column(pa.string(), "name of the sentence that the prompt is made from"),
     cluster=CLUSTER,
     clean_metric=optional(pa.float32(), "metric of the clean run, logits or nats"),
     corrupt_metric=optional(pa.float32(), "metric of the corrupt run, same answer"),

@@ -163,9 +163,11 @@ class Run:
 
 def mask_of(model, table):
     """Which edges are kept, [writer, reader] bool.  table: the columns writer and reader, a row an edge that is kept"""
-    writers, readers = model.space.names, reader_names(model.space)
+    writers, readers = (
+        {name: place for place, name in enumerate(names)} for names in (model.space.names, reader_names(model.space))
+    )
     mask = np.zeros((len(writers), len(readers)), dtype=bool)
-    mask[[writers.index(name) for name in table["writer"]], [readers.index(name) for name in table["reader"]]] = True
+    mask[[writers[name] for name in table["writer"]], [readers[name] for name in table["reader"]]] = True
     return mask
 
 

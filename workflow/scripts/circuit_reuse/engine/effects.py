@@ -63,7 +63,7 @@ def interventions_of(circuits, directions, keep_controls=0, random_sets=None):
 def context_of(fingerprint, examples, reference, replacement, metric, space, code, seed):
     """Everything but the interventions that the numbers depend on, as a short hash.
 
-    Versions of torch and transformers count: a table that is added to later has rows of one version alone.
+    Versions of torch, transformers and TransformerLens count: a table that is added to later has rows of one version alone.
     """
     content = hashlib.sha256()
     for frame in (examples, reference):
@@ -77,7 +77,8 @@ def context_of(fingerprint, examples, reference, replacement, metric, space, cod
             # Of a table that was read they are arrays, whose truth is not defined.
             choices = [[] if each is None else [list(map(int, label)) for label in each] for each in frame["choices"]]
             content.update(repr(choices).encode())
-    text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed, tables.versions()])
+    versions = [tables.versions().get(package) for package in ("torch", "transformers", "transformer-lens")]
+    text = json.dumps([fingerprint, content.hexdigest(), replacement, metric, space, code, seed, versions])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ class Prompt:
     answer:            what follows the clean prompt, with its leading space
     distractor:        the wrong answer that the metric compares with;  others: more of them
     corrupt_answer:    what follows the corrupt prompt, or None where nothing definite does
-    variant, template: labels by which circuits of examples may differ (ABBA or BABA, template)
+    variant, template: labels by which circuits of examples may differ (ABBA or BABA; the sentence that the prompt is made from)
     cluster:           what examples share that are near copies of one another: the template, or
                        what the answer follows from; clusters are the units of intervals and tests
     roles:             [(role, start, end)], character spans in the clean prompt

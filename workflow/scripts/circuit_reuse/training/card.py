@@ -17,8 +17,7 @@ model that really solves the tasks; it knows nothing else.
 
 ## Held-out accuracy
 
-On {count} held-out examples of each task, with the beginning-of-sequence token: names, sentence
-frames, filler words and summands that were not in the training text of that task.  Correct means
+On {count} held-out examples of each task, with the beginning-of-sequence token: names, templates, filler words and summands that were not in the training text of that task.  Correct means
 that the answer has the highest logit of all tokens; for greater-than, which has many right
 answers, that it has a higher one than the distractor.
 

@@ -53,7 +53,7 @@ def halves(count, draws, stream):
 
 
 def frames(templates, draws, stream):
-    """Random splits of the templates into two halves, as in `halves`: all examples of a frame are on one side."""
+    """Random splits of the templates into two halves, as in `halves`: all examples of a template are on one side."""
     known = np.array(sorted(set(templates)))
     for draw, (first, second) in enumerate(circuits.random_halves(len(known), draws, *stream, "frames")):
         sides = [np.flatnonzero(np.isin(templates, known[picked])) for picked in (first, second)]

@@ -11,7 +11,6 @@ from circuit_reuse.data import components
 from circuit_reuse.stats import circuits, statistics, testing
 from circuit_reuse.studies.scaling.classes import CATEGORIES
 from circuit_reuse.studies.scaling.schemas import SIDES
-from circuit_reuse.studies.scaling.trends import clean
 
 ALL = "all"
 
@@ -48,7 +47,7 @@ def heroes(heads, replacement, per_class):
                     f"q_value_{side}",
                 ):
                     row[name] = after[name]
-            rows.append(clean(row))
+            rows.append(testing.clean(row))
     return rows
 
 
@@ -175,7 +174,7 @@ def hero_tests(frame, sets, cfg, stream):
                 | {"matching": matching, "problem": None}
                 | against(outcomes, intervention_name(ranking, size, matching), metric, removed, right, cfg, seeds[1])
             )
-    return [clean(row) for row in rows]
+    return [testing.clean(row) for row in rows]
 
 
 def against(outcomes, name, metric, removed, right, cfg, seed):

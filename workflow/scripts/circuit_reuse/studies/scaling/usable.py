@@ -6,7 +6,7 @@ from circuit_reuse.data import examples, tables
 def usable(path, needed, task):
     """The valid examples of a file, whatever the model answers.
 
-    raises: ValueError if a split has fewer than `needed`
+    raises: LeftOut if a split has fewer than `needed`
     """
     table = tables.read(path, tables.EXAMPLES)
     examples.enough_of_each(table.assign(used=table["valid"]), needed, task)

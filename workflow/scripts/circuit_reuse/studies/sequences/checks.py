@@ -129,7 +129,7 @@ def check_circuits(config, spaces):
             errors.member(f"{key}.models", model, "sequences.models", block["models"])
         try:
             found = given_circuits.read(path)
-            checks.known_tasks(f"{key}.file", found, config)
+            checks.known_tasks(f"{key}.file: {entry['file']}", found, config)
             for model in entry["models"] or block["models"]:
                 if spaces[model] is not None:
                     given_circuits.check_model(path, found, spaces[model], model)
