@@ -99,7 +99,8 @@ def test_a_circuit_file_of_ones_own_is_read_for_the_models_that_it_is_for():
             check(block(circuits={"mine": {"file": "config/test_circuits.json", "models": ["x"]}}))
         path.write_text(json.dumps({"circuits": {"digit": []}}))
         with pytest.raises(
-            errors.ConfigError, match=r"circuits\.mine\.file: config/test_circuits\.json: unknown task 'digit'.*Did you mean digits"
+            errors.ConfigError,
+            match=r"circuits\.mine\.file: config/test_circuits\.json: unknown task 'digit'.*Did you mean digits",
         ):
             check(block(circuits={"mine": {"file": "config/test_circuits.json"}}))
     finally:
