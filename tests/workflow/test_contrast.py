@@ -141,7 +141,7 @@ def test_exported_circuits_come_back_the_same_in_every_format(project, found, sp
     assert read["circuit"].scores == pytest.approx(scores.to_dict(), rel=1e-5)
     assert list(read["circuit"].nodes) == row["components"].split()
     # The sequence study takes such a file as it is, for the task on which the circuit was tested.
-    assert sequence_files.read(f"{stem}.json", ["digits"]) == {"digits": row["components"].split()[1:]}
+    assert sequence_files.read(f"{stem}.json") == {"digits": row["components"].split()[1:]}
 
 
 def test_the_comparison_of_a_file_with_a_run(project, found):

@@ -294,3 +294,14 @@ def with_q(table, p_value, within=(), where=None, once=()):
     labels = table[list(within)].astype(object).fillna("none") if within else table[[]]
     family = [", ".join(map(str, row)) for row in labels.to_numpy()] if within else "all"
     return table.assign(**{f"q_{p_value.removeprefix('p_')}": found, "q_family": family})
+
+
+def plain(value):
+    """A Python number, None for one that is undefined."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def clean(row):
+    """A row, {column: value}, with plain values."""
+    return {name: plain(value) for name, value in row.items()}

@@ -212,20 +212,9 @@ def tests_table(effects, table, cfg, stream):
                 "accuracy": float(outcomes.baseline("correct").mean()),
                 "problem": problem,
             }
-            | clean(found)
+            | statistics.clean(found)
         )
     return rows
-
-
-def plain(value):
-    """A Python number, None for one that is undefined."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def clean(row):
-    """A row, {column: value}, with plain values."""
-    return {name: plain(value) for name, value in row.items()}
 
 
 OPTIONAL = (
@@ -258,7 +247,7 @@ def cross_row(outcomes, circuit, cfg, stream):
         "effect_high": effect[1],
         "effect_control": controls.mean() if len(controls) else None,
     }
-    return clean(found)
+    return statistics.clean(found)
 
 
 def specificity_row(outcomes, own, other, cfg, stream):
@@ -287,7 +276,7 @@ def specificity_row(outcomes, own, other, cfg, stream):
     found |= {"difference": difference.mean(), "difference_low": ends[0], "difference_high": ends[1]}
     if "empty" not in (own, other) and own != other and len(difference) > 1:
         found["p_value"] = statistics.sign_flip(difference, cfg["permutations"], second, outcomes.clusters)
-    return clean(found)
+    return statistics.clean(found)
 
 
 def agreement(scores, exact, examples, k):

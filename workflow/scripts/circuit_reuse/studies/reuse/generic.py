@@ -3,7 +3,7 @@
 import numpy as np
 
 from circuit_reuse.stats import statistics
-from circuit_reuse.stats.testing import clean
+from circuit_reuse.stats.statistics import clean
 
 # With fewer random sets there is no line through them to speak of.
 LEAST = 5

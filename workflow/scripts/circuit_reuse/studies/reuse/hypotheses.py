@@ -8,7 +8,7 @@ from scipy import stats
 
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.stats import clusters as grouping
-from circuit_reuse.stats.testing import plain
+from circuit_reuse.stats.statistics import plain
 
 
 def equivalence(circuit, model, resamples=9999, seed=0, clusters=None):

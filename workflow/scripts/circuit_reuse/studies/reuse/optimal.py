@@ -1,6 +1,6 @@
 """What removing a shared circuit does with the constants that do least harm, beside random sets of its layers; no torch."""
 
-from circuit_reuse.stats import circuits, statistics, testing
+from circuit_reuse.stats import circuits, statistics
 
 
 def row_of(runs, cfg, stream):
@@ -35,4 +35,4 @@ def row_of(runs, cfg, stream):
         "kl_mean": own["kl_mean"].mean(),
         "kl_random": float(sets["kl"].to_numpy(float).mean()) if len(random) else None,
     }
-    return testing.clean(found)
+    return statistics.clean(found)

@@ -9,7 +9,7 @@ from circuit_reuse.data import components, tables
 from circuit_reuse.data.examples import enough_of_each
 from circuit_reuse.engine import edge_circuits, edge_means, interventions, models, prepared
 from circuit_reuse.methods.registry import METHODS
-from circuit_reuse.stats import sharing, testing
+from circuit_reuse.stats import sharing, statistics
 from circuit_reuse.studies.reuse import faithfulness, hypotheses, schemas
 
 
@@ -122,7 +122,7 @@ def summarise(raw, runs, resamples, stream):
         found = faithfulness.curve(part, runs, resamples, (*stream, level))
         total = int(part["n_kept"].max())
         rows += [{"level": level, "n_total": total, **row, **columns} for row in found]
-    return [testing.clean(row) for row in rows]
+    return [statistics.clean(row) for row in rows]
 
 
 def largest(mean, top_k):
@@ -149,7 +149,7 @@ def halves(runs, mean, circuit, cfg, stream):
         full, kept = (faithfulness.share(metrics[1 + 2 * place + n], clean, corrupt) for n in range(2))
         difference = abs(full - kept) if kind == "completeness" else whole - kept
         rows.append(
-            testing.clean(
+            statistics.clean(
                 {
                     "kind": kind,
                     "n_components": len(circuit),

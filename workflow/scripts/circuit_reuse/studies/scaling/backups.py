@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import components, tables
-from circuit_reuse.stats import clusters, testing
+from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.studies.scaling import classes, schemas
 
 
@@ -36,7 +36,7 @@ def rows_of(runs, heads, side):
     states = heads.set_index(heads["component"].astype(str))[f"state_{side}"]
     for place, name in enumerate(names):
         layer, head = components.place(name)
-        yield testing.clean(
+        yield statistics.clean(
             {
                 "component": name,
                 "layer": layer,

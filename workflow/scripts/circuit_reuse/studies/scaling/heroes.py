@@ -47,7 +47,7 @@ def heroes(heads, replacement, per_class):
                     f"q_value_{side}",
                 ):
                     row[name] = after[name]
-            rows.append(testing.clean(row))
+            rows.append(statistics.clean(row))
     return rows
 
 
@@ -174,7 +174,7 @@ def hero_tests(frame, sets, cfg, stream):
                 | {"matching": matching, "problem": None}
                 | against(outcomes, intervention_name(ranking, size, matching), metric, removed, right, cfg, seeds[1])
             )
-    return [testing.clean(row) for row in rows]
+    return [statistics.clean(row) for row in rows]
 
 
 def against(outcomes, name, metric, removed, right, cfg, seed):

@@ -6,7 +6,7 @@ from scipy import stats
 
 from circuit_reuse.stats import clusters, statistics
 from circuit_reuse.stats.circuits import generator
-from circuit_reuse.stats.testing import clean
+from circuit_reuse.stats.statistics import clean
 from circuit_reuse.studies.scaling import trends
 
 # Random orders behind a p, and draws of layers behind an interval.

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from circuit_reuse.data import components
-from circuit_reuse.stats import statistics, testing
+from circuit_reuse.stats import statistics
 from circuit_reuse.stats.circuits import generator
 from circuit_reuse.studies.scaling.head_effects import matrix
 from circuit_reuse.studies.scaling.trends import pearson
@@ -166,7 +166,7 @@ def transfer(base, target, tasks, cfg, stream, first_way=True):
                     row["p_distance"] = statistics.rank_p(distance, distances, larger=False)
             else:
                 null = at_random(pairs[:, 0], top, mine, ranks, theirs, cfg["pairings"], rng)
-            rows.append(testing.clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))
+            rows.append(statistics.clean(row | against(row["mean_fractional_rank"], row["correlation"], *null)))
     return rows
 
 

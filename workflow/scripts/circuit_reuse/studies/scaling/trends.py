@@ -5,7 +5,7 @@ from scipy import stats
 
 from circuit_reuse.stats import statistics
 from circuit_reuse.stats.circuits import generator
-from circuit_reuse.stats.testing import clean
+from circuit_reuse.stats.statistics import clean
 from circuit_reuse.studies.scaling import classes
 from circuit_reuse.studies.scaling.head_effects import matrix, units
 from circuit_reuse.studies.scaling.schemas import SIDES
