@@ -185,7 +185,7 @@ AGREEMENT = table(
     task=column(pa.string(), "task"),
     example=EXAMPLE,
     method=column(pa.string(), "method compared with activation patching"),
-    rank_correlation=optional(pa.float64(), "Spearman, |score| over heads and MLPs"),
+    rank_correlation=optional(pa.float64(), "Spearman, |score| over the components that circuits may hold"),
     top_overlap=column(pa.float64(), "share of the K largest that both have"),
 )
 LEVEL = column(pa.string(), "node (heads, MLPs, input) or edge")
