@@ -95,7 +95,7 @@ fetch-real: $(VENV)/done
 test-real: fetch-real
 	$(BIN)/python -m pytest -q -n 0 tests/real tests/unit/test_real_models.py
 
-# Figures of time are ratios within one run; two hours on two cores, with nothing else (NAMES="real_speed peers" for some).
+# Figures of time are ratios within one run; best with nothing else on the machine (NAMES="real_speed peers" for some).
 bench: $(VENV)/done
 	$(BIN)/python benchmarks/bench.py $(NAMES)
 

@@ -152,15 +152,17 @@ def runs(function, *more):
 def holds(files):
     """A hash of what files of the user hold, as a parameter: Snakemake does not see that one was exchanged for an older one.
 
-    files: paths, or a function of the wildcards (Snakemake does not track functions of `input`)
+    files: paths, or a function of the wildcards (Snakemake does not track functions of `input`).  Left out are those that jobs make:
+           their times are right, and what they hold is not known before.
     """
-    return lambda wildcards: content_hash(given(files(wildcards) if callable(files) else files))
 
+    def content(wildcards):
+        found = files(wildcards) if callable(files) else files
+        paths = [found] if isinstance(found, str) else found
+        made = ("<results>/", "<resources>/", "results/")
+        return content_hash([path for path in paths if not os.path.relpath(path).startswith(made)])
 
-def given(files):
-    """Those of files that no rule makes: of what is made the times are right, and the content is not known before."""
-    files = [files] if isinstance(files, str) else files
-    return [path for path in files or [] if Path(os.path.relpath(path)).parts[0] != "results"]
+    return content
 
 
 def code_of(*modules):
@@ -291,17 +293,6 @@ def expected_fingerprint(wildcards, threads):
     return config["model_sources"][wildcards.model].get("fingerprint")
 
 
-def model_content(wildcards):
-    """A hash of the files of a model in a folder of the user's; None for models that are fetched or converted."""
-    folder = "path" in config["model_sources"][wildcards.model] and model_inputs(wildcards)
-    return content_hash(given(folder)) if isinstance(folder, list) else None
-
-
-def gguf_content(wildcards):
-    """A hash of the user's GGUF file; None for one that is fetched, which has a hash in the config."""
-    return content_hash(config["model_sources"][wildcards.model].get("path"))
-
-
 def model_settings(wildcards):
     """What shapes the folder of a model that is fetched or converted."""
     return settled(sources.settings(config["model_sources"][wildcards.model]))
@@ -317,12 +308,6 @@ def prompt_file(wildcards):
     """The file of a custom task, the user's own or of the hub; built-in tasks need none."""
     task = config["custom_tasks"].get(wildcards.task, {})
     return f"<resources>/datasets/{wildcards.task}.parquet" if "hub" in task else task.get("file", [])
-
-
-def prompt_content(wildcards):
-    """A hash of the user's file of a custom task; None for tasks without one."""
-    task = config["custom_tasks"].get(wildcards.task, {})
-    return None if "hub" in task else content_hash(task.get("file"))
 
 
 def fetched_datasets():

@@ -8,7 +8,7 @@ use rule reads_tables as write_prompts with:
     params:
         run="studies.common.stage_prompts.write",
         code=prompt_code,
-        content=prompt_content,
+        content=holds(prompt_file),
         cfg=lambda wildcards: stage_cfg(
             "seed",
             task=task_cfg(wildcards.task, "family", "options", "shots"),

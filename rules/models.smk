@@ -39,7 +39,7 @@ use rule makes_model as convert_model with:
         model=models_from("package", "gguf"),
     params:
         **runs("origins.gguf_convert.run"),
-        content=gguf_content,
+        content=holds(gguf_file),
         cfg=model_settings,
         expected=expected_fingerprint,
 
@@ -75,7 +75,7 @@ use rule runs_model as describe_model with:
         "<logs>/describe_model/{model}.log",
     params:
         **runs("studies.common.stage_description.describe"),
-        content=model_content,
+        content=holds(model_inputs),
         cfg=description_settings,
 
 

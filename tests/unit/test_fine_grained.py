@@ -27,7 +27,7 @@ def scored(request):
 
 def test_positions_of_a_component_add_up_to_it(scored):
     model, examples, whole = scored
-    values, names = fine_scores.of_positions(model, examples, METRIC, STEPS, 4096)
+    values, names = fine_scores.UnitScores(model, examples, METRIC, STEPS, 4096).positions()
     added = pd.DataFrame(values.T).groupby([component for component, _ in names]).sum().loc[model.space.names]
     np.testing.assert_allclose(added.to_numpy().T, whole, rtol=1e-3, atol=1e-4)
     # The last heads write at the end only, where the answer is read.
@@ -40,7 +40,7 @@ def test_positions_of_a_component_add_up_to_it(scored):
 
 def test_edges_of_a_writer_add_up_to_it(scored):
     model, examples, whole = scored
-    values, names = fine_scores.of_edges(model, examples, METRIC, STEPS, 4096)
+    values, names = fine_scores.UnitScores(model, examples, METRIC, STEPS, 4096).edges()
     added = pd.DataFrame(values.T).groupby([writer for writer, _ in names]).sum().loc[model.space.names]
     np.testing.assert_allclose(added.to_numpy().T, whole, rtol=1e-2, atol=5e-3)
 
@@ -94,12 +94,12 @@ def test_circuits_of_a_score_threshold_hold_what_has_its_share():
 
 def test_scores_of_blocks_are_sums_of_heads_and_those_of_neurons_add_up_to_their_mlp(scored):
     model, examples, whole = scored
-    values, names = fine_scores.of_blocks(model, examples, METRIC, STEPS, 4096)
+    values, names = fine_scores.UnitScores(model, examples, METRIC, STEPS, 4096).blocks()
     assert names[:2] == ["a0", "m0"] and len(names) == 2 * model.space.layers
     heads = [place for place, name in enumerate(model.space.names) if name.startswith("a1.")]
     np.testing.assert_allclose(values[:, names.index("a1")], whole[:, heads].sum(1), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(values[:, 1], whole[:, model.space.names.index("m0")], rtol=1e-3, atol=1e-4)
-    by_neuron, units = fine_scores.of_neurons(model, examples, METRIC, STEPS, 4096)
+    by_neuron, units = fine_scores.UnitScores(model, examples, METRIC, STEPS, 4096).neurons()
     atp = np.empty_like(whole)
     for batch in batching.batches(examples, 4096):
         atp[batch.rows] = scoring.score(model, batch, "atp", METRIC).numpy()

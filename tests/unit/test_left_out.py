@@ -206,3 +206,13 @@ def test_an_optional_input_that_was_left_out_is_none_and_any_other_stops_the_job
     assert left_out.sift({"a": [str(there)] * 2})[0] == {"a": [str(there)] * 2}
     with pytest.raises(left_out.LeftOut, match="too hard"):
         left_out.sift({"b": str(out)})
+
+
+def test_a_reason_that_was_cut_off_is_still_a_table_that_was_left_out(tmp_path):
+    path = tmp_path / "claims.csv"
+    path.write_text(left_out.HEADER + '"too few"\n')
+    assert str(left_out.record_of(path)) == "too few"
+    path.write_text(left_out.HEADER)
+    assert isinstance(left_out.record_of(path), left_out.LeftOut)
+    path.write_text("claim,ours\n")
+    assert left_out.record_of(path) is None

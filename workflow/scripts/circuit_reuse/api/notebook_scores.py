@@ -79,6 +79,6 @@ def positions(model, examples, metric=METRIC, steps=5):
     one_of("metric", metric, metrics.UNITS)
     between("steps", steps, 1, 1000)
     used = used_of(examples)
-    values, names = fine_scores.of_positions(model, used, metric, steps, TOKENS)
+    values, names = fine_scores.UnitScores(model, used, metric, steps, TOKENS).positions()
     columns = pd.MultiIndex.from_tuples(names, names=["component", "role"])
     return pd.DataFrame(values, index=pd.Index(used["example"], name="example"), columns=columns)

@@ -15,10 +15,9 @@ END = 1 << 22
 def content_hash(paths):
     """A hash of files by their names and what they hold, as `files <12 hexadecimal digits>`; None for no file.
 
-    paths: one path or several; of a file above 8 MB its size and the first and last 4 MB count: a change between them
-           alone is seen by its time.  A file that is not there counts as empty, as the checks and Snakemake say so.
+    Of a file above 8 MB its size and the first and last 4 MB count: a change between them alone is seen by its time.  A file that is not
+    there counts as empty, as the checks and Snakemake say so.
     """
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not paths:
         return None
     parts = [f"{Path(path).name} {file_hash(str(path))}" for path in sorted(paths, key=str)]

@@ -41,11 +41,9 @@ def record_of(path):
         return None
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", errors="replace") as stream:
-            return (
-                LeftOut(json.loads(stream.readline() or '"its reason was cut off"'))
-                if next(stream, "") == HEADER
-                else None
-            )
+            if next(stream, "") != HEADER:
+                return None
+            return LeftOut(json.loads(stream.readline() or '"its reason was cut off"'))
     try:
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, ValueError):

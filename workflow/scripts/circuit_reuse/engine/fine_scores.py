@@ -5,6 +5,8 @@ writer, and over the positions of a component, is its score by `eap-ig`, which i
 its heads'.  Single neurons by the gradient at the clean prompt.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from circuit_reuse.engine import attribution, batching, edge_circuits, edges, neurons, places
@@ -13,81 +15,90 @@ from circuit_reuse.engine import attribution, batching, edge_circuits, edges, ne
 REST, END = "rest", "end"
 
 
-def of_edges(model, examples, metric, steps, tokens):
-    """Scores of every edge that exists.
+class UnitScores:
+    """Scores of the units of every level on some examples; each method returns [example, unit] and names.
 
-    returns: [example, edge], [(writer, reader)]
-    raises:  ValueError for models whose stream is no sum of what components write
+    examples: with a column roles;  steps: of integrated gradients;  tokens: of one run, at most
     """
-    there = edge_circuits.exist(model)
-    result = np.empty((len(examples), int(there.sum())), dtype=np.float32)
 
-    def run(batch):
-        return edges.edge_scores(model, batch.shortened(model), metric, steps).cpu().numpy()[:, there]
+    def __init__(self, model, examples, metric, steps, tokens):
+        self.model, self.examples, self.metric, self.steps, self.tokens = model, examples, metric, steps, tokens
 
-    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "edges"):
-        result[batch.rows] = found
-    names, readers = model.space.names, places.reader_names(model.space)
-    return result, [(names[writer], readers[reader]) for writer, reader in zip(*np.nonzero(there), strict=True)]
+    def batches(self, run, what):
+        """What a function finds in each batch, with the batch."""
+        return batching.run_in_batches(run, self.examples, self.tokens, self.model.device, what)
 
+    def edges(self):
+        """Scores of every edge that exists; names are (writer, reader).
 
-def of_positions(model, examples, metric, steps, tokens):
-    """Scores of every component at each role: at the last token of a named word, at the end, or at the rest together.
+        raises: ValueError for models whose stream is no sum of what components write
+        """
+        model, there = self.model, edge_circuits.exist(self.model)
+        result = np.empty((len(self.examples), int(there.sum())), dtype=np.float32)
 
-    examples: with a column roles
-    returns:  [example, component at role], [(component, role)]; 0 where an example has no such role
-    """
-    names = model.space.names
-    roles = roles_of(examples)
-    known = [*dict.fromkeys(role for row in roles for role in row if role not in (REST, END)), END, REST]
-    result = np.zeros((len(examples), len(known), len(names)), dtype=np.float32)
+        def run(batch):
+            found = edges.edge_scores(model, batch.shortened(model), self.metric, self.steps)
+            return found.cpu().numpy()[:, there]
 
-    def run(batch):
-        return attribution.integrated(model, batch.shortened(model), metric, steps, positions=True).cpu().numpy()
+        for batch, found in self.batches(run, "edges"):
+            result[batch.rows] = found
+        names, readers = model.space.names, places.reader_names(model.space)
+        return result, [(names[writer], readers[reader]) for writer, reader in zip(*np.nonzero(there), strict=True)]
 
-    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "positions"):
-        # Before the first position in which the prompts differ there is nothing to attribute.
-        start = batch.clean.shape[1] - found.shape[1]
-        for row, values in zip(batch.rows, found, strict=True):
-            np.add.at(result[row], [known.index(role) for role in roles[row][start:]], values)
-    return result.reshape(len(examples), -1), [(name, role) for role in known for name in names]
+    def positions(self):
+        """Scores of every component at each role: at the last token of a named word, at the end, or at the rest together.
 
+        Names are (component, role); the score is 0 where an example has no such role.
+        """
+        values, roles = self.by_role
+        return values.reshape(len(values), -1), [(name, role) for role in roles for name in self.model.space.names]
 
-def of_components(model, examples, metric, steps, tokens):
-    """Scores of every component; returns [example, component], names."""
-    result = np.empty((len(examples), len(model.space.names)), dtype=np.float32)
+    def components(self):
+        """Scores of every component."""
+        return self.by_role[0].sum(axis=1), self.model.space.names
 
-    def run(batch):
-        return attribution.integrated(model, batch.shortened(model), metric, steps).cpu().numpy()
+    def blocks(self):
+        """Scores of every attention block (a5, all heads of layer 5) and MLP."""
+        values, names = self.components()
+        blocks = [name.split(".")[0] for name in names]
+        units = [name for name in dict.fromkeys(blocks) if name != "input"]
+        return np.stack([values[:, np.array(blocks) == unit].sum(1) for unit in units], axis=1), units
 
-    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "components"):
-        result[batch.rows] = found
-    return result, model.space.names
+    def neurons(self):
+        """Scores of every neuron of every MLP; names are (layer, neuron).
 
+        The gradient is that at the clean prompt, as in the source.
+        """
+        parts = {}
 
-def of_blocks(model, examples, metric, steps, tokens):
-    """Scores of every attention block (a5, all heads of layer 5) and MLP; returns [example, block], names."""
-    values, names = of_components(model, examples, metric, steps, tokens)
-    blocks = [name.split(".")[0] for name in names]
-    units = [name for name in dict.fromkeys(blocks) if name != "input"]
-    return np.stack([values[:, np.array(blocks) == unit].sum(1) for unit in units], axis=1), units
+        def run(batch):
+            return np.concatenate(
+                [each.cpu().numpy() for each in neurons.scores(self.model, batch, self.metric)], axis=1
+            )
 
+        for batch, found in self.batches(run, "neurons"):
+            parts |= dict(zip(batch.rows, found, strict=True))
+        values = np.stack([parts[row] for row in range(len(self.examples))])
+        layers = self.model.space.layers
+        return values, [(layer, neuron) for layer in range(layers) for neuron in range(values.shape[1] // layers)]
 
-def of_neurons(model, examples, metric, steps, tokens):
-    """Scores of every neuron of every MLP; returns [example, neuron], [(layer, neuron)].
+    @cached_property
+    def by_role(self):
+        """[example, role, component], roles: one pass serves positions, components and blocks."""
+        model, roles = self.model, roles_of(self.examples)
+        known = [*dict.fromkeys(role for row in roles for role in row if role not in (REST, END)), END, REST]
+        result = np.zeros((len(self.examples), len(known), len(model.space.names)), dtype=np.float32)
 
-    steps: not used, as in the source, which takes the gradient at the clean prompt
-    """
-    parts = {}
+        def run(batch):
+            found = attribution.integrated(model, batch.shortened(model), self.metric, self.steps, positions=True)
+            return found.cpu().numpy()
 
-    def run(batch):
-        return np.concatenate([each.cpu().numpy() for each in neurons.scores(model, batch, metric)], axis=1)
-
-    for batch, found in batching.run_in_batches(run, examples, tokens, model.device, "neurons"):
-        parts |= dict(zip(batch.rows, found, strict=True))
-    values = np.stack([parts[row] for row in range(len(examples))])
-    width = values.shape[1] // model.space.layers
-    return values, [(layer, neuron) for layer in range(model.space.layers) for neuron in range(width)]
+        for batch, found in self.batches(run, "components"):
+            # Before the first position in which the prompts differ there is nothing to attribute.
+            start = batch.clean.shape[1] - found.shape[1]
+            for row, values in zip(batch.rows, found, strict=True):
+                np.add.at(result[row], [known.index(role) for role in roles[row][start:]], values)
+        return result, known
 
 
 def roles_of(examples):

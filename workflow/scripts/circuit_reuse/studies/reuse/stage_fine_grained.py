@@ -16,13 +16,7 @@ from circuit_reuse.engine import ablation, fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.reuse import overlap, removal, schemas
 
-SCORES = {
-    "edge": fine_scores.of_edges,
-    "position": fine_scores.of_positions,
-    "block": fine_scores.of_blocks,
-    "neuron": fine_scores.of_neurons,
-    "component": fine_scores.of_components,
-}
+LEVELS = ("edge", "position", "block", "neuron", "component")
 
 
 class UnitRule(NamedTuple):
@@ -50,16 +44,13 @@ def share(job):
             removed = removal.Removal(model, train, held_out, cfg, tokens)
         except LeftOut as problem:
             job.log.warning("nothing is removed: %s", problem)
+    scores = fine_scores.UnitScores(model, train, cfg["metric"], cfg["steps"], tokens)
     for asked in asked_for(cfg):
         if problem := impossible(model, asked.level):
             job.log.warning("no circuits of %ss: %s", asked.level, problem)
             continue
         if asked.level not in known:
-            known = {
-                asked.level: selected(
-                    SCORES[asked.level](model, train, cfg["metric"], cfg["steps"], tokens), asked, cfg
-                )
-            }
+            known = {asked.level: selected(getattr(scores, f"{asked.level}s")(), asked, cfg)}
         values, names, total = known[asked.level]
         stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", asked.level)
         found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed, total)
@@ -72,7 +63,7 @@ def share(job):
 
 def asked_for(cfg):
     """Every kind of circuit that the config asks for; cfg: top_k {level: K}, score_thresholds."""
-    found = [UnitRule(level, cfg["top_k"][level], None) for level in SCORES if cfg["top_k"].get(level)]
+    found = [UnitRule(level, cfg["top_k"][level], None) for level in LEVELS if cfg["top_k"].get(level)]
     return found + [UnitRule("component", None, value) for value in cfg["score_thresholds"]]
 
 

@@ -98,7 +98,7 @@ def circuits(table, cross, cfg):
             f"Not meaningfully above the empty circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: {'; '.join(easy)}."
         )
     parts.append(
-        "Held-out prompts have fillers, names and a frame that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."
+        "Held-out prompts have fillers, names and a template that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."
     )
     return "\n\n".join(parts)
 
