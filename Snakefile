@@ -59,6 +59,7 @@ onstart:
     cancel_orphans()
     mend_times()
     warm.launch()
+    look_for_jobs_when_one_ends()
     if not WITH_DOT and config["sequences"]["diagrams"]["draw"] == "auto":
         logger.info(
             "Graphviz's program dot is not installed: circuits are drawn in the interactive page only "

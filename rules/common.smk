@@ -99,6 +99,17 @@ def one_run_at_a_time():
         raise WorkflowError(str(problem)) from None
 
 
+def look_for_jobs_when_one_ends():
+    """Take away Snakemake's default limit of 100 jobs a second, which needs half a core after some hundred jobs.
+
+    Each time that it looks for jobs to start, the limit sets a timer that makes it look again a second later, and that sets another: the
+    timers only become more.  No machine here starts 100 jobs a second; a limit that a user sets stays.
+    """
+    limit = workflow.scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def cancel_orphans():
     """Cancel what an earlier run left on Slurm when it was killed alone."""
     if orphans := run_folder.cancel_orphans(Path.cwd()):

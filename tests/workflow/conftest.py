@@ -25,6 +25,6 @@ def project(tmp_path_factory):
             run = copy_project(partial)
             seen = subprocess.run([*NO_NETWORK, "cat", "/proc/net/dev"], capture_output=True, text=True)
             (partial / "interfaces.txt").write_text(seen.stdout)
-            run.snakemake(offline=True)
+            (partial / "screen.txt").write_text(run.snakemake("--verbose", offline=True))
             partial.rename(shared)
     return copied(Run(shared), tmp_path_factory.mktemp("run"))

@@ -77,6 +77,13 @@ def test_the_whole_run_was_made_without_a_network(project):
     assert tables == {"reuse", "scaling", "sequences", "weights", "contrast"}
 
 
+def test_jobs_are_looked_for_when_one_ends_and_not_all_the_time(project):
+    """Snakemake's limit of jobs per second would look again and again: for 100 jobs thousands of times."""
+    screen = (project.folder / "screen.txt").read_text()
+    finished = screen.count("Finished jobid")
+    assert finished > 20 and finished / 2 <= screen.count("Ready jobs: ") <= 3 * finished
+
+
 def test_known_outputs_are_there_under_their_known_names(project):
     tables, figures = project.folder / TABLES, project.folder / "results/figures/reuse"
     old = pd.read_csv(tables / "aggregated_by_task_model_k.csv")
