@@ -220,21 +220,30 @@ def beside_eap_ig(name, model, folder, batch):
     }
 
 
-def real_run():
-    """config/smollm2.yaml from nothing, all cores: one task of the reuse study, then all studies; some jobs of it."""
-    found = {}
+@contextmanager
+def real_project():
+    """A copy of the project in a temporary folder, and the command of Snakemake on all cores."""
     with tempfile.TemporaryDirectory() as folder:
         for part in PARTS:
             subprocess.run(["cp", "-r", PROJECT / part, f"{folder}/{part}"], check=True)
-        run = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count())]
-        config = ["--configfile", "config/smollm2.yaml"]
-        spent = timed([*run, "reuse", *config, "--config", "tasks=[ioi]"], folder)
-        found["smollm2_reuse_one_task_seconds"] = (spent, "s")
-        subprocess.run(["rm", "-rf", f"{folder}/results"], check=True)
-        found["smollm2_all_studies_seconds"] = (timed([*run, "--keep-going", *config], folder), "s")
+        yield folder, [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count())]
+
+
+def real_reuse():
+    """One task of the reuse study of config/smollm2.yaml from nothing, all cores."""
+    with real_project() as (folder, run):
+        command = [*run, "reuse", "--configfile", "config/smollm2.yaml", "--config", "tasks=[ioi]"]
+        return {"smollm2_reuse_one_task_seconds": (timed(command, folder), "s")}
+
+
+def real_run():
+    """All studies of config/smollm2.yaml from nothing, all cores, and some jobs of it."""
+    with real_project() as (folder, run):
+        command = [*run, "--keep-going", "--configfile", "config/smollm2.yaml"]
+        found = {"smollm2_all_studies_seconds": (timed(command, folder), "s")}
         for name, job in {"pruning_walk": "prune_nodes", "tracing": "trace_heads"}.items():
             found[f"smollm2_{name}_seconds"] = (longest(folder, job), "s")
-    return found
+        return found
 
 
 def longest(folder, rule):

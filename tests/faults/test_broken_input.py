@@ -268,7 +268,10 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
     ("columns", "words"),
     [
         ({"clean": lambda t: t["clean"].where(t.index > 1, "So, " + t["clean"])}, ["2 of 32 pairs", "000000"]),
-        ({"answer": lambda t: t["answer"].str.strip()}, ["answers of", "did you mean ' "]),
+        (
+            {name: lambda t, name=name: t[name].str.strip() for name in ("answer", "distractor")},
+            ["answers of", "did you mean ' "],
+        ),
         ({}, ["one sentence with other words", "a column cluster"]),
         ({"cluster": lambda t: [str(n % 12) for n in t.index]}, []),
     ],

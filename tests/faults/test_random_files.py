@@ -50,8 +50,8 @@ def tables(draw):
         {
             "clean": f"c{n} {draw(CELL)}",
             "corrupt": f"d{n} {draw(CELL)}",
-            "answer": f" x{draw(CELL)}",
-            "distractor": f" y{draw(CELL)}",
+            "answer": f" x{draw(CELL)}".rstrip(),
+            "distractor": f" y{draw(CELL)}".rstrip(),
         }
         for n in range(draw(st.integers(2, 6)))
     ]

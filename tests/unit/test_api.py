@@ -70,7 +70,7 @@ def test_prompts_of_a_notebook_are_those_of_a_file(ready, tmp_path):
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0], other)
     assert found[0]["clean"].tolist() == [row["clean"] for row in PAIRS] and found[0]["clean_metric"].dtype == float
-    bare = [row | {"answer": row["answer"].strip()} for row in PAIRS]
+    bare = [row | {name: row[name].strip() for name in ("answer", "distractor")} for row in PAIRS]
     with pytest.warns(UserWarning, match="have no blank in front.*did you mean ' "):
         api.examples(model, FOLDER, "mine", file=bare)
     longer = [PAIRS[0] | {"corrupt": "Well, " + PAIRS[0]["corrupt"]}, *PAIRS[1:]]

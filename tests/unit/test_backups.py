@@ -36,8 +36,9 @@ def test_a_head_that_hurts_only_without_the_heroes_is_a_backup_and_no_other():
 
 def test_a_head_that_helps_to_lose_is_no_backup():
     """Removing it alone helps, and no longer once the heroes are gone: the difference is below 0, but it does not hurt."""
-    found = table([1.0, 0.0, 0.0, 0.0], [0.3, 0.0, 0.0, 0.0])
-    assert found.loc["a0.h0", "q_value"] < 0.05 and not found.loc["a0.h0", "backup"]
+    # In the second case the mean lies below 0 by less than it is known.
+    found = table([1.0, 1.0, 0.0, 0.0], [0.3, -0.001, 0.0, 0.0])
+    assert (found["q_value"][:2] < 0.05).all() and not found["backup"].any()
 
 
 def test_few_clusters_carry_no_p():

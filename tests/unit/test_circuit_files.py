@@ -187,6 +187,76 @@ def test_a_mistake_is_told_with_the_file(tmp_path, content, words):
         assert word in str(error.value)
 
 
+OWN = {"format": "circuit-reuse", "version": 1, "nodes": [{"name": "a0.h0"}, {"name": "m0"}]}
+CFG = {"n_layers": 2, "n_heads": 2, "d_model": 8}
+
+
+def graph(edges=(), **cfg):
+    """A graph of EAP-IG with edges in it, and other values in its cfg."""
+    return {"cfg": CFG | cfg, "nodes": {"a0.h0": True}, "edges": dict.fromkeys(edges, True)}
+
+
+def share(name, score=1.0):
+    """A component outside a circuit."""
+    return {"name": name, "score": score}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"A0.0->MLP 1": True}, "True is no score"),
+        (BUDGET | {"scores": {"m1": False}}, "False is no score"),
+        (graph() | {"nodes": {"a0.h0": {"in_graph": True, "score": True}}}, "True is no score"),
+        ({"A0.0->MLP 1": 10**400}, "0000... is no score"),
+        (OWN | {"outside": [share("m0")]}, "m0 is in nodes and in outside"),
+        (OWN | {"outside": [share("m1"), share("m1", 2.0)]}, "m1 is listed twice"),
+        (OWN | {"edges": [{"from": "a0.h1", "to": "m1"}]}, "the edge a0.h1->m1 is from a0.h1, which is not in nodes"),
+        (
+            OWN | {"edges": [{"from": "m0", "to": "a0.h0.q"}]},
+            "there is no edge m0->a0.h0.q in a model: a0.h0.q is computed before",
+        ),
+        (
+            OWN | {"model": {"shape": {"layers": 2, "heads": 2, "d_model": 8, "d_head": 4, "kv_heads": 3}}},
+            "model.shape.kv_heads is 3",
+        ),
+        (["A0.0->A0.1.Q"], "there is no edge a0.h0->a0.h1.q in a model"),
+        (["MLP 1->MLP 1"], "there is no edge m1->m1 in a model"),
+        (["MLP 1->Resid Start"], "there is no edge m1->input in a model: the input reads nothing"),
+        (
+            graph(["a0.h0->m0"], parallel_attn_mlp=True),
+            "there is no edge a0.h0->m0 in a model: m0 is computed before a0.h0, or beside it",
+        ),
+        (graph(parallel_attn_mlp="false"), "cfg.parallel_attn_mlp is 'false'; it must be true or false"),
+        (BUDGET | {"ranked": "false"}, "ranked is 'false'; it must be true or false"),
+        (BUDGET | {"metadata": {"task": ["ioi"]}}, "metadata.task is ['ioi']; it must be text"),
+        (graph(n_heads=0), "cfg.n_heads is 0; it must be a whole number from 1 to 1000"),
+        (graph(n_layers="4"), "cfg.n_layers is '4'"),
+        (graph(n_layers=4.0), "cfg.n_layers is 4.0"),
+        (graph(n_layers=10**12), "cfg.n_layers is 1000000000000"),
+        (graph(n_heads=3), "its d_model 8 is not divisible by its n_heads 3"),
+        (graph(n_heads=4, n_key_value_heads=3), "cfg.n_key_value_heads is 3; it must divide the 4 heads"),
+        ('{"nodes": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"nodes": ["\\ud83d"]}', "half of a character"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(tmp_path, content, words):
+    path = written(tmp_path, content)
+    with pytest.raises(CircuitFileError) as error:
+        circuit_files.read(path, TINY)
+    assert str(path) in str(error.value) and words in str(error.value)
+
+
+def test_a_name_that_no_disk_can_hold_is_one_error():
+    with pytest.raises(CircuitFileError, match="cannot be read: File name too long"):
+        circuit_files.read("a" * 5000 + ".json", TINY)
+
+
+def test_a_circuit_without_nodes_is_a_list_of_none(tmp_path):
+    circuit_files.write(tmp_path / "w.json", Circuit({}, weights=[], shape=TINY), "budget")
+    about = json.loads((tmp_path / "w.json").read_text())
+    assert about["nodes"] == [] and about["metadata"]["budget_utilization"] == "0.0%"
+
+
 def test_the_converter(tmp_path):
     """From the command line, by a shape or a model's folder; what does not fit is one line."""
     script = [sys.executable, "-m", "circuit_reuse.command", "convert"]

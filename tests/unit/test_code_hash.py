@@ -21,6 +21,7 @@ def project(tmp_path, monkeypatch):
 def hash_now(*scripts):
     staleness.code_hash.cache_clear()
     staleness.parse.cache_clear()
+    staleness.project_file.cache_clear()
     staleness.known.cache_clear()
     return staleness.code_hash(*scripts)
 

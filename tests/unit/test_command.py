@@ -1,5 +1,6 @@
 """The command: its help, what it prints and writes, and the errors of one line."""
 
+import json
 import sys
 
 import pandas as pd
@@ -69,6 +70,53 @@ def test_a_mistake_is_one_line(capsys, given, words):
     status, _, err = called(capsys, *given)
     assert status == 1 and len(err.strip().splitlines()) == 1 and "Traceback" not in err
     assert all(word in err for word in words), err
+
+
+OWN = {"format": "circuit-reuse", "version": 1, "nodes": [{"name": "m0"}]}
+
+
+def written(tmp_path, content, name):
+    """A file with JSON."""
+    (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path / name
+
+
+def test_what_is_there_is_not_written_over(tmp_path, capsys):
+    """Unless --output names it; a name with a point in it stays whole."""
+    source = written(tmp_path, ["A0.0->MLP 1"], "ioi.edges.json")
+    older = written(tmp_path, OWN, "ioi.json")
+    before = older.read_text()
+    status, _, text = called(capsys, "convert", source, "--shape", "2,2,8,4")
+    assert status == 1 and "ioi.json is there already; name it with --output" in text and older.read_text() == before
+    assert (
+        called(capsys, "convert", source, "--shape", "2,2,8,4", "--output", older)[0] == 0
+        and older.read_text() != before
+    )
+    for name in ("x.v2.json", "y.v2.graph.json"):
+        written(tmp_path, OWN, name)
+        assert called(capsys, "convert", tmp_path / name, "--shape", "2,2,8,4", "--to", "budget")[0] == 0
+        assert (tmp_path / f"{name[0]}.v2.budget.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("4,4,16,²", "--shape is '4,4,16,²'; it must be four or five numbers above 0"),
+        ("4,4,16,4,3", "--shape.kv_heads is 3; it must divide the 4 heads"),
+        ("4000,4,16,4", "--shape.layers is 4000; it must be a whole number from 1 to 1000"),
+    ],
+)
+def test_a_shape_that_is_none_is_one_line(tmp_path, capsys, shape, words):
+    status, _, text = called(capsys, "convert", written(tmp_path, OWN, "own.json"), "--shape", shape)
+    assert status == 1 and words in text and len(text.splitlines()) == 1
+
+
+def test_edges_that_a_model_of_parallel_mlps_lacks_are_not_dropped(tmp_path, capsys):
+    source = written(tmp_path, ["A0.0->MLP 0"], "e.json")
+    assert called(capsys, "convert", source, "--shape", "2,2,8,4", "--to", "graph")[0] == 0
+    more = ("--to", "graph", "--parallel", "--output", tmp_path / "p")
+    status, _, text = called(capsys, "convert", source, "--shape", "2,2,8,4", *more)
+    assert status == 1 and "there is no edge a0.h0->m0 in a model" in text
 
 
 def test_a_run_is_snakemake_with_its_own_options(monkeypatch):

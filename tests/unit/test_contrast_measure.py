@@ -13,7 +13,7 @@ from circuit_reuse.engine import batching, interventions
 from circuit_reuse.stats import statistics, testing
 from circuit_reuse.studies.common import scoring as batch_scores
 from circuit_reuse.studies.contrast import differences as measure
-from circuit_reuse.studies.contrast import findings, measures, pooling, stage_differences, streaming, texts
+from circuit_reuse.studies.contrast import findings, measures, pooling, stage_differences, streaming, texts, verdict
 from circuit_reuse.validate import planted_recovery, planted_tasks
 from support import MODELS, examples_for
 
@@ -399,7 +399,8 @@ def told():
     clean, corrupt = exact[:, 0] * 0, exact[:, 0]
     frame = table.assign(clean_metric=clean, corrupt_metric=corrupt)
     single = pd.DataFrame(measures.singles(scores, frame, CFG, STREAM)).assign(model="planted", set="classes")
-    single["q_effect"] = statistics.false_discovery(single["p_effect"])
+    for name in ("effect", "absent"):
+        single[f"q_{name}"] = statistics.false_discovery(single[f"p_{name}"])
     joined = measures.joined(differences, single, CFG)
     return circuit, joined, findings.singles({"components": joined}, CFG)
 
@@ -429,26 +430,26 @@ def test_the_report_says_which_components_are_busy_and_do_nothing():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "size", "q_effect", "q_value", "expected"),
+    ("low", "high", "q_absent", "q_effect", "q_value", "expected"),
     [
-        (0.1, 0.2, 0.3, 0.001, 0.001, "does"),
-        (0.1, 0.2, 0.3, 0.2, 0.001, "open"),
-        (-0.01, 0.01, 0.015, 0.5, 0.001, "idle"),
-        (-0.01, 0.05, 0.06, 0.5, 0.001, "open"),
-        (0.1, 0.2, 0.3, 0.001, 0.5, "silent"),
-        (-0.01, 0.01, 0.015, 0.5, 0.5, "none"),
-        (-0.3, -0.1, 0.3, 0.001, 0.001, "does"),
-        (0.005, 0.015, 0.018, 0.001, 0.001, "idle"),
+        (0.1, 0.2, 0.9, 0.001, 0.001, "does"),
+        (0.1, 0.2, 0.9, 0.2, 0.001, "open"),
+        (-0.01, 0.01, 0.01, 0.5, 0.001, "idle"),
+        (-0.01, 0.05, 0.2, 0.5, 0.001, "open"),
+        (0.1, 0.2, 0.9, 0.001, 0.5, "silent"),
+        (-0.01, 0.01, 0.01, 0.5, 0.5, "none"),
+        (-0.3, -0.1, 0.9, 0.001, 0.001, "does"),
+        (0.005, 0.015, 0.01, 0.001, 0.001, "idle"),
         # It helps some examples as much as it harms others: its mean is nothing, it is not.
-        (-0.01, 0.01, 0.08, 0.5, 0.001, "open"),
+        (-0.01, 0.01, 0.9, 0.5, 0.001, "open"),
     ],
 )
-def test_readings(low, high, size, q_effect, q_value, expected):
+def test_readings(low, high, q_absent, q_effect, q_value, expected):
     row = {
         "effect_share": (low + high) / 2,
         "effect_share_low": low,
         "effect_share_high": high,
-        "effect_share_absolute_high": size,
+        "q_absent": q_absent,
         "q_effect": q_effect,
         "q_value": q_value,
     }
@@ -470,7 +471,30 @@ def test_effects_that_cancel_are_seen_in_their_size():
     scores = pd.DataFrame({"example": range(24), "component": pd.Categorical(["m0"] * 24), "score": effects})
     row = measures.singles(scores, frame, CFG, STREAM)[0]
     assert row["effect_share"] == pytest.approx(0) and row["effect_share_absolute"] == pytest.approx(0.1)
-    assert row["p_effect"] > 0.5
+    assert row["p_effect"] > 0.5 and row["p_absent"] == 1
+
+
+def test_scores_below_nothing_are_no_share_of_one_another():
+    """Differences of noise may be negative: one negative score over another is not "twice as much"."""
+    about = {"n_pairs": 9, "n_clusters": 9, "q_value": np.nan}
+    real, other = (
+        pd.DataFrame({"component": ["m0", "m1", "m2", "m3"], "score": score} | about).set_index("component")
+        for score in ([-0.2, -0.1, 0.05, 0.1], [-0.4, -0.3, 0.1, -0.1])
+    )
+    found = measures.beside(other, real, "left_truncated", SCORINGS["aligned"], 0.05)
+    assert found["ratio"] == pytest.approx(1)  # of 2 and 0
+
+
+def test_halves_are_one_family():
+    """A p below the level among many comparisons is not enough to say that the difference shapes what is found."""
+    rows = [
+        {"pair": f"m, s{n}: aligned, two halves", "kind": "halves", "statistic": name, "value": value}
+        for n in range(4)
+        for name, value in (("jaccard", 0.5), ("jaccard_labels", 0.4), ("p_labels", 0.04 if n == 0 else 0.6))
+    ]
+    table, cfg = pd.DataFrame(rows), {"alpha": 0.05, "thresholds": {"jaccard": None}, "scorings": SCORINGS}
+    assert "The difference shapes" not in verdict.worth(table, cfg)
+    assert "The difference shapes" in verdict.worth(table[table["pair"].str.contains("s0")], cfg)
 
 
 def test_a_component_without_a_measured_effect_has_no_reading():

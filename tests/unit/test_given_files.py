@@ -311,8 +311,14 @@ def test_where_there_is_no_bos_nothing_is_put_first_and_that_is_said(folder, mon
 @pytest.mark.parametrize(
     ("task", "options", "words"),
     [
-        ("addition", {"second": 1}, "no prompt was found"),
-        ("addition", {"largest": 2}, "no prompt was found"),
+        ("addition", {"second": 1}, "second is 1; it must be 2 to 1,000,000"),
+        ("addition", {"largest": 2}, "largest is 2; it must be 3 to 1,000,000"),
+        ("boolean", {"operators": 5000}, "operators is 5000; it must be 1 to 20"),
+        ("sarcasm", {"praise_share": 75}, "praise_share is 75; it must be 0 to 1"),
+        ("sarcasm", {"praise_share": "1e-1"}, "must be a number, and YAML reads 1e-1 as text: write 1.0e-1"),
+        ("mcqa", {"choices": 7}, "choices is 7; it must be from 2 to 6"),
+        ("comparison", {"digits": 4}, "digits is 4; it must be 1, 2 or 3"),
+        ("digits", {"members": ["a", "b"], "length": 1}, "leave no other element for the corrupt prompt"),
         ("addition", {"largest": "99"}, "largest is '99'; it must be a whole number above 0"),
         ("addition", {"digits": 4}, "it must be 1, 2 or 3"),
         ("digits", {"length": 4.0}, "length is 4.0; it must be a whole number"),
@@ -383,7 +389,11 @@ def test_rows_without_a_split_follow_those_of_their_cluster(tmp_path):
 
 def test_a_circuit_of_another_model_or_of_edges_is_not_taken_for_components(tmp_path):
     space, path = fingerprint.shape(SMALL), tmp_path / "circuit.json"
-    other = Circuit({"a0.h1": None, "m1": None}, shape=replace(space, heads=space.heads + 1), about={"task": "digits"})
+    other = Circuit(
+        {"a0.h1": None, "m1": None},
+        shape=replace(space, heads=space.heads + 1, kv_heads=None),
+        about={"task": "digits"},
+    )
     circuit_files.write(path, other, "circuit")
     read = given_circuits.read(path)
     assert read == {"digits": ["a0.h1", "m1"]}

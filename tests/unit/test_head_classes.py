@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import two_tasks
+from circuit_reuse.stats import mean_tests
 from circuit_reuse.studies.scaling import classes, heroes, schemas, stage_scan, stage_trace, trends
 from scipy import stats
 
@@ -86,7 +87,7 @@ def test_the_classes_by_hand():
 def test_means_agree_with_scipy_and_constant_columns_have_a_p():
     values = np.random.default_rng(0).normal(0.2, 1, (30, 4))
     values[:, 3] = 0
-    found = classes.means(values)
+    found = mean_tests.means(values)
     test = stats.ttest_1samp(values[:, :3], 0)
     # The test is Student's, or a more careful one where deltas are skewed.
     assert (found["p"][:3] >= test.pvalue - 1e-12).all()
@@ -95,7 +96,7 @@ def test_means_agree_with_scipy_and_constant_columns_have_a_p():
     np.testing.assert_allclose(found["low"][:3], low)
     np.testing.assert_allclose(found["high"][:3], high)
     assert found["p"][3] == 1 and found["low"][3] == found["high"][3] == 0
-    assert np.isnan(classes.means(values[:1])["p"]).all()
+    assert np.isnan(mean_tests.means(values[:1])["p"]).all()
 
 
 def test_absence_is_two_one_sided_tests():
@@ -105,16 +106,19 @@ def test_absence_is_two_one_sided_tests():
     values = np.concatenate([values, 2 * values.mean(0) - values])
     base = np.ones(len(values))
     for head, margin in enumerate((0.5, 0.3, 0.02)):
-        p = classes.absent_p(values, base, margin, "logits")
+        p = mean_tests.absent_p(values, base, margin, "logits")
         # A base that does not vary is a number.
-        assert np.allclose(p, classes.absent_p(values, base * 2, margin / 2, "base"), atol=1e-12)
+        assert np.allclose(p, mean_tests.absent_p(values, base * 2, margin / 2, "base"), atol=1e-12)
         sides = [
             stats.ttest_1samp(values[:, head], -margin, alternative="greater").pvalue,
             stats.ttest_1samp(values[:, head], margin, alternative="less").pvalue,
         ]
         assert p[head] == pytest.approx(min(1, 2 * max(sides)), rel=0.02)
     constant = np.full((9, 2), 0.25)
-    assert [classes.absent_p(constant, np.ones(9), tau, "logits").tolist() for tau in (0.5, 0.125)] == [[0, 0], [1, 1]]
+    assert [mean_tests.absent_p(constant, np.ones(9), tau, "logits").tolist() for tau in (0.5, 0.125)] == [
+        [0, 0],
+        [1, 1],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def test_a_share_of_a_base_that_is_estimated_too_is_seldom_called_absent_at_tau(
     for _ in range(sets):
         base = 1 + spread_of_base * rng.normal(size=clusters)
         effect = 0.05 * (1 + tied * (base - 1) + spread * rng.normal(size=clusters))
-        hits += classes.absent_p(effect[:, None], base, 0.05, "base")[0] <= 0.05
+        hits += mean_tests.absent_p(effect[:, None], base, 0.05, "base")[0] <= 0.05
     assert 0.01 <= hits / sets <= most
 
 
@@ -150,7 +154,7 @@ def test_a_head_with_an_effect_of_exactly_tau_is_seldom_called_absent(name, leas
         "lognormal": lambda size: rng.lognormal(size=size) - np.exp(0.5),
     }
     deltas = -2.0 - 0.5 * draws[name]((sets, 48))
-    p = classes.absent_p(deltas.T, np.ones(48), 2.0, "logits")
+    p = mean_tests.absent_p(deltas.T, np.ones(48), 2.0, "logits")
     hits = (p <= 0.05).mean()
     assert hits <= least
 
@@ -174,7 +178,7 @@ def test_few_heads_of_a_model_without_effects_are_called_strong(skewed):
 def one_column(deltas):
     """What one_task gives, from deltas over a base of 1."""
     whole = np.ones(deltas.shape[1])
-    m = classes.means(deltas)
+    m = mean_tests.means(deltas)
     return {
         "n_examples": 48 * whole,
         "n_clusters": 48 * whole,
@@ -215,6 +219,18 @@ def test_a_base_that_is_not_positive_leaves_no_share_and_the_model_out(planted):
     cfg = RULES | {"selection": 0.25, "draws": 99, "bootstrap": 100}
     row = trends.model_trends(worse, heads, "corrupt", cfg, ("t",))
     assert row["able"] is False and row["correlation"] is not None
+
+
+def test_heads_that_no_test_reached_are_not_counted_as_not_strong(planted):
+    """Three clusters carry no p: how many heads are strong is not known, which is not none."""
+    model, scans, _ = planted
+    few = [table.assign(cluster=(table["example"] % 3).astype(str)) for table in scans]
+    cfg = RULES | {"selection": 0.25, "draws": 99, "bootstrap": 100}
+    rows = [
+        trends.model_trends(each, classes.heads_table(each, model.space, ["corrupt"], RULES), "corrupt", cfg, ("t",))
+        for each in (scans, few)
+    ]
+    assert rows[0]["n_strong"] > 0 and "n_strong" not in rows[1] and "n_strong_low" not in rows[1]
 
 
 def test_what_was_not_measured_is_null_and_every_head_keeps_its_row(planted):

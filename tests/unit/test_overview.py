@@ -32,6 +32,8 @@ def summary(**columns):
             "top_k": [4, 4, 8],
             "threshold": 0.5,
             "n_components": 3,
+            "n_examples": 16,
+            "n_clusters": 12,
             "reuse": [0.75, 0.5, 0.1],
             "reuse_null": 0.01,
             "effect": [-5.0, -1.0, -9.0],
@@ -67,7 +69,8 @@ def specificity(**columns):
             "circuit_other": ["b", "a"],
             "n_components_own": [6, 4],
             "n_components_other": [4, 6],
-            "n_clusters": [3, 5],
+            "n_examples": 16,
+            "n_clusters": [8, 12],
             "own": [-5.0, -1.0],
             "own_low": [-6.0, -2.0],
             "own_high": [-4.0, -0.5],
@@ -207,7 +210,7 @@ def test_own_circuits_are_told_beside_those_of_other_tasks():
     first, _, _, second, share, third, *_ = sentences("reuse", summary=summary())
     assert "random circuits" in first and "in 1 of 2 tested ordered pairs of tasks" in second and "less in 0" in second
     assert (
-        "3 to 5 clusters of alike examples" in second and "In 0 of these 1 the own circuit is not the larger" in second
+        "8 to 12 clusters of alike examples" in second and "In 0 of these 1 the own circuit is not the larger" in second
     )
     assert "not tested" not in second and "at least half as much harm in 1 of 2 pairs" in share
     assert (
@@ -221,8 +224,10 @@ def test_pairs_with_the_same_circuit_or_none_are_counted_apart():
     rows = specificity(circuit_own=["a", "empty"], circuit_other=["a", "a"], q_value=np.nan, own=[-5.0, 0.0])
     rows = rows.assign(other=[-5.0, -1.5], own_high=[-4.0, 0.0])
     text = " ".join(sentences("reuse", summary=summary(), specificity=rows))
-    assert "in 0 of 0 tested" in text and "Not tested: 1 with the same circuit, 1 without one." in text
-    assert "at least half as much harm in 1 of 1 pairs" in text
+    why = "Not tested: 1 with the same circuit, 0 of too few clusters of examples, 1 without a circuit."
+    assert "in 0 of 0 tested" in text and why in text and "at least half as much harm in 1 of 1 pairs" in text
+    text = " ".join(sentences("reuse", summary=summary(), specificity=rows.assign(n_clusters=3)))
+    assert "Not tested: 1 with the same circuit, 1 of too few clusters of examples, 0 without a circuit." in text
 
 
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"difference_high": 0.1}, {"own_high": 0.1}])
@@ -242,6 +247,8 @@ def test_what_could_not_be_tested_is_not_counted_as_not_shown():
     text = " ".join(sentences("reuse", summary=summary(difference_high=np.nan)))
     assert "in 0 of 0 tested pairs" in text and "Not shown" not in text
     assert "Not tested, as nothing is shared or no control exists: IOI in m, Digits in m" in text
+    text = " ".join(sentences("reuse", summary=summary(difference_high=np.nan, n_clusters=3)))
+    assert "Not tested, as there are too few clusters of examples: IOI in m, Digits in m" in text
 
 
 def scaling(**columns):

@@ -12,7 +12,7 @@ import pytest
 from circuit_reuse.data.components import Space
 from circuit_reuse.papers import claims
 from circuit_reuse.report import circuit_pages
-from circuit_reuse.stats import similarity
+from circuit_reuse.stats import similarity, testing
 from circuit_reuse.studies.sequences import (
     diagrams,
     given_circuits,
@@ -136,20 +136,25 @@ def test_scores_ranks_and_drops_by_hand():
     }
     frame = effects_frame(values)
     cfg = {"bootstrap": 200, "permutations": 199, "two_sided": False}
-    (row,) = measures.cross_rows(frame, table, "x", cfg, ("t",))
+    (row,) = measures.cross_rows(testing.Outcomes(frame), table, "x", cfg, ("t",))
     assert row["score"] == pytest.approx(0.9) and row["score_empty"] == pytest.approx(0.1)
     assert row["score_low"] == pytest.approx(0.9) and row["score_high"] == pytest.approx(0.9)
     # Two-sided, the one that scores 0.95 is nearer to 1 and the one that scores 0.1 is not.
-    (both,) = measures.cross_rows(frame, table, "x", cfg | {"two_sided": True}, ("t",))
+    (both,) = measures.cross_rows(testing.Outcomes(frame), table, "x", cfg | {"two_sided": True}, ("t",))
     assert both["p_value"] == pytest.approx(2 / 3)
     # The circuit itself is among the random ones and is left out: of two others one does better.
     assert row["n_random"] == 2 and row["p_value"] == pytest.approx(2 / 3)
     assert row["score_random"] == pytest.approx(0.525) and row["score_removed"] == pytest.approx(0.2)
-    found = {r["component"]: r for r in measures.importance_rows(frame, table, ["a0.h0", "m0"], "x", cfg, ("t",))}
+    found = {
+        r["component"]: r
+        for r in measures.importance_rows(testing.Outcomes(frame), table, ["a0.h0", "m0"], "x", cfg, ("t",))
+    }
     assert found["a0.h0"]["from_full"] == pytest.approx(-0.2) and found["m0"]["from_full"] == pytest.approx(0.1)
     assert found["a0.h0"]["in_circuit_drop"] == pytest.approx(-0.5)
     assert found["m0"]["in_circuit_drop"] == pytest.approx(0.2)
     assert found["a0.h0"]["p_in_circuit_drop"] == pytest.approx(0.25)
+    # Three examples, all of one sign: 1 of 8 flips, on the side that works against the task.
+    assert found["m0"]["p_against"] == pytest.approx(0.125) and found["a0.h0"]["p_against"] == pytest.approx(0.875)
 
 
 def test_every_circuit_is_kept_and_removed_and_its_members_taken_out_on_its_own_task_alone():

@@ -74,13 +74,13 @@ def test_within_layers_a_correlation_may_have_the_other_sign_and_is_reported_wit
 
 
 def test_intervals_of_correlations_hold_the_truth():
-    """Heads with true effects, measured on few examples with noise."""
-    rng, held, observed, point = np.random.default_rng(3), 0, [], []
+    """Heads with true effects, measured on few examples with noise, of which a part is common to all heads."""
+    rng, common, held, observed, point = np.random.default_rng(3), np.random.default_rng(9), 0, [], []
     for _ in range(200):
         true = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 24)
-        deltas = [true[:, side] + rng.normal(0, 3, (48, 24)) for side in range(2)]
+        deltas = [true[:, side] + rng.normal(0, 3, (48, 24)) + common.normal(0, 3, (48, 1)) for side in range(2)]
         drawn = [trends.resampled_means(part, 400, rng) for part in deltas]
-        noise = [float((part.var(axis=0, ddof=1) / len(part)).mean()) for part in deltas]
+        noise = [trends.noise_of(part) for part in deltas]
         means = [part.mean(axis=0) for part in deltas]
         observed.append(float(trends.pearson(*means)) - np.corrcoef(true.T)[0, 1])
         point.append(float(trends.corrected(*means, noise)) - np.corrcoef(true.T)[0, 1])

@@ -19,7 +19,10 @@ check = partial(checked, "weights", weight_checks.check)
 def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch):
     block = check(monkeypatch, models=[])
     assert block["models"] == CONFIG["models"] and block["masks"]["target"]["excess"] == 0.15
-    assert block["sweep"]["trials"] >= 10 and block["sweep"]["points"] == 11
+    shipped = CONFIG["weights"]["sweep"]
+    assert (block["sweep"]["trials"], block["sweep"]["points"]) == (shipped["trials"], shipped["points"])
+    # What a config does not say is what the schema has.
+    assert block["sweep"]["quantiles"] == 10 and len(block["sweep"]["controls"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -31,9 +34,9 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
         ({"sweep__controls": ["quantile", "matrix", "layer"]}, ["weights.sweep.controls", "non_circuit"]),
         ({"sweep__controls": ["non_circuit", "matrix", "layer"]}, ["quantile", "weights.sweep.matched"]),
         ({"random__circuits": 10}, ["weights.random.circuits is 10", "never below 0.091", "at least 19"]),
-        ({"random__trials": 11}, ["weights.random.trials is 11", "weights.sweep.trials (10)"]),
+        ({"random__trials": 11}, ["weights.random.trials is 11", "weights.sweep.trials (5)"]),
         ({"sweep__matched": "windows"}, ["weights.sweep.matched", "Did you mean window?"]),
-        ({"random__every": 3}, ["weights.random.every is 3", "must divide 10"]),
+        ({"random__every": 4}, ["weights.random.every is 4", "must divide 6"]),
         ({"masks__temperature": 0}, ["weights.masks.temperature is 0", "more than 0"]),
         ({"masks__taus": 1}, ["unknown key weights.masks.taus"]),
         ({"replacement": "corrupt"}, ["weights.replacement", "mean, zero"]),

@@ -171,10 +171,10 @@ def test_areas_are_compared_by_exchanging_trials():
 
 
 SHOWN, ABSENT, OPEN, LESS = (
-    {"q_value": 0.01, "difference_low": 0.4, "difference_high": 0.9},
-    {"q_value": 0.5, "difference_low": -0.05, "difference_high": 0.05},
-    {"q_value": 0.5, "difference_low": -0.5, "difference_high": 2},
-    {"q_value": 1.0, "difference_low": -2, "difference_high": -1},
+    {"q_value": 0.01, "q_less": 1.0, "difference_low": 0.4, "difference_high": 0.9},
+    {"q_value": 0.5, "q_less": 0.5, "difference_low": -0.05, "difference_high": 0.05},
+    {"q_value": 0.5, "q_less": 0.5, "difference_low": -0.5, "difference_high": 2},
+    {"q_value": 1.0, "q_less": 0.01, "difference_low": -2, "difference_high": -1},
 )
 
 
@@ -189,6 +189,8 @@ def test_a_reading_follows_from_the_tests():
     assert reads(SHOWN, ABSENT, True) == "size"
     assert reads(ABSENT, ABSENT, False) == "nothing"
     assert reads(LESS, LESS, False) == "less"
+    # Below 0, but not below what random masks have by chance.
+    assert reads(LESS, LESS | {"q_less": 0.5}, False) == "unclear"
 
 
 def test_what_was_not_shown_is_not_shown_to_be_absent():

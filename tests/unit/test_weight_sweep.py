@@ -226,36 +226,27 @@ def test_a_planted_circuit_is_told_from_weights_of_equal_size(planted, null):
     assert measures.against_random(rows, null, CFG, ("planted",))["p_value"] < 0.01
 
 
-def test_against_random_masks_as_many_weights_go_as_they_have():
-    """A circuit of twice as many weights, on a straight line: half of it is what they are compared at."""
-    shares = [0.0, 0.5, 1.0]
+@pytest.mark.parametrize("control", [None, "quantile"])
+def test_against_random_masks_as_many_weights_go_as_they_have(control):
+    """Weights that each cost the same, a circuit of twice as many: it is in the middle of the random masks, with a control and without."""
+    costs = {"circuit": 0.02} | ({control: 0.01} if control else {})
     rows = [
-        {
-            "condition": "circuit",
-            "trial": 0,
-            "example": n,
-            "cluster": str(n),
-            "share": share,
-            "n_removed": 200 * share,
-            "loss": 4 * share,
-        }
+        {"condition": name, "trial": 0, "example": n, "cluster": str(n), "share": share}
+        | {"n_removed": 200 * share, "loss": 200 * share * cost}
+        for name, cost in costs.items()
         for n in range(3)
-        for share in shares
+        for share in (0.0, 0.5, 1.0)
     ]
     null = [
-        {
-            "number": n,
-            "condition": "circuit",
-            "trial": 0,
-            "share": share,
-            "n_removed": 100 * share,
-            "loss": (2 + 0.1 * n) * share,
-        }
-        for n in range(9)
+        {"number": n, "condition": name, "trial": 0, "share": share}
+        | {"n_removed": 100 * share, "loss": 100 * share * cost * (0.82 + 0.04 * n)}
+        for name, cost in costs.items()
+        for n in range(10)
         for share in (0.0, 1.0)
     ]
-    found = measures.against_random(pd.DataFrame(rows), pd.DataFrame(null), CFG, ("equal",))
-    assert found["ranked"] == pytest.approx(1.0) and found["p_value"] == 1
+    found = measures.ranked(pd.DataFrame(rows), pd.DataFrame(null), control, CFG, ("equal",))
+    assert found["ranked"] == pytest.approx(0.5 if control else 1.0)
+    assert found["p_value"] == found["p_less"] == pytest.approx(6 / 11)
 
 
 def test_a_random_mask_without_room_for_its_controls_is_left_out(planted):

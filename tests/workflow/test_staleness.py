@@ -203,8 +203,12 @@ CODE_EDITS = {
     ),
     "summary": (code("studies/reuse/summary", "addlinespace", "midrule"), {"summarise_reuse": 1}),
     "classes of heads": (
-        code("studies/scaling/classes", "count < 2", "count < 3"),
+        code("studies/scaling/classes", "if low > 0 else", "if low >= 0 else"),
         CLASSED | {"check_published_scaling": 1},
+    ),
+    "tests of means": (
+        code("stats/mean_tests", "count < 2 or few", "count < 3 or few"),
+        CLASSED | CONTRASTED | {"check_published_scaling": 1},
     ),
     "tracing of heads": (code("studies/scaling/stage_trace", '"rest"', '"others"'), TRACED),
     "findings": (

@@ -6,7 +6,19 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from circuit_reuse.api.boundary import METRIC, TOKENS, between, kinds_of, names_of, one_of, size, used_of
+from circuit_reuse.api.boundary import (
+    CONTROLS,
+    METRIC,
+    SEED,
+    TOKENS,
+    between,
+    kinds_of,
+    names_of,
+    one_of,
+    scores_of,
+    size,
+    used_of,
+)
 from circuit_reuse.api.notebook_scores import score
 from circuit_reuse.config.checks import SETTINGS
 from circuit_reuse.data import components
@@ -29,14 +41,12 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     threshold: share of the train examples whose circuit must hold a component
     kinds:     head, mlp, or both
     returns:   (names, reuse): reuse is their number as a share of an example circuit's size, at most 1
-    raises:    ValueError for a number or a name that is not allowed, or if no train example can be used
+    raises:    ValueError for a number or a name that is not allowed, if no train example can be used, or if the scores lack one that can
     """
-    between("threshold", threshold, 0, 1)
-    train = used_of(examples, "train")["example"]
-    rows = scores.loc[scores.index.isin(train)]
+    threshold = between("threshold", threshold, 0, 1)
+    rows = scores_of(scores, used_of(examples, "train")["example"])
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds_of(kinds))
-    size("top_k", top_k, len(names))
-    k = components.resolve_k(top_k, len(names))
+    k = components.resolve_k(size("top_k", top_k, len(names)), len(names))
     member = circuits.top_k(values, k)
     return circuits.shared_names(member, names, threshold), circuits.reuse(member, threshold, k)
 
@@ -71,17 +81,17 @@ def ablate(model, examples, circuit, controls=100, replacement="corrupt", kinds=
                  p_uniform, the rank among sets from any layer; effect_control, the mean over n_controls disjoint sets from any layer;
                  accuracy, and accuracy_circuit without the circuit; faithfulness of the circuit alone (0 all removed, 1 the intact model; more if
                  what works against the task is gone); n_examples, and n_clusters, over which intervals are taken (none with fewer than 6)
-    raises:      ValueError for an empty circuit, unknown components, or if no held-out example can be used
+    raises:      ValueError for an empty circuit, unknown components or one that is listed twice, or if no held-out example can be used
     """
     one_of("replacement", replacement, REPLACEMENTS)
     one_of("accuracy", accuracy, SETTINGS["accuracy"])
-    between("controls", controls, 1, 10**6)
+    controls, seed = between("controls", controls, *CONTROLS, whole=True), between("seed", seed, *SEED, whole=True)
     names = names_of(circuit, model.space)
     kinds = kinds_of(kinds or sorted({components.kind(name) for name in names}))
     names_of(names, model.space, kinds)
-    train, test = used_of(examples, "train"), used_of(examples, "held_out")
+    train, test = used_of(examples, "train", model), used_of(examples, "held_out", model)
     universe, stream = model.space.of_kinds(kinds), f"api {seed}"
-    alone, drawn, layered = random_circuits(names, universe, kinds, int(controls), stream)
+    alone, drawn, layered = random_circuits(names, universe, kinds, controls, stream)
     run = effects.Evaluator(model, test, train, replacement, METRIC, universe, accuracy, TOKENS, seed)
 
     def result(direction, sets):
@@ -173,8 +183,8 @@ def prune(model, examples, threshold=0.2, strategy="backward_first", replacement
     one_of("replacement", replacement, ("corrupt", "mean", "zero"))
     one_of("strategy", strategy, STRATEGIES)
     one_of("score_by", score_by, ("logit_difference", "probability_difference", "kl"))
-    between("threshold", threshold, 0, 1)
-    train = used_of(examples, "train")
+    threshold, seed = between("threshold", threshold, 0, 1), between("seed", seed, *SEED, whole=True)
+    train = used_of(examples, "train", model)
     names = model.space.of_kinds(("head", "mlp"))
     evaluate = evaluator.CircuitEvaluator(model, train, train, replacement, score_by, TOKENS)
     pruning_run = pruning.PruningRun(strategy, pruning.Limit(threshold), np.ones(len(train)), order=0)

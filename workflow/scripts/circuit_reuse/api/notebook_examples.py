@@ -1,12 +1,25 @@
 """Models and prompt pairs, for a notebook."""
 
 import logging
+import math
 import warnings
+from os import PathLike
 from pathlib import Path
 
 import pandas as pd
 
-from circuit_reuse.api.boundary import METRIC, TOKENS, between, one_of
+from circuit_reuse.api.boundary import (
+    COUNT,
+    DEVICES,
+    METRIC,
+    SEED,
+    TOKENS,
+    VOCABULARY,
+    between,
+    one_of,
+    same_vocabulary,
+    task_named,
+)
 from circuit_reuse.config import checks
 from circuit_reuse.data import examples as reading
 from circuit_reuse.data import fingerprint, metrics
@@ -25,6 +38,8 @@ TYPES = {
     "correct": "boolean",
     "rank": "Int64",
 }
+# What the columns of a file of prompts may be (prompts.datasets), as in the schema of the config.
+COLUMNS_OF = ("pairs", "mib", "questions")
 
 
 def load(folder, device="auto", dtype="float32", threads=None):
@@ -33,11 +48,13 @@ def load(folder, device="auto", dtype="float32", threads=None):
     device:  auto, cpu, cuda, mps, or spread (layers over all GPUs)
     threads: of the processor; one is fastest for models as small as the embedded ones
     returns: models.Model
-    raises:  ModelError if the folder cannot be used, in one line that says why
+    raises:  ModelError if the folder cannot be used, in one line that says why;  ValueError for another argument
     """
-    one_of("device", device, ("auto", "cpu", "cuda", "mps", "spread"))
+    one_of("device", device, DEVICES)
     one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
-    if not Path(folder).is_dir():
+    if threads is not None:
+        threads = between("threads", threads, 1, None, whole=True)
+    if not place_of(folder).is_dir():
         raise fingerprint.ModelError(
             f"there is no folder {folder}: a model is taken from a folder (a name on the hub is fetched into one by the workflow, docs/sources.md)"
         )
@@ -47,7 +64,7 @@ def load(folder, device="auto", dtype="float32", threads=None):
 def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=None, metric=METRIC, **options):
     """Prompt pairs of a task, tokenised, with the intact model's metric: a row an example.
 
-    folder:  of the model, for its tokenizer
+    folder:  of the model, for its tokenizer; that of another model can be given if its token ids stand for the same
     task:    a built-in task (docs/tasks.md), or with `file` a name for prompts of one's own
     count:   prompts that are made, or rows of the file that are taken
     file:    prompts of one's own: a CSV, JSONL or Parquet file, a DataFrame, or a list of dicts, with clean, corrupt, answer and distractor (or
@@ -55,22 +72,17 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
              to train and held_out in turn; rows that are near copies of one another belong in one cluster and one split
     metric:  of clean_metric and corrupt_metric; probability_difference takes all right and all wrong answers of a task that has many
              (greater_than), also in `score` of these examples
-    options: of the task's family, such as length=5 for a sequence; or shots, chat, bos, accuracy of any task
+    options: of the task's family, such as length=5 for a sequence; or shots, chat, bos, accuracy of any task; with `file`
+             format (pairs, mib or questions), counterfactual and longest, as in a config (docs/sources.md)
     returns: a DataFrame; `used` says which rows can be used, `reason` why not, `split` whether train or held_out
-    raises:  ValueError for an unknown task or option, or prompts that cannot be used
+    raises:  ValueError for an unknown task or option, prompts that cannot be used, or a folder whose tokenizer is not the model's
     """
-    between("held_out_share", held_out_share, 0, 1)
-    between("count", count, 2, 10**7)
+    held_out_share = between("held_out_share", held_out_share, 0, 1)
+    count, seed = between("count", count, *COUNT, whole=True), between("seed", seed, *SEED, whole=True)
     one_of("metric", metric, metrics.UNITS)
-    fingerprint.files(folder)
-    if file is None:
-        one_of("task", task, tasks.TASKS)
-        checks.check_options(tasks.TASKS[task].family, options, f"options of {task}", tasks.SETTINGS)
-    elif task in tasks.TASKS:
-        raise ValueError(f"task is {task!r}, a built-in task; give prompts of your own another name")
-    else:
-        for name in options:
-            one_of("option", name, (*tasks.SETTINGS, *tasks.FORMAT))
+    fingerprint.files(place_of(folder))
+    task_named(task, own=file is not None)
+    options = options_of(task, file, options)
     about = tasks.TASKS.get(task, tasks.Task("custom", task))
     asked = {name: options.pop(name, getattr(about, name)) for name in tasks.SETTINGS}
     checks.check_settings({name: value for name, value in asked.items() if value is not None}, "examples")
@@ -83,28 +95,86 @@ def examples(model, folder, task, count=64, seed=0, held_out_share=0.5, file=Non
     prompts = pd.DataFrame(sources.rows(task, cfg, given(file)))
     settings = {"metric": metric, "accuracy": asked["accuracy"], "correct_only": False, "count": "used", "quota": None}
     bos = tasks.BOS.get(asked["bos"], asked["bos"]) or "auto"
-    reader = reading.reader(folder, bos, asked["chat"])
+    reader, vocabulary = reading.reader(folder, bos, asked["chat"]), models.vocabulary(folder)
+    problem = f"folder is {folder}, whose tokenizer is not that of the model; give the folder that it was loaded from"
+    same_vocabulary(model, vocabulary, problem)
     found = stage_examples.draw(model, reader, prompts, settings, TOKENS, LOG).astype(TYPES)
     warn(found, prompts)
     texts = prompts.set_index("example")[["clean", "corrupt"]]
     for place, name in enumerate(texts.columns):
         found.insert(3 + place, name, found["example"].map(texts[name]))
+    found.attrs[VOCABULARY] = vocabulary
     return found
 
 
+def place_of(folder):
+    """A folder as a path; raises ValueError for what is none."""
+    if not isinstance(folder, str | PathLike):
+        raise ValueError(f"folder is of type {type(folder).__name__}; it must be the path of a model's folder")
+    return Path(folder)
+
+
+def options_of(task, file, options):
+    """Options of a task, checked as those of a config are; numbers of numpy as Python's own.
+
+    raises: ValueError
+    """
+    options = {name: plain(value) for name, value in options.items()}
+    if file is None:
+        checks.check_options(tasks.TASKS[task].family, options, f"options of {task}", tasks.SETTINGS)
+        return options
+    for name in options:
+        one_of("option", name, (*tasks.SETTINGS, *tasks.FORMAT))
+    options = {name: value for name, value in options.items() if value is not None}
+    one_of("format", options.get("format", "pairs"), COLUMNS_OF)
+    between("longest", options.get("longest", 1), 1, None, whole=True)
+    counterfactual = options.get("counterfactual", "")
+    if not isinstance(counterfactual, str):
+        raise ValueError(f"counterfactual is {counterfactual!r}; it must be the name of a column")
+    if counterfactual and options.get("format") != "mib":
+        raise ValueError(f"counterfactual is {counterfactual!r}; it has a meaning only with format='mib'")
+    return options
+
+
 def given(file):
-    """A path as it is; a DataFrame or a list of dicts as rows of a table."""
-    if isinstance(file, pd.DataFrame):
-        rows = file.astype(object).where(file.notna(), None).to_dict("records")
-        file = [{name: plain(value) for name, value in row.items()} for row in rows]
-    return GivenRows(file) if isinstance(file, list | tuple) else file
+    """A path as it is; a DataFrame or a list of dicts as rows of a table.
+
+    raises: ValueError for anything else, rows that are no dicts, or a column that is there twice
+    """
+    if file is None or isinstance(file, str | PathLike):
+        return file
+    rows = records(file) if isinstance(file, pd.DataFrame) else file
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"file is of type {type(file).__name__}; it must be a path, a DataFrame or a list of dicts")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"file is a list whose row {number} is {row!r}; rows must be dicts, with the names of columns"
+            )
+    return GivenRows({str(name): plain(value) for name, value in row.items()} for row in rows)
+
+
+def records(frame):
+    """Rows of a DataFrame as dicts; levels of its index that have a name are columns, too.
+
+    raises: ValueError for a column that is there twice, as for files
+    """
+    names = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    frame = frame.reset_index(level=names) if names else frame
+    frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"file is a DataFrame that has the column {twice!r} twice")
+    return frame.to_dict("records")
 
 
 def plain(cell):
-    """A cell of a table with lists in the place of arrays and tuples, at any depth."""
+    """A cell of a table with lists in the place of arrays and tuples, at any depth; None where it is missing."""
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    if cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return None
     if isinstance(cell, dict):
         return {key: plain(value) for key, value in cell.items()}
-    cell = cell.tolist() if hasattr(cell, "tolist") else cell
     return [plain(value) for value in cell] if isinstance(cell, (list, tuple)) else cell
 
 

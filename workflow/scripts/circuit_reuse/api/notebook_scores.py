@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 
-from circuit_reuse.api.boundary import METRIC, TOKENS, between, names_of, one_of, used_of
+from circuit_reuse.api.boundary import METRIC, TOKENS, between, names_of, one_of, table, used_of
 from circuit_reuse.data import components, metrics
 from circuit_reuse.engine import edge_circuits, edge_means, fine_scores, places
 from circuit_reuse.methods.registry import METHODS
@@ -27,8 +27,8 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     """
     one_of("method", method, METHODS)
     one_of("metric", metric, metrics.UNITS)
-    between("steps", steps, 1, 1000)
-    used = used_of(examples)
+    steps = between("steps", steps, 1, 1000, whole=True)
+    used = used_of(examples, model=model)
     cfg = {"metric": metric, "steps": steps}
     found = stage_scores.scores(model, used, method, cfg, TOKENS, LOG)
     values, numbers, names = sharing.matrix(found)
@@ -44,9 +44,9 @@ def edges(model, examples, metric=METRIC, steps=5, among=None):
     raises:  ValueError for a model whose stream is no sum of what components write
     """
     one_of("metric", metric, metrics.UNITS)
-    between("steps", steps, 0, 1000)
+    steps = between("steps", steps, 0, 1000, whole=True)
     names = None if among is None else {*names_of(among, model.space), "input", "logits"}
-    found = edge_means.mean_edges(model, used_of(examples, "train"), metric, steps, TOKENS)
+    found = edge_means.mean_edges(model, used_of(examples, "train", model), metric, steps, TOKENS)
     if names:
         read = found["reader"].map(lambda reader: bool(names & set(components.components_of(reader))))
         found = found[found["writer"].isin(names) & read]
@@ -59,16 +59,27 @@ def edge_circuit(model, examples, kept, metric=METRIC):
     kept:    a DataFrame with the columns writer and reader, such as the first rows of `edges`
     returns: faithfulness: 0 with no edge kept, 1 the intact model.  A circuit of heads alone keeps next to nothing, as all edges of MLPs
              are cut
+    raises:  ValueError for a frame without these columns, or an edge that the model does not have or that is listed twice
     """
     one_of("metric", metric, metrics.UNITS)
-    runs = stage_curves.Runs(model, used_of(examples, "held_out"), metric, TOKENS)
-    writers, readers = model.space.names, places.reader_names(model.space)
-    for name, column, known in (("writer", kept["writer"], writers), ("reader", kept["reader"], readers)):
-        for value in column.unique():
-            one_of(name, value, known)
+    used = used_of(examples, "held_out", model)
+    check_edges(kept, model.space)
+    runs = stage_curves.Runs(model, used, metric, TOKENS)
     mask = edge_circuits.mask_of(model, kept)
     found = runs.edges([("kept", None, 0, mask[edge_circuits.exist(model)])])[0]
     return float(testing.faithfulness_of(found, runs.corrupt.to_numpy(), runs.clean.to_numpy(), axis=0))
+
+
+def check_edges(kept, space):
+    """Check a table of edges; raises ValueError."""
+    table("kept", kept, ("writer", "reader"))
+    for name, known in (("writer", space.names), ("reader", places.reader_names(space))):
+        for value in kept[name].unique():
+            one_of(name, value, known)
+    twice = kept[kept.duplicated(["writer", "reader"])]
+    if len(twice):
+        writer, reader = twice[["writer", "reader"]].iloc[0]
+        raise ValueError(f"kept has the edge from {writer} to {reader} twice; each edge may be listed once")
 
 
 def positions(model, examples, metric=METRIC, steps=5):
@@ -77,8 +88,8 @@ def positions(model, examples, metric=METRIC, steps=5):
     returns: a DataFrame [example, (component, role)] of all used examples; roles are those of the task's prompts
     """
     one_of("metric", metric, metrics.UNITS)
-    between("steps", steps, 1, 1000)
-    used = used_of(examples)
+    steps = between("steps", steps, 1, 1000, whole=True)
+    used = used_of(examples, model=model)
     values, names = fine_scores.UnitScores(model, used, metric, steps, TOKENS).positions()
     columns = pd.MultiIndex.from_tuples(names, names=["component", "role"])
     return pd.DataFrame(values, index=pd.Index(used["example"], name="example"), columns=columns)

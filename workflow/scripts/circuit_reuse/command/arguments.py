@@ -117,7 +117,7 @@ def on_a_task(part):
     part.add_argument("--count", type=int, default=64, help="prompts, half of them held out (default: %(default)s)")
     part.add_argument("--method", choices=list(METHODS), default="eap-ig", help="attribution (default: %(default)s)")
     part.add_argument("--seed", type=int, default=0)
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    part.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or spread")
     part.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from circuit_reuse import api
 from circuit_reuse.api import boundary
 from circuit_reuse.command.model_folders import folder_named
-from circuit_reuse.data import circuit_files, fingerprint
+from circuit_reuse.data import circuit_files, components, fingerprint
 from circuit_reuse.data.circuit_formats import Circuit
 from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.tasks import TASKS
@@ -21,21 +21,20 @@ def check(chosen):
     """
     place = folder_named(chosen.model)
     space = fingerprint.shape(place)
-    if chosen.prompts:
+    boundary.task_named(chosen.task, own=chosen.prompts is not None)
+    if chosen.prompts is not None:
         custom.rows(chosen.prompts, 0.5)
-    else:
-        boundary.one_of("task", chosen.task, TASKS)
+    boundary.one_of("--device", chosen.device, boundary.DEVICES)
+    boundary.between("--count", chosen.count, *boundary.COUNT, whole=True)
+    boundary.between("--seed", chosen.seed, *boundary.SEED, whole=True)
     if hasattr(chosen, "top_k"):
-        boundary.size("--top-k", chosen.top_k, len(space.of_kinds(chosen.kinds)))
+        kinds = boundary.several("--kinds", chosen.kinds, components.KINDS)
+        boundary.size("--top-k", chosen.top_k, len(space.of_kinds(kinds)))
         boundary.between("--threshold", chosen.threshold, 0, 1)
+    if hasattr(chosen, "controls"):
+        boundary.between("--controls", chosen.controls, *boundary.CONTROLS, whole=True)
     if getattr(chosen, "circuit", None):
-        circuit = circuit_files.read(chosen.circuit, space)
-        if circuit.edges is not None:
-            raise ValueError(
-                f"--circuit {chosen.circuit} is a circuit of edges, and components are removed here; give a file that lists them as nodes"
-            )
-        if not circuit.nodes:
-            raise ValueError(f"--circuit {chosen.circuit} has no heads and no MLPs")
+        to_remove(chosen.circuit, space)
     for name, endings in (("output", None), ("figure", ("pdf", "svg", "png"))):
         path = getattr(chosen, name, None)
         if path and Path(path).is_dir():
@@ -43,6 +42,22 @@ def check(chosen):
         if path and endings and Path(path).suffix[1:].lower() not in endings:
             raise ValueError(f"--{name} {path} must end in {', '.join(endings)}")
     return place
+
+
+def to_remove(path, space):
+    """The components that a circuit file lists, but for the input, which is never removed.
+
+    raises: ValueError for a circuit of edges, or one without any
+    """
+    circuit = circuit_files.read(path, space)
+    if circuit.edges is not None:
+        raise ValueError(
+            f"--circuit {path} is a circuit of edges, and components are removed here; give a file that lists them as nodes"
+        )
+    names = [name for name in circuit.nodes if name != "input"]
+    if not names:
+        raise ValueError(f"--circuit {path} has no heads and no MLPs")
+    return names
 
 
 def prepared(chosen):
@@ -89,7 +104,7 @@ def ablate(chosen, _):
     """Print what removing a circuit does."""
     model, found = prepared(chosen)
     if chosen.circuit:
-        names = [name for name in circuit_files.read(chosen.circuit, model.space).nodes if name != "input"]
+        names = to_remove(chosen.circuit, model.space)
         print(f"{len(names)} components of {chosen.circuit}")
     else:
         names, _ = circuit_of(chosen, model, found)

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from circuit_reuse.config import custom_files, paths, series
-from circuit_reuse.config.errors import ConfigError, member, nearest, note
+from circuit_reuse.config.errors import ConfigError, as_number, member, nearest, note
 from circuit_reuse.config.schema import check_schema, check_shards
 from circuit_reuse.data import fingerprint
 from circuit_reuse.engine import architectures
@@ -127,7 +127,12 @@ def check_options(kind, options, where, settings=()):
             allowed = ", ".join(known) or "none"
             raise ConfigError(f"{where}.{option} is unknown; allowed: {allowed}{nearest(option, known)}")
         if option in own and (wanted := not_of_its_type(option, value, own[option].default)):
-            raise ConfigError(f"{where}.{option} is {value!r}; it must be {wanted}")
+            raise ConfigError(f"{where}.{option} is {value!r}; it must be {wanted}{hint(value, wanted)}")
+
+
+def hint(value, wanted):
+    """How a number is written that YAML reads as text, where one is wanted."""
+    return as_number(value, "whole" in wanted) if "number" in wanted else ""
 
 
 def not_of_its_type(option, value, default):
@@ -160,7 +165,7 @@ def try_out(task, options, kind, where, shots=0):
         shown = {prompt.clean for prompt in demonstrations(task, shots, options=options, kind=kind)}
         if not generate(task, 4, options=options, kind=kind, taken=shown):
             raise ValueError(f"{shots} shots leave no other prompt to ask")
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as problem:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as problem:
         raise ConfigError(f"{where}: {problem}") from None
 
 

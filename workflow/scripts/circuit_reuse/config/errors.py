@@ -1,6 +1,7 @@
 """What is said of a config: mistakes, notes, and the nearest valid name."""
 
 import difflib
+import re
 import warnings
 
 
@@ -19,6 +20,16 @@ def nearest(name, known):
     """A hint at the nearest valid name, or nothing."""
     close = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.5)
     return f". Did you mean {close[0]}?" if close else ""
+
+
+def as_number(value, whole=False):
+    """A hint at how YAML takes a text such as 1e-3 for a number, or nothing; whole: whether it must be a whole one."""
+    match = re.fullmatch(r"([-+]?)(\d+)\.?(\d*)[eE]([-+]?)(\d{1,3})", value) if isinstance(value, str) else None
+    if match is None or (whole and not float(value).is_integer()):
+        return ""
+    sign, before, after, way, power = match.groups()
+    right = int(float(value)) if whole else f"{sign}{before}.{after or 0}e{way or '+'}{power}"
+    return f", and YAML reads {value} as text: write {right}"
 
 
 def member(key, value, where, known):

@@ -1,5 +1,6 @@
 """Paths that a config names."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,9 +16,11 @@ def from_project(config, project):
     for key, value in list(items):
         if isinstance(value, (dict, list)):
             from_project(value, project)
-        elif isinstance(value, str) and value.startswith(("resources/", "config/")) and not Path(value).exists():
+        elif isinstance(value, str) and value.startswith(("resources/", "config/")):
             there = Path(project, value)
-            config[key] = str(there) if there.exists() else value
+            with contextlib.suppress(OSError, ValueError):
+                # What no disk can hold (a name of 300 characters) is refused by the key's own check.
+                config[key] = str(there) if not Path(value).exists() and there.exists() else value
 
 
 def readable(path, key):

@@ -2,9 +2,11 @@
 
 import copy
 import math
+import re
 from pathlib import Path
 
-from circuit_reuse.config.errors import ConfigError, nearest
+from circuit_reuse.config.errors import ConfigError, as_number, nearest
+from circuit_reuse.config.repeated import misread
 from circuit_reuse.engine.replacements import REPLACEMENTS
 from circuit_reuse.methods.registry import EFFECT_METHODS, METHODS
 
@@ -77,6 +79,8 @@ def numbered(value, part):
             return value
         import yaml
 
+        if misread(value):
+            return value
         try:
             found = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -97,12 +101,15 @@ def check_values(value, where=""):
     """Numbers must be finite, as no limit of the schema is broken by a NaN, and text without NUL."""
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{where} is {value!r}; it must be text without NUL characters")
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        raise ConfigError(f"{where} is {value!r}; it must be text, and holds half of a character")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} is {value}; it must be a finite number")
     for key in value if isinstance(value, dict) else ():
         if not isinstance(key, str):
             place = f"{where}: " if where else ""
             raise ConfigError(f"{place}the name {key!r} is no text, as YAML reads it; write it in quotes")
+        check_values(key, f"{where}: the name".removeprefix(": "))
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         check_values(item, f"{where}.{key}".strip("."))
@@ -170,5 +177,12 @@ def explain(error):
     if error.validator in limits:
         wanted = error.validator_value
         wanted = wanted.get("const") if isinstance(wanted, dict) else wanted
-        return f"{where} is {value!r}; it must be {limits[error.validator]} {wanted}"
+        kinds = str(wanted) if error.validator == "type" else ""
+        hint = as_number(value, "number" not in kinds) if "number" in kinds or "integer" in kinds else ""
+        return f"{where} is {value!r}; it must be {limits[error.validator]} {wanted}{hint}"
+    if error.validator == "maxLength":
+        return f"{where}: the name {value[:30]!r}... has {len(value)} characters; at most {error.validator_value} are allowed"
+    if error.validator == "uniqueItems":
+        twice = next((item for place, item in enumerate(value) if item in value[:place]), value[0])
+        return f"{where} has {twice!r} twice; take one out"
     return f"{where}: {error.message}"

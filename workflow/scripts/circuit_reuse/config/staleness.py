@@ -81,6 +81,7 @@ def read(content):
     return [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), names]
 
 
+@cache
 def project_file(name):
     """The file of a project module, or None for a library, a package or the job plumbing."""
     if not name or not name.startswith("circuit_reuse."):

@@ -49,7 +49,8 @@ def as_budget_list(circuit):
             "total_components": len(kinds),
             "write_budget_used": used,
             "write_budget_max": limit,
-            "budget_utilization": f"{100 * used / limit:.1f}%",
+            # Without nodes, as of a circuit of weights, nothing is used.
+            "budget_utilization": f"{100 * used / limit if limit else 0:.1f}%",
             "num_mlps": kinds.count("mlp"),
             "num_attention_heads": kinds.count("head"),
         }

@@ -53,6 +53,7 @@ def read(path, shape=None, keep=None):
             f"{path} does not say how large its model is: give its shape (layers, heads, d_model, d_head)"
         )
     check_names(path, circuit, space)
+    check_order(path, circuit.edges, bool(circuit.about.get("parallel", False)))
     check_stated(path, circuit, space)
     try:
         edges = None if circuit.edges is None else formats_exports.own_readers(circuit.edges, space)
@@ -65,7 +66,7 @@ def parsed(content, keep=None):
     """formats.parse, where content of another inner shape than its format has is one clear error."""
     try:
         return formats.parse(content, keep)
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as problem:
         if isinstance(problem, CircuitFileError):
             raise
         raise CircuitFileError(
@@ -76,19 +77,22 @@ def parsed(content, keep=None):
 def load(path):
     """What a file holds: parsed JSON, or {edge: score} of a CSV."""
     path = Path(path)
-    if not path.is_file():
-        raise CircuitFileError("there is no such file")
     try:
+        if not path.is_file():
+            raise CircuitFileError("there is no such file")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CircuitFileError("it is not text; circuit files are JSON or CSV") from None
+    except OSError as problem:
+        raise CircuitFileError(f"it cannot be read: {problem.strerror or problem}") from None
     if path.suffix == ".csv":
         try:
             columns, rows = user_tables.rows(path)
         except ValueError as problem:
             raise CircuitFileError(str(problem)) from None
         if "edge" not in columns or not rows:
-            raise CircuitFileError("a CSV of edges needs the columns edge and, if there are scores, score")
+            found = f"found: {', '.join(columns) or 'none'}" if rows else "it has no rows"
+            raise CircuitFileError(f"a CSV of edges needs the columns edge and, if there are scores, score; {found}")
         if "score" not in columns and len(columns) > 1:
             found = ", ".join(columns)
             raise CircuitFileError(f"scores of edges must stand in a column score; found: {found}")
@@ -96,7 +100,11 @@ def load(path):
         formats.each_once([row["edge"] for row in rows])
         return scored
     try:
-        return json.loads(text, object_pairs_hook=user_tables.once, parse_constant=refuse)
+        content = json.loads(text, object_pairs_hook=user_tables.once, parse_constant=refuse)
+        user_tables.whole(content, "it cannot be used")
+        return content
+    except RecursionError:
+        raise CircuitFileError("its lists or objects are nested too deeply") from None
     except json.JSONDecodeError as problem:
         raise CircuitFileError(f"it is not JSON: {problem}") from None
     except ValueError as problem:
@@ -124,6 +132,26 @@ def check_names(path, circuit, space):
         raise CircuitFileError(
             f"{path}: the model has {space.layers} layers of {space.heads} heads and so no {', '.join(wrong)}"
         )
+
+
+def check_order(path, edges, parallel=False):
+    """Every edge must run the way that a model computes: a head or an MLP is read by later ones alone.
+
+    edges:    {(writer, reader): score}, or None
+    parallel: whether an MLP reads the stream before its own layer's attention
+    raises:   CircuitFileError that names an edge that no model has
+    """
+    for writer, reader in edges or ():
+        (layer, head), (there, other) = (components.place(components.components_of(end)[0]) for end in (writer, reader))
+        beside = layer == there and head is not None and other is None and not parallel
+        forward = reader != "input" and (layer is None or beside or (there is not None and layer < there))
+        if reader != "logits" and not forward:
+            why = (
+                "the input reads nothing"
+                if reader == "input"
+                else f"{reader} is computed before {writer}, or beside it"
+            )
+            raise CircuitFileError(f"{path}: there is no edge {writer}->{reader} in a model: {why}")
 
 
 def check_stated(path, circuit, space):

@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from circuit_reuse.data import components
+from circuit_reuse.data.circuit_shapes import CircuitFileError, shape_of_graph, sound_shape
 from circuit_reuse.data.components import Space
 
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "circuit.schema.yaml"
@@ -14,10 +16,6 @@ SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "circuit.schema.yaml"
 SHARED = (
     "an edge into a key or value that several heads share stands here as one into each, with an even part of its score"
 )
-
-
-class CircuitFileError(ValueError):
-    """A circuit file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +85,26 @@ def own(content):
         where = ".".join(map(str, error.absolute_path)) or "the file"
         raise CircuitFileError(f"{where}: {error.message}")
     nodes = each_once([node["name"] for node in content["nodes"]])
+    outside = each_once([node["name"] for node in content.get("outside", [])])
+    if both := [name for name in outside if name in set(nodes)]:
+        raise CircuitFileError(f"{both[0]} is in nodes and in outside; it must be in one of them")
     scored = {node["name"]: number(node.get("score")) for node in content["nodes"]}
     edges, weights = content.get("edges"), content.get("weights")
     if edges is not None:
         each_once([f"{edge['from']}->{edge['to']}" for edge in edges])
+        # What only receives need not be there, as a circuit of edges has those that send.
+        if missing := [edge for edge in edges if edge["from"] not in scored]:
+            raise CircuitFileError(
+                f"the edge {missing[0]['from']}->{missing[0]['to']} is from {missing[0]['from']}, which is not in nodes; list it there"
+            )
     shape = content.get("model", {}).get("shape")
     claimed = content.get("cost", {})
     return Circuit(
         nodes={name: scored[name] for name in nodes},
-        outside={node["name"]: number(node["score"]) for node in content.get("outside", [])},
+        outside=dict(zip(outside, (number(node["score"]) for node in content.get("outside", [])), strict=True)),
         edges=None if edges is None else {(e["from"], e["to"]): number(e.get("score")) for e in edges},
         weights=None if weights is None else [(w["from"], w["to"], number(w.get("value"))) for w in weights],
-        shape=Space(**shape) if shape else None,
+        shape=sound_shape("model.shape", **shape) if shape else None,
         ranked=content.get("ranked", True),
         stated={name: claimed[name] for name in ("used", "budget") if claimed.get(name) is not None},
         about={"model": content.get("model", {}).get("name")}
@@ -120,6 +126,9 @@ def budget_list(content):
     if not isinstance(metadata, dict) or not isinstance(scores, dict):
         raise CircuitFileError("metadata and scores must be objects, scores of {component: score}")
     names = each_once(content["nodes"])
+    about = {name: metadata[name] for name in ("model", "task", "method") if metadata.get(name) is not None}
+    if wrong := [name for name, value in about.items() if not isinstance(value, str)]:
+        raise CircuitFileError(f"metadata.{wrong[0]} is {str(about[wrong[0]])[:60]}; it must be text")
     keys = {
         "used": "write_budget_used",
         "budget": "write_budget_max",
@@ -130,9 +139,9 @@ def budget_list(content):
     return Circuit(
         nodes={name: number(scores.get(name)) for name in names},
         outside={name: number(score) for name, score in scores.items() if name not in set(names)},
-        ranked=bool(content.get("ranked", True)),
+        ranked=true_or_false("ranked", content.get("ranked", True)),
         stated={name: number(metadata[key]) for name, key in keys.items() if metadata.get(key) is not None},
-        about={name: metadata[name] for name in ("model", "task", "method") if name in metadata},
+        about=about,
     )
 
 
@@ -144,6 +153,7 @@ def graph(content, keep):
     missing = [name for name in ("n_layers", "n_heads") if name not in cfg]
     if missing:
         raise CircuitFileError(f"cfg has no {missing[0]}")
+    shape = shape_of_graph(cfg)
     nodes = {
         name: value if isinstance(value, dict) else {"in_graph": value}
         for name, value in content["nodes"].items()
@@ -169,18 +179,23 @@ def graph(content, keep):
         raise CircuitFileError(
             "`keep` is for graphs with scores alone; this one says what is in the circuit: take `keep` out"
         )
-    d_model = cfg.get("d_model")
-    d_head = cfg.get("d_head") or (d_model and d_model // cfg["n_heads"])
     inside |= {writer for writer, _ in kept}
     return Circuit(
         nodes=in_order(inside, scores),
         outside={name: score for name, score in scores.items() if name not in inside},
         edges=kept or None,
-        shape=Space(cfg["n_layers"], cfg["n_heads"], d_model, d_head, cfg.get("n_key_value_heads")),
+        shape=shape,
         # Nodes without a score stand where the computation has them: that is no order of importance.
         ranked=bool(scores) and inside - {"input"} <= set(scores),
-        about={"parallel": bool(cfg.get("parallel_attn_mlp", False))},
+        about={"parallel": true_or_false("cfg.parallel_attn_mlp", cfg.get("parallel_attn_mlp", False))},
     )
+
+
+def true_or_false(where, value):
+    """What is true or false in a file; raises CircuitFileError for anything else, as "false" in quotes would be true."""
+    if not isinstance(value, bool):
+        raise CircuitFileError(f"{where} is {value!r}; it must be true or false")
+    return value
 
 
 def in_graph(value, name):
@@ -263,7 +278,7 @@ def each_once(names):
     for name in names:
         if not isinstance(name, str):
             raise CircuitFileError(f"{name!r} is not a name")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise CircuitFileError(f"{', '.join(twice)} is listed twice")
     return names
@@ -274,11 +289,14 @@ def number(value):
     if value is None or value == "":
         return None
     try:
-        found = float(value)
-    except (TypeError, ValueError):
+        # True is no score, though Python takes it for 1.
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise CircuitFileError(f"{value!r} is no score; scores must be finite numbers")
+        written = str(value) if isinstance(value, bool) else repr(value)
+        shown = written if len(written) <= 40 else f"{written[:40]}..."
+        raise CircuitFileError(f"{shown} is no score; scores must be finite numbers")
     return found
 
 

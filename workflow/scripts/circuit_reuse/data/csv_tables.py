@@ -10,6 +10,7 @@ Shares are fractions, never per cent.
 import re
 
 import numpy as np
+import pandas as pd
 
 LABELS = {
     "study": "study",
@@ -24,6 +25,11 @@ LABELS = {
 TASK = "<task>"
 # Means over several circuits: their ends are quantiles over these.
 OVER_MANY = ("_control", "_random", "_null")
+
+
+# Columns that hold names of models, tasks and the like, or hashes: text, whatever it looks like.
+TEXTS = """study family model task set method source target source_model target_model source_family target_family first second
+pair scoring condition rule circuit circuit_own circuit_other mask shared_set cluster models left_out tokens model_name reason""".split()
 
 
 def columns(labels="", *parts, without=(), ends="", q="", **more):
@@ -84,6 +90,14 @@ def write(path, frame, declared):
     if unknown:
         raise ValueError(f"{path}: columns without a description: {', '.join(unknown)}")
     lists_as_text(frame).to_csv(path, index=False, float_format="%.6g")
+
+
+def read(path):
+    """A table that `write` wrote: an empty cell is missing, and a model that is called NA, null or 007 is that model.
+
+    raises: pandas.errors.EmptyDataError for a file of no bytes
+    """
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
 
 
 def lists_as_text(frame):

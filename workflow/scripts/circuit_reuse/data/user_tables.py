@@ -6,8 +6,11 @@ CSV, JSONL and Parquet; without pandas, so that a file can be checked while a co
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
+# Lists and objects within one another, at most.
+DEEPEST = 100
 # What stands for a missing number in tables of other programs.
 MISSING = ("", "na", "nan", "n/a", "null", "none")
 
@@ -27,6 +30,8 @@ def rows(path):
     raises:  ValueError that names the file and the line
     """
     if isinstance(path, GivenRows):
+        for number, row in enumerate(path, 1):
+            whole(row, f"{path}, row {number}")
         names = list(dict.fromkeys(name for row in path for name in row))
         return names, [{name: row.get(name) for name in names} for row in path]
     kind = Path(path).suffix
@@ -74,12 +79,48 @@ def of_jsonl(path):
                 continue
             try:
                 found.append(json.loads(line, object_pairs_hook=once))
+            except RecursionError:
+                raise ValueError(f"{path}, line {number}: its lists or objects are nested too deeply") from None
             except ValueError as problem:
                 raise ValueError(f"{path}, line {number}: no JSON that can be used ({problem})") from None
             if not isinstance(found[-1], dict):
                 raise ValueError(f"{path}, line {number}: no JSON object, but {line.strip()[:40]!r}")
+            # Nothing else can write what is no character.
+            if "\\u" in line or line.count("[") + line.count("{") > DEEPEST:
+                whole(found[-1], f"{path}, line {number}")
     names = list(dict.fromkeys(name for row in found for name in row))
     return names, [{name: row.get(name) for name in names} for row in found]
+
+
+def whole(value, where):
+    """Refuse half of a character, which JSON can write as an escape and no file can hold, and what cannot even be printed.
+
+    value:  of any depth
+    raises: ValueError
+    """
+    below = [(value, 0)]
+    while below:
+        value, depth = below.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"{where}: its lists or objects are nested too deeply")
+        if isinstance(value, dict):
+            below += [(each, depth + 1) for pair in value.items() for each in pair]
+        elif isinstance(value, (list, tuple)):
+            below += [(each, depth + 1) for each in value]
+        elif isinstance(value, str) and (half := re.search("[\ud800-\udfff]", value)):
+            raise ValueError(f"{where}: {value[:40]!r} holds {half[0]!r}, half of a character; save the text in UTF-8")
+
+
+def near(names, known, file):
+    """Refuse a column whose name is a known one but for capitals or blanks around it: it would not be used, without a word.
+
+    raises: ValueError that names both
+    """
+    right = {name.lower(): name for name in known}
+    for name in names:
+        meant = right.get(str(name).strip().lower())
+        if meant and name not in known and meant not in names:
+            raise ValueError(f"{file} has the column {name!r}, which is not used; rename it to {meant!r}")
 
 
 def once(pairs):
@@ -98,9 +139,20 @@ def of_parquet(path):
 
     try:
         table = parquet.read_table(path)
-    except pyarrow.ArrowException as problem:
+    except (pyarrow.ArrowException, OSError) as problem:
         raise ValueError(f"{path} is no Parquet file that can be read: {' '.join(str(problem).split())}") from None
-    return list(table.column_names), table.to_pylist()
+    names, columns = list(table.column_names), []
+    for name, column in zip(names, table.columns, strict=True):
+        try:
+            columns.append(column.to_pylist())
+        except UnicodeDecodeError:
+            raise
+        except (pyarrow.ArrowException, ArithmeticError, ValueError) as problem:
+            # Dates beyond the year 9999, and durations beyond those of Python.
+            raise ValueError(
+                f"{path}, column {name!r} holds values of type {column.type} that cannot be read: {problem}; leave it out, or save it as text"
+            ) from None
+    return names, [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 READERS = {".csv": of_csv, ".jsonl": of_jsonl, ".parquet": of_parquet}
@@ -129,5 +181,5 @@ def number(value, where):
         return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}: {value!r} is not a number") from None

@@ -1,8 +1,11 @@
 """Load a model as a TransformerLens bridge, and read its last logits and the metric."""
 
+import hashlib
+import json
 import os
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, cached_property, partial
+from pathlib import Path
 
 # A folder holds all that is needed; nothing may be fetched while a job runs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -36,12 +39,14 @@ class Model:
     space:    layers, heads and widths
     parallel: whether an MLP reads the stream before its own layer's attention (GPT-NeoX)
     shortcuts: what was found of it once: which shortcuts give its own logits, its list of layers
+    folder:   that it was loaded from, None where that is not known
     """
 
     bridge: TransformerBridge
     space: Space
     parallel: bool
     shortcuts: dict = field(default_factory=dict, compare=False)
+    folder: Path | None = field(default=None, compare=False)
 
     def __repr__(self):
         """Short: a bridge prints each of its modules."""
@@ -57,6 +62,12 @@ class Model:
     def dtype(self):
         """What the weights are stored in."""
         return next(self.bridge.original_model.parameters()).dtype
+
+    @cached_property
+    def vocabulary(self):
+        """What its token ids stand for, by `vocabulary`: read when it is first asked for, as jobs never do; None without a folder."""
+        there = self.folder and (self.folder / "tokenizer.json").is_file()
+        return vocabulary(self.folder) if there else None
 
 
 def load(folder, device="auto", dtype="float32", threads=None):
@@ -89,7 +100,35 @@ def load(folder, device="auto", dtype="float32", threads=None):
     space = fingerprint.shape(folder)
     check_shape(bridge.original_model.config.get_text_config(), space, folder)
     check_hooks(bridge, space)
-    return Model(bridge, space, bool(getattr(bridge.cfg, "parallel_attn_mlp", False)))
+    parallel = bool(getattr(bridge.cfg, "parallel_attn_mlp", False))
+    # Whoever runs this may change the working folder later.
+    return Model(bridge, space, parallel, folder=Path(folder).resolve())
+
+
+def vocabulary(folder):
+    """What each token id stands for, from a folder's tokenizer.json, as a hash of 16 hexadecimal digits.
+
+    It is the same for models that can read one another's tokens, whatever else their files say.
+    raises: ModelError for a file that is no tokenizer
+    """
+    path = Path(folder) / "tokenizer.json"
+    about = path.stat()
+    return vocabulary_of(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def vocabulary_of(path, size, changed):
+    """The same of a file, once as long as its size and time are the same: a large one takes a second."""
+    content = fingerprint.json_object(path)
+    try:
+        known = content["model"]["vocab"]
+        # A list, of tokens with their scores, is in the order of ids.
+        pairs = known.items() if isinstance(known, dict) else ((token, n) for n, (token, _) in enumerate(known))
+        tokens = {number: token for token, number in pairs}
+        tokens |= {token["id"]: token["content"] for token in content.get("added_tokens") or ()}
+    except (KeyError, TypeError, ValueError):
+        raise fingerprint.ModelError(f"{path} is no tokenizer; save the model's tokenizer there") from None
+    return hashlib.sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest()[:16]
 
 
 def of_job(job):

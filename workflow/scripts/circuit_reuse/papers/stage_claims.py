@@ -17,7 +17,7 @@ def check(job):
     about = claims.read(job.input.claims)
     folder = Path(job.output.table).parents[1]
     names = {each["table"] for each in about["claims"]} | {*about.get("checks", ()), *about.get("reads", ())}
-    tables = {name: pd.read_csv(folder / name) for name in sorted(names) if usable(folder / name)}
+    tables = {name: csv_tables.read(folder / name) for name in sorted(names) if usable(folder / name)}
     if job.input.published:
         name = "sequences/published_check.csv"
         circuits, numbers = (json.loads(Path(path).read_text()) for path in job.input.published)

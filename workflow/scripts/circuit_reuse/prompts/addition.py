@@ -1,21 +1,24 @@
 """Addition: "The sum 34 + 8 =" -> " 42".  The corrupt prompt changes the second summand."""
 
-from circuit_reuse.prompts.base import Prompt, attempts, fill
+from circuit_reuse.prompts.base import Prompt, attempts, fill, within
 
 TEMPLATES = [("sum", "The sum {a} + {b} ="), ("compute", "Compute {a} + {b} =")]
 
 # The second summand is at most this: GPT-2's tokenizer takes every such number as one token, larger ones not.
 WHOLE = 361
+LARGEST = 1_000_000
 
 
 def example(rng, split, largest=99, second=9, digits=None):
     """One prompt pair; a pair of summands belongs to one split.
 
-    largest: the largest sum;  second: the largest second summand
+    largest: the largest sum, from 3 on;  second: the largest second summand, from 2 on, as it is changed
     digits:  of both summands, instead of these: 1 (from 1 on), 2 or 3
     """
     if digits is not None and digits not in (1, 2, 3):
         raise ValueError(f"digits is {digits!r}; it must be 1, 2 or 3")
+    within("largest", largest, 3, LARGEST)
+    within("second", second, 2, LARGEST)
     for _ in attempts():
         if digits is None:
             a = rng.randrange(1, largest)

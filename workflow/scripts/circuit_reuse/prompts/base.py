@@ -74,6 +74,12 @@ def attempts(most=10_000):
     raise ValueError(f"with these options no prompt was found in {most:,} draws")
 
 
+def within(option, value, low, high):
+    """Refuse an option of a task that is out of its range, ends included; raises ValueError."""
+    if not low <= value <= high:
+        raise ValueError(f"{option} is {value!r}; it must be {low:,} to {high:,}")
+
+
 def in_turn(rng, options):
     """One of some options: in turn where the stream is one of `generate`, else at random."""
     return rng.in_turn(options) if hasattr(rng, "in_turn") else rng.choice(options)

@@ -6,16 +6,20 @@ The corrupt prompt flips one literal, one that decides the value, so the answer 
 
 import zlib
 
-from circuit_reuse.prompts.base import Prompt, attempts, fill
+from circuit_reuse.prompts.base import Prompt, attempts, fill, within
 
 TEMPLATES = [("value", "The value of {e} is"), ("evaluate", "Evaluate: {e} is")]
 
+# Longer expressions are no question that a model is asked, and take long to make.
+MOST = 20
+
 
 def example(rng, split, operators=3, parentheses=False):
-    """One prompt pair with 1 to `operators` operators.
+    """One prompt pair with 1 to `operators` operators, at most 20.
 
     parentheses: whether these say in which order; else it is read from left to right
     """
+    within("operators", operators, 1, MOST)
     if parentheses:
         return nested(rng, split, operators)
     for _ in attempts():

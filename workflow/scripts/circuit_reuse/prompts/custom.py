@@ -1,17 +1,22 @@
 """A user's own prompts, from CSV, JSONL or Parquet.
 
-Columns clean, corrupt, answer and distractor are needed; id, split, variant, template, cluster and
-corrupt_answer are used where they are there.  Without a cluster every row is its own, with those that share a prompt
-with it.  Several wrong answers go into a column distractors instead: a list, or in a CSV text with | between them.  The
-answer is written as it follows the prompt, with its leading space where it has one.  Files of public datasets may have
-other columns, see prompts.datasets.
+Columns clean, corrupt, answer and distractor are needed; id, split, variant, template, cluster and corrupt_answer are used
+where they are there.  Without a cluster every row is its own, with those that share a prompt with it, and in the cluster that
+one of them has.  Several wrong answers go into a column distractors instead: a list, or in a CSV text with | between them.  The
+answer is written as it follows the prompt, with its leading space where it has one, and wrong ones likewise.  Files of public
+datasets may have other columns, see prompts.datasets.
 """
+
+import re
 
 from circuit_reuse.data import user_tables
 from circuit_reuse.prompts import datasets
 from circuit_reuse.prompts.generate import split_of
 
 NEEDED = ("clean", "corrupt", "answer", "distractor")
+# Columns that may be there: of any file of texts, and of prompts alone.
+USED = ("id", "split", "cluster")
+OF_PROMPTS = ("distractors", "variant", "template", "corrupt_answer")
 LABELS = ("set", "split", "variant", "template", "cluster", "corrupt_answer")
 SPLITS = ("train", "held_out")
 
@@ -30,11 +35,11 @@ def rows(file, held_out_share, **options):
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
     first, given = linked(records), splits_given(records)
+    join(records, first)
     for record in records:
         index = len(result)
         wrong = distractors(record, f"{file}, id {record['id']!r}")
-        if any("\0" in text for text in (*wrong, *(record[name] for name in texts))):
-            raise ValueError(f"{file}, id {record['id']!r}: the text holds a NUL byte")
+        alike(record, wrong, f"{file}, id {record['id']!r}")
         same = (*(record[name] for name in texts), *sorted(wrong))
         if same in repeats:
             continue
@@ -79,6 +84,23 @@ def splits_given(records):
     return {record["cluster"]: record["split"] for record in records if record.get("cluster") and record.get("split")}
 
 
+def join(records, first):
+    """Put rows without a cluster into that of the rows that share a prompt with them, directly or not, in place.
+
+    first: from `linked`
+    """
+    of = {}
+    for record in records:
+        if record.get("cluster"):
+            for prompt in (record["clean"], record["corrupt"]):
+                of.setdefault(prompt, record["cluster"])
+                of.setdefault(("linked", first[prompt]), record["cluster"])
+    for record in records:
+        if of and not record.get("cluster"):
+            beside = (record["clean"], record["corrupt"], ("linked", first[record["clean"]]))
+            record["cluster"] = next((of[each] for each in beside if each in of), "")
+
+
 def linked(records):
     """{prompt: the first of those that share rows with it}; prompts of one row, clean and corrupt, belong together.
 
@@ -121,6 +143,37 @@ def distractors(record, where):
     return list(dict.fromkeys(found))
 
 
+# A list that another program wrote as text: of texts in quotes, with or without commas between them, or of numbers.
+LIST = re.compile(r"""\s*(array\()?[\[(]\s*(['"].*['"]\s*,?|[-\d.]+([,\s]+[-\d.]+)+)\s*[\])]\)?\s*""", re.DOTALL)
+
+
+def alike(record, wrong, where):
+    """The answers of a row must be of one form, or the wrong ones are no alternatives: a model never gives them.
+
+    wrong:  its distractors
+    raises: ValueError for a list as text, a blank at the end, a blank in front of some of them, or a NUL byte
+    """
+    given = [("answer", record["answer"]), *(("distractor", text) for text in wrong)]
+    if record.get("corrupt_answer"):
+        given.append(("corrupt_answer", record["corrupt_answer"]))
+    if any("\0" in text for text in (record["clean"], record["corrupt"], *(text for _, text in given))):
+        raise ValueError(f"{where}: the text holds a NUL byte")
+    lists = [(name, text) for name, text in given if LIST.fullmatch(text)]
+    if lists and len(lists) < len(given):
+        raise ValueError(
+            f"{where}: {lists[0][0]} is {lists[0][1]!r}, a list as text; separate several distractors by | in a column distractors, or "
+            "use JSONL or Parquet"
+        )
+    for name, text in given:
+        if text[-1].isspace():
+            raise ValueError(f"{where}: {name} is {text!r}, which ends in a blank or a line break; take it off")
+        if text[0].isspace() != record["answer"][0].isspace():
+            raise ValueError(
+                f"{where}: the answer is {record['answer']!r} and {name} is {text!r}, and only one of them begins with a blank; write both as "
+                "they follow the prompt"
+            )
+
+
 def demonstrations(rows, count):
     """Rows that are shown solved before every prompt: the first ones of the train split."""
     found = [row for row in rows if row["split"] == "train"][:count]
@@ -135,7 +188,11 @@ def checked(file, needed, **options):
     options: of prompts.datasets.pairs
     raises:  ValueError for missing columns or duplicated ids
     """
-    names, records = datasets.pairs(*user_tables.rows(file), file, **options)
+    names, records = user_tables.rows(file)
+    if not records:
+        raise ValueError(f"{file} has no rows")
+    names, records = datasets.pairs(names, records, file, **options)
+    user_tables.near(names, (*needed, *USED, *(OF_PROMPTS if needed == NEEDED else ())), file)
     missing = [name for name in needed if name not in names]
     if "distractors" in names and "distractor" in missing:
         missing.remove("distractor")

@@ -31,6 +31,8 @@ def pairs(names, records, file, format="pairs", counterfactual=None, longest=Non
         names, records = COLUMNS, list(from_questions(names, records, file))
     if longest:
         records = [row for row in records if max(len(str(row.get(key))) for key in ("clean", "corrupt")) <= longest]
+        if not records:
+            raise ValueError(f"{file} has no row whose prompts have at most {longest} characters (longest)")
     return names, records
 
 
@@ -110,7 +112,7 @@ def choices_of(record, key, where, numbered=False):
     if str(right) in labels and (isinstance(right, str) or (numbered and isinstance(choices, dict))):
         place = labels.index(str(right))
     else:
-        place = int(right) if str(right).isdigit() else -1
+        place = int(right) if str(right).isascii() and str(right).isdigit() else -1
     if len(labels) < 2 or not 0 <= place < len(labels):
         raise ValueError(f"{where}: {key} is {right!r}, which is none of its {len(labels)} choices")
     return labels, place

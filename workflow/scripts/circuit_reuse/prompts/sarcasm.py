@@ -5,7 +5,7 @@ changes the event, so that words and event agree and the remark is sincere (or t
 """
 
 from circuit_reuse.prompts import words
-from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates
+from circuit_reuse.prompts.base import HELD_OUT, LEARNED, TRAIN, Prompt, fill, in_turn, templates, within
 
 TEMPLATES = [
     ("oh", "Oh {feeling}, the {thing} {event} again. That remark is", LEARNED),
@@ -33,6 +33,7 @@ def example(rng, split, praise_share=0.75, paired_events=False, events="common",
     """
     if events not in words.EVENTS_OF:
         raise ValueError(f"events {events!r} is unknown; known: {', '.join(words.EVENTS_OF)}")
+    within("praise_share", praise_share, 0, 1)
     failures, successes = words.EVENTS_OF[events]
     name, template = in_turn(rng, templates(TEMPLATES, split, learned))
     thing = rng.choice(words.pool(words.THINGS, split))

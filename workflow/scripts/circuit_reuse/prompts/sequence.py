@@ -175,9 +175,9 @@ def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
     """
     last = answer - step
     if corruption == "repeat_last":
-        return [*shown[:-1], shown[-2]] if len(shown) > 1 else [rng.choice(others(total, shown))]
+        return [*shown[:-1], shown[-2]] if len(shown) > 1 else [one_of(rng, others(total, shown))]
     if corruption == "repeat_all":
-        return [rng.choice(others(total, [last]))] * len(shown)
+        return [one_of(rng, others(total, [last]))] * len(shown)
     if corruption == "shuffled" and len(shown) > 2:
         for _ in attempts():
             order = rng.sample(shown, len(shown))
@@ -194,8 +194,15 @@ def corrupt_elements(rng, shown, answer, step, total, corruption, shapes=None):
         if shapes:
             shape = shapes[shown[len(order)]]
             free = [place for place in free if shapes[place] == shape] or free
-        order.append(rng.choice(free))
+        order.append(one_of(rng, free))
     return order + new
+
+
+def one_of(rng, places):
+    """One of some places; raises ValueError where there is none."""
+    if not places:
+        raise ValueError("the members leave no other element for the corrupt prompt; use more members")
+    return rng.choice(places)
 
 
 def two_after(shown, answer, step, total, shapes):
@@ -203,6 +210,8 @@ def two_after(shown, answer, step, total, shapes):
     last, way = shown[-1], -1 if step < 0 else 1
     places = [(last + 2 * step + way * more) % total for more in range(total)]
     places = [place for place in places if place not in (last, answer)]
+    if not places:
+        raise ValueError("the members leave no other element for the corrupt prompt; use more members")
     wanted = {shapes[place] for place in shown[-2:]} if shapes else set()
     return next((place for place in places if wanted == {shapes[place]}), places[0]) if shapes else places[0]
 

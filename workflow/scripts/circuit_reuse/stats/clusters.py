@@ -33,8 +33,12 @@ def number(clusters, count):
 
 def too_few(clusters, count):
     """Whether examples share so few clusters that these carry neither a p nor an interval."""
-    groups = number(clusters, count)
-    return groups < min(FEWEST, count)
+    return few(number(clusters, count), count)
+
+
+def few(n_clusters, n_examples):
+    """The same from their numbers, or columns of these."""
+    return n_clusters < np.minimum(FEWEST, n_examples)
 
 
 def sums(values, clusters):

@@ -17,28 +17,31 @@ class Outcomes:
         self.examples = np.sort(effects["example"].unique())
         self.clusters = effects.drop_duplicates("example").set_index("example")["cluster"][self.examples].to_numpy(str)
         self.n_clusters = len(set(self.clusters))
-        self.groups = {}
         control = effects["control"].astype("Int32").fillna(-1).astype(int)
         circuit = effects["circuit"].fillna("none")
         frame = effects.assign(control=control, circuit=circuit).sort_values("example")
-        for (name, direction), rows in frame.groupby(["circuit", "direction"], sort=False):
-            self.groups[name, direction] = {
-                column: rows.pivot(index="control", columns="example", values=column)
-                for column in ("metric", "correct", "kl", "rank")
-                if column in rows
-            }
+        self.groups = dict(iter(frame.groupby(["circuit", "direction"], sort=False)))
+        self.known = {}
+
+    def table(self, name, direction, column):
+        """[control, example] as a frame; the circuit itself is control -1."""
+        key = (name, direction, column)
+        if key not in self.known:
+            rows = self.groups[name, direction]
+            self.known[key] = rows.pivot(index="control", columns="example", values=column)
+        return self.known[key]
 
     def baseline(self, column):
         """[example], the run without intervention."""
-        return self.groups["none", "none"][column].to_numpy(float)[0]
+        return self.table("none", "none", column).to_numpy(float)[0]
 
     def circuit(self, name, direction, column):
         """[example], the circuit itself removed or kept."""
-        return self.groups[name, direction][column].loc[-1].to_numpy(float)
+        return self.table(name, direction, column).loc[-1].to_numpy(float)
 
     def controls(self, name, direction, column):
         """[control, example], its controls (or the random sets of a composition), perhaps none."""
-        rows = self.groups[name, direction][column]
+        rows = self.table(name, direction, column)
         return rows.loc[rows.index >= 0].to_numpy(float)
 
     def has(self, name, direction):

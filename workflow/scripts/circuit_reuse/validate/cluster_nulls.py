@@ -5,8 +5,7 @@ from itertools import product
 import numpy as np
 
 from circuit_reuse.stats import clusters as grouping
-from circuit_reuse.stats import statistics
-from circuit_reuse.studies.scaling import classes
+from circuit_reuse.stats import mean_tests, statistics
 from circuit_reuse.validate.worlds import PERMUTATIONS, WARNING, stream
 
 # How alike examples of one cluster are: the correlation within clusters.
@@ -53,7 +52,7 @@ def cluster_nulls(datasets, seed, n=48, counts=(8, 16)):
         ]
         units = [grouping.units(each[:, None], labels) for each, labels in values]
         found["p_heads", f"mean effect of a head, {setting}", n] = [
-            float(classes.means(each)["p"][0]) for each in units
+            float(mean_tests.means(each)["p"][0]) for each in units
         ]
         found["p_mcnemar", f"right or wrong, {setting}", n] = [
             statistics.paired_outcomes(each > 0, each < 0, PERMUTATIONS, number, labels)

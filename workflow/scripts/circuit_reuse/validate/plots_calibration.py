@@ -4,9 +4,9 @@ The tables are those of circuit_reuse.validate.
 """
 
 import numpy as np
-import pandas as pd
 from matplotlib import pyplot
 
+from circuit_reuse.data import csv_tables
 from circuit_reuse.report import palette, style
 from circuit_reuse.validate import nulls as tests
 from circuit_reuse.validate.coverage import SLACK
@@ -28,7 +28,7 @@ def draw(job):
     figures = job.cfg["figures"]
     for function in (false_positives, power, coverage):
         stem = next(path for path in job.output.figures if f"/{function.__name__}." in path)
-        figure = function(pd.read_csv(getattr(job.input, function.__name__)))
+        figure = function(csv_tables.read(getattr(job.input, function.__name__)))
         style.save(figure, stem, figures["formats"], figures["dpi"])
 
 

@@ -62,7 +62,7 @@ def details(path, found, cfg):
 
 def list_skipped(job):
     """What was left out of all studies, and why, as one table."""
-    found = pd.concat([pd.read_csv(path) for path in job.input.skipped], ignore_index=True)
+    found = pd.concat([csv_tables.read(path) for path in job.input.skipped], ignore_index=True)
     csv_tables.write(job.output.skipped, found.astype({"usable": "Int64", "needed": "Int64"}), SKIPPED)
     job.log.info("%d pairs of a model and a task are left out", len(found))
 
@@ -97,7 +97,7 @@ def left_sentence(row):
 def read(path, columns):
     """A CSV with all the columns that sentences use, whether it has rows or not."""
     try:
-        frame = pd.read_csv(path)
+        frame = csv_tables.read(path)
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame()
     return frame.assign(**{name: np.nan for name in columns.split() if name not in frame})

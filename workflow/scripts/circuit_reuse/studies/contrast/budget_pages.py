@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from circuit_reuse.data import components
+from circuit_reuse.data import components, csv_tables
 from circuit_reuse.data.gather import pick
 from circuit_reuse.report import circuit_pages
 from circuit_reuse.report.numbers import number, percent, small
@@ -16,7 +16,7 @@ ABOUT = (
 def draw(job):
     """Write the page of every model; cfg: models, titles of the sets."""
     found = {
-        name: pd.read_csv(path)
+        name: csv_tables.read(path)
         for name, path in zip(("circuits", "components", "inclusion"), job.input.tables, strict=True)
     }
     for path, model in zip(job.output.pages, job.cfg["models"], strict=True):

@@ -72,6 +72,10 @@ def check_set(name, each, config, folders):
         for side in ("first", "second"):
             if not each[side]:
                 raise ConfigError(f"{key} has no {side}, the value of the column set that distinguishes unpaired texts")
+        if each["first"] == each["second"]:
+            raise ConfigError(
+                f"{key}.first and second are both {each['first']!r}; they must be two values of the column set"
+            )
     check_texts(key, paths.readable_file(each["file"], f"{key}.file"), each, config)
 
 
@@ -116,6 +120,7 @@ def check_texts(key, path, each, config):
         errors.note(
             f"{key}.file: {repeats} rows of {each['file']} repeat another row and are counted once; {len(rows)} are left"
         )
+    note_identical(key, each["file"], rows if sides is None else [])
     train = [row for row in rows if row["split"] == "train"]
     counts = [len(train)] if sides is None else [sum(r["set"] == side for r in train) for side in sides]
     if min(counts) < texts.FEWEST:
@@ -142,6 +147,20 @@ def check_texts(key, path, each, config):
                         f"{key}.file, id {row['id']!r}: {column} has {length} tokens{more}, and {model} has "
                         f"{most} positions; shorten the text, or lower contrast.longest"
                     )
+
+
+def note_identical(key, file, pairs):
+    """Refuse pairs that are all of one text twice, and warn of some; pairs: rows with first and second."""
+    same = [row for row in pairs if row["first"] == row["second"]]
+    if same and len(same) == len(pairs):
+        raise ConfigError(
+            f"{key}.file: first and second are the same text in every row of {file}, so there is nothing to compare"
+        )
+    if same:
+        errors.note(
+            f"{key}.file: first and second are the same text in {len(same)} of {len(pairs)} rows of {file}, which add no difference; the first "
+            f"is of id {same[0]['id']!r}"
+        )
 
 
 def check_scorings(block):

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from circuit_reuse.data import csv_tables
 from circuit_reuse.report import drawing
 from circuit_reuse.studies.contrast import plots, plots_circuits
 
@@ -14,7 +13,7 @@ def draw(job):
     cfg: figures; for those of the study models, sets, titles, scorings, scoring_names, attribution, budget,
          alpha, margin, too
     """
-    found = {Path(path).stem: pd.read_csv(path) for path in job.input.tables}
+    found = {Path(path).stem: csv_tables.read(path) for path in job.input.tables}
     made = comparisons(found) if "replicate" in found else study(found, job.cfg)
     drawing.draw(made, job.output.figures, job.cfg["figures"], job.threads, job.log)
 

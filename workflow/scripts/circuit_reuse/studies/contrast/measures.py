@@ -5,7 +5,8 @@ import pandas as pd
 
 from circuit_reuse.data import jobs
 from circuit_reuse.data.gather import pick
-from circuit_reuse.stats import circuits, statistics
+from circuit_reuse.stats import circuits, mean_tests, statistics
+from circuit_reuse.stats import clusters as grouping
 from circuit_reuse.stats.sharing import composition_name
 from circuit_reuse.stats.testing import faithfulness_of, has_gap
 from circuit_reuse.studies.contrast.pooling import by_construction
@@ -23,7 +24,7 @@ BUDGET_SWEEP = (
 ).split()
 SINGLE = (
     "component n_examples n_clusters_held_out effect effect_share effect_share_low effect_share_high effect_share_absolute effect_share_absolute_low effect_share_absolute_high "
-    "p_effect"
+    "p_effect p_absent"
 ).split()
 # Labels of a component, by its difference and by its own effect.
 INTERPRETATIONS = {
@@ -176,6 +177,8 @@ def singles(scores, examples, cfg, stream):
             resamples, number = cfg["tests"]["bootstrap"], circuits.seed(*stream, name, stem)
             low, high = statistics.bootstrap(columns, part, resamples, number, clusters=clusters)
             found |= {key: float(part(*columns, axis=0)), f"{key}_low": low, f"{key}_high": high}
+        if found:
+            found["p_absent"] = absent_p(values.abs().to_numpy(), np.abs(full), cfg["margin"], clusters)
         rows.append(
             {
                 "component": str(name),
@@ -189,6 +192,17 @@ def singles(scores, examples, cfg, stream):
             }
         )
     return rows
+
+
+def absent_p(size, whole, margin, labels):
+    """The p that the mean size of an effect is a margin of the whole or more; nan for too few clusters.
+
+    size, whole: [example], absolute effects of one component and of everything;  labels: [example], clusters
+    """
+    if grouping.too_few(labels, len(size)):
+        return float("nan")
+    units = (grouping.units(values, labels) for values in (size[:, None], whole))
+    return float(mean_tests.absent_p(*units, margin, "base")[0])
 
 
 def part(values, whole, axis):
@@ -211,14 +225,14 @@ def interpretation(row, cfg):
     """One of INTERPRETATIONS; None where the effect was not measured.
 
     A component does something alone if its mean effect is shown (q) and its interval lies wholly outside the margin;
-    nothing if the interval of its mean |effect| lies within it, so that effects of opposite sign do not hide each other.
+    nothing if its mean |effect| is shown (q) to lie within it, so that effects of opposite sign do not hide each other.
     """
     if row["effect_share"] is None or not np.isfinite(row["effect_share"]):
         return None
     alpha, margin = cfg["tests"]["alpha"], cfg["margin"]
     differs = np.isfinite(row["q_value"]) and row["q_value"] < alpha
     beyond = row["effect_share_low"] > margin or row["effect_share_high"] < -margin
-    within = row["effect_share_absolute_high"] <= margin
+    within = row["q_absent"] <= alpha
     if beyond and row["q_effect"] < alpha:
         return "does" if differs else "silent"
     if not differs:
@@ -231,7 +245,7 @@ def lengths(differences, chosen, cfg):
 
     by_construction: whether the comparison cannot come out otherwise, since what is compared is the same by
     construction (nothing, or the real one);  n_significant: components with q below alpha
-    ratio: median of the score as a share of the real one
+    ratio: median of the score as a share of the real one, over components whose real score is above 0
     correlation: Spearman of the scores with the real ones;  jaccard: of the circuits at the main budget
     """
     rows = []
@@ -264,8 +278,9 @@ def beside(other, real, condition, scoring, alpha):
     if condition == "padded":
         # Padding a shorter second text moves more of the first into what is compared.
         given &= np.allclose(score, true, rtol=1e-3, equal_nan=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.nanmedian(score[known] / true[known]) if known.any() else None
+    # A score may be negative where there is nothing to see: that is no share of anything.
+    seen = known & (true > 0)
+    ratio = float(np.median(score[seen].clip(min=0) / true[seen])) if seen.any() else None
     return {
         "n_pairs": int(other["n_pairs"].iloc[0]),
         "n_clusters": int(other["n_clusters"].iloc[0]),

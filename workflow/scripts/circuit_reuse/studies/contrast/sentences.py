@@ -38,7 +38,7 @@ def sentences(found, cfg):
         )
         parts.append(f"{len(good)} of {len(rows)} {whose}, which bring back {span(100 * rows['faithfulness'], ' %')}")
     if parts:
-        yield f"Kept alone, these circuits under the budget do more of the task than size-matched random circuits: {'; '.join(parts)}."
+        yield f"Kept alone, these circuits under the budget do more of the task than size-matched random circuits of any layers: {'; '.join(parts)}."
     pairs = found["replicate"]
     for name, rows in pairs[pairs["kind"] == "given"].groupby("pair", sort=False):
         value = rows.set_index("statistic")["value"]

@@ -48,7 +48,8 @@ def all_tables(input, cfg):
         tested = statistics.with_q(tested, name, within=["origin"], once=("model", "set", "circuit", "origin"))
     tested = tested.drop(columns="origin")
     single = pd.DataFrame(single, columns=["model", "set", *measures.SINGLE])
-    single = statistics.with_q(single, "p_effect", within=("model", "set"))
+    for name in ("p_effect", "p_absent"):
+        single = statistics.with_q(single, name, within=("model", "set"))
     return {
         "differences": differences,
         "circuits": chosen,

@@ -2,6 +2,7 @@
 
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import number, p_text
+from circuit_reuse.stats import statistics
 from circuit_reuse.studies.contrast.pooling import by_construction
 
 KINDS = {
@@ -121,17 +122,20 @@ def worth(table, cfg):
     """For each scoring, whether the difference that is asked for shapes its circuit."""
     lines = []
     controls, halves = (table[table["kind"] == kind] for kind in ("control", "halves"))
-    for name, rows in halves.groupby("pair", sort=False):
+    pairs = list(halves.groupby("pair", sort=False))
+    # One family over all models, sets and scorings.
+    q_values = statistics.false_discovery([value(rows, "p_labels") for _, rows in pairs])
+    for (name, rows), q in zip(pairs, q_values, strict=True):
         start = name.removesuffix(", two halves")
         scoring = start.rsplit(": ", 1)[1]
-        own, p = value(rows, "jaccard"), value(rows, "p_labels")
+        own = value(rows, "jaccard")
         reported = (
             f"- **{start}**: two halves agree with a Jaccard index of {number(own)}; with labels at random they would with "
-            f"{number(value(rows, 'jaccard_labels'))} ({p_text('p', p)}). "
+            f"{number(value(rows, 'jaccard_labels'))} ({p_text('q', q)}). "
         )
         reported += (
             "The difference shapes what is found."
-            if p is not None and p < cfg["alpha"]
+            if q <= cfg["alpha"]
             else "This does not show that the agreement comes from the difference that is asked for."
         )
         same = []

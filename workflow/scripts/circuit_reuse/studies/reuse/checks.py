@@ -17,6 +17,7 @@ def check(config, folders):
     folders: the project's and the one that the workflow runs in
     raises:  ConfigError with the first mistake
     """
+    check_counts(config)
     for name in config["models"]:
         check_room(name, config, checks.check_model(name, config, folders))
     for name, task in config["custom_tasks"].items():
@@ -27,6 +28,15 @@ def check(config, folders):
     check_texts(config, folders)
 
 
+def check_counts(config):
+    """What is a count or a share below 1 must be one of these, whether or not the models are there."""
+    fine = config["fine_grained"]["top_k"]
+    given = [("circuits.top_k", value) for value in config["circuits"]["top_k"]]
+    for key, value in [*given, *((f"fine_grained.top_k.{level}", fine[level]) for level in ("block", "neuron"))]:
+        if value > 1 and value != int(value):
+            raise ConfigError(f"{key}: {value} is neither a count nor a share below 1")
+
+
 def check_room(name, config, space):
     """A local model must have room for the circuits and their controls."""
     if space is None:
@@ -35,8 +45,6 @@ def check_room(name, config, space):
     total = len(space.of_kinds(kinds))
     what = " and ".join({"head": "heads", "mlp": "MLPs"}[kind] for kind in kinds)
     for top_k in config["circuits"]["top_k"]:
-        if top_k >= 1 and top_k != int(top_k):
-            raise ConfigError(f"circuits.top_k: {top_k} is neither a count nor a share below 1")
         try:
             k = components.resolve_k(top_k, total)
         except ValueError:

@@ -2,13 +2,14 @@
 
 from circuit_reuse.data.gather import pick
 from circuit_reuse.report.numbers import interval, k_label, listed, number, p_text, span
+from circuit_reuse.stats import clusters
 
 # Columns that the sentences use, by table; a table without rows may lack some.
 COLUMNS = {
-    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness faithfulness_control",
+    "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness faithfulness_control n_examples n_clusters",
     "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
     "generic": "model task method top_k threshold loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts p_value q_value q_left p_left n_random",
-    "specificity": "model method top_k threshold source target component_set circuit_own circuit_other n_components_own n_components_other n_clusters own own_low own_high other other_low other_high other_random "
+    "specificity": "model method top_k threshold source target component_set circuit_own circuit_other n_components_own n_components_other n_examples n_clusters own own_low own_high other other_low other_high other_random "
     "difference difference_low difference_high q_value",
 }
 
@@ -36,8 +37,10 @@ def specificity(table, cfg):
     tested = pairs[pairs["q_value"].notna()]
     more, less = surely(tested, cfg, "high"), surely(tested, cfg, "low")
     smaller = more[more["n_components_own"] <= more["n_components_other"]]
-    same = pairs[pairs["circuit_own"] == pairs["circuit_other"]]
-    left = f" Not tested: {len(same)} with the same circuit, {len(pairs) - len(tested) - len(same)} without one."
+    open_ = pairs[pairs["q_value"].isna()]
+    same = open_["circuit_own"] == open_["circuit_other"]
+    few = ~same & clusters.few(open_["n_clusters"], open_["n_examples"])
+    left = f" Not tested: {same.sum()} with the same circuit, {few.sum()} of too few clusters of examples, {(~same & ~few).sum()} without a circuit."
     larger = (
         f" In {len(smaller)} of these {len(more)} the own circuit is not the larger one of the two."
         if len(more)
@@ -189,7 +192,12 @@ def against_controls(rows, cfg):
         if len(few)
         else ""
     )
-    yield f"Not tested, as nothing is shared or no control exists: {listed(untested['pair'])}." if len(untested) else ""
+    few = clusters.few(untested["n_clusters"], untested["n_examples"])
+    for why, part in (
+        ("there are too few clusters of examples", untested[few]),
+        ("nothing is shared or no control exists", untested[~few]),
+    ):
+        yield f"Not tested, as {why}: {listed(part['pair'])}." if len(part) else ""
 
 
 def floor_of(row):

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import components, tables
-from circuit_reuse.stats import clusters, statistics
-from circuit_reuse.studies.scaling import classes, schemas
+from circuit_reuse.stats import clusters, mean_tests, statistics
+from circuit_reuse.studies.scaling import schemas
 
 
 def gone(sets, size):
@@ -32,7 +32,7 @@ def rows_of(runs, heads, side):
     alone, given = (wide[name][names].to_numpy(float) for name in ("delta_alone", "delta_given"))
     labels = runs.drop_duplicates("example").sort_values("example")["cluster"].astype(str)
     few = clusters.too_few(labels, len(labels))
-    found = classes.means(clusters.units(given - alone, labels), few)
+    found, then = (mean_tests.means(clusters.units(values, labels), few) for values in (given - alone, given))
     states = heads.set_index(heads["component"].astype(str))[f"state_{side}"]
     for place, name in enumerate(names):
         layer, head = components.place(name)
@@ -47,6 +47,8 @@ def rows_of(runs, heads, side):
                 "state": states[name],
                 "delta_alone": alone[:, place].mean(),
                 "delta_given": given[:, place].mean(),
+                "delta_given_low": then["low"][place],
+                "delta_given_high": then["high"][place],
                 "difference": found["mean"][place],
                 "difference_low": found["low"][place],
                 "difference_high": found["high"][place],
@@ -56,8 +58,8 @@ def rows_of(runs, heads, side):
 
 
 def called(table, alpha):
-    """Whether each row is a backup: losing it hurts more once the heroes are gone, and by then it does hurt."""
-    return (table["q_value"] <= alpha) & (table["difference"] < 0) & (table["delta_given"] < 0)
+    """Whether each row is a backup: losing it is shown to hurt more once the heroes are gone, and then to hurt."""
+    return (table["q_value"] <= alpha) & (table["difference"] < 0) & (table["delta_given_high"] < 0)
 
 
 def table(paths, heads, cfg):

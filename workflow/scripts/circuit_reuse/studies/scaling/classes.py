@@ -5,10 +5,9 @@ Everything works on arrays over heads, for two tasks that are called first and s
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from circuit_reuse.data import components
-from circuit_reuse.stats import statistics
+from circuit_reuse.stats import mean_tests, statistics
 from circuit_reuse.studies.scaling.head_effects import matrix, units
 from circuit_reuse.studies.scaling.schemas import HEADS, SIDES
 
@@ -49,68 +48,6 @@ def combined(first, second):
     )
 
 
-def means(values, few=False):
-    """Mean, standard error, t interval and test of the mean of each column of [example, head].
-
-    few:     whether the examples are too few clusters for all but the mean
-    returns: dict of arrays [head]; p is 1 where every value is 0, nan where there are fewer
-             than two examples
-    source:  Student 1908; p is the larger of Student's and that of Hall's transformation (1992,
-             J. R. Stat. Soc. B 54), which takes off what skewness does to t: far out in the tail,
-             where many heads are tested, Student's p of skewed deltas is several times too small
-             (docs/scaling.md)
-    """
-    count = len(values)
-    mean = values.mean(axis=0) if count else np.full(values.shape[1], np.nan)
-    if count < 2 or few:
-        nothing = np.full(mean.shape, np.nan)
-        return {"mean": mean, "se": nothing, "low": nothing, "high": nothing, "p": nothing, "skewness": nothing}
-    se = values.std(axis=0, ddof=1) / np.sqrt(count)
-    half = stats.t.ppf(0.975, count - 1) * se
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = values.std(axis=0)
-        ratio, skew = mean / spread, ((values - mean) ** 3).mean(axis=0) / spread**3
-        least = np.fmin(np.abs(ratio), np.abs(hall(ratio, skew, count))) * np.sqrt(count - 1)
-        p = 2 * stats.t.sf(least, count - 1)
-    return {
-        "mean": mean,
-        "se": se,
-        "low": mean - half,
-        "high": mean + half,
-        "skewness": np.where(se == 0, 0.0, skew),
-        "p": np.where(se == 0, np.where(mean == 0, 1.0, 0.0), p),
-    }
-
-
-def hall(ratio, skewness, count):
-    """A mean over its spread, with what skewness does to Student's t taken off (Hall 1992)."""
-    return ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27 + skewness / (6 * count)
-
-
-def absent_p(deltas, base, tau, unit):
-    """The p that a mean delta is at least tau away from 0, for each head: small where it is shown to be nearer.
-
-    Two one-sided tests (Schuirmann 1987), the larger p of both doubled, so that it is as strict as a two-sided 95 per cent
-    interval; each the larger of Student's and Hall's, as in `means`.  A share of the base is tested unit by unit, tau * base - delta and
-    tau * base + delta, as the base is known no better than the delta (Fieller 1954).
-    deltas: [unit, head];  base: [unit], the intact metric of the same units;  unit: of UNITS, in which tau is
-    """
-    count, p = len(deltas), np.zeros(deltas.shape[1])
-    if count < 2:
-        return np.full(deltas.shape[1], np.nan)
-    margin = tau * (means(deltas)["se"] if unit == "standard_errors" else 1.0)
-    margin = tau * base[:, None] if unit == "base" else margin
-    for sign in (1, -1):
-        found = means(margin - sign * deltas)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            root = np.sqrt(count - 1)
-            ratio = found["mean"] / (found["se"] * root)
-            least = np.fmin(ratio, hall(ratio, found["skewness"], count)) * root
-        above = np.where(found["se"] == 0, np.where(found["mean"] > 0, 0.0, 1.0), stats.t.sf(least, count - 1))
-        p = np.maximum(p, above)
-    return np.minimum(2 * p, 1)
-
-
 def scale_of(unit, base, low, se):
     """What a delta is divided by to be in the units of tau; nan where that makes no sense.
 
@@ -128,9 +65,9 @@ def one_task(table, split, replacement, unit):
     if not names:
         return None, []
     bases = units(table, split, replacement, "base")[0][:, :1]
-    base = means(bases, few)
+    base = mean_tests.means(bases, few)
     norms, _ = matrix(table, split, replacement, "output_norm")
-    found = means(deltas, few)
+    found = mean_tests.means(deltas, few)
     scale = scale_of(unit, float(base["mean"][0]), float(base["low"][0]), found["se"])
     whole = np.ones(len(names))
     return {
@@ -205,7 +142,7 @@ def classified(found, names, layers, cfg):
 
 def known_absent(columns, tau, unit):
     """absent_p of a task's heads, nan where an effect in the units of tau makes no sense.  columns: as from `one_task`"""
-    return np.where(np.isnan(columns["effect"]), np.nan, absent_p(*columns["units"], tau, unit))
+    return np.where(np.isnan(columns["effect"]), np.nan, mean_tests.absent_p(*columns["units"], tau, unit))
 
 
 NUMBERS = (

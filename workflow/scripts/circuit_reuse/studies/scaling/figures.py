@@ -1,8 +1,6 @@
 """Which tables each figure of the scaling study is drawn from."""
 
-import pandas as pd
-
-from circuit_reuse.data import metrics
+from circuit_reuse.data import csv_tables, metrics
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.scaling import plots, plots_backups, plots_runs, plots_sizes, summary
@@ -36,7 +34,7 @@ def draw(job):
     shapes = {name: (found["about"][name]["layers"], found["about"][name]["heads"]) for name in models["model"]}
     tracing = summary.tracing_csv(found["trace"])
     tests, influence, transfer = (
-        pd.read_csv(path) for path in (job.input.hero_vs_random, job.input.influence, job.input.transfer)
+        csv_tables.read(path) for path in (job.input.hero_vs_random, job.input.influence, job.input.transfer)
     )
     figures = {
         "layer_histogram": lambda: plots.layer_histogram(heads, context),
@@ -52,7 +50,7 @@ def draw(job):
         "tracing_heads": lambda: plots_runs.tracing_heads(tracing, context, tasks, shapes),
         "influence_vs_strength": lambda: plots_runs.influence_vs_strength(tracing, train, influence, context, tasks),
         "hero_vs_random": lambda: plots_runs.hero_vs_random(tests, context, tasks),
-        "backups": lambda: plots_backups.backups(pd.read_csv(job.input.backups), context, tasks, job.cfg["metric"]),
+        "backups": lambda: plots_backups.backups(csv_tables.read(job.input.backups), context, tasks, job.cfg["metric"]),
         "transfer": lambda: plots_runs.transfer(transfer, context, tasks, alpha),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

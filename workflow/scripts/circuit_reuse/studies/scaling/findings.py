@@ -82,7 +82,9 @@ def ability(models, names):
         for row in models.to_dict("records")
     ]
     left = models[~models["able"].astype(bool)]["model"]
-    why = f"\n\nLeft out of fits, because a base metric is not above 0: {', '.join(left)}." if len(left) else ""
+    why = (
+        f"\n\nLeft out of fits, because a base metric has no interval above 0: {', '.join(left)}." if len(left) else ""
+    )
     return pages.table(header, rows) + why
 
 

@@ -111,7 +111,7 @@ def strong_head_scaling(models, context):
     line_by_family(axes[0, 1], parts, context, "share", "share_low", "share_high", (0, 100))
     axes[0, 0].set(ylabel="strong heads", ylim=(0, None))
     # The band of few sizes is wide; the axis follows the points.
-    axes[0, 0].set_ylim(0, 1.5 * parts["n_strong_high"].max() + 1)
+    axes[0, 0].set_ylim(0, 1.5 * parts["n_strong_high"].fillna(0).max() + 1)
     axes[0, 1].set(ylabel="strong heads (% of all)", ylim=(0, 105))
     handles, labels = family_handles(context)
     figure.legend(handles, labels, loc="outside lower center", ncols=4)

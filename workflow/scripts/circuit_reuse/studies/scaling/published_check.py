@@ -22,8 +22,8 @@ ROWS = ["item", "published", "recomputed", "agrees", "why"]
 
 def run(job):
     """published_check.csv: item, published, recomputed, agrees, why."""
-    tables = {Path(path).stem: pd.read_csv(path) for path in job.input.tables}
-    shapes = pd.read_csv(job.input.shapes).set_index("model").to_dict("index")
+    tables = {Path(path).stem: csv_tables.read(path) for path in job.input.tables}
+    shapes = csv_tables.read(job.input.shapes).set_index("model").to_dict("index")
     found = check(tables, shapes, job.cfg["draws"], job.cfg["seed"])
     csv_tables.write(job.output.check, found, schemas.CSVS["published_check"])
     agree, differ = ((found["agrees"] == value).sum() for value in (True, False))

@@ -99,9 +99,11 @@ MODEL_TRENDS = table(
     selected_null=optional(pa.float64(), "mean of the same with heads permuted, then selected"),
     **bounds("selected_null", "quantile of that null"),
     p_selected=optional(pa.float64(), "two-sided p under that null"),
-    n_strong=column(pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there"),
-    n_strong_low=column(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
-    n_strong_high=column(pa.int32(), "97.5 per cent quantile"),
+    n_strong=optional(
+        pa.int32(), "heads with |effect| >= tau in some task and q <= alpha there; empty where no head was tested"
+    ),
+    n_strong_low=optional(pa.int32(), "2.5 per cent quantile, examples drawn again: a spread"),
+    n_strong_high=optional(pa.int32(), "97.5 per cent quantile"),
 )
 DEPTHS = table(
     replacement=REPLACEMENT,
@@ -240,7 +242,7 @@ CSVS = {
     ),
     "backups": columns(
         "family model task",
-        ends="difference",
+        ends="difference delta_given",
         q="p_value",
         component="head",
         layer="layer, from 0",
@@ -253,7 +255,7 @@ CSVS = {
         delta_given="the same once the heroes are replaced; negative where the head helps then",
         difference="delta_given - delta_alone: below 0 for a backup, above 0 for a head that works through the heroes",
         p_value="two-sided test that the difference is 0, the larger of Student's and Hall's",
-        backup="whether q <= scaling.classes.alpha, the difference and delta_given are below 0",
+        backup="whether q <= scaling.classes.alpha, the difference is below 0, and so is delta_given with its interval",
     ),
     "transfer": columns(
         ends="mean_fractional_rank_null",

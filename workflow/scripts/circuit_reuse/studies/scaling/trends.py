@@ -88,7 +88,7 @@ def resampled_means(values, draws, rng):
 def corrected(first, second, noise, times=1):
     """Correlation over heads corrected for attenuation by the noise of their means (Spearman 1904).
 
-    first, second: [..., head] mean deltas;  noise: variance of the error of a mean, for each task
+    first, second: [..., head] mean deltas;  noise: variance of the error of a mean around that of all heads, for each task
     times:         how often that noise is in the means; twice where examples were drawn again
     returns:       [...], nan where noise is all there is
     """
@@ -98,6 +98,15 @@ def corrected(first, second, noise, times=1):
     with np.errstate(divide="ignore", invalid="ignore"):
         found = together / np.sqrt(left[0] * left[1])
     return np.where((left[0] > 0) & (left[1] > 0), np.clip(found, -1, 1), np.nan)
+
+
+def noise_of(values):
+    """Variance of the error of a head's mean over units [unit, head], around that of all heads, mean over heads.
+
+    A correlation over heads is around their mean, too: what a unit adds to all heads alike is no error of it.
+    """
+    centred = values - values.mean(axis=1, keepdims=True)
+    return float((centred.var(axis=0, ddof=1) / len(centred)).mean())
 
 
 # With fewer heads a correlation says nothing.
@@ -112,7 +121,7 @@ def correlations(values, rows, cfg, drawn, rng):
     first, second = (part.mean(axis=0) for part in values)
     if len(first) < FEWEST:
         return {}
-    noise = [float((part.var(axis=0, ddof=1) / len(part)).mean()) for part in values]
+    noise = [noise_of(part) for part in values]
     found = {"correlation": float(pearson(first, second))}
     observed, k = found["correlation"], max(1, round(cfg["selection"] * len(rows)))
     found["corrected"] = float(corrected(first, second, noise))
@@ -165,7 +174,7 @@ def model_trends(scans, heads, replacement, cfg, stream):
         found[f"reliability_{side}"] = float(pearson(*(t[f"delta_{side}"].to_numpy(float) for t in (train, rows))))
     found["able"] = all((found[f"base_{side}_low"] or 0) > 0 for side in SIDES)
     if any(not len(part) for part in values):
-        return clean(found | {"n_strong": 0, "n_strong_low": 0, "n_strong_high": 0})
+        return clean(found)
     drawn = [resampled_means(part, cfg["bootstrap"], rng) for part in values]
     found |= correlations(values, rows, cfg, drawn, rng)
     if few:
@@ -174,7 +183,9 @@ def model_trends(scans, heads, replacement, cfg, stream):
 
 
 def strong_heads(rows, drawn, cfg):
-    """How many heads are strong in some task, and between which numbers examples leave it."""
+    """How many heads are strong in some task, and between which numbers examples leave it; nothing where no head was tested."""
+    if rows[[f"q_value_{side}" for side in SIDES]].isna().any(axis=None):
+        return {}
     there, counts = np.zeros(len(rows), dtype=bool), 0
     for side, means in zip(SIDES, drawn, strict=True):
         significant = rows[f"q_value_{side}"].to_numpy(float) <= cfg["alpha"]

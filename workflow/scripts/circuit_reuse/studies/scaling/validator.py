@@ -41,7 +41,7 @@ COLUMNS = ["kind", "model", "task", "count", "what", "touches"]
 def run(job):
     """Findings as a table and as a page."""
     table = pd.DataFrame(rows_of(job.input.table))
-    shapes = pd.read_csv(job.input.shapes).set_index("model").to_dict("index")
+    shapes = csv_tables.read(job.input.shapes).set_index("model").to_dict("index")
     for name, path in zip(job.cfg["names"], job.input.models, strict=True):
         space = fingerprint.shape(Path(path).parent)
         shapes[name] = {"layers": space.layers, "heads": space.heads}

@@ -119,6 +119,20 @@ def check_lengths(config):
     )
 
 
+def note_others(key, file, circuits, block):
+    """Warn of tasks of a file whose circuits the study does not test, and refuse a file of such tasks alone; circuits: {task: [component]}."""
+    run = [task for kind in KINDS if kind != "probes" for task in block[kind]]
+    other = [task for task in circuits if task not in run]
+    if other and len(other) == len(circuits):
+        raise ConfigError(
+            f"{key}: {file} is for {', '.join(other)}, and the study tests circuits for none of them; its tasks: {', '.join(run)}"
+        )
+    if other:
+        errors.note(
+            f"{key}: {file} has circuits for {', '.join(other)}, for which the study tests none: these are not used"
+        )
+
+
 def check_circuits(config, spaces):
     """Circuit files must be readable, and name components that their models have."""
     block = config["sequences"]
@@ -130,6 +144,7 @@ def check_circuits(config, spaces):
         try:
             found = given_circuits.read(path)
             checks.known_tasks(f"{key}.file: {entry['file']}", found, config)
+            note_others(f"{key}.file", entry["file"], found, block)
             for model in entry["models"] or block["models"]:
                 if spaces[model] is not None:
                     given_circuits.check_model(path, found, spaces[model], model)

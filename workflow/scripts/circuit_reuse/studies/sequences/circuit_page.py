@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from circuit_reuse.data import components, gather, tables
+from circuit_reuse.data import components, csv_tables, gather, tables
 from circuit_reuse.report import circuit_pages, palette
 from circuit_reuse.report.numbers import percent
 from circuit_reuse.studies.sequences import diagrams, graphs, schemas
@@ -55,7 +54,7 @@ def membership(named, tasks):
 
 def content(input, cfg, model, edges, members):
     """What the page shows: tasks, nodes with all that is known of them, edges, attention."""
-    found = {Path(path).stem: pd.read_csv(path) for path in input.tables}
+    found = {Path(path).stem: csv_tables.read(path) for path in input.tables}
     found = {name: table[table["model"] == model] for name, table in found.items()}
     names = sorted({*members, *(end for table in edges.values() for end in ends(table))}, key=components.order)
     patterns, labels = attention(input.attention, cfg["read"], names)

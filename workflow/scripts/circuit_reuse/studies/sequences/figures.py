@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from circuit_reuse.data import gather
+from circuit_reuse.data import csv_tables, gather
 from circuit_reuse.report import drawing
 from circuit_reuse.studies.sequences import plots, plots_heads, schemas
 
@@ -14,7 +12,7 @@ def draw(job):
 
     cfg: models, tasks, variants, control_tasks, probes, titles, colours, threshold, shown, figures
     """
-    found = {Path(path).stem: pd.read_csv(path) for path in job.input.tables}
+    found = {Path(path).stem: csv_tables.read(path) for path in job.input.tables}
     patterns = gather.rows(job.input.attention, schemas.ATTENTION)
     context = plots.SequencesContext(
         job.cfg["models"],

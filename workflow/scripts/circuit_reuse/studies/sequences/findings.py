@@ -225,7 +225,7 @@ def importance(table, cfg):
     for (model, task), part in own[own["task"].isin(cfg["tasks"])].groupby(["model", "task"], sort=False):
         inside = part[part["in_circuit"]].sort_values("in_circuit_drop").head(4)
         most = ", ".join(f"{r['component']} {hundred(r['in_circuit_drop'])}" for r in inside.to_dict("records"))
-        against = part[(part["from_full"] > 0) & (part["q_from_full"] <= cfg["alpha"])]
+        against = part[(part["from_full"] > 0) & (part["q_against"] <= cfg["alpha"])]
         against = against.sort_values("from_full", ascending=False).head(4)
         worst = ", ".join(f"{r['component']} {100 * r['from_full']:+.1f}" for r in against.to_dict("records"))
         lines.append(

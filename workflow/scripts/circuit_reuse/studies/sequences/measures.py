@@ -7,21 +7,19 @@ again for intervals, so that what is paired stays paired.
 import numpy as np
 
 from circuit_reuse.data.gather import pick
-from circuit_reuse.stats import circuits, statistics, testing
+from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.sequences import shares
 
 
-def cross_rows(effects, named, target, cfg, stream):
+def cross_rows(outcomes, named, target, cfg, stream):
     """Every circuit kept alone on one task, beside size-matched random circuits.
 
-    effects: the effects table of the task;  named: the named circuits of the model
+    outcomes: testing.Outcomes of the task;  named: the named circuits of the model
     cfg:     bootstrap, permutations, two_sided
     returns: rows of cross_task.csv; p_value is the share of random circuits, with the circuit, that
              come as near to 1 (two-sided limit) or score as much (one-sided)
     """
-    outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
-    ranks = median_ranks(effects)
     empty = shares.share(outcomes.circuit("empty", "keep", "metric"), full)
     rows = []
     for each in named[named["kind"] != "random"].itertuples():
@@ -43,7 +41,7 @@ def cross_rows(effects, named, target, cfg, stream):
             "score_empty": empty,
             "accuracy_kept": outcomes.circuit(each.circuit, "keep", "correct").mean(),
             "kl_kept": outcomes.circuit(each.circuit, "keep", "kl").mean(),
-            "rank": ranks[each.circuit, "keep"],
+            "rank": np.median(outcomes.circuit(each.circuit, "keep", "rank")),
         }
         if outcomes.has(each.circuit, "remove"):
             row["score_removed"] = shares.share(outcomes.circuit(each.circuit, "remove", "metric"), full)
@@ -74,20 +72,13 @@ def against_random(outcomes, each, named, full, two_sided):
     }
 
 
-def median_ranks(effects):
-    """Median rank of the answer by circuit and direction, circuits themselves only."""
-    own = effects[effects["control"].isna()]
-    return own.groupby([own["circuit"].fillna("none"), "direction"])["rank"].median().to_dict()
-
-
-def importance_rows(effects, named, names, task, cfg, stream):
+def importance_rows(outcomes, named, names, task, cfg, stream):
     """What each component is worth on a task: within the circuit, and in the full model.
 
-    names:   heads and MLPs of the model
-    returns: rows of importance.csv; drop is the change of the score when the component
+    outcomes: testing.Outcomes of the task;  names: heads and MLPs of the model
+    returns:  rows of importance.csv; drop is the change of the score when the component
              goes: negative where it helps
     """
-    outcomes = testing.Outcomes(effects)
     full = outcomes.baseline("metric")
     single = outcomes.controls("single", "remove", "metric") - full
     ranks = np.median(outcomes.controls("single", "remove", "rank"), axis=1)
@@ -104,15 +95,17 @@ def importance_rows(effects, named, names, task, cfg, stream):
         row = {"task": task, "component": name, "in_circuit": name in inside, **counts_of(outcomes)}
         row |= {"rank": float(rank), "rank_full": intact}
         row |= drop("from_full", change, outcomes, cfg, (*stream, name, "full"))
+        # Sign flips are symmetric.  Most components help, so that a q over both sides would call too many harmful.
+        half = row["p_from_full"] / 2
+        row["p_against"] = half if row["from_full"] > 0 else 1 - half
         if name in inside:
             row |= drop("in_circuit_drop", inside[name], outcomes, cfg, (*stream, name, "circuit"))
         rows.append(row)
     return rows
 
 
-def file_drops(effects, named, task, cfg, stream):
+def file_drops(outcomes, named, task, cfg, stream):
     """What each component of a file's circuit is worth within it: rows as of importance_rows."""
-    outcomes = testing.Outcomes(effects)
     rows = []
     for each in pick(named, kind="file", task=task).itertuples():
         kept = outcomes.circuit(each.circuit, "keep", "metric")

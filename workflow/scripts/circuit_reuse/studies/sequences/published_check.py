@@ -27,7 +27,7 @@ def run(job):
     circuits = json.loads(Path(job.input.circuits).read_text())["circuits"]
     numbers = json.loads(Path(job.input.numbers).read_text())
     tables = {
-        {"cross_task": "cross", "ov_scores": "ov"}.get(path.stem, path.stem): pd.read_csv(path)
+        {"cross_task": "cross", "ov_scores": "ov"}.get(path.stem, path.stem): csv_tables.read(path)
         for path in map(Path, job.input.tables)
     }
     found = check(circuits, numbers, tables)

@@ -204,7 +204,7 @@ CSVS = {
     "importance": columns(
         "model task",
         ends="from_full in_circuit_drop",
-        q="p_from_full p_in_circuit_drop",
+        q="p_from_full p_in_circuit_drop p_against",
         component=NAME[1],
         circuit="name of the circuit of a file that the row is of; empty for the task's own",
         in_circuit="whether the circuit holds the component",
@@ -212,6 +212,7 @@ CSVS = {
         n_clusters=N_CLUSTERS[1],
         from_full="change of the score when it is removed from the intact model; negative where it helps",
         p_from_full="two-sided sign-flip p of it",
+        p_against="one-sided: does removing it from the intact model raise the score?",
         in_circuit_drop="change of the score when it is removed from the circuit; negative where it helps",
         p_in_circuit_drop="two-sided sign-flip p of it",
         rank="median rank of the answer among all tokens without it in the intact model, from 1",

@@ -60,7 +60,7 @@ def sentences(found, cfg):
             parts.append(f"{name} in {int((mine['q_value'] <= cfg['alpha']).sum())} of {len(mine)} cases")
     better = "scores nearer to the intact model" if cfg["two_sided"] else "keeps more of the metric"
     yield (
-        f"Kept alone, a circuit {better} than size-matched random circuits on the prompts {', '.join(parts)}."
+        f"Kept alone, a circuit {better} than size-matched random circuits of any layers on the prompts {', '.join(parts)}."
         if parts
         else ""
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from circuit_reuse.data import components, csv_tables, fingerprint, gather, tables
-from circuit_reuse.stats import clusters, statistics
+from circuit_reuse.stats import clusters, statistics, testing
 from circuit_reuse.studies.sequences import findings, measures, schemas
 
 RANDOM = ("previous_token", "duplicate_token", "induction")
@@ -28,12 +28,12 @@ def gather_measures(input, cfg):
     cross, importance = [], []
     for (model, task), path in gather.one_by(input.effects, "model", "task").items():
         mine = named[named["model"] == model]
-        effects = tables.read(path, tables.EFFECTS)
+        outcomes = testing.Outcomes(tables.read(path, tables.EFFECTS))
         stream = (cfg["seed"], model, task, "cross")
-        cross += [{"model": model, **row} for row in measures.cross_rows(effects, mine, task, cfg, stream)]
+        cross += [{"model": model, **row} for row in measures.cross_rows(outcomes, mine, task, cfg, stream)]
         names = shapes[model].of_kinds()
-        found = measures.importance_rows(effects, mine, names, task, cfg, stream)
-        found += measures.file_drops(effects, mine, task, cfg, stream)
+        found = measures.importance_rows(outcomes, mine, names, task, cfg, stream)
+        found += measures.file_drops(outcomes, mine, task, cfg, stream)
         importance += [{"model": model, **row} for row in found]
     return pd.DataFrame(cross), pd.DataFrame(importance)
 
@@ -91,8 +91,9 @@ def with_pruning(importance, inclusion, steps, cfg):
 
     score_change: mean change of the score when pruning runs took it out; positive if it worked against the task
     """
-    for column in ("p_from_full", "p_in_circuit_drop"):
-        importance = statistics.with_q(importance, column) if column in importance else importance
+    for column in ("p_from_full", "p_in_circuit_drop", "p_against"):
+        if column in importance:
+            importance = statistics.with_q(importance, column, within=["model", "task"])
     keys = ["model", "task", "component"]
     chosen = inclusion[inclusion["threshold"] == cfg["threshold"]]
     wide = chosen.pivot_table(index=keys, columns="over", values="frequency")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from circuit_reuse.data import csv_tables
 from circuit_reuse.report import drawing
 from circuit_reuse.studies.weights import measures, plots, plots_nodes
 
@@ -19,7 +19,7 @@ def draw(job):
 
 def figures(paths, cfg):
     """{file name without ending: function that returns a figure}; paths: the study's CSV tables."""
-    found = {Path(path).stem: pd.read_csv(path) for path in paths}
+    found = {Path(path).stem: csv_tables.read(path) for path in paths}
     context = plots.WeightsContext(cfg["models"], cfg["tasks"], cfg["titles"], cfg["matched"])
     random = found["random_circuits"]
     return {

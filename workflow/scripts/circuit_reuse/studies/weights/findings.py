@@ -5,6 +5,7 @@ import numpy as np
 from circuit_reuse.data.gather import pick
 from circuit_reuse.report import pages
 from circuit_reuse.report.numbers import interval, number, p_text, small
+from circuit_reuse.studies.weights import sentences
 from circuit_reuse.studies.weights.measures import INTERPRETATIONS
 
 NAMES = {
@@ -84,10 +85,11 @@ def interpretations(found, cfg):
         row = pick(found["interpretations"], model=model, task=task).iloc[0]
         tests = pick(found["tests"], model=model, task=task).set_index("control")
         any_, size = tests.loc["non_circuit"], tests.loc[cfg["matched"]]
+        q = sentences.asked(row["interpretation"])
         line = (
             f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Over the sweep, removing the circuit's weights costs "
-            f"{interval(any_, 'difference')} nats more than removing {NAMES['non_circuit']} ({p_text('q', any_['q_value'])}), and "
-            f"{interval(size, 'difference')} more than {NAMES[cfg['matched']]} ({p_text('q', size['q_value'])}). Equal size in the same "
+            f"{interval(any_, 'difference')} nats more than removing {NAMES['non_circuit']} ({p_text('q', any_[q])}), and "
+            f"{interval(size, 'difference')} more than {NAMES[cfg['matched']]} ({p_text('q', size[q])}). Equal size in the same "
             f"matrices costs {interval(row, 'size_difference')} more than any size there ({p_text('p', row['size_p_trials'])}, over draws)."
         )
         if np.isfinite(row["active_difference"]):
@@ -193,7 +195,7 @@ def sweep(found, cfg):
     ]
     text = pages.table(header, rows)
     text += (
-        "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks; "
+        "\n\nThe ranked difference is on fewer points and orders than the difference of areas, those of the random masks, and with as many weights removed; "
         "for random_circuit it is the area itself."
     )
     least = 1 / (found["tests"]["n_random"].min() + 1)

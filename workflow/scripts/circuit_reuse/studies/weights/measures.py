@@ -8,6 +8,7 @@ the difference is larger than those of random masks with as many active nodes at
 like number of weights, each against a control of its own.  Were the mask drawn so, its difference
 would be one of these, and its rank uniform.  It does not ask whether the nodes are the task's: masks
 of busy channels rank high, too, which is why the most active nodes are swept beside the circuit.
+`p_less` is the rank from the other side: whether the circuit's weights matter less.
 """
 
 import numpy as np
@@ -128,16 +129,14 @@ def compare(sweep, random, control, cfg, stream):
 def ranked(sweep, random, control, cfg, stream):
     """Where the circuit's difference lies among those of random circuits.
 
-    Of the circuit as many trials and the same shares are used as of each random one: only then
+    Of the circuit as many trials are used, and as many weights removed, as of each random one: only then
     would a random mask in its place be one among them.  `ranked` is that difference, with its
-    interval over clusters of examples; without a control the area alone, with as many weights removed.
+    interval over clusters of examples; without a control the area alone.
     """
-    shares, trials = np.sort(random["share"].unique()), random["trial"].nunique()
-    if control is None:
-        by_example = area(shares, at_equal_numbers(sweep, random).mean(0))
-    else:
-        own, other = (losses(sweep, each, shares, trials)[1].mean(0) for each in ("circuit", control))
-        by_example = area(shares, own) - area(shares, other)
+    shares = np.sort(random["share"].unique())
+    by_example = area(shares, at_equal_numbers(sweep, random).mean(0))
+    if control is not None:
+        by_example = by_example - area(shares, at_equal_numbers(sweep, random, control).mean(0))
     seed = circuits.seed(*stream, control, "ranked")
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], seed, clusters=clusters_of(sweep))
     null = random_differences(random, control, shares)
@@ -148,19 +147,21 @@ def ranked(sweep, random, control, cfg, stream):
         "n_random": len(null),
         "ranked_random": float(null.mean()),
         "p_value": statistics.rank_p(by_example.mean(), null),
+        "p_less": statistics.rank_p(by_example.mean(), null, larger=False),
     }
 
 
-def at_equal_numbers(sweep, random):
-    """Loss of the circuit [trial, example, share] with as many weights removed as the random circuits have at each of their shares.
+def at_equal_numbers(sweep, random, condition="circuit"):
+    """Loss of a condition [trial, example, share] with as many weights removed as of the random circuits at each of their shares.
 
-    A learned mask joins its nodes more than a random mask of as many nodes does, so its circuit has more weights: of these as many
-    go as of a random circuit on average, by lines between the points of the sweep; all where it has fewer.
+    A learned mask joins its nodes more than a random mask of as many nodes does, so its circuit has more weights: of these, and of
+    those of a control, which go together with them, as many go as of a random circuit on average, by lines between the points of
+    the sweep; all where the circuit has fewer.
     """
     last = pick(random, condition="circuit", share=random["share"].max())
-    there = sweep[sweep["condition"] == "circuit"]
+    there = sweep[sweep["condition"] == condition]
     part = min(1.0, last["n_removed"].mean() / there["n_removed"].max())
-    points, values = losses(sweep, "circuit", np.sort(there["share"].unique()), random["trial"].nunique())
+    points, values = losses(sweep, condition, np.sort(there["share"].unique()), random["trial"].nunique())
     wanted = np.sort(random["share"].unique()) * part
     return np.apply_along_axis(lambda curve: np.interp(wanted, points, curve), -1, values)
 
@@ -221,22 +222,25 @@ def beyond_active(sweep, matched, cfg, stream):
 def interpretation(tests, size, alpha, matched, margin):
     """Which interpretation the tests support: a key of INTERPRETATIONS.
 
-    tests:  {control: row with difference, its interval and q_value};  size: from `between` matched and matrix
+    tests:  {control: row with difference, its interval, q_value and q_less};  size: from `between` matched and matrix
     margin: nats; a difference whose interval lies within it counts as none
-    More is shown only where q <= alpha and the interval over clusters of examples lies above 0; that there is
-    no difference only by an interval within the margin.
+    More is shown only where q <= alpha and the interval over clusters of examples lies above 0, less only where
+    q from the other side is and it lies below 0; that there is no difference only by an interval within the margin.
     """
     any_, equal = tests["non_circuit"], tests[matched]
 
     def more(row):
         return row["q_value"] is not None and row["q_value"] <= alpha and row["difference_low"] > 0
 
+    def less(row):
+        return row["q_less"] is not None and row["q_less"] <= alpha and row["difference_high"] < 0
+
     def none(row):
         return row["difference_low"] >= -margin and row["difference_high"] <= margin
 
     if more(any_) and more(equal):
         return "weights"
-    if any_["difference_high"] < 0 and equal["difference_high"] < 0:
+    if less(any_) and less(equal):
         return "less"
     by_size = size["difference_low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
     if more(any_) and none(equal) and by_size:

@@ -207,7 +207,7 @@ CSVS = {
     "tests": columns(
         "model task",
         ends="difference ranked",
-        q="p_value",
+        q="p_value p_less",
         control="control that the circuit is compared with; random_circuit: random masks themselves",
         n_examples="held-out examples",
         n_clusters=N_CLUSTERS[1],
@@ -219,11 +219,12 @@ CSVS = {
         p_trials="two-sided: do the curves differ beyond the order of removal?",
         loss_circuit="loss with all of the circuit's weights removed (random_circuit: with as many as random masks have), nats",
         loss_control="loss with as many of the control's removed, nats",
-        ranked="the difference on the shares and as many orders as random masks have; interval over clusters of examples",
+        ranked="the difference with as many weights removed, in as many orders, as of random masks; interval over clusters of examples",
         ranked_random="mean of the same over random masks",
         n_random="random masks",
         n_weights_random="mean number of their weights",
-        p_value="rank of `ranked` among random masks, one-sided",
+        p_value="rank of `ranked` among random masks, one-sided: does the circuit matter more?",
+        p_less="the same from the other side: does it matter less?",
     ),
     "interpretations": columns(
         "model task",

@@ -110,7 +110,8 @@ def tested(sweep, random, cfg):
         }
     tests = pd.DataFrame(rows)
     # Each control is a question of its own.
-    tests = statistics.with_q(tests, "p_value", within=["control"])
+    for p_value in ("p_less", "p_value"):
+        tests = statistics.with_q(tests, p_value, within=["control"])
     interpretations = []
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
         named = {row["control"]: row for row in mine.to_dict("records")}
