@@ -277,3 +277,18 @@ def test_the_command_refuses_before_a_model_is_loaded(given, words, capsys, monk
     assert arguments.main([part, str(FOLDER), *more]) == 1
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1 and all(word in err for word in words), err
+
+
+def test_a_task_that_the_model_does_not_do_is_said_at_once(ready):
+    """Answers and distractors exchanged: what was right is wrong."""
+    model, *_ = ready
+    exchanged = FRAME.rename(columns={"answer": "distractor", "distractor": "answer"})
+    right = api.examples(model, FOLDER, "mine", file=FRAME)["correct"].mean()
+    file = exchanged if right >= 0.5 else FRAME
+    with pytest.warns(UserWarning, match=rf"answers \d of {len(FRAME)} usable prompts right"):
+        api.examples(model, FOLDER, "mine", file=file)
+
+
+def test_what_is_no_result_of_ablate_is_not_drawn(ready):
+    model, *_ = ready
+    refused(lambda: api.plot(api.compare(model, ["a0.h0"], ["a0.h1"])), "result has no effect", "`ablate`")

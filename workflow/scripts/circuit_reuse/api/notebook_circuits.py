@@ -155,20 +155,25 @@ def plot(result, ax=None):
     """Draw what `ablate` found: the effect with its interval, among the random sets of the same layers.
 
     returns: the matplotlib axes
+    raises:  ValueError for another result
     """
     from matplotlib import pyplot
 
     from circuit_reuse.report import palette
 
-    ax = ax or pyplot.subplots(figsize=(3.4, 2.2), layout="constrained")[1]
+    if "effect_low" not in result:
+        raise ValueError("result has no effect; it must be what `ablate` returns")
+    ax = ax or pyplot.subplots(figsize=(3.4, 2.5), layout="constrained")[1]
     random = result.attrs.get("random", ())
     if len(random):
         label = f"{len(random)} random circuits of its layers"
         ax.hist(random, bins="auto", color=palette.BLUE, alpha=0.7, label=label)
     ax.axvspan(result["effect_low"], result["effect_high"], color=palette.VERMILION, alpha=0.2, linewidth=0)
+    ax.axvline(0, color="0.6", linewidth=0.8)
     ax.axvline(result["effect"], color=palette.VERMILION, label="circuit, 95 % interval")
     ax.set(xlabel="change in metric (logits)", ylabel="random circuits", title=f"p = {result['p_value']:.2g}")
-    ax.legend(fontsize=7, frameon=False)
+    # Below the axis, as bars may stand anywhere.
+    ax.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.3))
     return ax
 
 

@@ -179,11 +179,18 @@ def plain(cell):
 
 
 def warn(found, prompts):
-    """Say how many rows cannot be used, and where an answer seems to lack the blank in front of it."""
+    """Say how many rows cannot be used, that the model does not do the task, and where an answer seems to lack its blank."""
     out = found[~found["used"].astype(bool)]
     if len(out):
         text = (
             f"{len(out)} of {len(found)} rows cannot be used; the first, {out['id'].iloc[0]}: {out['reason'].iloc[0]}"
+        )
+        warnings.warn(text, stacklevel=3)
+    used = found[found["used"].astype(bool)]
+    right = int(used["correct"].sum())
+    if len(used) and right < len(used) / 2:
+        text = (
+            f"the model answers {right} of {len(used)} usable prompts right: what it does on the others is not the task"
         )
         warnings.warn(text, stacklevel=3)
     double = prompts[prompts["answer"].str.startswith(" ") & prompts["clean"].str.endswith(" ")]

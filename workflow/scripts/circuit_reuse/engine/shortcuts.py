@@ -215,7 +215,11 @@ def able(model, what, *lengths):
             model.shortcuts[key] = False
         if not model.shortcuts[key]:
             at = f" at {lengths[0]} tokens" if lengths else ""
-            log.warning("the model does not allow the %s shortcut%s: its runs are made in full", what, at)
+            log.warning(
+                "the model does not allow the %s shortcut%s: its runs are made in full, with the same results, only slower",
+                what,
+                at,
+            )
     return model.shortcuts[key]
 
 

@@ -74,7 +74,8 @@ def rows(file, held_out_share, **options):
     if not divided and len(result) * min(held_out_share, 1 - held_out_share) >= 1:
         raise ValueError(
             f"{file}: its rows cannot be divided into train and held out, since all share prompts, clean or corrupt, or a cluster with one "
-            "another; a circuit must be tested on prompts that it was not chosen on"
+            "another; a circuit must be tested on prompts that it was not chosen on. A corrupt prompt that is the clean one of the next row links all "
+            "rows: exchange within pairs (A for B and B for A, C for D and D for C), or give a column split"
         )
     return result, len(records) - len(result)
 
