@@ -21,8 +21,9 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
     assert block["models"] == CONFIG["models"] and block["masks"]["target"]["excess"] == 0.15
     shipped = CONFIG["weights"]["sweep"]
     assert (block["sweep"]["trials"], block["sweep"]["points"]) == (shipped["trials"], shipped["points"])
-    # What a config does not say is what the schema has.
-    assert block["sweep"]["quantiles"] == 10 and len(block["sweep"]["controls"]) == 4
+    # What a config does not say is what the schema has, as the source has it.
+    bare = check(monkeypatch, models=[], sweep={"pool_too_small": "widen"}, random={"circuits": 39})
+    assert bare["sweep"]["trials"] >= 10 and bare["sweep"]["points"] == 11
 
 
 @pytest.mark.parametrize(
