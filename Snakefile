@@ -60,6 +60,7 @@ onstart:
     mend_times()
     warm.launch()
     look_for_jobs_when_one_ends()
+    scheduling.longest_chains_first(workflow.dag, config["model_sources"])
     if not WITH_DOT and config["sequences"]["diagrams"]["draw"] == "auto":
         logger.info(
             "Graphviz's program dot is not installed: circuits are drawn in the interactive page only "

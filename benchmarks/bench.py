@@ -41,8 +41,8 @@ PAGE = """# Benchmarks
 
 Written by `make bench` into `benchmarks/results.json` and this page. Ratios are medians of runs in
 turn, in one process on one machine; seconds hold only for the machine named beside them. Peak memory is
-that of the benchmark's process; for `imports` of the largest process it starts, for `default_run` of
-Snakemake itself (every job's log ends with its own).
+that of the benchmark's process; for `imports`, and for those that run the workflow (`head_scan`, `default_run`, `pruning_orders`,
+`contrast_study`, `real_reuse`, `real_run`), of the largest process that it waits for: jobs with a model are not among them (every job's log ends with its own).
 
 | figure | value | unit | peak memory (MB) | command | machine |
 |---|---|---|---|---|---|

@@ -114,9 +114,11 @@ def scaling(cfg, shape):
     """Forward passes of the scaling study on both tasks."""
     block = cfg["scaling"]
     heads = shape.layers * shape.heads
+    heroes = block["heroes"]
+    sets = len(heroes["rankings"]) * len(heroes["sizes"]) * len(heroes["matchings"]) * heroes["random_sets"]
     return {
         "heads one by one": 2 * 3 * PART * heads * block["examples"],
-        "hero heads against random ones": 2 * PART * 15 * block["heroes"]["random_sets"] * block["heroes"]["examples"],
+        "hero heads against random ones": 2 * PART * sets * heroes["examples"],
         "causal tracing": 2 * PART * 2 * (5 * 10 + 5 * shape.layers * 18) * block["tracing"]["examples"],
     }
 
@@ -342,7 +344,7 @@ def page():
         "* Memory hardly grows with the number of examples (`peak_megabytes_after_..._examples`), and time grows in proportion to it (`examples_scaling_exponent`).",
         "* Testing costs sets times held-out examples, so it need not grow: with `examples.held_out_share: 0.001` a million examples leave 1,000 to test on, and the rest for choosing circuits.",
         "* A model over several GPUs: `compute.device: spread` (layers on all GPUs of a node); attribution across nodes is not supported.",
-        "* Activation patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`methods` without `patching`, and `compare_methods` on one shard).",
+        "* Activation patching is a forward pass a component: for 70B, take the agreement of methods on a few examples (`agreement.examples`; 0 leaves it out).",
         "* Tables of one task are joined in memory by `share_circuits`: at a million examples of a 70B model, choose circuits on a subset (`examples.count`) rather than all.",
     ]
     return "\n".join(lines) + "\n"

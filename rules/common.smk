@@ -16,6 +16,7 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 import index_page
 import run_folder
+import scheduling
 import stale_results
 import start_page
 import warm

@@ -1,4 +1,4 @@
-# Whether a pruned circuit relies on its very weights.
+# Whether a pruned circuit relies on its specific weights.
 WEIGHTS = config["weights"]
 WEIGHT_EXAMPLES = "<results>/{model}/{task}/examples/weights0000.parquet"
 WEIGHT_FOLDER = "<results>/{model}/weights/{task}"

@@ -231,6 +231,8 @@ def share(name, score=1.0):
         (BUDGET | {"metadata": {"task": ["ioi"]}}, "metadata.task is ['ioi']; it must be text"),
         (graph(n_heads=0), "cfg.n_heads is 0; it must be a whole number from 1 to 1000"),
         (graph(n_layers="4"), "cfg.n_layers is '4'"),
+        (graph(n_layers=None), "cfg.n_layers is None"),
+        (graph(n_heads=None), "cfg.n_heads is None"),
         (graph(n_layers=4.0), "cfg.n_layers is 4.0"),
         (graph(n_layers=10**12), "cfg.n_layers is 1000000000000"),
         (graph(n_heads=3), "its d_model 8 is not divisible by its n_heads 3"),

@@ -127,6 +127,7 @@ def test_one_circuit_alone_that_could_not_be_shown_is_noted_with_the_size_of_its
             ["unknown key contrast.replicate.thresholds.jacard", "Did you mean jaccard?"],
         ),
         ({"longest": 0}, ["contrast.longest is 0", "at least 1"]),
+        ({"sets__sarcasm__bos": "never"}, ["contrast.sets.sarcasm.bos is 'never'", "no effect", "bos of the task"]),
         ({"examples": 10}, ["contrast.examples"]),
     ],
 )
@@ -165,9 +166,14 @@ PAIRS = "id,first,second\n" + "".join(f"{n},great the phone {n},the phone {n}\n"
         (PAIRS + "4,again,again\n", {}, ["the id '4' twice"]),
         ("first,second\na,b\nc,d\ne,f\ng,h\n", {}, ["2 train pairs; use at least 3, and at least 6 for a p"]),
         (
+            PAIRS.replace(",the phone 4\n", ",the phone" + " a" * 80 + "\n"),
+            {},
+            ["id '4': second has", "4 of padding", "64 positions"],
+        ),
+        (
             PAIRS.replace("great the phone 4,", "great the phone" + " a" * 80 + ","),
             {},
-            ["id '4': first has", "4 of padding", "64 positions"],
+            ["id '4': first has", "64 positions"],
         ),
         ("text,set\n" + "a,x\n" * 20, {"paired": False, "first": "x", "second": "y"}, ["0 train texts of a set"]),
         (
@@ -186,6 +192,26 @@ def test_texts_that_cannot_be_compared_are_told(monkeypatch, tmp_path, text, mor
         check(monkeypatch, tmp_path, sets={"own": own})
     for word in ("contrast.sets.own", *words):
         assert word in str(error.value), str(error.value)
+
+
+def test_a_circuit_without_components_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"nodes": ["input"]}))
+    circuit = {"file": str(tmp_path / "c.json"), "models": ["tiny-gpt2-medium"]}
+    with pytest.raises(errors.ConfigError, match=r"contrast\.circuits\.mine\.file: there is no head and no MLP"):
+        check(monkeypatch, tmp_path, circuits__mine=circuit)
+
+
+def test_only_second_texts_need_room_for_what_they_are_padded_with(monkeypatch, tmp_path):
+    """Texts of 62 tokens (a word without a blank before it is two) fit into 64 positions, but not with four more."""
+    for columns in ("first,second", "second,first"):
+        rows = [f"{'the ' * 60}the,the phone {n}\n" for n in range(12)]
+        (tmp_path / "texts.csv").write_text(f"{columns}\n" + "".join(rows))
+        own = {"own": {"file": str(tmp_path / "texts.csv"), "bos": "never"}}
+        if columns == "first,second":
+            check(monkeypatch, tmp_path, sets=own)
+        else:
+            with pytest.raises(errors.ConfigError, match="second has 62 tokens and up to 4 of padding"):
+                check(monkeypatch, tmp_path, sets=own)
 
 
 def test_a_file_of_texts_and_a_circuit_that_fit_are_taken(monkeypatch, tmp_path):

@@ -442,6 +442,8 @@ def test_the_report_says_which_components_are_busy_and_do_nothing():
         (0.005, 0.015, 0.01, 0.001, 0.001, "idle"),
         # It helps some examples as much as it harms others: its mean is nothing, it is not.
         (-0.01, 0.01, 0.9, 0.5, 0.001, "open"),
+        # A q of exactly alpha is enough, as in every study: it is the least q that as many draws as are asked for can give.
+        (0.1, 0.2, 0.9, 0.05, 0.05, "does"),
     ],
 )
 def test_readings(low, high, q_absent, q_effect, q_value, expected):

@@ -90,3 +90,7 @@ def test_the_row_by_hand():
     # One of three sets hurts as much.
     assert row["p_value"] == 0.5 and row["effect_random"] == pytest.approx(np.mean([-1, -2, -4]))
     assert row["kl"] == 0.5 and row["kl_random"] == pytest.approx(0.2)
+    # Without random sets there is nothing to rank among.
+    alone = optimal.row_of(runs[0], {"bootstrap": 50}, ("t",))
+    assert alone["n_random"] == 0 and alone["effect"] == -3
+    assert alone["p_value"] is alone["effect_random"] is alone["kl_random"] is None

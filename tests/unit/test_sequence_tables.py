@@ -5,19 +5,23 @@ import json
 import re
 import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from circuit_reuse.data import tables
 from circuit_reuse.data.components import Space
 from circuit_reuse.papers import claims
 from circuit_reuse.report import circuit_pages
 from circuit_reuse.stats import similarity, testing
 from circuit_reuse.studies.sequences import (
+    circuit_page,
     diagrams,
     given_circuits,
     measures,
     published_check,
+    schemas_heads,
     shares,
     stage_cross_tasks,
     stage_names,
@@ -279,6 +283,7 @@ def test_a_circuit_file_that_cannot_be_used_says_what_is_wrong(tmp_path):
         ({"circuit": {}}, "must be JSON with the key circuits"),
         ({"circuits": {"digits": ["4.4", "x3", "input"]}}, "'4.4', 'x3', 'input' name no component"),
         ({"circuits": {"digits": ["m0", "m0"]}}, "m0 is listed twice"),
+        ({"circuits": {"digits": []}}, "digits: there is no head and no MLP in this circuit"),
     ):
         with pytest.raises(given_circuits.CircuitFileError, match=re.escape(message)):
             read(content)
@@ -335,6 +340,26 @@ def test_a_diagram_that_is_drawn_again_is_the_same_file(tmp_path):
         diagrams.render(graph, tmp_path / f"d.{kind}")
         assert (tmp_path / f"d.{kind}").read_bytes() == diagrams.undated(before)
     assert b"CreationDate" not in before or before != diagrams.undated(before)
+
+
+def test_the_page_leaves_out_the_attention_of_a_task_that_was_left_out(tmp_path):
+    """The model cannot do `y`: its table of attention is not among the inputs, and the page is made of the others."""
+    path = tmp_path / "attention.parquet"
+    rows = [
+        {"component": "a0.h0", "query": q, "key": k, "query_label": "ab"[q], "key_label": "ab"[k], "attention": 0.5}
+        for q in range(2)
+        for k in range(2)
+    ]
+    tables.write(path, schemas_heads.ATTENTION, rows, cfg={}, of={"model": "tiny", "task": "x"})
+    found = {name: tmp_path / f"{name}.csv" for name in ("importance", "head_functions", "spectrum", "neurons")}
+    for name, each in found.items():
+        more = {"importance": "task", "neurons": "rank,task"}.get(name, "x")
+        each.write_text(f"model,component,{more}\n")
+    cfg = {"of": ["x"], "read": ["x", "y"], "titles": {"x": "X", "y": "Y"}, "colours": ["#E69F00"]}
+    input = SimpleNamespace(tables=found.values(), attention=[path])
+    data = circuit_page.content(input, cfg, "tiny", {"x": EDGES}, {"a0.h0": ["x"]})
+    assert data["read"] == [{"id": "x", "title": "X"}] and data["labels"] == {"x": ["a", "b"]}
+    assert next(node for node in data["nodes"] if node["id"] == "a0.h0")["patterns"] == {"x": [50] * 4}
 
 
 def test_the_page_needs_no_network_and_nothing_in_its_data_ends_the_script():

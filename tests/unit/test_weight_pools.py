@@ -237,8 +237,8 @@ def test_pools_too_large_to_list_are_drawn_from_as_evenly_and_match_as_well(cont
     w = weights(share=0.1, zeros=0.2)
     plain, _ = drawn_often(w, control)
     monkeypatch.setattr(weight_sets, "LARGE", 20)
-    monkeypatch.setattr(weight_sets, "HUGE", 40)
-    monkeypatch.setattr(weight_sets, "PART", 3)
+    monkeypatch.setattr(weight_sets, "LISTED", 40)
+    monkeypatch.setattr(weight_sets, "MORE", 2)
     large, numbers = drawn_often(w, control)
     assert len(set(numbers)) == len(numbers) and not w.circuit[numbers].any()
     assert (w.values[numbers] != 0).all()
@@ -251,7 +251,7 @@ def drawn_often(w, control, trials=300):
     """How often each weight was drawn, and the last draw."""
     times = np.zeros(len(w.values))
     for seed in range(trials):
-        rng = np.random.default_rng([seed, weight_sets.HUGE])
+        rng = np.random.default_rng([seed, weight_sets.LISTED])
         numbers, _ = weight_sets.counterparts(w, control, rng, 5)
         times[numbers] += 1
     return times, numbers

@@ -57,7 +57,7 @@ def edge_circuit(model, examples, kept, metric=METRIC):
     """What a circuit of edges keeps on held-out examples: every edge that is not kept sees its writer's corrupt value.
 
     kept:    a DataFrame with the columns writer and reader, such as the first rows of `edges`
-    returns: faithfulness: 0 with no edge kept, 1 the intact model.  A circuit of heads alone keeps next to nothing, as all edges of MLPs
+    returns: faithfulness: 0 with no edge kept, 1 the intact model; NaN where the intact model is no better.  A circuit of heads alone keeps next to nothing, as all edges of MLPs
              are cut
     raises:  ValueError for a frame without these columns, or an edge that the model does not have or that is listed twice
     """
@@ -67,7 +67,8 @@ def edge_circuit(model, examples, kept, metric=METRIC):
     runs = stage_curves.Runs(model, used, metric, TOKENS)
     mask = edge_circuits.mask_of(model, kept)
     found = runs.edges([("kept", None, 0, mask[edge_circuits.exist(model)])])[0]
-    return float(testing.faithfulness_of(found, runs.corrupt.to_numpy(), runs.clean.to_numpy(), axis=0))
+    floor, full = runs.corrupt.to_numpy(), runs.clean.to_numpy()
+    return float(testing.faithfulness_of(found, floor, full, axis=0)) if testing.has_gap(floor, full) else float("nan")
 
 
 def check_edges(kept, space):

@@ -15,7 +15,7 @@ COMMIT = re.compile(r"(?=.*[a-f])[0-9a-f]{40}")
 
 
 def expand(config):
-    """Replace every series by its models, in place: in model_sources, and in all lists of models.
+    """Replace every series by its models, in place: in model_sources, and in `models` of the config and of its studies.
 
     A model is called <name>-<revision>; its source has `series` (the name) and `step` (the training step).
     raises: ConfigError for a series whose source names no place for the revision, or whose models have equal names

@@ -20,7 +20,9 @@ def sound_shape(where, names=None, **shape):
     """
     names = names or {}
     for part, value in shape.items():
-        if value is not None and (type(value) is not int or not 1 <= value <= MOST[part]):
+        # Without these two no name can be checked; the rest is not always stated.
+        needed = part in ("layers", "heads")
+        if (needed or value is not None) and (type(value) is not int or not 1 <= value <= MOST[part]):
             raise CircuitFileError(
                 f"{where}.{names.get(part, part)} is {repr(value)[:40]}; it must be a whole number from 1 to {MOST[part]}"
             )

@@ -137,6 +137,7 @@ def write(path, schema, rows, left_out=None, **provenance):
     if isinstance(rows, list):
         content = pa.Table.from_pylist(rows, schema=schema)
     else:
+        rows = rows.assign(**{name: decoded(rows[name]) for name, kind in rows.dtypes.items() if kind == "category"})
         content = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
     for field in schema:
         if not field.nullable and content[field.name].is_null(nan_is_null=True).to_numpy().any():
@@ -149,6 +150,15 @@ def write(path, schema, rows, left_out=None, **provenance):
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(content, temporary, compression="zstd", write_page_checksum=True)
     temporary.replace(path)
+
+
+def decoded(column):
+    """A column of categories as their texts, in Arrow's memory: pandas would make a Python object of each of perhaps millions."""
+    import pandas
+
+    codes = column.cat.codes.to_numpy()
+    indexed = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(column.cat.categories))
+    return pandas.arrays.ArrowExtensionArray(indexed.dictionary_decode())
 
 
 class DamagedTable(ValueError):

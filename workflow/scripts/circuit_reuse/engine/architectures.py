@@ -10,7 +10,7 @@ from pathlib import Path
 
 from circuit_reuse.data import fingerprint
 
-EDGES = "eap, eap-ig, edge circuits and sequences.edges"
+EDGES = "eap, eap-ig, eap-absolute, eap-ig-absolute, edge circuits and sequences.edges"
 WEIGHTS = "the weights study"
 USES = {"edges": EDGES, "weights": WEIGHTS}
 EXPERTS = "its MLPs are mixtures of experts, so a weight is not used on every prompt"
@@ -175,9 +175,9 @@ random weights is compared with hooks on the plain Hugging Face model: the logit
 ablation, every edge score, an edge circuit, a path-patched edge, and single weights
 (`tests/unit/test_families.py`). A model of another type may work; nothing here says so.
 
-**Components** are the methods gradient, atp, ig and patching, ablations, and what is built on them: `reuse`,
-`scaling`, `contrast`, and `sequences` without edges. **Edges** are eap, eap-ig, edge circuits and
-`sequences.edges`. **Weights** is the study of that name.
+**Components** are the methods gradient, atp, atp-star, ig, gim and patching, ablations, and what is built on them: `reuse`,
+`scaling`, `contrast`, and `sequences` without edges. **Edges** are eap, eap-ig, eap-absolute, eap-ig-absolute, edge circuits and
+`sequences.edges`; a model without edges has the component scores of eap and eap-ig under the names atp and ig. **Weights** is the study of that name.
 
 | type | models | of note | components | edges | weights |
 |---|---|---|---|---|---|

@@ -73,7 +73,7 @@ class Model:
 def load(folder, device="auto", dtype="float32", threads=None):
     """Boot a bridge from a local folder.
 
-    device:  cpu, cuda, mps, auto (the best one there is), or spread (layers over all GPUs)
+    device:  cpu, cuda, mps, auto (a CUDA GPU if there is one, else the processor), or spread (layers over all GPUs)
     dtype:   float32, bfloat16 or float16
     threads: processor threads; results on a processor are the same bits for the same number
     raises:  ModelError if the folder has no safetensors weights or no tokenizer, or if the

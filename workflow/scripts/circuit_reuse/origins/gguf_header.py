@@ -21,8 +21,6 @@ ARCHITECTURES = tuple(
         "qwen3 qwen3moe qwen35 qwen35moe stablelm starcoder2"
     ).split()
 )
-# transformers reads these too, but they are no decoders of attention and MLP layers.
-NOT_STUDIED = ("mamba", "t5", "t5encoder", "umt5")
 TOKENIZERS = ("gpt2", "llama", "gemma4")
 # How a byte-level tokenizer splits text before merging, by its name in the file.  Only named here: gguf_tokenizer.py
 # builds those that transformers does not.

@@ -15,16 +15,23 @@ def draw(figures, outputs, settings, processes, log):
     """
     paths = sorted({Path(path).with_suffix("") for path in outputs if Path(path).stem in figures})
 
-    def some(first):
-        for path in paths[first::processes]:
+    # Forked, so that every process has the tables already; each takes the next figure that none has taken.
+    context = multiprocessing.get_context("fork")
+    taken = context.Value("i", 0)
+
+    def some():
+        while True:
+            with taken.get_lock():
+                place, taken.value = taken.value, taken.value + 1
+            if place >= len(paths):
+                return
+            path = paths[place]
             style.save(figures[path.name](), path, settings["formats"], settings["dpi"])
 
-    # Forked, so that every process has the tables already.
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=some, args=(first,)) for first in range(1, processes)]
+    workers = [context.Process(target=some) for _ in range(1, processes)]
     for worker in workers:
         worker.start()
-    some(0)
+    some()
     for worker in workers:
         worker.join()
         if worker.exitcode:

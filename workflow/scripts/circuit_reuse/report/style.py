@@ -79,7 +79,9 @@ def save(figure, path, formats, dpi):
     if wanted + 0.1 > width:
         figure.set_size_inches(wanted + 0.2, height)
         figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    # No engine at all: with the one that "none" leaves behind, each format is drawn twice.
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
     texts = hover.named(figure)
     for kind in formats:
         metadata = {{"svg": "Date", "pdf": "CreationDate"}.get(kind, "Software"): None}

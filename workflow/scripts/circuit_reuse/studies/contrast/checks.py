@@ -61,6 +61,10 @@ def check_set(name, each, config, folders):
             raise ConfigError(
                 f"{key}.second is {each['second']!r}, which has no effect on prompts of a task; take it out"
             )
+        if each["bos"] != "auto":
+            raise ConfigError(
+                f"{key}.bos is {each['bos']!r}, which has no effect on prompts of a task; set bos of the task (task_options, custom_tasks)"
+            )
         if each["first"] is not None and each["task"] not in config["custom_tasks"]:
             check_class(key, each, config)
         return
@@ -139,10 +143,13 @@ def check_texts(key, path, each, config):
         padding = padding if "padded" in block["controls"] else 0
         for row in train:
             for column in ("first", "second") if sides is None else ("text",):
+                # Only texts of the second set are padded (texts.condition).
+                second = column == "second" if sides is None else row["set"] == sides[1]
+                added = padding if second else 0
                 length = len(tokenizer.encode(row[column], add_special_tokens=False).ids)
                 length += int(reader.bos is not None)
-                if most is not None and length + padding > most:
-                    more = f" and up to {padding} of padding" if padding else ""
+                if most is not None and length + added > most:
+                    more = f" and up to {added} of padding" if added else ""
                     raise ConfigError(
                         f"{key}.file, id {row['id']!r}: {column} has {length} tokens{more}, and {model} has "
                         f"{most} positions; shorten the text, or lower contrast.longest"
@@ -218,10 +225,13 @@ def check_circuits(config, spaces):
                 # The files of a hub model are not there yet; the job checks it.
                 continue
             try:
-                found[name] = circuit_files.read(path, shape, each.get("keep")).shape
+                read = circuit_files.read(path, shape, each.get("keep"))
             except circuit_files.CircuitFileError as problem:
                 hint = "" if shape else f" ({key}.shape, or {key}.models)"
                 raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None
+            if not set(read.nodes) - {"input"} and not read.edges:
+                raise ConfigError(f"{key}.file: there is no head and no MLP in the circuit of {each['file']}")
+            found[name] = read.shape
     return found
 
 

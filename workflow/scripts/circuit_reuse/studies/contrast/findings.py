@@ -126,11 +126,11 @@ def differing(found, cfg):
     for (model, name, scoring), mine in real.groupby(["model", "set", "scoring"], sort=False):
         top = mine.sort_values("score", ascending=False).head(4)
         reported = ", ".join(
-            f"{row.component}{'*' if row.q_value < cfg['tests']['alpha'] else ''} {number(row.score)}"
+            f"{row.component}{'*' if row.q_value <= cfg['tests']['alpha'] else ''} {number(row.score)}"
             + ("" if pd.isna(row.score_low) else f" ({number(row.score_low)} to {number(row.score_high)})")
             for row in top.itertuples()
         )
-        count = (mine["q_value"] < cfg["tests"]["alpha"]).sum() if mine["q_value"].notna().any() else None
+        count = (mine["q_value"] <= cfg["tests"]["alpha"]).sum() if mine["q_value"].notna().any() else None
         significant = of_components(count, len(mine), mine["n_clusters"].max())
         rows.append([model, name, scoring, significant, reported])
     return pages.table(["model", "texts", "scoring", "significant (*)", "largest scores"], rows) + (
@@ -214,12 +214,14 @@ def at_budgets(found, cfg):
         first = cfg["scorings"].get(source, {"rules": ["knapsack"]})["rules"][0]
         if rule == first:
             mine = mine.sort_values("dimensions")
-            reported = ", ".join(
-                f"{percent(keep)} at {min(budget, 1):.2g}"
-                for keep, budget in zip(mine["faithfulness"], mine["budget"], strict=True)
-            )
+            reported = ", ".join(f"{percent(row.faithfulness)} at {sized(row.budget)}" for row in mine.itertuples())
             lines.append(f"- By budget, {source}, {rule} ({name}, {model}) keeps {reported}.")
     return lines
+
+
+def sized(budget):
+    """A write budget in words: a share of all dimensions, or how many they are."""
+    return f"{budget:.2g}" if budget < 1 else f"{budget:,.0f} dimensions"
 
 
 def inclusion(found):

@@ -230,10 +230,10 @@ def interpretation(row, cfg):
     if row["effect_share"] is None or not np.isfinite(row["effect_share"]):
         return None
     alpha, margin = cfg["tests"]["alpha"], cfg["margin"]
-    differs = np.isfinite(row["q_value"]) and row["q_value"] < alpha
+    differs = np.isfinite(row["q_value"]) and row["q_value"] <= alpha
     beyond = row["effect_share_low"] > margin or row["effect_share_high"] < -margin
     within = row["q_absent"] <= alpha
-    if beyond and row["q_effect"] < alpha:
+    if beyond and row["q_effect"] <= alpha:
         return "does" if differs else "silent"
     if not differs:
         return "none"
@@ -244,7 +244,7 @@ def lengths(differences, chosen, cfg):
     """Rows that set every control beside the real comparison, by scoring.
 
     by_construction: whether the comparison cannot come out otherwise, since what is compared is the same by
-    construction (nothing, or the real one);  n_significant: components with q below alpha
+    construction (nothing, or the real one);  n_significant: components with q of at most alpha
     ratio: median of the score as a share of the real one, over components whose real score is above 0
     correlation: Spearman of the scores with the real ones;  jaccard: of the circuits at the main budget
     """
@@ -285,7 +285,7 @@ def beside(other, real, condition, scoring, alpha):
         "n_pairs": int(other["n_pairs"].iloc[0]),
         "n_clusters": int(other["n_clusters"].iloc[0]),
         "n_components": len(other),
-        "n_significant": int((other["q_value"] < alpha).sum()) if other["q_value"].notna().any() else None,
+        "n_significant": int((other["q_value"] <= alpha).sum()) if other["q_value"].notna().any() else None,
         "top_component": top,
         "top_score": other["score"].astype(float).max() if top is not None else None,
         "mean_score": float(np.mean(score[known])) if known.any() else None,

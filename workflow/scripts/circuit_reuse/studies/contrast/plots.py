@@ -95,7 +95,7 @@ def component_bars(differences, context):
     for ax, mine, scoring in context.panels(real, axes):
         mine = mine.dropna(subset=["score"]).sort_values("score", ascending=False).head(MOST)
         place = np.arange(len(mine))
-        shown = (mine["q_value"] < context.alpha).to_numpy()
+        shown = (mine["q_value"] <= context.alpha).to_numpy()
         for y, (score, name, filled) in enumerate(zip(mine["score"], mine["component"], shown, strict=True)):
             colour = KIND[components.kind(name)][1]
             ax.barh(
@@ -109,7 +109,7 @@ def component_bars(differences, context):
         ax.set_xlabel(context.unit(scoring))
     handles = [Patch(color=colour, label=label) for label, colour in KIND.values()]
     handles += [
-        Patch(facecolor="white", edgecolor="black", label=f"q ≥ {context.alpha:g}"),
+        Patch(facecolor="white", edgecolor="black", label=f"q > {context.alpha:g}"),
         Line2D([], [], color="black", marker="|", markersize=6, linestyle="", label="labels flipped (distance)"),
     ]
     legend(figure, handles, 5)
@@ -203,7 +203,7 @@ def lengths(differences, context):
             # Spread by order, so that equal input gives equal figures.
             order = np.argsort(np.argsort(rows["score"].to_numpy()))
             offset = ((order * 7) % 11 - 5) / 11 * 0.6
-            shown = (rows["q_value"] < context.alpha).to_numpy()
+            shown = (rows["q_value"] <= context.alpha).to_numpy()
             colours = kinds(rows["component"])
             ax.scatter(
                 x + offset,
@@ -229,7 +229,7 @@ def lengths(differences, context):
         ax.margins(y=0.12)
         ax.set_ylabel(context.unit(scoring))
     handles = [dot(label, colour) for label, colour in KIND.values()]
-    handles.append(dot(f"q ≥ {context.alpha:g}", "black", markerfacecolor="none"))
+    handles.append(dot(f"q > {context.alpha:g}", "black", markerfacecolor="none"))
     legend(figure, handles, 4)
     return figure
 

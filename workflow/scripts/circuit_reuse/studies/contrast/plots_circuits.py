@@ -48,7 +48,7 @@ def behaviour(tests, context):
                 ax.plot(each[f"{side}_random"], y, "|", color="black", markersize=7)
                 colour = context.colour(each["scored_by"])
                 error = style.bars(each[side], each[f"{side}_low"], each[f"{side}_high"])
-                filled = each[f"q_{side}"] < context.alpha
+                filled = each[f"q_{side}"] <= context.alpha
                 ax.errorbar(
                     each[side],
                     y,
@@ -66,7 +66,7 @@ def behaviour(tests, context):
             ax.set_xlabel("share of the effect")
     handles = [
         dot("circuit, 95 % interval", "black"),
-        dot(f"q ≥ {context.alpha:g} among random ones", "black", markerfacecolor="white"),
+        dot(f"q > {context.alpha:g} among random ones", "black", markerfacecolor="white"),
         Line2D([], [], color=palette.GREY_73, linewidth=5, label="size-matched random circuits (95 %)"),
         Line2D([], [], color="black", marker="|", markersize=7, linestyle="", label="their mean"),
     ]

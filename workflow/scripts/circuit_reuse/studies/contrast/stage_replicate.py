@@ -11,7 +11,7 @@ from circuit_reuse.data import circuit_files, fingerprint, gather, tables
 from circuit_reuse.data.components import Space
 from circuit_reuse.report import pages
 from circuit_reuse.stats import circuits, similarity, statistics
-from circuit_reuse.stats.testing import Outcomes, faithfulness_of
+from circuit_reuse.stats.testing import Outcomes, faithfulness_of, has_gap
 from circuit_reuse.studies.contrast import budget, schemas, stage_choose, verdict
 
 COLUMNS = ["pair", "kind", "statistic", "value", "value_low", "value_high", "threshold", "passes"]
@@ -204,7 +204,9 @@ def compare(world, kind, first, second, cfg):
         values |= {name: float("nan") for name in ("score_difference", "score_difference_largest")}
     for ending, side, other in (("first", first, second), ("second", second, first)):
         kept = world.kept(side, other)
-        values[f"faithfulness_{ending}"] = float("nan") if kept is None else float(faithfulness_of(*kept, axis=0))
+        # Where the intact model is no better than the empty circuit, a share of the way between them means nothing.
+        known = kept is not None and has_gap(*kept[1:])
+        values[f"faithfulness_{ending}"] = float(faithfulness_of(*kept, axis=0)) if known else float("nan")
     both = values["faithfulness_first"], values["faithfulness_second"]
     # Two circuits that keep nothing do not agree on anything.
     values["faithfulness_difference"] = abs(both[0] - both[1]) if max(both) >= KEEPS else float("nan")

@@ -1,5 +1,7 @@
 """What removing a shared circuit does with the constants that do least harm, beside random sets of its layers; no torch."""
 
+import numpy as np
+
 from circuit_reuse.stats import circuits, statistics
 
 
@@ -18,7 +20,7 @@ def row_of(runs, cfg, stream):
     effect, means = (own[name].to_numpy(float) - clean for name in ("metric", "metric_mean"))
     seed = circuits.seed(*stream, "optimal", own["circuit"].iloc[0])
     low, high = statistics.mean_interval(effect, cfg["bootstrap"], seed, clusters=clusters)
-    random = (sets["metric"].to_numpy(float) - clean).mean(axis=1)
+    random = (sets["metric"].to_numpy(float) - clean).mean(axis=1) if len(sets["metric"]) else np.empty(0)
     found = {
         "circuit": own["circuit"].iloc[0],
         "n_components": int(own["n_components"].iloc[0]),

@@ -57,14 +57,15 @@ def content(input, cfg, model, edges, members):
     found = {Path(path).stem: csv_tables.read(path) for path in input.tables}
     found = {name: table[table["model"] == model] for name, table in found.items()}
     names = sorted({*members, *(end for table in edges.values() for end in ends(table))}, key=components.order)
-    patterns, labels = attention(input.attention, cfg["read"], names)
+    read = gather.one_by(input.attention, "task")
+    patterns, labels = attention(read, names)
     colours = dict(zip(cfg["of"][:3], cfg["colours"], strict=False))
     return {
         "model": model,
         "about": ABOUT,
         "unit": "points",
         "tasks": [{"id": t, "title": cfg["titles"][t], "colour": colours.get(t, palette.GREY_60)} for t in cfg["of"]],
-        "read": [{"id": task, "title": cfg["titles"][task]} for task in cfg["read"]],
+        "read": [{"id": task, "title": cfg["titles"][task]} for task in cfg["read"] if task in read],
         "nodes": [
             circuit_pages.node(
                 name, members.get(name, []), facts(name, found, cfg), tokens(name, found), patterns.get(name)
@@ -150,10 +151,10 @@ def tokens(name, found):
     return rows
 
 
-def attention(paths, tasks, names):
-    """Patterns of the heads shown, in per cent, row by row: {head: {task: [...]}}, {task: labels}."""
+def attention(read, names):
+    """Patterns of the heads shown, in per cent, row by row: {head: {task: [...]}}, {task: labels}.  read: {task: path}"""
     patterns, labels = {}, {}
-    for task, path in zip(tasks, paths, strict=True):
+    for task, path in read.items():
         table = tables.read(path, schemas.ATTENTION)
         first = table[table["component"] == table["component"].iloc[0]]
         labels[task] = first.drop_duplicates("key").sort_values("key")["key_label"].tolist()

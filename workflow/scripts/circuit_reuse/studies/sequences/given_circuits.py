@@ -25,6 +25,10 @@ def read(path):
     for task, names in found.items():
         if not isinstance(names, list):
             raise CircuitFileError(f"{path}, {task}: {str(names)[:60]} is no list of components")
+        if not names:
+            raise CircuitFileError(
+                f"{path}, {task}: there is no head and no MLP in this circuit; list some, or leave the task out"
+            )
         wrong = [name for name in names if not is_component(name)]
         if wrong:
             raise CircuitFileError(

@@ -44,18 +44,15 @@ def final_logits(model, stream):
 def ov_hits(model, tokens, top):
     """The tokens that each head raises most, and lowers most, at each position.
 
-    tokens:  [prompt, position]
+    tokens:  [prompt, position];  model: of at least two layers
     returns: {(stream, sign): found}, found a list by layer of [prompt, position, head, top];
              sign -1 is of the negative
-    raises:  ValueError for a model of one layer
     source:  Lan et al. 2023; McDougall et al. 2023 (copy score).  As published, the stream after
              the first layer, normed as the second layer's heads see it, goes through the values and
              the output of each head (without the output's bias; through the norm after the
              attention, if there is one), the final norm and the unembedding.  Heads of the first layer never see that stream: `own` gives them, alone,
              the embedding that they do.
     """
-    if model.space.layers < 2:
-        raise ValueError("scores through the OV circuit need a model of at least two layers")
     kept = {}
     blocks = model.bridge.blocks
     hooks = interventions.keepers(kept, "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")

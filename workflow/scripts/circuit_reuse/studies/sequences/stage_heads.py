@@ -28,7 +28,11 @@ def read_heads(job):
     ov = []
     if cfg["family"] == "sequence":
         prompts, targets = bare(tokenizer, reader.bos, cfg["options"])
-        if prompts:
+        if model.space.layers < 2:
+            job.log.info(
+                "no next, copy and previous scores: these read the stream after the first layer, and there is no second one"
+            )
+        elif prompts:
             found = head_functions.ov_hits(model, torch.tensor(prompts, device=model.device), cfg["top"])
             ov = head_functions.ov_scores(found, targets, names)
         else:

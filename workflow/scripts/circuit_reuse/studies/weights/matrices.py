@@ -291,13 +291,21 @@ def gradients(model, batches, kind):
     """
     found, count = matrices(model), sum(len(batch.rows) for batch in batches)
     total = np.zeros(found[-1].part.stop, dtype=np.float32)
-    # Views of the model's own weights, which nothing writes to.
+
+    def adds_to(part):
+        def take(stack):
+            total[part] += stack.grad.float().cpu().numpy().reshape(-1)
+            stack.grad = None
+
+        return take
+
+    # Views of the model's own weights, which nothing writes to.  Each gradient is taken as soon as it is known: all of them are a model.
     stacks = [matrix.weight()[None].requires_grad_() for matrix in found]
+    for matrix, stack in zip(found, stacks, strict=True):
+        stack.register_post_accumulate_grad_hook(adds_to(matrix.part))
     for batch in batches:
         with copied(found, stacks):
             last = models.logits(model, batch.clean)
-        loss = outcomes.losses(last, batch.answer, batch.distractor, kind).sum()
-        for matrix, gradient in zip(found, torch.autograd.grad(loss, stacks), strict=True):
-            total[matrix.part] += gradient.float().cpu().numpy().reshape(-1)
+        outcomes.losses(last, batch.answer, batch.distractor, kind).sum().backward(inputs=stacks)
     total /= count
     return total

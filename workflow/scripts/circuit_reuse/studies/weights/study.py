@@ -1,4 +1,4 @@
-"""The weight study: does a pruned circuit rely on its very weights?"""
+"""The weight study: does a pruned circuit rely on its specific weights?"""
 
 from circuit_reuse.studies.study import PaperTable, Study, pairs
 
@@ -23,7 +23,7 @@ def settings(config, titles):
 STUDY = Study(
     name="weights",
     details="summary",
-    question="Does a pruned circuit rely on its very weights?",
+    question="Does a pruned circuit rely on its specific weights?",
     figures={
         "weight_ablation_sweep": "Weights removed: circuit and controls",
         "tests": "The circuit among random circuits",

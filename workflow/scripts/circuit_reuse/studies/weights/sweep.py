@@ -99,7 +99,7 @@ def by_importance(weights, gains, shares):
     rows, most = [], int(weights.circuit.sum())
     pairs = (("circuit_importance", weights.circuit), ("outside_importance", weights.outside()))
     for condition, mask in pairs:
-        order = greatest(gains, mask, most)
+        order = weight_sets.small(greatest(gains, mask, most), len(gains))
         rows += [(condition, 0, share, weight_sets.removed(order, share)) for share in shares]
     return rows
 
@@ -109,14 +109,27 @@ def greatest(gains, mask, most, block=1 << 22):
 
     Block by block, so that no list of all numbers is made; equal gains go by their number.
     """
-    best = np.empty(0, dtype=np.int64)
+    best, least = np.empty(0, dtype=np.int64), -np.inf
     for start in range(0, len(mask), block):
         here = np.flatnonzero(mask[start : start + block]) + start
-        if len(best) == most:
-            here = here[gains[here] > gains[best[-1]]]
-        best = np.concatenate([best, here])
-        best = best[np.argsort(-gains[best], kind="stable")][:most]
-    return best
+        best = np.concatenate([best, here[gains[here] >= least]])
+        if len(best) > 2 * most:
+            best, least = among_greatest(gains, best, most)
+    if len(best) > most:
+        best, _ = among_greatest(gains, best, most)
+    return best[np.argsort(-gains[best], kind="stable")]
+
+
+def among_greatest(gains, numbers, most):
+    """The numbers of so many greatest gains, in their order, and the least of these gains; of equal ones the first.
+
+    numbers: in rising order, more than `most`
+    """
+    values = gains[numbers]
+    least = np.partition(values, len(values) - most)[len(values) - most]
+    chosen = values > least
+    chosen[np.flatnonzero(values == least)[: most - int(chosen.sum())]] = True
+    return numbers[chosen], least
 
 
 def circuit(values, found, mask):

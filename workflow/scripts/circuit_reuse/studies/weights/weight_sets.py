@@ -17,9 +17,9 @@ CONTROLS = ("non_circuit", "matrix", "quantile", "touching", "window", "layer")
 BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
 # From so many weights on, a random order of a whole pool takes most of the time of a draw.
-LARGE = 1 << 18
-# From so many on, not even their numbers are listed; one of PART of them is drawn first.
-HUGE, PART, BLOCK = 1 << 23, 64, 1 << 22
+LARGE = 1 << 14
+# Of so many on, only a random part is listed at first, of about MORE times as many as are wanted.
+LISTED, MORE, BLOCK = 1 << 16, 6, 1 << 22
 
 
 class WeightPoolTooSmall(LeftOut):
@@ -49,7 +49,7 @@ class Weights:
 
     def inside(self):
         """Numbers of the circuit's weights."""
-        return np.flatnonzero(self.circuit)
+        return small(np.flatnonzero(self.circuit), len(self.values))
 
     def outside(self):
         """Which weights are nonzero and not the circuit's, bool [weight]."""
@@ -72,6 +72,11 @@ class Weights:
             return slice(0, len(self.values))
         first, end = (group, group + 1) if level == "matrix" else np.searchsorted(self.layer, [group, group + 1])
         return slice(int(self.starts[first]), int(self.starts[end]))
+
+
+def small(numbers, total):
+    """Numbers of weights in four bytes each where they fit: the sets of a large circuit are the most that a sweep holds."""
+    return numbers.astype(np.int32) if total <= np.iinfo(np.int32).max else numbers
 
 
 def circuit_of(values, joins):
@@ -185,7 +190,7 @@ def counterparts(weights, control, rng, quantiles=10, widen=False):
             "more; try other weights.masks.coefficients (lower ones, where training at a high coefficient broke "
             "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
-    return numbers_at(outside, some_of(there, len(inside), rng)), {"model": len(inside)}
+    return small(numbers_at(outside, some_of(there, len(inside), rng)), len(outside)), {"model": len(inside)}
 
 
 def matched(weights, numbers, outside, rng, quantiles, levels):
@@ -196,7 +201,7 @@ def matched(weights, numbers, outside, rng, quantiles, levels):
 
     numbers: the circuit's weights, in rising order, so that groups lie side by side;  outside: bool [weight]
     """
-    found = np.full(len(numbers), -1, dtype=np.int64)
+    found = np.full_like(numbers, -1)
     free, counts = outside.copy(), {}
     for step in levels:
         waiting = np.flatnonzero(found < 0)
@@ -257,7 +262,7 @@ def fill(weights, numbers, places, free, span, found, quantiles, rng):
     def of_use(pool):
         return np.isin(bins_outside(pool), np.unique(bins[found[places] < 0]))
 
-    for pool in pools_of(free, span, rng, of_use):
+    for pool in pools_of(free, span, len(places), rng, of_use):
         still = found[places] < 0
         alike = by_bin(pool, bins_outside(pool), len(edges) + 1)
         for wanted, others in zip(by_bin(places[still], bins[still], len(edges) + 1), alike, strict=True):
@@ -276,28 +281,35 @@ def by_bin(numbers, bins, count):
     return [numbers[order[first:end]] for first, end in pairwise(ends)]
 
 
-def pools_of(free, span, rng, of_use):
-    """The free weights of a group: of very many a random part first, which most often has enough.
+def pools_of(free, span, wanted, rng, of_use):
+    """The free weights of a group: of many more than are wanted a random part first, which most often has enough.
 
     of_use: function of numbers of weights to bool, those of a size that is still looked for
     """
     there = count(free[span])
-    if there < HUGE:
+    if there < LISTED or 2 * MORE * wanted > there:
         yield np.flatnonzero(free[span]) + span.start
         return
-    yield numbers_at(free[span], some_of(there, there // PART, rng)) + span.start
-    parts = []
-    for start in range(span.start, span.stop, BLOCK):
-        part = np.flatnonzero(free[start : min(start + BLOCK, span.stop)]) + start
-        parts.append(part[of_use(part)])
-    yield np.concatenate(parts)
+    # A weight is in it if its random byte is below the limit, so any set of weights is as likely to be in as another of its size.
+    limit = -(-256 * MORE * wanted // there)
+    blocks = [slice(start, min(start + BLOCK, span.stop)) for start in range(span.start, span.stop, BLOCK)]
+    yield np.concatenate([some_free(free, block, rng, limit) for block in blocks])
+    every = (np.flatnonzero(free[block]) + block.start for block in blocks)
+    yield np.concatenate([numbers[of_use(numbers)] for numbers in every])
+
+
+def some_free(free, block, rng, limit):
+    """Numbers of the free weights of a slice, each with a probability of limit / 256."""
+    chosen = rng.integers(256, size=block.stop - block.start, dtype=np.uint8) < limit
+    chosen &= free[block]
+    return np.flatnonzero(chosen) + block.start
 
 
 def first_of(pool, wanted, rng):
-    """The first so many of a pool in random order; of a large pool without an order of all of it."""
+    """So many of a pool at random, in random order; of a large pool in no order of meaning, which takes a fraction of the time."""
     if len(pool) < LARGE:
         return rng.permutation(pool)[:wanted]
-    return rng.choice(pool, min(wanted, len(pool)), replace=False)
+    return rng.choice(pool, min(wanted, len(pool)), replace=False, shuffle=False)
 
 
 def nearest(weights, numbers, found, free, rng):
