@@ -112,8 +112,9 @@ format: $(VENV)/done
 # what only this build of torch needs (the libraries of CUDA, or nothing).
 $(VENV)/done: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --no-deps "torch==2.13.0"
-	$(PIP) --no-deps --require-hashes --requirement requirements.lock
+	@# Side by side: they are different packages.
+	$(PIP) --no-deps "torch==2.13.0" & torch=$$!; \
+	  $(PIP) --no-deps --require-hashes --requirement requirements.lock; others=$$?; wait $$torch && exit $$others
 	$(PIP) "torch==2.13.0"
 	@# The command, for this clone.
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m circuit_reuse.command "$$@"\n' "$(CURDIR)/workflow/scripts" "$(CURDIR)/$(BIN)/python" > $(BIN)/circuit-reuse

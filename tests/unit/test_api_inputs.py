@@ -235,6 +235,16 @@ def test_tokens_of_one_meaning_are_taken_from_another_folder(ready, tmp_path, mo
     assert gone.vocabulary is None
 
 
+def test_scores_of_other_prompts_with_the_same_numbers_are_refused(ready):
+    """Examples are numbered from 0 in every table; rows left out, or in another order, are the same prompts."""
+    model, examples, scores = ready
+    other = api.examples(model, FOLDER, "ioi", count=24, seed=1)
+    refused(lambda: api.circuit(api.score(model, other, "atp"), examples), "scores are of other prompts than examples")
+    assert api.circuit(scores.sort_index(ascending=False), examples) == api.circuit(scores, examples)
+    fewer = examples.drop(index=examples.index[:4])
+    assert api.circuit(scores, fewer) == api.circuit(scores.loc[scores.index.isin(fewer["example"])], fewer)
+
+
 def test_a_vocabulary_is_what_its_ids_stand_for(tmp_path):
     """As a dict or as a list of tokens with scores; another token that was added is another vocabulary."""
     added = [{"id": 2, "content": "</s>"}]

@@ -45,7 +45,11 @@ def test_a_circuit_is_found_written_removed_and_compared(capsys, tmp_path):
     assert status == 0 and "p_value" in out and figure.stat().st_size > 1000
     assert found["effect"] == pytest.approx(api.ablate(model, examples, names, 19)["effect"], rel=1e-4)
     status, out, _ = called(capsys, "compare", path, path)
-    assert status == 0 and "jaccard" in out and " 1\n" in out[out.index("jaccard") :]
+    first, second = out.splitlines()[:2]
+    count, _, listed = first.partition(": ")
+    assert status == 0 and count == f"{len(names)} and {len(names)} components, {len(names)} in both"
+    assert sorted(listed.split(", ")) == sorted(names)
+    assert second.startswith("Jaccard index 1.00; of random circuits") and "nan" not in out
 
 
 def test_scores_are_those_of_the_library(capsys, tmp_path):

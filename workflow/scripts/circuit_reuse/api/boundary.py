@@ -1,5 +1,6 @@
 """What a user gives, checked before anything runs: every error names the argument, the value and what is allowed."""
 
+import zlib
 from collections.abc import Iterable
 from numbers import Integral, Real
 
@@ -17,6 +18,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "spread")
 COUNT, CONTROLS, SEED = (2, 10**7), (1, 10**6), (0, None)
 # Where a table of examples has what its token ids stand for (models.vocabulary).
 VOCABULARY = "vocabulary"
+# Where a table of scores has what its examples are (prompts_of).
+PROMPTS = "prompts"
 
 
 def one_of(name, value, known):
@@ -128,12 +131,22 @@ def same_vocabulary(model, other, problem):
         raise ValueError(problem)
 
 
-def scores_of(scores, numbers):
+def prompts_of(used):
+    """{number: hash of its tokens} of used examples, by which scores know what they are of."""
+    columns = used["example"], used["clean_tokens"], used["corrupt_tokens"]
+    return {
+        int(number): zlib.crc32(str((list(map(int, a)), list(map(int, b)))).encode())
+        for number, a, b in zip(*columns, strict=True)
+    }
+
+
+def scores_of(scores, used):
     """The rows of a table of scores of some examples, [example, component], in its order.
 
-    numbers: of the used examples of the train split
-    raises:  ValueError unless it has one row of each, and columns with names of components, each once
+    used:   the used examples of the train split
+    raises: ValueError unless it has one row of each, and columns with names of components, each once; for scores of other prompts
     """
+    numbers = used["example"]
     table("scores", scores)
     if wrong := [name for name in scores.columns if not isinstance(name, str)]:
         raise ValueError(f"scores has the column {wrong[0]!r}; columns must be names of components, as from `score`")
@@ -143,6 +156,12 @@ def scores_of(scores, numbers):
         raise ValueError(
             f"scores has {there} of the {len(numbers)} used train examples in its index; give the scores of these examples, as from `score`"
         )
+    if scores.attrs.get(PROMPTS):
+        own, theirs = prompts_of(used), scores.attrs[PROMPTS]
+        if others := [number for number, prompt in own.items() if theirs.get(number, prompt) != prompt]:
+            raise ValueError(
+                f"scores are of other prompts than examples (example {others[0]} differs); score these examples"
+            )
     rows = scores.loc[scores.index.isin(numbers)]
     if len(rows) > len(numbers):
         raise ValueError(f"scores has {len(rows)} rows of {len(numbers)} used train examples; each must have one")

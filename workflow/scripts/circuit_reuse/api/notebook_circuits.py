@@ -44,7 +44,7 @@ def circuit(scores, examples, top_k=8, threshold=0.75, kinds=("head",)):
     raises:    ValueError for a number or a name that is not allowed, if no train example can be used, or if the scores lack one that can
     """
     threshold = between("threshold", threshold, 0, 1)
-    rows = scores_of(scores, used_of(examples, "train")["example"])
+    rows = scores_of(scores, used_of(examples, "train"))
     values, names = sharing.select(rows.to_numpy(float), list(scores.columns), kinds_of(kinds))
     k = components.resolve_k(size("top_k", top_k, len(names)), len(names))
     member = circuits.top_k(values, k)
@@ -171,10 +171,16 @@ def plot(result, ax=None):
     ax.axvspan(result["effect_low"], result["effect_high"], color=palette.VERMILION, alpha=0.2, linewidth=0)
     ax.axvline(0, color="0.6", linewidth=0.8)
     ax.axvline(result["effect"], color=palette.VERMILION, label="circuit, 95 % interval")
-    ax.set(xlabel="change in metric (logits)", ylabel="random circuits", title=f"p = {result['p_value']:.2g}")
+    ax.set(xlabel="change in metric (logits)", ylabel="random circuits", title=title_of(result))
     # Below the axis, as bars may stand anywhere.
     ax.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.3))
     return ax
+
+
+def title_of(result):
+    """The p and the numbers of prompts and of clusters, over which the interval is."""
+    prompts = f"{result['n_examples']:.0f} prompts in {result['n_clusters']:.0f} clusters"
+    return f"p = {result['p_value']:.2g}; {prompts}" if np.isfinite(result["p_value"]) else prompts
 
 
 def prune(model, examples, threshold=0.2, strategy="backward_first", replacement="mean", seed=0, score_by=METRIC):

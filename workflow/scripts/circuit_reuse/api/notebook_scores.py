@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 
-from circuit_reuse.api.boundary import METRIC, TOKENS, between, names_of, one_of, table, used_of
+from circuit_reuse.api.boundary import METRIC, PROMPTS, TOKENS, between, names_of, one_of, prompts_of, table, used_of
 from circuit_reuse.data import components, metrics
 from circuit_reuse.engine import edge_circuits, edge_means, fine_scores, places
 from circuit_reuse.methods.registry import METHODS
@@ -32,7 +32,9 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     cfg = {"metric": metric, "steps": steps}
     found = stage_scores.scores(model, used, method, cfg, TOKENS, LOG)
     values, numbers, names = sharing.matrix(found)
-    return pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
+    found = pd.DataFrame(values, index=pd.Index(numbers, name="example"), columns=names)
+    found.attrs[PROMPTS] = prompts_of(used)
+    return found
 
 
 def edges(model, examples, metric=METRIC, steps=5, among=None):

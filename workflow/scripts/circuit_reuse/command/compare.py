@@ -1,7 +1,10 @@
 """The part of the command that compares two circuit files; no torch."""
 
+import numpy as np
+
 from circuit_reuse.command.convert import shape_of
 from circuit_reuse.data import circuit_files
+from circuit_reuse.report.numbers import p_text
 from circuit_reuse.stats import similarity
 
 
@@ -14,10 +17,16 @@ def compare(chosen, _):
 
 
 def compared(first, second):
-    """The comparison of two circuits as text, a line a number."""
+    """The comparison of two circuits as text: what they share and whether by chance, and all else that is known, a line a number."""
     values, bounds = similarity.compare(first, second, first.shape)
-    lines = []
-    for name, value in values.items():
-        ends = f" [{bounds[name][0]:.3g}, {bounds[name][1]:.3g}]" if name in bounds else ""
-        lines.append(f"{name:32} {value:.4g}{ends}" if isinstance(value, (int, float)) else f"{name:32} {value}")
+    shared = [name for name in first.nodes if name in second.nodes]
+    low, high = bounds["jaccard_null"]
+    lines = [
+        f"{values['n_components_first']} and {values['n_components_second']} components, {len(shared)} in both: {', '.join(shared) or 'none'}",
+        f"Jaccard index {values['jaccard']:.2f}; of random circuits of as many heads and MLPs {values['jaccard_null']:.2f} [{low:.2f}, {high:.2f}], "
+        f"{p_text('p', values['p_overlap'])}; of as many in each layer, {p_text('p', values['p_overlap_layers'])}",
+        "",
+    ]
+    # What the files do not say (scores, order, edges) is not listed.
+    lines += [f"{name:32} {value:.4g}" for name, value in values.items() if np.isfinite(value)]
     return "\n".join(lines)
