@@ -474,6 +474,8 @@ def test_effects_that_cancel_are_seen_in_their_size():
     row = measures.singles(scores, frame, CFG, STREAM)[0]
     assert row["effect_share"] == pytest.approx(0) and row["effect_share_absolute"] == pytest.approx(0.1)
     assert row["p_effect"] > 0.5 and row["p_absent"] == 1
+    # A share of a whole that goes the other way is none.
+    assert "effect_share" not in measures.singles(scores, frame.assign(corrupt_metric=5.0), CFG, STREAM)[0]
 
 
 def test_scores_below_nothing_are_no_share_of_one_another():
@@ -568,6 +570,15 @@ def effects_of(full, floor, kept):
     return testing.Outcomes(frame.assign(control=frame["control"].astype("Int32")))
 
 
+def test_what_a_circuit_keeps_is_its_share_of_the_way_from_everything_removed():
+    for full, floor, kept, share in ((3.0, 0.0, 1.5, 0.5), (4.0, 2.0, 3.5, 0.75)):
+        outcomes = effects_of(full, floor, kept)
+        found = testing.kept_columns(outcomes, "c", outcomes.baseline("metric"), 50, 0)
+        assert found["faithfulness"] == pytest.approx(share, abs=0.03)
+    outcomes = effects_of(-0.2, 0.1, 0.0)
+    assert testing.kept_columns(outcomes, "c", outcomes.baseline("metric"), 50, 0) == {}
+
+
 def test_a_share_of_a_way_that_goes_the_wrong_way_is_none():
     """A model that is better with everything corrupted: a circuit that is worse than both keeps nothing, and is not the best of all."""
     space = components.Space(2, 12, 24, 2)
@@ -582,4 +593,9 @@ def test_a_share_of_a_way_that_goes_the_wrong_way_is_none():
         shares = [row[name] for name in ("faithfulness", "p_faithfulness", "effect_share", "p_effect_share")]
         assert all((value is not None) is known for value in shares)
         assert row["n_random"] == 19 and row["accuracy_kept"] == 1
+    # Best of all when kept, and doing least of all when removed.
+    (row,) = measures.tested(effects_of(3.0, 0.0, 2.9), chosen, space, cfg, ("s", "m", "set", "contrast"))
+    assert (row["p_faithfulness"], row["p_effect_share"]) == (1 / 20, 1)
+    # Of a way of 4, one keeps a half and the other a quarter.
+    assert measures.lead(*(np.full(4, value) for value in (2.0, 1.0, 0.0, 4.0)), axis=0) == 0.25
     assert measures.budget_sweep(outcomes, chosen, cfg, ("s", "m", "set", "contrast")) == []

@@ -233,6 +233,13 @@ def test_heads_that_no_test_reached_are_not_counted_as_not_strong(planted):
     assert rows[0]["n_strong"] > 0 and "n_strong" not in rows[1] and "n_strong_low" not in rows[1]
 
 
+def test_a_head_below_tau_is_not_strong_however_sure_its_effect_is(planted):
+    mine = planted[2].query("split == 'held_out' and replacement == 'corrupt'")
+    drawn = [np.zeros((5, len(mine)))] * 2
+    assert trends.strong_heads(mine, drawn, RULES)["n_strong"] > 0
+    assert trends.strong_heads(mine, drawn, RULES | {"tau": 10})["n_strong"] == 0
+
+
 def test_what_was_not_measured_is_null_and_every_head_keeps_its_row(planted):
     model, scans, _ = planted
     without = scans[0][scans[0]["replacement"] != "mean"]

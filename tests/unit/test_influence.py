@@ -89,10 +89,14 @@ def test_rows_are_those_of_each_model_and_of_all():
     about = pd.DataFrame(places, columns=["model", "layer", "head"])
     heads = about.assign(strength=rng.random(len(about)), split="train", replacement="corrupt")
     tracing = about.assign(task="t", direction="corrupt", part="z", role=None, influence=rng.normal(size=len(about)))
-    found = influence.table_of(tracing, heads, "corrupt", {name: {"heads": 4, "kv_heads": 2} for name in "ab"}, 0)
+    shapes = {name: {"heads": 4, "kv_heads": 2} for name in "ab"}
+    found = influence.table_of(tracing, heads, "corrupt", shapes, 0)
     assert list(found["model"]) == ["a", "b", "all"] and list(found["n_heads"]) == [24, 24, 48]
     # The scan itself, on other examples.
     assert set(found["over"]) == {"reliability"} and found["correlation_low"].notna().all()
+    # Strength is that of the train split, as the traced examples are held out.
+    more = pd.concat([heads, heads.assign(split="held_out", strength=-3 * heads["strength"])])
+    pd.testing.assert_frame_equal(found, influence.table_of(tracing, more, "corrupt", shapes, 0))
 
 
 def test_figures_say_so_where_no_head_was_traced():

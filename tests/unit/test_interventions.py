@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from circuit_reuse.data import components
-from circuit_reuse.engine import ablation_values, batching, effects, interventions, models
+from circuit_reuse.engine import ablation_values, batching, effects, interventions, models, prepared
 from support import examples_for
 
 close = torch.testing.assert_close
@@ -94,9 +94,18 @@ def evaluator(model, replacement, rows=16, count=16):
     )
 
 
-@pytest.mark.parametrize("replacement", ["zero", "mean", "corrupt", "resample"])
-def test_keeping_a_circuit_is_removing_the_rest(model, replacement):
-    run = evaluator(model, replacement)
+def test_resampled_activations_are_those_of_the_donors(model):
+    examples = examples_for("ioi", 16)
+    donors = ablation_values.donors(examples, 0)
+    for ready in prepared.prepared(model, examples, examples, "resample", 400):
+        other = batching.batch_of(examples, list(donors[ready.batch.rows]), "cpu")
+        own = interventions.run(model, ready.batch.clean)[1]
+        close(ready.instead.z[1], interventions.run(model, other.clean)[1].z[1], rtol=0, atol=0)
+        assert (ready.instead.z[1] - own.z[1]).abs().max() > 0.01
+
+
+def test_keeping_a_circuit_is_removing_the_rest(model):
+    run = evaluator(model, "corrupt")
     circuit = ["a0.h0", "a1.h2"]
     rest = [name for name in run.universe if name not in circuit]
     kept = run(effects.Intervention("c", "keep", [(None, circuit)]))

@@ -50,3 +50,7 @@ def test_a_priority_of_the_users_stays():
     dag = Dag()
     scheduling.longest_chains_first(dag, {"own": {"path": "models/own"}})
     assert dag._priority[dag.second] == 7 and dag._priority[dag.first] > 300
+    # Jobs of the small trained models take as long as in the default run.
+    dag = Dag()
+    scheduling.longest_chains_first(dag, {"own": {"path": "resources/models/own"}})
+    assert 0 < dag._priority[dag.first] < 60

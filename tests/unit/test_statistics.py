@@ -317,3 +317,21 @@ def test_accuracies_have_the_intervals_of_their_own_runs():
         found["accuracy_circuit"] == 0.5
         and 0.2 < found["accuracy_circuit_low"] < 0.5 < found["accuracy_circuit_high"] < 0.8
     )
+
+
+def test_accuracy_that_is_lost_is_a_drop_above_0():
+    row = testing.cross_row(testing.Outcomes(effects_table(-9)), "c", {"bootstrap": 50}, ("x",))
+    assert row["accuracy_drop"] > 0.9 > 0.2 > row["accuracy_drop_control"] >= 0
+
+
+def test_agreement_is_over_the_sizes_of_scores_and_the_largest_of_them():
+    (row,) = testing.agreement(np.array([[3.0, -2, 1]]), np.array([[-3.0, 2, 0.5]]), [7], 2)
+    assert row["example"] == 7 and row["top_overlap"] == 1 and row["rank_correlation"] == pytest.approx(1)
+    (row,) = testing.agreement(np.array([[3.0, -2, 1]]), np.array([[1.0, 2, 3]]), [7], 1)
+    assert row["top_overlap"] == 0 and row["rank_correlation"] == pytest.approx(-1)
+
+
+def test_rows_outside_a_family_have_no_q_and_weigh_nothing():
+    table = pd.DataFrame({"p_value": [0.01, 0.5]})
+    found = statistics.with_q(table, "p_value", where=pd.Series([True, False]))["q_value"]
+    assert found[0] == 0.01 and np.isnan(found[1])

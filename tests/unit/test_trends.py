@@ -65,6 +65,11 @@ def test_within_layers_a_correlation_may_have_the_other_sign_and_is_reported_wit
     found = trends.correlations(values, rows, {"selection": 0.25, "draws": 199}, drawn, rng)
     assert found["correlation"] > 0.4 and found["correlation_within_layers"] < -0.9
     assert found["p_within_layers"] == pytest.approx(1 / 200)
+    # Draws carry the noise of the examples once more, so it is taken off twice.
+    noise = [trends.noise_of(part) for part in values]
+    low, high = np.nanpercentile(trends.corrected(*drawn, noise, times=2), [2.5, 97.5])
+    assert found["corrected_low"] == pytest.approx(min(low, found["corrected"]))
+    assert found["corrected_high"] == pytest.approx(max(high, found["corrected"]))
     deltas = pd.DataFrame({"layer": layers, "first": values[0].mean(0), "second": values[1].mean(0)})
     less = deltas - deltas.groupby("layer").transform("mean").assign(layer=0)
     assert found["correlation_within_layers"] == pytest.approx(stats.pearsonr(less["first"], less["second"]).statistic)
@@ -89,6 +94,13 @@ def test_intervals_of_correlations_hold_the_truth():
     assert held / 200 > 0.91
     # Noise takes correlations nearer to 0; the corrected one has no such bias.
     assert abs(np.mean(point)) < 0.02 < abs(np.mean(observed))
+
+
+def test_a_p_counts_both_tails_from_the_middle_of_its_null():
+    """Depths, say, lie around a half, not around 0."""
+    null = np.linspace(0.4, 0.6, 99)
+    assert trends.two_sided(0.1, null) == trends.two_sided(0.9, null) == 1 / 100
+    assert trends.two_sided(0.5, null) == 1
 
 
 def test_a_fit_is_that_of_scipy_and_its_band_holds_the_line():
@@ -136,7 +148,10 @@ def test_a_model_that_cannot_do_a_task_is_named_and_left_out_of_the_fit():
     )
     rows = {row["measure"]: row for row in fits.fits(models)}
     assert rows["corrected"]["left_out"] == "d" and rows["corrected"]["n_sizes"] == 3
-    assert rows["corrected"]["slope"] < 1 and rows["corrected"]["p_value"] is not None
+    row, line = rows["corrected"], stats.linregress(np.log10([1e5, 2e5, 4e5]), [0.1, 0.2, 0.35])
+    assert row["slope"] == pytest.approx(line.slope) and row["p_value"] == pytest.approx(line.pvalue)
+    half = stats.t.ppf(0.975, 1) * line.stderr
+    assert [row["slope_low"], row["slope_high"]] == pytest.approx([line.slope - half, line.slope + half])
     refused = fits.fits(models.iloc[:2])
     assert all(row["problem"] and "slope" not in row for row in refused)
 

@@ -164,6 +164,25 @@ def test_an_area_is_the_mean_loss_over_the_shares():
     assert measures.area([0.2, 0.6, 1.0], np.array([3.0, 3.0, 3.0])) == pytest.approx(3)
 
 
+def test_differences_of_areas_have_the_sign_that_they_are_read_by():
+    """Curves that rise evenly to 6, 2, 5 and 3 have areas of half of that."""
+    ends = {"circuit": 3, "quantile": 1, "active": 2.5, "active_matched": 1.5}
+    sweep = pd.concat([rows(name, [[0, end, 2 * end]] * 2) for name, end in ends.items()]).assign(cluster="a")
+    cfg = {"permutations": 99, "bootstrap": 50}
+    assert measures.between(sweep, "circuit", "quantile", cfg, ("t",))["difference"] == pytest.approx(2)
+    # 3 - 1 of the circuit, less 2.5 - 1.5 of the most active nodes.
+    assert measures.beyond_active(sweep, "quantile", cfg, ("t",))["difference"] == pytest.approx(1)
+
+
+def test_a_circuit_of_nodes_is_ranked_low_when_kept_and_high_when_removed():
+    about = {"model": "m", "task": "t", "example": range(8), "cluster": range(8), "correct": True}
+    losses = {"clean": 1.0, "sufficiency": 1.1, "necessity": 9.0}
+    runs = pd.concat([pd.DataFrame(about | {"condition": name, "loss": loss}) for name, loss in losses.items()])
+    null = pd.DataFrame({"model": "m", "task": "t", "sufficiency": [5.0] * 19, "necessity": [2.0] * 19})
+    found = summary.node_tests(runs, null, {"seed": 0, "tests": {"bootstrap": 50}})
+    assert (found["p_value"] == 1 / 20).all()
+
+
 def test_areas_are_compared_by_exchanging_trials():
     assert measures.trials_p([5, 6, 7, 8], [1, 2, 3, 4], 9999, 0) == pytest.approx(2 / 70)
     assert measures.trials_p([1, 2, 3, 4], [1, 2, 3, 4], 9999, 0) == 1

@@ -247,6 +247,10 @@ def test_against_random_masks_as_many_weights_go_as_they_have(control):
     found = measures.ranked(pd.DataFrame(rows), pd.DataFrame(null), control, CFG, ("equal",))
     assert found["ranked"] == pytest.approx(0.5 if control else 1.0)
     assert found["p_value"] == found["p_less"] == pytest.approx(6 / 11)
+    # Beside random masks that cost a tenth it costs more, and not less.
+    low = pd.DataFrame(null).assign(loss=lambda table: table["loss"] / 10)
+    found = measures.ranked(pd.DataFrame(rows), low, control, CFG, ("low",))
+    assert found["p_value"] == pytest.approx(1 / 11) and found["p_less"] == 1
 
 
 def test_a_random_mask_without_room_for_its_controls_is_left_out(planted):
@@ -292,6 +296,13 @@ def test_at_the_end_every_weight_of_the_circuit_is_gone_and_no_other(planted):
         if condition == "circuit" and share == 1:
             assert (left[weights.circuit] == 0).all()
             assert (left[~weights.circuit] == values[~weights.circuit]).all()
+
+
+def test_a_gradient_is_a_mean_over_batches(architecture):
+    model, tokens = architecture
+    batch = planted_weights.batching.Batch([0, 1, 2], tokens, tokens, tokens[:, 0], tokens[:, 1])
+    one, two = (matrices.gradients(model, [batch] * count, "cross_entropy") for count in (1, 2))
+    np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-6)
 
 
 def test_orders_by_importance_hurt_more_than_random_ones(planted):
