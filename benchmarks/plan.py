@@ -143,10 +143,15 @@ def weights(cfg, shape):
     block = cfg["weights"]
     tasks, masks = len(block["tasks"]), block["masks"]
     learning = 3 * len(masks["coefficients"]) * masks["steps"] * masks["batch"]
-    points, trials = 30, 10
-    sweep = 7 * points * trials * block["held_out"]
-    random = block["random"]["circuits"] * 2 * points / block["random"]["every"] * block["held_out"]
-    return {"masks": tasks * learning, "weights removed": tasks * (sweep + random)}
+    sweep = block["sweep"]
+    points, trials = sweep["points"], sweep["trials"]
+    # The circuit in random order and its controls, the two orders by importance, the most active nodes and their control.
+    sets = (1 + len(sweep["controls"]) + 2) * points * trials + 2 * points
+    removed = sets * block["held_out"]
+    random = block["random"]
+    shares = (points - 1) // random["every"] + 1
+    others = random["circuits"] * (1 + len(sweep["controls"])) * shares * random["trials"] * block["held_out"]
+    return {"masks": tasks * learning, "weights removed": tasks * (removed + others)}
 
 
 def contrast(cfg, shape):

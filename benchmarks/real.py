@@ -230,14 +230,14 @@ def real_project():
 
 
 def real_reuse():
-    """One task of the reuse study of config/smollm2.yaml from nothing, all cores."""
+    """One task of the reuse study of config/smollm2.yaml, with the model fetched and converted before, all cores."""
     with real_project() as (folder, run):
         command = [*run, "reuse", "--configfile", "config/smollm2.yaml", "--config", "tasks=[ioi]"]
         return {"smollm2_reuse_one_task_seconds": (timed(command, folder), "s")}
 
 
 def real_run():
-    """All studies of config/smollm2.yaml from nothing, all cores, and some jobs of it."""
+    """All studies of config/smollm2.yaml, with the model fetched and converted before, all cores, and some jobs of it."""
     with real_project() as (folder, run):
         command = [*run, "--keep-going", "--configfile", "config/smollm2.yaml"]
         found = {"smollm2_all_studies_seconds": (timed(command, folder), "s")}

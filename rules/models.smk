@@ -55,6 +55,7 @@ use rule makes_model as fetch_dataset with:
         task=one_of(fetched_datasets()) or "(?!)",
     params:
         **runs("origins.dataset_files.run"),
+        alone=True,
         cfg=lambda wildcards: some(config["custom_tasks"][wildcards.task], "hub", "revision", "file"),
 
 

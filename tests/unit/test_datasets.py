@@ -137,6 +137,12 @@ def test_long_prompts_are_left_out(tmp_path):
         (mmlu, {}, {"format": "mib"}, "no column prompt"),
         (mmlu, {"choices": ["one"]}, {"format": "questions"}, "none of its 1 choices"),
         (mmlu, {"answer": -1}, {"format": "questions"}, "answer is -1"),
+        (
+            mmlu,
+            {"choices": [f"c{n}" for n in range(30)]},
+            {"format": "questions"},
+            "30 choices; there are letters for 26",
+        ),
         (ioi, {}, {"format": "questions"}, "no column question"),
         (ioi, {}, {}, "no column clean"),
     ],

@@ -396,5 +396,6 @@ def test_a_branch_is_held_to_the_commit_that_it_was_at_first(tmp_path):
     again.hold("b" * 40)
     assert pinned.Pin("me/tiny", "refs/convert/parquet", tmp_path).commit == COMMIT
     assert pinned.Pin("me/tiny", "main", tmp_path).commit is None
+    assert pinned.Pin("me/tiny", "refs/convert/parquet", tmp_path, "dataset").commit is None
     pinned.Pin("me/other", COMMIT, tmp_path).hold(COMMIT)
     assert [path.name for path in tmp_path.iterdir()] == [again.path.name]

@@ -36,6 +36,20 @@ def test_a_name_of_the_hub_has_a_revision(tmp_path):
         path.unlink()
 
 
+@pytest.mark.parametrize(
+    "model", ["HuggingFaceTB/SmolLM2-135M", "me/tiny-gpt2-medium", "tiny-gpt2-medium", "smollm2-135m"]
+)
+def test_a_model_may_be_called_as_one_of_the_configs_below(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "/" not in model:
+        (tmp_path / model).symlink_to(MODELS / "tiny-gpt2-medium")
+    path = new_config.write(model, ["ioi"], tmp_path)
+    config = merged(path)
+    monkeypatch.chdir(PROJECT)
+    source = config["model_sources"][config["models"][0]]
+    assert set(source) == ({"hub", "revision"} if "/" in model else {"path"})
+
+
 def test_what_was_edited_is_left_as_it_is(tmp_path):
     path = new_config.write("me/model", ["ioi"], tmp_path)
     text = path.read_text() + "seed: 3\n"

@@ -1,13 +1,16 @@
 """The warm worker does what a job of its own would do."""
 
+import array
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support import PROJECT
 
@@ -111,6 +114,24 @@ def test_a_child_ends_with_its_caller(worker, tmp_path):
             break
         time.sleep(0.05)
     assert not worker.alive(child)
+
+
+@pytest.mark.parametrize("sent", [b"", (1000).to_bytes(8, "big")], ids=["nothing", "a length alone"])
+def test_a_caller_that_ends_while_it_sends_leaves_the_worker_as_it_was(worker, tmp_path, sent):
+    assert client(tmp_path, "fail").wait(timeout=120) == 1
+    path = Path(os.environ[worker.VARIABLE].partition(":")[2])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect(str(path))
+        if sent:
+            streams = array.array("i", [1, 2])
+            line.sendmsg([sent], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+    served = next(each for each in psutil.process_iter(["cmdline"]) if str(path.parent) in (each.info["cmdline"] or ()))
+    for _ in range(200):
+        if not served.children():
+            break
+        time.sleep(0.05)
+    assert not served.children() and path.exists()
+    assert client(tmp_path, "fail").wait(timeout=120) == 1
 
 
 def test_only_the_user_may_enter_the_workers_folder(worker):

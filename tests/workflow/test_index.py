@@ -15,6 +15,10 @@ from circuit_reuse.report import latex
 from circuit_reuse.studies.registry import STUDIES
 from workflow_config import PROJECT, copied
 
+# Each id stands once.
+ONCE = (
+    "(ids => ids.length > 0 && ids.length === new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
+)
 ARTEFACTS = PROJECT / "tests" / "artefacts"
 
 
@@ -70,11 +74,9 @@ def test_rows_are_sorted_and_filtered(page):
 
 
 def test_what_needs_no_mouse_or_eyes_is_there(page):
-    assert page.run("[...document.querySelectorAll('figure svg')].every(svg => svg.getAttribute('aria-label'))")
     assert page.run("[...document.querySelectorAll('th')].every(head => head.querySelector('button'))")
     assert page.run("[...document.querySelectorAll('input')].every(field => field.closest('label'))")
-    # Each id stands once, in the figures too.
-    assert page.run("(ids => ids.length === new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))")
+    assert page.run(ONCE)
 
 
 def test_text_from_tables_is_escaped(project, tmp_path):
@@ -110,6 +112,41 @@ def test_what_an_earlier_config_left_is_not_shown_as_this_run_s(project, tmp_pat
     assert f"{config['models'][0]}/circuits.html" in text and "gone/circuits.html" not in text
 
 
+def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_path):
+    """Captions have the numbers that the figures were drawn with, whatever was run since."""
+    results = tmp_path / "results"
+    for study in ("reuse", "contrast"):
+        (results / "tables" / study).mkdir(parents=True)
+        (results / "tables" / study / "overview.json").write_text('{"sentences": [], "models": {}}')
+        (results / "figures" / study).mkdir(parents=True)
+    for kind in ("svg", "png", "pdf"):
+        (results / "figures" / "reuse" / f"effect_against_controls.{kind}").write_text("<svg></svg>")
+    first = yaml.safe_load((project.folder / "config" / "config.yaml").read_text()) | {"model_sources": {}}
+    first["circuits"] = first["circuits"] | {"top_k": [77]}
+    first["figures"] = first["figures"] | {"formats": ["svg", "png"]}
+    text = index_page.write(first, tmp_path, asked={"reuse"}).read_text()
+    # A PDF that an earlier config asked for is not shown.
+    assert (
+        "K = 77" in text
+        and "effect_against_controls.pdf" not in text
+        and "earlier run" not in text.split("id='contrast'")[0]
+    )
+    second = first | {"circuits": first["circuits"] | {"top_k": [88]}}
+    text = index_page.write(second, tmp_path, asked={"contrast"}).read_text()
+    reuse, contrast = text.split("<section id='contrast'>")
+    assert "K = 77" in reuse and "K = 88" not in reuse and "Of an earlier run" in reuse
+    assert "K = 77" in (results / "figures" / "reuse" / "captions.md").read_text()
+    assert "The config of the reuse study" in contrast and "88" in contrast
+    text = index_page.write(second, tmp_path, asked={"reuse"}).read_text()
+    assert "K = 88" in text and "K = 77" not in text
+
+
+def test_scripts_in_a_figure_do_not_reach_the_page(tmp_path):
+    (tmp_path / "a.svg").write_text("<svg><script>x()</script><foreignObject><p>x</p></foreignObject><g id='a'/></svg>")
+    text = index_page.inlined(tmp_path / "a.svg", "f0", "T")
+    assert "script" not in text and "foreignObject" not in text and "<g" in text
+
+
 def test_every_figure_has_a_caption_as_text_and_as_latex_that_compiles(project, tmp_path):
     folder = project.folder / "results" / "figures" / "reuse"
     text, tex = ((folder / f"captions.{end}").read_text() for end in ("md", "tex"))
@@ -132,6 +169,8 @@ def test_the_main_results_of_a_study_are_a_latex_table_that_compiles(project, tm
     assert set(about.columns) <= set(rows[0])
     lines = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
     assert 0 < len(lines) <= len(rows) and all(line.count("&") == len(about.columns) - 1 for line in lines)
+    # Of the reuse study those of one K and threshold, which the caption names.
+    assert study != "reuse" or len(lines) < len(rows)
     compiled(text + r"\clearpage", folder, tmp_path)
 
 
@@ -163,6 +202,11 @@ def test_marks_show_their_values_under_the_pointer(project, page, tmp_path):
     shown = page.run(f"{marks}.map(mark => mark.querySelector('title').textContent)")
     with (project.folder / "results" / "tables" / "reuse" / "summary.csv").open() as stream:
         effects = {f"{float(row['effect']):.3g}" for row in csv.DictReader(stream) if row["effect"]}
+    # What is for readers who do not see it, and ids, of figures too.
+    assert page.run(
+        "(all => all.length > 0 && all.every(svg => svg.getAttribute('aria-label')))([...document.querySelectorAll('figure svg')])"
+    )
+    assert page.run(ONCE)
     assert shown and all(re.search(r": (\S+) ", text)[1] in effects for text in shown)
     assert page.run(f"{marks}.every(mark => mark.getBoundingClientRect().width > 0)")
     page.picture(ARTEFACTS / "index_figures.png")

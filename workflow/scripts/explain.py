@@ -214,7 +214,7 @@ def main(arguments):
     if arguments[:1] == ["--record"]:
         return record(Path.cwd(), *arguments[1:2])
     words = " ".join(arguments)
-    asked = re.search(r"(?:--cores|-c|--jobs|-j)[ =]?(\d+)", words)
+    asked = re.search(r"(?<!\S)(?:--cores|-c|--jobs|-j)[ =]?(\d+)(?!\S)", words)
     cores = int(asked[1] if asked else os.environ.get("CORES") or os.cpu_count() or 1)
     gpus = re.search(r"--resources\b.*?\bgpu=(\d+)", words)
     gpus = int(gpus[1]) if gpus else 1 if "profiles/gpu" in words else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import start_page
+import study_configs
 from circuit_reuse.studies.registry import STUDIES
 
 REPORT = Path(__file__).resolve().parents[1] / "report"
@@ -38,18 +39,21 @@ COLUMNS = {
 }
 
 
-def write(config, folder, left=()):
+def write(config, folder, left=(), asked=STUDIES):
     """Write the page from what is in results/; returns its path.
 
-    left: names of figures and tables that the config does not ask for, which may lie there from an earlier run
+    left:  names of figures and tables that the config does not ask for, which may lie there from an earlier run
+    asked: studies of the run that has just ended; the others are shown as the run that made them left them
     """
     results = Path(folder) / "results"
     path = results / "index.html"
-    for name in start_page.overviews(folder):
-        write_captions(name, config, results / "figures" / name)
-        write_results_table(name, config, results / "tables" / name)
+    study_configs.keep(folder, asked, config, left)
+    made = study_configs.read(folder, start_page.overviews(folder), asked, config, left)
+    for name, of in made.items():
+        write_captions(name, of.config, results / "figures" / name)
+        write_results_table(name, of.config, results / "tables" / name)
     partial = path.with_suffix(".partial")
-    partial.write_text(page(config, Path(folder), set(left)), encoding="utf-8")
+    partial.write_text(page(config, made, Path(folder)), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -60,7 +64,7 @@ def write_captions(name, config, folder):
 
     text, tex = [], ["% Each is complete: \\input this file, or copy one. Paths are relative to this folder.", ""]
     for each, title in STUDIES[name].figures.items():
-        files = {path.suffix[1:] for path in folder.glob(f"{each}.*")}
+        files = files_of(folder, each, config)
         if not files:
             continue
         words = f"{title}. {caption(name, each, config)}".strip()
@@ -79,6 +83,15 @@ def write_captions(name, config, folder):
         (folder / "captions.tex").write_text("\n".join(tex), encoding="utf-8")
 
 
+def files_of(folder, each, config):
+    """{format: path} of a figure, in the formats that the config asks for."""
+    return {
+        path.suffix[1:]: path
+        for path in sorted(folder.glob(f"{each}.*"))
+        if path.suffix[1:] in config["figures"]["formats"]
+    }
+
+
 def write_results_table(name, config, folder):
     """results.tex beside a study's tables: its main results as a table for a paper."""
     from circuit_reuse.report import latex
@@ -92,35 +105,42 @@ def write_results_table(name, config, folder):
     if rows:
         text = latex.results_table(rows, about.columns, about.caption(config), f"tab:{name}")
         (folder / "results.tex").write_text(text, encoding="utf-8")
+    else:
+        (folder / "results.tex").unlink(missing_ok=True)
 
 
-def page(config, folder, left=frozenset()):
-    """The whole page."""
+def page(config, made, folder):
+    """The whole page; made: {study: study_configs.Made}"""
     results, found = folder / "results", start_page.overviews(folder)
-    inside = chosen(results, found, left)
+    inside = chosen(results, made)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f"<title>circuit-reuse: results</title><style>{(REPORT / 'index.css').read_text(encoding='utf-8')}</style></head><body>",
         "<h1>Which components do the task, is that real, and is the circuit shared?</h1>",
-        "<p>Every sentence and every figure is drawn from the tables of this run.</p>",
+        "<p>Every sentence and every figure is drawn from the tables that are linked below it.</p>",
         "<nav aria-label='Studies'>",
         *(f"<a href='#{name}'>{STUDIES[name].title}</a>" for name in found),
         "<a href='#results'>All results</a><a href='#run'>What was run</a></nav>",
     ]
     for name, about in found.items():
-        parts += study(name, about, config, results, inside, left)
-    parts += [table_of_results(results), left_out(results), claims(results), what_was_run(config, folder, found)]
+        parts += study(name, about, made[name], results, inside)
+    parts += [
+        table_of_results(results),
+        left_out(results, found),
+        claims(results),
+        what_was_run(config, folder, found, made),
+    ]
     return "\n".join([*parts, f"<script>{(REPORT / 'index.js').read_text(encoding='utf-8')}</script></body></html>\n"])
 
 
-def chosen(results, found, left=frozenset()):
+def chosen(results, made):
     """The figures that are put into the page, {path: SVG}: those to begin with first, as far as there is room."""
-    order = [(name, each) for name in found for each in STUDIES[name].first]
-    order += [(name, each) for name in found for each in sorted(STUDIES[name].figures) if (name, each) not in order]
+    order = [(name, each) for name in made for each in STUDIES[name].first]
+    order += [(name, each) for name in made for each in sorted(STUDIES[name].figures) if (name, each) not in order]
     inside, size = {}, 0
-    for number, (name, each) in enumerate(pair for pair in order if pair[1] not in left):
-        path = results / "figures" / name / f"{each}.svg"
-        if path.is_file():
+    for number, (name, each) in enumerate(pair for pair in order if pair[1] not in made[pair[0]].left):
+        path = files_of(results / "figures" / name, each, made[name].config).get("svg")
+        if path:
             svg = inlined(path, f"f{number}", STUDIES[name].figures[each])
             if size + len(svg.encode()) <= MOST_BYTES:
                 size += len(svg.encode())
@@ -128,10 +148,12 @@ def chosen(results, found, left=frozenset()):
     return inside
 
 
-def study(name, about, config, results, inside, left=frozenset()):
+def study(name, about, made, results, inside):
     """A study: what it asks, what it found, its figures and its tables."""
-    whole = STUDIES[name]
+    whole, config, left = STUDIES[name], made.config, made.left
     yield f"<section id='{name}'><h2>{whole.title}</h2><p>{html.escape(whole.question)}</p>"
+    if made.earlier:
+        yield "<p class='links'>Of an earlier run, with its config: the last run was not asked for this study.</p>"
     sentences = [f"<li>{html.escape(text)}</li>" for text in about["sentences"]]
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
@@ -148,14 +170,9 @@ def study(name, about, config, results, inside, left=frozenset()):
         f"<a href='{path.relative_to(results)}'>{html.escape(title)}</a>" for path, title in more if path.is_file()
     ]
     yield f"<p>{' '.join(links)}</p>" if links else ""
-    first = [
-        each for each in whole.first if each not in left and (results / "figures" / name / f"{each}.svg").is_file()
-    ]
-    rest = [
-        each
-        for each in whole.figures
-        if each not in {*first, *left} and list((results / "figures" / name).glob(f"{each}.*"))
-    ]
+    there = [each for each in whole.figures if each not in left and files_of(results / "figures" / name, each, config)]
+    first = [each for each in whole.first if each in there]
+    rest = [each for each in there if each not in first]
     for each in first:
         yield figure(name, each, config, results, inside)
     if rest:
@@ -182,11 +199,11 @@ def more_of(things, word):
 
 def figure(name, each, config, results, inside):
     """A figure with its caption and links to its files; a small picture's place is a link where there is no room."""
-    folder = results / "figures" / name
-    files = {path.suffix[1:]: path for path in sorted(folder.glob(f"{each}.*"))}
+    files = files_of(results / "figures" / name, each, config)
     title, svg = STUDIES[name].figures[each], files.get("svg")
     links = " ".join(f"<a href='figures/{name}/{path.name}'>{kind.upper()}</a>" for kind, path in files.items())
-    drawn = inside.get(svg) or f"<p>{html.escape(title)}: too large for this page.</p>"
+    why = "too large for this page" if svg else "in this page with svg in figures.formats"
+    drawn = inside.get(svg) or f"<p>{html.escape(title)}: {why}.</p>"
     module = f"workflow/scripts/circuit_reuse/studies/{name}/figures.py"
     text = f"<strong>{html.escape(title)}.</strong> {html.escape(caption(name, each, config))}"
     return f"<figure id='{name}-{each}'>{drawn}<figcaption>{text}<br><span class='links'>{links}, drawn in {module}</span></figcaption></figure>"
@@ -281,9 +298,9 @@ def table_of_results(results):
     return f"<section id='results'><h2>All results</h2>{table(COLUMNS, rows, 'all', label)}</section>"
 
 
-def left_out(results):
-    """What was left out, and why."""
-    rows = rows_of(results / "tables" / "skipped.csv")
+def left_out(results, found):
+    """What was left out of the studies, and why."""
+    rows = [{"study": name} | row for name in found for row in rows_of(results / "tables" / name / "skipped.csv")]
     if not rows:
         return "<section id='left-out'><h2>Left out</h2><p>Nothing was left out.</p></section>"
     columns = {name: name for name in ("study", "model", "task", "usable", "needed")} | {"reason": "why"}
@@ -297,24 +314,34 @@ def claims(results):
     return f"<section id='papers'><h2>Published claims</h2><p>{links}</p></section>" if links else ""
 
 
-def what_was_run(config, folder, found):
-    """Models, versions, and the config with its defaults."""
+def what_was_run(config, folder, found, made):
+    """Models, versions, and the configs with their defaults."""
     content = start_page.content(config, folder)
     models = {name: model for about in found.values() for name, model in about["models"].items()}
+    places = {name: source for of in made.values() for name, source in of.config["model_sources"].items()}
+    configs = {"The config": config} | {
+        f"The config of the {name} study": of.config for name, of in made.items() if of.earlier
+    }
     rows = [
         {
             "model": name,
-            "source": start_page.source(config["model_sources"].get(name, {})),
+            "source": start_page.source((places | config["model_sources"]).get(name, {})),
             **{key: str(value) for key, value in about.items()},
         }
         for name, about in sorted(models.items())
     ]
     names = "model source parameters layers heads rounding fingerprint".split()
     columns = {name: name for name in names if any(row.get(name) for row in rows)}
-    plain = {key: value for key, value in config.items() if key != "start_page"}
-    shown = html.escape(json.dumps(plain, indent=1, default=str))
+    shown = "".join(
+        f"<details><summary>{title}, with its defaults</summary><pre>{html.escape(text_of(each))}</pre></details>"
+        for title, each in configs.items()
+    )
     return (
         f"<section id='run'><h2>What was run</h2>{table(columns, rows, 'models', 'Models')}"
-        f"<p>{html.escape(content['time'].replace(chr(92), ''))}. Python {platform.python_version()}, {html.escape(', '.join(start_page.versions()))}.</p>"
-        f"<details><summary>The config, with its defaults</summary><pre>{shown}</pre></details></section>"
+        f"<p>{html.escape(content['time'].replace(chr(92), ''))}. Python {platform.python_version()}, {html.escape(', '.join(start_page.versions()))}.</p>{shown}</section>"
     )
+
+
+def text_of(config):
+    """A config as text."""
+    return json.dumps({key: value for key, value in config.items() if key != "start_page"}, indent=1, default=str)

@@ -14,6 +14,9 @@ from circuit_reuse.config.errors import nearest
 from circuit_reuse.prompts.tasks import TASKS
 
 FIRST = ("ioi", "pronouns", "digits")
+PROJECT = Path(__file__).resolve().parents[2]
+# The new config lies on top of these.
+BELOW = [PROJECT / "config" / name for name in ("config.yaml", "smollm2.yaml")]
 TEXT = """# yaml-language-server: $schema=schema.json
 # Written by `make mine`, to be edited: run the same command again, and only what an edit changes is run. What that would be:
 #   make explain ARGS="reuse --configfile config/smollm2.yaml {path}"
@@ -44,19 +47,27 @@ def source_of(model):
     path = Path(model).expanduser()
     if path.exists():
         stem = path.stem if path.suffix == ".gguf" else path.resolve().name
-        return named(stem), f"{{path: {quoted(str(path))}}}"
+        return named(stem, {"path"}), f"{{path: {quoted(str(path))}}}"
     name, _, revision = model.partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+", name):
         raise ValueError(
             f"MODEL is {model!r}: there is no such folder or file, and it is no name on the hub (owner/name, or owner/name@revision)"
         )
-    return named(name.split("/")[1]), f"{{hub: {name}, revision: {quoted(revision or 'main')}}}"
+    return named(name.split("/")[1], {"hub", "revision"}), f"{{hub: {name}, revision: {quoted(revision or 'main')}}}"
 
 
-def named(text):
-    """A name that the config allows, and that YAML reads as text."""
+def named(text, keys):
+    """A name that the config allows, that YAML reads as text, and that no source of another kind has in the configs below.
+
+    keys: of the source; one with the keys of both would be neither
+    """
     name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._") or "mine"
-    return name if isinstance(yaml.safe_load(name), str) else f"model-{name}"
+    name = name if isinstance(yaml.safe_load(name), str) else f"model-{name}"
+    for below in BELOW:
+        known = yaml.safe_load(below.read_text(encoding="utf-8"))["model_sources"].get(name)
+        if known and set(known) != keys:
+            return f"{name}-mine"
+    return name
 
 
 def quoted(text):

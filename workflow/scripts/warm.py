@@ -103,7 +103,11 @@ def serve(folder, owner):
             continue
         if os.fork() == 0:
             listener.close()
-            child(line)
+            try:
+                child(line)
+            finally:
+                # Whatever happens, a child never becomes a second worker: a caller may be gone before it has sent all.
+                os._exit(1)
         line.close()
 
 
@@ -120,6 +124,8 @@ def child(line):
     missing, parts = int.from_bytes(size, "big"), []
     while missing:
         parts.append(line.recv(min(missing, 1 << 16)))
+        if not parts[-1]:
+            raise EOFError("the caller ended before it had sent its job")
         missing -= len(parts[-1])
     message = json.loads(b"".join(parts))
     os.chdir(message["cwd"])

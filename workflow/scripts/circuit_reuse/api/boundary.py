@@ -156,7 +156,9 @@ def scores_of(scores, used):
         raise ValueError(
             f"scores has {there} of the {len(numbers)} used train examples in its index; give the scores of these examples, as from `score`"
         )
-    if scores.attrs.get(PROMPTS):
+    # Tables of examples that were read back from a file have texts for tokens, or none.
+    tokens = {"clean_tokens", "corrupt_tokens"} <= set(used) and not isinstance(used["clean_tokens"].iloc[0], str)
+    if scores.attrs.get(PROMPTS) and tokens:
         own, theirs = prompts_of(used), scores.attrs[PROMPTS]
         if others := [number for number, prompt in own.items() if theirs.get(number, prompt) != prompt]:
             raise ValueError(

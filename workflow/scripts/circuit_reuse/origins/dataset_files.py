@@ -14,7 +14,7 @@ KEYS = ("hub", "revision", "file")
 def run(job):
     """Make the file of a custom task ready."""
     source = job.cfg
-    pin = pinned.Pin(source["hub"], source["revision"])
+    pin = pinned.Pin(source["hub"], source["revision"], kind="dataset")
     commit, sha256 = fetch(source["hub"], pin.commit or source["revision"], source["file"], job.output.prompts)
     pin.hold(commit)
     origin = {**source, "commit": commit, "record": sha256}

@@ -205,7 +205,9 @@ def verify(name, commit, paths, what="model"):
         if len(record) not in (40, 64):
             # A cache without links, as on some systems.
             records = on_record(name, commit, what) if records is None else records
-            record = records.get(path.name, "")
+            # The cache keeps a file below the commit, as the repository has it: snapshots/<commit>/<folder>/<file>.
+            below = path.parts[path.parts.index(commit) + 1 :] if commit in path.parts else (path.name,)
+            record = records.get("/".join(below), "")
         kind = "git" if len(record) == 40 else "sha256"
         real = digest(path, hashlib.sha256()) if kind == "sha256" else git_digest(path)
         if record and real != record:

@@ -14,12 +14,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class Pin:
     """The record of one revision of a repository.
 
+    kind:   model or dataset, which may have one name
     commit: what it was when it was first fetched, None before that, or where the revision is a commit itself
     """
 
-    def __init__(self, name, revision, folder=FOLDER):
+    def __init__(self, name, revision, folder=FOLDER, kind="model"):
         self.name, self.revision = name, revision
-        self.path = Path(folder) / f"{name.replace('/', '--')}@{revision.replace('/', '--')}.json"
+        called = "" if kind == "model" else f"{kind}--"
+        self.path = Path(folder) / f"{called}{name.replace('/', '--')}@{revision.replace('/', '--')}.json"
         self.commit = None
         if not COMMIT.fullmatch(revision) and self.path.is_file():
             self.commit = json.loads(self.path.read_text(encoding="utf-8"))["commit"]

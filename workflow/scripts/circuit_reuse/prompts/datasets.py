@@ -71,6 +71,8 @@ def from_questions(names, records, file):
         _, place = choices_of(record, key, where, numbered=True)
         choices = record["choices"]
         texts = [written(text, where) for text in (choices["text"] if isinstance(choices, dict) else choices)]
+        if len(texts) > len(string.ascii_uppercase):
+            raise ValueError(f"{where}: {len(texts)} choices; there are letters for {len(string.ascii_uppercase)}")
         letters = list(string.ascii_uppercase[: len(texts)])
         step = 1 + hashlib.sha256(question.encode()).digest()[0] % (len(texts) - 1)
         moved = [texts[(place_of - step) % len(texts)] for place_of in range(len(texts))]

@@ -51,7 +51,8 @@ def node(name, tasks, facts, tokens=(), patterns=None):
 def edges(writer, reader, effect, kept=True):
     """The edges into every component that reads by a reader; effect: in the page's unit."""
     part = components.part_of(reader)
-    about = {"part": part, "effect": round(float(effect), 2), "kept": bool(kept)}
+    # Three digits, whatever the unit: effects in probabilities are hundredths.
+    about = {"part": part, "effect": float(f"{float(effect):.3g}"), "kept": bool(kept)}
     return [{"from": writer, "to": each} | about for each in components.components_of(reader)]
 
 

@@ -1,0 +1,43 @@
+"""With which config each study was made: a run of some studies leaves the results of the others, which the page shows with theirs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(".snakemake", "circuit-reuse")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the results of a study were made with.
+
+    left:    names of figures and tables that the config does not ask for, which may lie there from before
+    earlier: whether that was another run than the one that has just ended
+    """
+
+    config: dict
+    left: frozenset = frozenset()
+    earlier: bool = False
+
+
+def keep(folder, studies, config, left):
+    """Write what a run made its studies with."""
+    place = Path(folder) / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    plain = {key: value for key, value in config.items() if key != "start_page"}
+    text = json.dumps({"config": plain, "left": sorted(left)}, default=str)
+    for study in studies:
+        (place / f"{study}.json").write_text(text, encoding="utf-8")
+
+
+def read(folder, studies, asked, config, left):
+    """{study: Made}: this run's of those that it was asked for, what was kept of the others; this run's where nothing was."""
+    found = {}
+    for study in studies:
+        path = Path(folder) / FOLDER / f"{study}.json"
+        if study in asked or not path.is_file():
+            found[study] = Made(config, frozenset(left), study not in asked)
+        else:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            found[study] = Made(kept["config"], frozenset(kept["left"]), True)
+    return found
