@@ -74,8 +74,11 @@ def test_keys_and_values_that_heads_share_are_one_row_with_their_mean_strength()
     assert len(influence.once_a_group(rows, {"m": {"heads": 4, "kv_heads": 4}})) == 8
 
 
-def test_where_no_head_was_traced_the_table_is_empty_and_has_its_columns():
-    tracing = pd.DataFrame(columns=["model", "task", "direction", "part", "layer", "head", "role", "influence"])
+@pytest.mark.parametrize("kind", [object, "str"])
+def test_where_no_head_was_traced_the_table_is_empty_and_has_its_columns(kind):
+    """A column without a value may be of any kind."""
+    columns = ["model", "task", "direction", "part", "layer", "head", "role", "influence"]
+    tracing = pd.DataFrame(columns=columns, dtype=kind)
     heads = pd.DataFrame(
         {"model": "m", "layer": [0], "head": [0], "strength": [1.0], "split": "train", "replacement": "mean"}
     )

@@ -29,6 +29,18 @@ def table_of(tracing, heads, replacement, about, seed):
     train = heads[(heads["split"] == "train") & (heads["replacement"] == replacement)]
     whole = tracing[tracing["head"].notna() & tracing["role"].isna()]
     merged = whole.merge(train[["model", "layer", "head", "strength"]].dropna(), on=["model", "layer", "head"])
+    # Where no head was traced, there is no row; columns without a value may be of any kind, so nothing is computed with them.
+    rows = rows_of(merged, replacement, about, seed) if len(merged) else []
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    # A reliability is a certain positive, and rows over all models hold those of each.
+    table["over"] = np.where(
+        table["same"].astype(bool), "reliability", np.where(table["model"] == "all", "all models", "a model")
+    )
+    return statistics.with_q(table, "p_value", within=("over",))
+
+
+def rows_of(merged, replacement, about, seed):
+    """Rows of the table, from those of tracing with the strength of each head beside."""
     merged = once_a_group(merged.assign(size=merged["influence"].abs()), about)
     for column in ("strength", "size"):
         ranks = merged.groupby(["model", "task", "direction", "part"])[column].rank(pct=True)
@@ -44,13 +56,7 @@ def table_of(tracing, heads, replacement, about, seed):
             layers = part.groupby(["model", "layer"], sort=False).ngroup().to_numpy()
             rng = generator(seed, "influence", *map(str, (row["model"], *values)))
             rows.append(clean(row | association(*(part[name] for name in columns), layers, rng)))
-    # Where no head was traced, there is no row.
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    # A reliability is a certain positive, and rows over all models hold those of each.
-    table["over"] = np.where(
-        table["same"].astype(bool), "reliability", np.where(table["model"] == "all", "all models", "a model")
-    )
-    return statistics.with_q(table, "p_value", within=("over",))
+    return rows
 
 
 def once_a_group(rows, about):
