@@ -97,7 +97,7 @@ def test_a_circuit_file_of_ones_own_is_read_for_the_models_that_it_is_for():
         assert found["circuits"]["mine"]["models"] == []
         with pytest.raises(errors.ConfigError, match=r"circuits\.mine\.models: 'x' is not in"):
             check(block(circuits={"mine": {"file": "config/test_circuits.json", "models": ["x"]}}))
-        path.write_text(json.dumps({"circuits": {"digit": []}}))
+        path.write_text(json.dumps({"circuits": {"digit": ["m0"]}}))
         with pytest.raises(
             errors.ConfigError,
             match=r"circuits\.mine\.file: config/test_circuits\.json: unknown task 'digit'.*Did you mean digits",

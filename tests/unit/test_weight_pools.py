@@ -6,7 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.weights import mask_files, measures, random_masks, stage_sweep, summary, weight_sets
+from circuit_reuse.studies.weights import (
+    large_draws,
+    mask_files,
+    measures,
+    random_masks,
+    stage_sweep,
+    summary,
+    weight_sets,
+)
 from scipy import stats
 
 
@@ -255,9 +263,9 @@ def test_pools_too_large_to_list_are_drawn_from_as_evenly_and_match_as_well(cont
     """The ways of large models, on small ones: the same properties, and each weight outside as likely."""
     w = weights(share=0.1, zeros=0.2)
     plain, _ = drawn_often(w, control)
-    monkeypatch.setattr(weight_sets, "LARGE", 20)
-    monkeypatch.setattr(weight_sets, "LISTED", 40)
-    monkeypatch.setattr(weight_sets, "MORE", 2)
+    monkeypatch.setattr(large_draws, "LARGE", 20)
+    monkeypatch.setattr(large_draws, "LISTED", 40)
+    monkeypatch.setattr(large_draws, "MORE", 2)
     large, numbers = drawn_often(w, control)
     assert len(set(numbers)) == len(numbers) and not w.circuit[numbers].any()
     assert (w.values[numbers] != 0).all()
@@ -270,7 +278,7 @@ def drawn_often(w, control, trials=300):
     """How often each weight was drawn, and the last draw."""
     times = np.zeros(len(w.values))
     for seed in range(trials):
-        rng = np.random.default_rng([seed, weight_sets.LISTED])
+        rng = np.random.default_rng([seed, large_draws.LISTED])
         numbers, _ = weight_sets.counterparts(w, control, rng, 5)
         times[numbers] += 1
     return times, numbers
@@ -286,7 +294,7 @@ def test_of_a_large_circuit_the_most_important_weights_of_each_model_are_listed(
 
 @pytest.mark.parametrize(("total", "wanted"), [(0, 0), (1, 1), (7, 0), (30, 30), (30, 29), (41, 5)])
 def test_some_numbers_are_as_many_as_wanted_and_every_set_is_as_likely(total, wanted):
-    drawn = [weight_sets.some_of(total, wanted, np.random.default_rng(seed), block=8) for seed in range(2000)]
+    drawn = [large_draws.some_of(total, wanted, np.random.default_rng(seed), block=8) for seed in range(2000)]
     assert all(len(set(numbers)) == wanted and list(numbers) == sorted(numbers) for numbers in drawn)
     together = np.zeros((total, total))
     for numbers in drawn:
@@ -329,7 +337,7 @@ def test_likeness_of_controls_is_that_of_each_matrix():
 def test_numbers_at_places_of_a_mask():
     mask = np.random.default_rng(0).random(1000) < 0.3
     places = np.sort(np.random.default_rng(1).permutation(int(mask.sum()))[:100])
-    assert list(weight_sets.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])
+    assert list(large_draws.numbers_at(mask, places, block=64)) == list(np.flatnonzero(mask)[places])
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -18,7 +18,7 @@ def longest_chains_first(dag, sources):
     """
     jobs = set(dag.needrun_jobs())
     waits = {job: [each for each in dag.job_dependencies(job) if each in jobs] for job in jobs}
-    tiny, real = (json.loads(path.read_text()) for path in (explain.SHIPPED, explain.REAL))
+    tiny, real = (json.loads(path.read_text()) if path.is_file() else {} for path in (explain.SHIPPED, explain.REAL))
     embedded = {name for name, source in sources.items() if EMBEDDED in str(source.get("path", ""))}
 
     def seconds(job):

@@ -11,15 +11,12 @@ from itertools import pairwise
 import numpy as np
 
 from circuit_reuse.data.left_out import LeftOut
+from circuit_reuse.studies.weights import large_draws
 
 CONTROLS = ("non_circuit", "matrix", "quantile", "touching", "window", "layer")
 # How far beyond the range of the circuit's sizes in a group a match may lie.
 BEYOND = 0.05
 WIDEN = ("matrix", "layer", "model")
-# From so many weights on, a random order of a whole pool takes most of the time of a draw.
-LARGE = 1 << 14
-# Of so many on, only a random part is listed at first, of about MORE times as many as are wanted.
-LISTED, MORE, BLOCK = 1 << 16, 6, 1 << 22
 
 
 class WeightPoolTooSmall(LeftOut):
@@ -119,40 +116,6 @@ def mask_of(weights, total):
     return mask
 
 
-def some_of(total, wanted, rng, block=1 << 16):
-    """So many different numbers below a total, in rising order, every such set equally likely.
-
-    Block by block, as a draw from millions at once mostly waits for memory: each number is in with the same probability, a bit
-    too high, and of those that are in the surplus is taken out at random.
-    """
-    sizes = np.diff(np.append(np.arange(0, total, block), total))
-    share = wanted / total if total else 0
-    share += 6 * np.sqrt(share * (1 - share) / max(total, 1))
-    counts = rng.binomial(sizes, min(1, share))
-    while counts.sum() < wanted:
-        counts = rng.binomial(sizes, min(1, share))
-    found = [
-        np.sort(rng.choice(size, count, replace=False, shuffle=False)) + number * block
-        for number, (size, count) in enumerate(zip(sizes, counts, strict=True))
-    ]
-    found = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-    return np.delete(found, rng.choice(len(found), len(found) - wanted, replace=False))
-
-
-def numbers_at(mask, places, block=1 << 22):
-    """Numbers of the true entries at some places among them, without a list of all.
-
-    mask: bool [weight];  places: [n], below the number of true entries, in rising order
-    """
-    parts, before = [], 0
-    for start in range(0, len(mask), block):
-        true = np.flatnonzero(mask[start : start + block])
-        first, end = np.searchsorted(places, [before, before + len(true)])
-        parts.append(true[places[first:end] - before] + start)
-        before += len(true)
-    return np.concatenate(parts)
-
-
 def counterparts(weights, control, rng, quantiles=10, widen=False):
     """As many different weights outside the circuit, the n-th for the n-th of `weights.inside()`.
 
@@ -190,7 +153,9 @@ def counterparts(weights, control, rng, quantiles=10, widen=False):
             "more; try other weights.masks.coefficients (lower ones, where training at a high coefficient broke "
             "the task), more weights.masks.steps, or a higher weights.masks.target"
         )
-    return small(numbers_at(outside, some_of(there, len(inside), rng)), len(outside)), {"model": len(inside)}
+    return small(large_draws.numbers_at(outside, large_draws.some_of(there, len(inside), rng)), len(outside)), {
+        "model": len(inside)
+    }
 
 
 def matched(weights, numbers, outside, rng, quantiles, levels):
@@ -262,11 +227,11 @@ def fill(weights, numbers, places, free, span, found, quantiles, rng):
     def of_use(pool):
         return np.isin(bins_outside(pool), np.unique(bins[found[places] < 0]))
 
-    for pool in pools_of(free, span, len(places), rng, of_use):
+    for pool in large_draws.pools_of(free, span, len(places), rng, of_use):
         still = found[places] < 0
         alike = by_bin(pool, bins_outside(pool), len(edges) + 1)
         for wanted, others in zip(by_bin(places[still], bins[still], len(edges) + 1), alike, strict=True):
-            drawn = first_of(others, len(wanted), rng)
+            drawn = large_draws.first_of(others, len(wanted), rng)
             # Which places go without must not depend on their order in the circuit.
             found[wanted if len(drawn) == len(wanted) else rng.permutation(wanted)[: len(drawn)]] = drawn
             free[drawn] = False
@@ -279,37 +244,6 @@ def by_bin(numbers, bins, count):
     order = np.argsort(bins, kind="stable")
     ends = np.searchsorted(bins[order], np.arange(count + 1))
     return [numbers[order[first:end]] for first, end in pairwise(ends)]
-
-
-def pools_of(free, span, wanted, rng, of_use):
-    """The free weights of a group: of many more than are wanted a random part first, which most often has enough.
-
-    of_use: function of numbers of weights to bool, those of a size that is still looked for
-    """
-    there = count(free[span])
-    if there < LISTED or 2 * MORE * wanted > there:
-        yield np.flatnonzero(free[span]) + span.start
-        return
-    # A weight is in it if its random byte is below the limit, so any set of weights is as likely to be in as another of its size.
-    limit = -(-256 * MORE * wanted // there)
-    blocks = [slice(start, min(start + BLOCK, span.stop)) for start in range(span.start, span.stop, BLOCK)]
-    yield np.concatenate([some_free(free, block, rng, limit) for block in blocks])
-    every = (np.flatnonzero(free[block]) + block.start for block in blocks)
-    yield np.concatenate([numbers[of_use(numbers)] for numbers in every])
-
-
-def some_free(free, block, rng, limit):
-    """Numbers of the free weights of a slice, each with a probability of limit / 256."""
-    chosen = rng.integers(256, size=block.stop - block.start, dtype=np.uint8) < limit
-    chosen &= free[block]
-    return np.flatnonzero(chosen) + block.start
-
-
-def first_of(pool, wanted, rng):
-    """So many of a pool at random, in random order; of a large pool in no order of meaning, which takes a fraction of the time."""
-    if len(pool) < LARGE:
-        return rng.permutation(pool)[:wanted]
-    return rng.choice(pool, min(wanted, len(pool)), replace=False, shuffle=False)
 
 
 def nearest(weights, numbers, found, free, rng):
@@ -342,8 +276,8 @@ def near(values, free, sizes, least):
     below, above, slack = low, high, BEYOND
     while True:
         parts, under, over = [], 0, 0
-        for start in range(0, len(values), BLOCK):
-            part = np.flatnonzero(free[start : start + BLOCK]) + start
+        for start in range(0, len(values), large_draws.BLOCK):
+            part = np.flatnonzero(free[start : start + large_draws.BLOCK]) + start
             found = np.abs(values[part])
             part = part[(found >= below) & (found <= above)]
             found = np.abs(values[part])
