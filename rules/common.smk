@@ -19,6 +19,7 @@ import run_folder
 import scheduling
 import stale_results
 import start_page
+import study_configs
 import warm
 from circuit_reuse.config import paths, series
 from circuit_reuse.config.contents import content_hash

@@ -105,7 +105,7 @@ def test_what_an_earlier_config_left_is_not_shown_as_this_run_s(project, tmp_pat
         (tmp_path / "results" / "figures" / "reuse" / model).mkdir(parents=True)
         (tmp_path / "results" / "figures" / "reuse" / model / "circuits.html").write_text("")
     for name in ("generic", "layers"):
-        (tmp_path / "results" / "figures" / "reuse" / f"{name}.svg").write_text("<svg></svg>")
+        (tmp_path / "results" / "figures" / "reuse" / f"{name}.png").write_text("")
     text = index_page.write(config, tmp_path, {"fine_grained", "generic"}).read_text()
     assert "stability.csv" in text and "fine_grained.csv" not in text
     assert "reuse-layers" in text and "reuse-generic" not in text
@@ -122,7 +122,7 @@ def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_pat
     for kind in ("svg", "png", "pdf"):
         (results / "figures" / "reuse" / f"effect_against_controls.{kind}").write_text("<svg></svg>")
     first = yaml.safe_load((project.folder / "config" / "config.yaml").read_text()) | {"model_sources": {}}
-    first["circuits"] = first["circuits"] | {"top_k": [77]}
+    first["cross_task"] = first["cross_task"] | {"top_k": 77}
     first["figures"] = first["figures"] | {"formats": ["svg", "png"]}
     text = index_page.write(first, tmp_path, asked={"reuse"}).read_text()
     # A PDF that an earlier config asked for is not shown.
@@ -131,7 +131,7 @@ def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_pat
         and "effect_against_controls.pdf" not in text
         and "earlier run" not in text.split("id='contrast'")[0]
     )
-    second = first | {"circuits": first["circuits"] | {"top_k": [88]}}
+    second = first | {"cross_task": first["cross_task"] | {"top_k": 88}}
     text = index_page.write(second, tmp_path, asked={"contrast"}).read_text()
     reuse, contrast = text.split("<section id='contrast'>")
     assert "K = 77" in reuse and "K = 88" not in reuse and "Of an earlier run" in reuse

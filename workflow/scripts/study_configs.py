@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+from circuit_reuse.studies.registry import STUDIES
 
 FOLDER = Path(".snakemake", "circuit-reuse")
 
@@ -18,6 +21,12 @@ class Made:
     config: dict
     left: frozenset = frozenset()
     earlier: bool = False
+
+
+def made_by(outputs):
+    """The studies that tables or figures of a run are of.  outputs: paths of its jobs"""
+    pairs = (pair for path in outputs for pair in pairwise(Path(path).parts))
+    return {study for where, study in pairs if where in ("tables", "figures") and study in STUDIES}
 
 
 def keep(folder, studies, config, left):
