@@ -56,7 +56,8 @@ def test_the_rank_among_disjoint_controls_is_told_apart(nulls):
     assert disjoint["setting"].iloc[0].startswith("NOT what the workflow does")
 
 
-def test_the_shares_rise_with_the_level(nulls):
+def test_the_shares_lie_in_their_intervals_and_rise_with_the_level(nulls):
+    assert ((nulls["share_low"] <= nulls["share"]) & (nulls["share"] <= nulls["share_high"])).all()
     for _, rows in nulls.groupby(["test", "setting", "n_examples"]):
         assert rows["verdict"].nunique() == 1
         # False discoveries among many found may be fewer than among few.

@@ -50,6 +50,7 @@ def test_a_circuit_is_found_written_removed_and_compared(capsys, tmp_path):
     assert status == 0 and count == f"{len(names)} and {len(names)} components, {len(names)} in both"
     assert sorted(listed.split(", ")) == sorted(names)
     assert second.startswith("Jaccard index 1.00; of random circuits") and "nan" not in out
+    assert " 1\n" in out[out.index("jaccard") :]
 
 
 def test_scores_are_those_of_the_library(capsys, tmp_path):

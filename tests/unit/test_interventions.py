@@ -104,8 +104,9 @@ def test_resampled_activations_are_those_of_the_donors(model):
         assert (ready.instead.z[1] - own.z[1]).abs().max() > 0.01
 
 
-def test_keeping_a_circuit_is_removing_the_rest(model):
-    run = evaluator(model, "corrupt")
+@pytest.mark.parametrize("replacement", ["zero", "mean", "corrupt", "resample"])
+def test_keeping_a_circuit_is_removing_the_rest(model, replacement):
+    run = evaluator(model, replacement)
     circuit = ["a0.h0", "a1.h2"]
     rest = [name for name in run.universe if name not in circuit]
     kept = run(effects.Intervention("c", "keep", [(None, circuit)]))

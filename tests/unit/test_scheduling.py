@@ -1,5 +1,6 @@
 """Jobs that begin the longest chain go first."""
 
+import json
 import random
 from functools import cache
 from types import SimpleNamespace
@@ -54,3 +55,11 @@ def test_a_priority_of_the_users_stays():
     dag = Dag()
     scheduling.longest_chains_first(dag, {"own": {"path": "resources/models/own"}})
     assert 0 < dag._priority[dag.first] < 60
+
+
+def test_the_screen_is_given_what_the_jobs_of_each_model_are_expected_to_take(tmp_path, monkeypatch):
+    monkeypatch.setenv(scheduling.EXPECTED, str(tmp_path / "expected"))
+    scheduling.longest_chains_first(Dag(), {"own": {"path": "models/own"}})
+    found = json.loads((tmp_path / "expected").read_text())
+    assert set(found) == {"prune_nodes own", "cross_sequences own"}
+    assert all(count == 1 and seconds > 60 for count, seconds in found.values())

@@ -21,7 +21,7 @@ class Run:
     def __init__(self, stream, tmp_path):
         self.now, self.stream = 0.0, stream
         (tmp_path / "durations.json").write_text(json.dumps({"score": 10, "share": 2}))
-        self.screen = Screen(stream, tmp_path / "durations.json", tmp_path / "note", lambda: self.now, 80)
+        self.screen = Screen(stream, tmp_path / "durations.json", tmp_path / "note", None, lambda: self.now, 80)
         self.log("resources_info", cores=2)
         self.log("run_info", stats={"score": 4, "share": 2, "total": 6})
 
@@ -101,7 +101,7 @@ def test_warnings_are_shown_and_chatter_is_not(tmp_path):
 def test_rules_that_have_not_run_yet_are_taken_to_be_as_much_slower_as_the_others(tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({"a": 1, "b": 2, "c": 3, "d": 10}))
     now = [0.0]
-    screen = Screen(io.StringIO(), tmp_path / "d.json", None, lambda: now[0])
+    screen = Screen(io.StringIO(), tmp_path / "d.json", clock=lambda: now[0])
     screen.take(SimpleNamespace(event="run_info", stats={"a": 1, "b": 1, "c": 1, "d": 3}, levelno=logging.INFO))
     for job, (rule, seconds) in enumerate((("a", 5), ("b", 10), ("c", 15))):
         screen.take(SimpleNamespace(event="job_info", jobid=job, rule_name=rule, wildcards={}, levelno=logging.INFO))
@@ -110,10 +110,49 @@ def test_rules_that_have_not_run_yet_are_taken_to_be_as_much_slower_as_the_other
     assert screen.left() == ", about 2 min left"  # three of ten seconds, five times as slow
 
 
+def test_jobs_of_a_large_model_that_go_first_say_how_long_its_others_take_and_not_those_of_a_small_one(tmp_path):
+    """The longest jobs begin a run; what is left is mostly short."""
+    (tmp_path / "d.json").write_text(json.dumps(dict.fromkeys("abcd", 1)))
+    kinds = (
+        {f"{rule} large": [1, 100] for rule in "abc"}
+        | {"d large": [2, 100]}
+        | {f"{rule} small": [10, 1] for rule in "abcd"}
+    )
+    (tmp_path / "plan").write_text(json.dumps(kinds))
+    now, left = [0.0], {}
+    for plan in (tmp_path / "plan", None):
+        screen = Screen(io.StringIO(), tmp_path / "d.json", plan=plan, clock=lambda: now[0])
+        stats = dict.fromkeys("abc", 11) | {"d": 12}
+        screen.take(SimpleNamespace(event="run_info", stats=stats, levelno=logging.INFO))
+        for job, rule in enumerate("abc"):
+            about = {"jobid": job, "rule_name": rule, "wildcards": {"model": "large"}}
+            screen.take(SimpleNamespace(event="job_info", levelno=logging.INFO, **about))
+            now[0] += 200
+            screen.take(SimpleNamespace(event="job_finished", job_id=job, levelno=logging.INFO))
+        left[plan is not None] = screen.left()
+    # Twice as slow as expected: two of 200 s, and forty of 2 s.
+    assert left[True] == f", about {spelled(480)} left"
+    # Without what is expected of each model, all would take as long.
+    assert left[False] == f", about {spelled(42 * 200)} left"
+
+
+def test_a_run_is_as_slow_as_what_waited_for_imports_only_once_more_has_run(tmp_path):
+    (tmp_path / "d.json").write_text(json.dumps({"a": 1, "b": 1, "c": 1, "d": 100}))
+    now = [0.0]
+    screen = Screen(io.StringIO(), tmp_path / "d.json", clock=lambda: now[0])
+    stats = {"a": 1, "b": 1, "c": 1, "d": 3}
+    screen.take(SimpleNamespace(event="run_info", stats=stats, levelno=logging.INFO))
+    for job, rule in enumerate("abc"):
+        screen.take(SimpleNamespace(event="job_info", jobid=job, rule_name=rule, wildcards={}, levelno=logging.INFO))
+        now[0] += 30
+        screen.take(SimpleNamespace(event="job_finished", job_id=job, levelno=logging.INFO))
+    assert screen.left() == ", at least 5 min left"
+
+
 def test_a_job_that_runs_longer_than_expected_does_not_use_up_the_time_of_the_others(tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({"a": 10, "b": 100}))
     now = [0.0]
-    screen = Screen(io.StringIO(), tmp_path / "d.json", None, lambda: now[0])
+    screen = Screen(io.StringIO(), tmp_path / "d.json", clock=lambda: now[0])
     screen.take(SimpleNamespace(event="run_info", stats={"a": 1, "b": 6}, levelno=logging.INFO))
     screen.take(SimpleNamespace(event="job_info", jobid=1, rule_name="a", wildcards={}, levelno=logging.INFO))
     now[0] += 300

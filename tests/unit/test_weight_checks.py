@@ -24,6 +24,8 @@ def test_the_default_is_right_and_models_default_to_those_of_the_run(monkeypatch
     # What a config does not say is what the schema has, as the source has it.
     bare = check(monkeypatch, models=[], sweep={"pool_too_small": "widen"}, random={"circuits": 39})
     assert bare["sweep"]["trials"] >= 10 and bare["sweep"]["points"] == 11
+    for each in (block, bare):
+        assert each["sweep"]["quantiles"] == 10 and len(each["sweep"]["controls"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_pat
         and "effect_against_controls.pdf" not in text
         and "earlier run" not in text.split("id='contrast'")[0]
     )
+    # What the other study was made with is not on record, and the page says so.
+    assert "whose config is not on record" in text.split("<section id='contrast'>")[1]
     second = first | {"cross_task": first["cross_task"] | {"top_k": 88}}
     text = index_page.write(second, tmp_path, asked={"contrast"}).read_text()
     reuse, contrast = text.split("<section id='contrast'>")

@@ -115,6 +115,11 @@ def known_times(folder):
     return times, len(jobs)
 
 
+def real_times():
+    """{rule: seconds} of SmolLM2."""
+    return json.loads(REAL.read_text()) if REAL.is_file() else {}
+
+
 def parameters(text):
     """{model: parameters of its layers, about} of the models whose config.json a dry run names; 12 d² a layer (Kaplan et al. 2020)."""
     found = {}
@@ -158,7 +163,7 @@ def explain(text, folder, cores, gpus=None):
     if not jobs:
         return f"What Snakemake says cannot be read; leave out --quiet. It said:\n{text[-1500:]}"
     times, count = known_times(folder)
-    real, sizes = json.loads(REAL.read_text()) if REAL.is_file() else {}, parameters(text)
+    real, sizes = real_times(), parameters(text)
     rows, unknown, total, on_gpu, longest = {}, set(), 0.0, 0.0, 0.0
     for rule, values, reason, gpu in jobs:
         seconds = seconds_of(rule, values.get("model"), times, real, sizes)

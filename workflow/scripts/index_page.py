@@ -152,8 +152,8 @@ def study(name, about, made, results, inside):
     """A study: what it asks, what it found, its figures and its tables."""
     whole, config, left = STUDIES[name], made.config, made.left
     yield f"<section id='{name}'><h2>{whole.title}</h2><p>{html.escape(whole.question)}</p>"
-    if made.earlier:
-        yield "<p class='links'>Of an earlier run, with its config: the last run was not asked for this study.</p>"
+    if made.note:
+        yield f"<p class='links'>{made.note}</p>"
     sentences = [f"<li>{html.escape(text)}</li>" for text in about["sentences"]]
     yield f"<ul>{''.join(sentences[:3])}</ul>"
     if sentences[3:]:
@@ -300,7 +300,7 @@ def table_of_results(results):
 
 def left_out(results, found):
     """What was left out of the studies, and why."""
-    rows = [{"study": name} | row for name in found for row in rows_of(results / "tables" / name / "skipped.csv")]
+    rows = [row for name in found for row in rows_of(results / "tables" / name / "skipped.csv")]
     if not rows:
         return "<section id='left-out'><h2>Left out</h2><p>Nothing was left out.</p></section>"
     columns = {name: name for name in ("study", "model", "task", "usable", "needed")} | {"reason": "why"}
@@ -320,7 +320,7 @@ def what_was_run(config, folder, found, made):
     models = {name: model for about in found.values() for name, model in about["models"].items()}
     places = {name: source for of in made.values() for name, source in of.config["model_sources"].items()}
     configs = {"The config": config} | {
-        f"The config of the {name} study": of.config for name, of in made.items() if of.earlier
+        f"The config of the {name} study": of.config for name, of in made.items() if of.config is not config
     }
     rows = [
         {

@@ -14,13 +14,17 @@ FOLDER = Path(".snakemake", "circuit-reuse")
 class Made:
     """What the results of a study were made with.
 
-    left:    names of figures and tables that the config does not ask for, which may lie there from before
-    earlier: whether that was another run than the one that has just ended
+    left: names of figures and tables that the config does not ask for, which may lie there from before
+    note: a sentence where that was another run than the one that has just ended; empty for that one
     """
 
     config: dict
     left: frozenset = frozenset()
-    earlier: bool = False
+    note: str = ""
+
+
+EARLIER = "Of an earlier run, with its config: the last run was not asked for this study."
+UNKNOWN = "Of an earlier run whose config is not on record: the numbers in the captions are those of the last run."
 
 
 def made_by(outputs):
@@ -44,9 +48,11 @@ def read(folder, studies, asked, config, left):
     found = {}
     for study in studies:
         path = Path(folder) / FOLDER / f"{study}.json"
-        if study in asked or not path.is_file():
-            found[study] = Made(config, frozenset(left), study not in asked)
+        if study in asked:
+            found[study] = Made(config, frozenset(left))
+        elif not path.is_file():
+            found[study] = Made(config, frozenset(left), UNKNOWN)
         else:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            found[study] = Made(kept["config"], frozenset(kept["left"]), True)
+            found[study] = Made(kept["config"], frozenset(kept["left"]), EARLIER)
     return found

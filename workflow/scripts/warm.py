@@ -103,11 +103,10 @@ def serve(folder, owner):
             continue
         if os.fork() == 0:
             listener.close()
-            try:
+            # Whatever happens, a child never becomes a second worker: a caller may be gone before it has sent all.
+            with contextlib.suppress(BaseException):
                 child(line)
-            finally:
-                # Whatever happens, a child never becomes a second worker: a caller may be gone before it has sent all.
-                os._exit(1)
+            os._exit(1)
         line.close()
 
 

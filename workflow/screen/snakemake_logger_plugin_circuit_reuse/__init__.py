@@ -34,7 +34,11 @@ class LogHandler(LogHandlerBase):
         note = Path(".snakemake", "note").resolve()
         os.environ["CIRCUIT_REUSE_NOTE"] = str(note)
         durations = Path(__file__).resolve().parents[3] / "resources" / "durations.json"
-        self.screen = Screen(sys.stderr, durations, note)
+        # What the jobs of this run are expected to take, from when it begins (workflow/scripts/scheduling.py).
+        expected = Path(".snakemake", "expected").resolve()
+        expected.unlink(missing_ok=True)
+        os.environ["CIRCUIT_REUSE_EXPECTED"] = str(expected)
+        self.screen = Screen(sys.stderr, durations, note, expected)
 
     def emit(self, record):
         """Show a record."""

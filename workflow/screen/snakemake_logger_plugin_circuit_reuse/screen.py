@@ -14,8 +14,9 @@ LINES = 20
 BAR = 24
 # Of jobs that run at once, so many are named.
 NAMED = 3
-# Rules that must have run before their times say how much slower this run is than the default one.
-SOME = 3
+# Rules that must have run, and their share of all work, before their times say how much slower this run is than expected:
+# the first jobs wait for imports.
+SOME, SHARE = 3, 0.05
 NOTHING = "Nothing to be done"
 
 
@@ -24,10 +25,12 @@ class Screen:
 
     stream:    where to;  durations: file of {rule: seconds} of the default run, for rules that have not run yet
     note:      file with the last line of progress of a job
+    plan:      file of {"rule model": [jobs, seconds of each]} of this run, which knows how long a job of each model takes; it is there
+               once the first job begins, or never
     """
 
-    def __init__(self, stream, durations=None, note=None, clock=time.monotonic, width=None):
-        self.stream, self.note, self.clock, self.width = stream, note, clock, width
+    def __init__(self, stream, durations=None, note=None, plan=None, clock=time.monotonic, width=None):
+        self.stream, self.note, self.plan, self.clock, self.width = stream, note, plan, clock, width
         self.live = bool(getattr(stream, "isatty", lambda: False)())
         self.known = json.loads(durations.read_text()) if durations and durations.is_file() else {}
         self.counts, self.seconds, self.running, self.about = {}, {}, {}, {}
@@ -62,18 +65,24 @@ class Screen:
 
     def on_job_info(self, record):
         """A job begins."""
-        values = [str(value) for value in (record.wildcards or {}).values()]
-        self.about[record.jobid] = (record.rule_name, " ".join([record.rule_name, *values]))
+        if not self.about and self.plan and self.plan.is_file():
+            planned = json.loads(self.plan.read_text(encoding="utf-8"))
+            self.counts = {kind: count for kind, (count, _) in planned.items()}
+            self.known = {kind: seconds for kind, (_, seconds) in planned.items()}
+        wildcards = record.wildcards or {}
+        kind = f"{record.rule_name} {wildcards.get('model', '')}".strip()
+        kind = kind if kind in self.counts else record.rule_name
+        self.about[record.jobid] = (kind, " ".join([record.rule_name, *map(str, wildcards.values())]))
         self.running[record.jobid] = self.clock()
         self.show()
 
     def on_job_finished(self, record):
         """A job ended well."""
         began = self.running.pop(record.job_id, None)
-        rule = self.about.get(record.job_id, ("", ""))[0]
+        kind = self.about.get(record.job_id, ("", ""))[0]
         if began is not None:
-            self.seconds.setdefault(rule, []).append(self.clock() - began)
-            self.counts[rule] = self.counts.get(rule, 1) - 1
+            self.seconds.setdefault(kind, []).append(self.clock() - began)
+            self.counts[kind] = self.counts.get(kind, 1) - 1
 
     def on_progress(self, record):
         """How many jobs are done."""
@@ -108,20 +117,22 @@ class Screen:
     on_job_started = on_debug_dag = on_rulegraph = on_workflow_started = on_group_info = on_group_error = on_shellcmd
 
     def slowness(self):
-        """How many times longer jobs take than in the default run, all that have run together; None before a few have.
+        """How many times longer jobs take than expected, all that have run together; None before a few have.
 
         Together, since jobs of a small model beside a large one end first and say little of what is left.
         """
-        ran = {rule: found for rule, found in self.seconds.items() if self.known.get(rule)}
-        if len(ran) < SOME:
+        ran = {kind: found for kind, found in self.seconds.items() if self.known.get(kind)}
+        done = sum(self.known[kind] * len(found) for kind, found in ran.items())
+        ahead = sum(self.known.get(kind, 0) * count for kind, count in self.counts.items())
+        if len(ran) < SOME or done < SHARE * (done + ahead):
             return None
-        return sum(map(sum, ran.values())) / sum(self.known[rule] * len(found) for rule, found in ran.items())
+        return sum(map(sum, ran.values())) / done
 
-    def expected(self, rule, slowness):
-        """Seconds of a job of a rule: the mean of this run, else that of the default run times how much slower this one is."""
-        if rule in self.seconds:
-            return statistics.mean(self.seconds[rule])
-        return None if rule not in self.known else self.known[rule] * (slowness or 1)
+    def expected(self, kind, slowness):
+        """Seconds of a job of a rule, or of a rule and a model: the mean of this run, else as expected times how much slower it is."""
+        if kind in self.seconds:
+            return statistics.mean(self.seconds[kind])
+        return None if kind not in self.known else self.known[kind] * (slowness or 1)
 
     def left(self):
         """How long still, in words; nothing where too little is known.
@@ -132,8 +143,8 @@ class Screen:
         for job, began in self.running.items():
             running.setdefault(self.about.get(job, ("", ""))[0], []).append(self.clock() - began)
         total = known = 0.0
-        for rule, count in self.counts.items():
-            seconds, began = self.expected(rule, slowness), running.get(rule, [])
+        for kind, count in self.counts.items():
+            seconds, began = self.expected(kind, slowness), running.get(kind, [])
             known += count if seconds is not None else 0
             seconds = seconds or 0.0
             total += max(count - len(began), 0) * seconds

@@ -229,7 +229,7 @@ def check_circuits(config, spaces):
             except circuit_files.CircuitFileError as problem:
                 hint = "" if shape else f" ({key}.shape, or {key}.models)"
                 raise ConfigError(f"{key}.file: {problem}{hint if 'shape' in str(problem) else ''}") from None
-            if not set(read.nodes) - {"input"} and not read.edges:
+            if not set(read.nodes) - {"input"}:
                 raise ConfigError(f"{key}.file: there is no head and no MLP in the circuit of {each['file']}")
             found[name] = read.shape
     return found
