@@ -89,7 +89,7 @@ test-cluster: slurm
 
 # SmolLM2 of config/smollm2.yaml, fetched and converted once.
 fetch-real: $(VENV)/done
-	$(BIN)/snakemake --cores $(CORES) --quiet all --configfile config/smollm2.yaml -- resources/hub/smollm2-135m
+	@$(SNAKEMAKE) --cores $(CORES) --configfile config/smollm2.yaml -- resources/hub/smollm2-135m
 
 # The workflow and the engine on it; the tests of the engine take Gemma 3, too, where it was fetched.
 test-real: fetch-real

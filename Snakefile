@@ -73,10 +73,8 @@ onsuccess:
     if text := stale_results.message(stale_results.left(stale_results.used_by(config), Path.cwd())):
         print(text, file=sys.stderr)
     made = study_configs.made_by(path for job in workflow.dag.jobs for path in job.output)
-    print(
-        f"Open {index_page.write(config, Path.cwd(), NOT_ASKED, made).relative_to(Path.cwd())} in a browser.",
-        file=sys.stderr,
-    )
+    if page := index_page.write(config, Path.cwd(), NOT_ASKED, made):
+        print(f"Open {page.relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "write_findings"}
     if problem := start_page.nothing_left(Path.cwd(), asked):
         raise WorkflowError(problem)

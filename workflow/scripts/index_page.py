@@ -40,13 +40,16 @@ COLUMNS = {
 
 
 def write(config, folder, left=(), asked=STUDIES):
-    """Write the page from what is in results/; returns its path.
+    """Write the page from what is in results/; returns its path, or None where no study has results yet.
 
     left:  names of figures and tables that the config does not ask for, which may lie there from an earlier run
     asked: studies of the run that has just ended; the others are shown as the run that made them left them
     """
     results = Path(folder) / "results"
     path = results / "index.html"
+    # A run that fetches a model, or describes it.
+    if not start_page.overviews(folder):
+        return None
     study_configs.keep(folder, asked, config, left)
     made = study_configs.read(folder, start_page.overviews(folder), asked, config, left)
     for name, of in made.items():
