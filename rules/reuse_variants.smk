@@ -1,27 +1,21 @@
 # The same questions of other units, settings and texts: edges, positions, blocks and neurons; steps and corruptions; ordinary text; optimal constants.
 
 
-# The same question of edges, of components at the positions of named words, of whole blocks and of single neurons.
+# The same question of edges, of components at the positions of named words, of whole blocks and of single neurons: one job a level.
 use rule runs_model as share_fine_grained with:
     input:
         **MODEL,
         examples=OWN_EXAMPLES,
     output:
-        reuse="<results>/{model}/{task}/fine_grained.parquet",
-        shared="<results>/{model}/{task}/fine_grained.shared.parquet",
+        reuse="<results>/{model}/{task}/fine_grained/{level}.parquet",
+        shared="<results>/{model}/{task}/fine_grained/{level}.shared.parquet",
     log:
-        "<logs>/share_fine_grained/{model}/{task}.log",
+        "<logs>/share_fine_grained/{model}/{task}/{level}.log",
+    wildcard_constraints:
+        level=one_of([*config["fine_grained"]["top_k"], "component"]),
     params:
         **runs("studies.reuse.stage_fine_grained.share"),
-        cfg=stage_cfg(
-            "seed",
-            **RUN,
-            **USED,
-            **some(config["attribution"], "steps"),
-            **some(config["circuits"], "thresholds"),
-            **some(config["fine_grained"], "draws", "top_k", "score_thresholds"),
-            **removed_units_cfg(),
-        ),
+        cfg=lambda wildcards: fine_grained_cfg(wildcards.level),
 
 
 # Scores with other integration steps and against another corruption, for the stability of the shared circuit.

@@ -1,10 +1,8 @@
 # What the rules of the studies ask for: functions only, as the linter wants them apart from rules.
-FINE_GRAINED = any(config["fine_grained"]["top_k"].values()) or bool(config["fine_grained"]["score_thresholds"])
-# Whether units that can be removed are asked for: all but edges, which the faithfulness curves test.
-REMOVED_UNITS = bool(
-    config["fine_grained"]["score_thresholds"]
-    or any(k for level, k in config["fine_grained"]["top_k"].items() if level != "edge")
-)
+FINE_GRAINED = [level for level, k in config["fine_grained"]["top_k"].items() if k]
+FINE_GRAINED += ["component"] if config["fine_grained"]["score_thresholds"] else []
+# Levels whose units can be removed; the faithfulness curves test edges.
+REMOVED_UNITS = [level for level in FINE_GRAINED if level != "edge"]
 VARIANTS = config["stability"]["corruption"] or config["stability"]["steps"]
 # Tables and figures that a config may leave out, and whether it asks for them.
 ASKED_TABLES = {
@@ -34,18 +32,30 @@ def agreement_tables(methods):
 
 
 def fine_grained_tables():
-    """Reuse of edges and of components at positions, and what is shared, if any is asked for."""
-    path = "<results>/{model}/{task}/fine_grained"
+    """Reuse of the units of each level that is asked for, and what is shared."""
+    path = "<results>/{model}/{task}/fine_grained/{level}"
     ends = {"fine": "", "fine_shared": ".shared"}
-    return {name: by_task(f"{path}{end}.parquet") if FINE_GRAINED else [] for name, end in ends.items()}
+    return {name: by_task(f"{path}{end}.parquet", level=FINE_GRAINED) for name, end in ends.items()}
 
 
-def removed_units_cfg():
-    """What the removal of shared units needs, where any are removed."""
-    if not REMOVED_UNITS:
-        return {}
-    own = some(config["fine_grained"], "random_sets") | some(config["circuits"], "kinds")
-    return own | some(config["ablation"], "replacement") | BOOTSTRAP
+def fine_grained_cfg(level):
+    """What the stage of one level of units needs; what removes them only where they can be removed."""
+    block, removed = config["fine_grained"], {}
+    if level in REMOVED_UNITS:
+        removed = some(block, "random_sets") | some(config["circuits"], "kinds")
+        removed |= some(config["ablation"], "replacement") | BOOTSTRAP
+    return stage_cfg(
+        "seed",
+        **RUN,
+        **USED,
+        level=level,
+        top_k=block["top_k"].get(level, 0),
+        score_thresholds=block["score_thresholds"] if level == "component" else [],
+        **some(config["attribution"], "steps"),
+        **some(config["circuits"], "thresholds"),
+        **some(block, "draws"),
+        **removed,
+    )
 
 
 def backup_tables():

@@ -64,8 +64,8 @@ def test_what_is_planted_is_shared_and_noise_is_not():
 def test_circuits_at_positions_are_of_heads_and_mlps():
     """The input at the exchanged word has all of the score: were it removed, nothing else could matter."""
     names = [("input", "S2"), ("a0.h0", "S2"), ("m0", "end")]
-    asked = stage_fine_grained.UnitRule("position", 1, None)
-    values, left, total = stage_fine_grained.selected((np.array([[9.0, 1.0, 2.0]]), names), asked, {"kinds": ["head"]})
+    found = np.array([[9.0, 1.0, 2.0]]), names
+    values, left, total = stage_fine_grained.selected(found, "position", {"kinds": ["head"]})
     assert left == names[1:] and values.tolist() == [[1, 2]] and total is None
 
 
@@ -87,7 +87,7 @@ def test_circuits_of_a_score_threshold_hold_what_has_its_share():
     assert [row["component"] for row in shared] == ["a0.h0", "a0.h1"]
     # The share is of all heads and MLPs, whichever of them a circuit may hold: 1 of 10 here, not 1 of 1.
     names, cfg = ["input", "a0.h0", "a0.h1", "m0"], {"kinds": ["mlp"]}
-    values, left, total = stage_fine_grained.selected((np.array([[90.0, 5.0, -4.0, 1.0]]), names), asked, cfg)
+    values, left, total = stage_fine_grained.selected((np.array([[90.0, 5.0, -4.0, 1.0]]), names), "component", cfg)
     assert left == ["m0"] and total.tolist() == [10]
     assert not circuits.by_share(values, 0.3, total).any() and circuits.by_share(values, 0.1, total).all()
 

@@ -9,6 +9,8 @@ from workflow_config import CONFIG
 
 TASKS, MODELS, SHARDS = 2, 2, 2
 PAIRS = TASKS * MODELS
+# Fine-grained circuits of edges and of components at positions.
+LEVELS = 2 * PAIRS
 # Everything from a stage on.
 TABLED = {"summarise_scaling": 1, "draw_scaling": 1}
 CLASSED = TABLED | {"classify_heads": MODELS, "ablate_heroes": PAIRS, "scan_backups": PAIRS}
@@ -49,9 +51,9 @@ SCORED = (
     | PRUNED
     | CHOSEN
     | {"score_examples": PAIRS * SHARDS + 2 + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
-    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
+    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": LEVELS}
 )
-# What removing shared components at positions does stands with their reuse, which the pages of circuits read.
+# What removing shared components at positions does stands with their reuse, which the pages of circuits read.  Edges are not removed.
 REMOVED = {"share_fine_grained": PAIRS, "show_circuits": 1}
 # The sequence and the weight study have a metric of their own.
 MEASURED_BY = (
@@ -60,7 +62,7 @@ MEASURED_BY = (
     | SCANNED
     | {"tokenise_examples": 2 * PAIRS * SHARDS + 2, "measure_differences": 1}
     | {"score_examples": PAIRS * SHARDS + 4, "compare_methods": MODELS, "patch_examples": PAIRS}
-    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": PAIRS}
+    | {"measure_stability": PAIRS, "score_variants": PAIRS, "share_fine_grained": LEVELS}
 )
 # The scan has as many shards of its own.
 # Texts of a file are not asked for the metric.
@@ -84,7 +86,11 @@ def code(module, old, new):
 
 
 CONFIG_EDITS = {
-    "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED | {"share_fine_grained": PAIRS}),
+    "a threshold added": ({"circuits": {"thresholds": [0.5, 0.75, 1]}}, SHARED | {"share_fine_grained": LEVELS}),
+    "positions of an example's circuit": (
+        {"fine_grained": {"top_k": CONFIG["fine_grained"]["top_k"] | {"position": 3}}},
+        REMOVED | {"summarise_reuse": 1, "draw_reuse_atp": 1},
+    ),
     "controls": (
         {"circuits": {"controls": {"count": 7, "same_layers": False, "pool_too_small": "skip"}}},
         RUN | {"show_circuits": 1, "share_circuits": PAIRS, "run_texts": MODELS, "ablate_optimally": PAIRS},
@@ -117,7 +123,7 @@ CONFIG_EDITS = {
     "replacement": ({"ablation": {"replacement": "zero"}}, RUN | REMOVED),
     "steps of integrated gradients": (
         {"attribution": {"steps": 9}},
-        PATCHED | {"share_fine_grained": PAIRS, "show_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1},
+        PATCHED | {"share_fine_grained": LEVELS, "show_circuits": 1, "summarise_reuse": 1, "draw_reuse_atp": 1},
     ),
     "metric": ({"attribution": {"metric": "log_probability"}}, MEASURED_BY),
     "metric of sequences": (
@@ -179,7 +185,7 @@ CODE_EDITS = {
         code("studies/reuse/overlap", "np.percentile(null, 95)", "np.percentile(null, 94)"),
         {
             "measure_reuse": MODELS,
-            "share_fine_grained": PAIRS,
+            "share_fine_grained": LEVELS,
             "show_circuits": 1,
             "summarise_reuse": 1,
             "draw_reuse_atp": 1,

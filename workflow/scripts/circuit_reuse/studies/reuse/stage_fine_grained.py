@@ -16,8 +16,6 @@ from circuit_reuse.engine import ablation, fine_scores, models, neurons, places
 from circuit_reuse.stats import circuits, statistics
 from circuit_reuse.studies.reuse import overlap, removal, schemas
 
-LEVELS = ("edge", "position", "block", "neuron", "component")
-
 
 class UnitRule(NamedTuple):
     """Which circuits: K units of a level, or all components with a share of an example's scores."""
@@ -28,43 +26,41 @@ class UnitRule(NamedTuple):
 
 
 def share(job):
-    """Reuse of the train examples' circuits of all that is asked for, what they share, and what removing it does.
+    """Reuse of the train examples' circuits of one level of units, what they share, and what removing it does.
 
-    cfg: seed, metric, steps, min_valid, thresholds, draws, top_k, score_thresholds; where anything is removed also kinds, replacement,
-         bootstrap, random_sets
+    cfg: level, top_k (0 for none), score_thresholds (of components), seed, metric, steps, min_valid, thresholds, draws; where anything
+         is removed also kinds, replacement, bootstrap, random_sets
     """
-    cfg, tokens = job.cfg, job.compute["batch_tokens"]
+    cfg, level, tokens = job.cfg, job.cfg["level"], job.compute["batch_tokens"]
     examples = tables.read_all(job.input.examples, tables.EXAMPLES)
-    model, rows, shared, known, removed = models.of_job(job), [], [], {}, None
+    model, rows, shared, removed = models.of_job(job), [], [], None
     enough(examples.to_dict("records"), "train", cfg["min_valid"], job.wildcards.task)
     train = jobs.used(examples, "train").reset_index(drop=True)
-    if "replacement" in cfg:
-        try:
-            held_out = ablation.replaceable(jobs.used(examples, "held_out"), train, cfg["replacement"], job.log)
-            removed = removal.Removal(model, train, held_out, cfg, tokens)
-        except LeftOut as problem:
-            job.log.warning("nothing is removed: %s", problem)
-    scores = fine_scores.UnitScores(model, train, cfg["metric"], cfg["steps"], tokens)
-    for asked in asked_for(cfg):
-        if problem := impossible(model, asked.level):
-            job.log.warning("no circuits of %ss: %s", asked.level, problem)
-            continue
-        if asked.level not in known:
-            known = {asked.level: selected(getattr(scores, f"{asked.level}s")(), asked, cfg)}
-        values, names, total = known[asked.level]
-        stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", asked.level)
-        found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed, total)
-        rows += found[0]
-        shared += found[1]
-        job.log.info("%d units: %ss of %d examples", len(names), asked.level, len(train))
+    if problem := impossible(model, level):
+        job.log.warning("no circuits of %ss: %s", level, problem)
+    else:
+        if "replacement" in cfg:
+            try:
+                held_out = ablation.replaceable(jobs.used(examples, "held_out"), train, cfg["replacement"], job.log)
+                removed = removal.Removal(model, train, held_out, cfg, tokens)
+            except LeftOut as problem:
+                job.log.warning("nothing is removed: %s", problem)
+        scores = fine_scores.UnitScores(model, train, cfg["metric"], cfg["steps"], tokens)
+        values, names, total = selected(getattr(scores, f"{level}s")(), level, cfg)
+        job.log.info("%d units: %ss of %d examples", len(names), level, len(train))
+        stream = (cfg["seed"], job.wildcards.model, job.wildcards.task, "fine", level)
+        for asked in asked_for(cfg):
+            found = reuse_of(values, names, asked, train["cluster"], cfg, stream, removed, total)
+            rows += found[0]
+            shared += found[1]
     job.write(job.output.reuse, schemas.FINE_GRAINED, rows)
     job.write(job.output.shared, schemas.FINE_GRAINED_SHARED, shared)
 
 
 def asked_for(cfg):
-    """Every kind of circuit that the config asks for; cfg: top_k {level: K}, score_thresholds."""
-    found = [UnitRule(level, cfg["top_k"][level], None) for level in LEVELS if cfg["top_k"].get(level)]
-    return found + [UnitRule("component", None, value) for value in cfg["score_thresholds"]]
+    """Every rule for circuits of the level; cfg: level, top_k, score_thresholds."""
+    found = [UnitRule(cfg["level"], cfg["top_k"], None)] if cfg["top_k"] else []
+    return found + [UnitRule(cfg["level"], None, value) for value in cfg["score_thresholds"]]
 
 
 def impossible(model, level):
@@ -76,17 +72,17 @@ def impossible(model, level):
     return ""
 
 
-def selected(found, asked, cfg):
+def selected(found, level, cfg):
     """(Scores, names, sum of |scores| [example] or None) without what circuits may not hold: of components the kinds that are not in
     circuits.kinds, of components at positions the input, whose score is about all that the corruption does.
 
     The sum is over all heads and MLPs, so that a share of it means the same whatever circuits hold.
     """
     values, names = found
-    if asked.level == "position":
+    if level == "position":
         keep = [place for place, (name, _) in enumerate(names) if name != "input"]
         return values[:, keep], [names[place] for place in keep], None
-    if asked.level != "component":
+    if level != "component":
         return values, names, None
     kinds = [components.kind(name) for name in names]
     total = np.abs(values[:, [kind in ("head", "mlp") for kind in kinds]]).sum(axis=1)
