@@ -277,7 +277,7 @@ def test_a_sound_file_of_prompts_is_accepted(folder):
     ],
 )
 def test_what_is_no_mistake_but_odd_is_noted(folder, columns, words):
-    """A few pairs of unequal length, answers without their blank; of a sound file nothing is said."""
+    """A few pairs of unequal length, answers without their space; of a sound file nothing is said."""
     (folder / "config" / "x.csv").write_bytes(csv(**columns))
     config = changed(custom_tasks={"x": {"file": "config/x.csv"}}, tasks=["ioi", "x"])
     with warnings.catch_warnings(record=True) as notes:

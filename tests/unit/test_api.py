@@ -71,7 +71,7 @@ def test_prompts_of_a_notebook_are_those_of_a_file(ready, tmp_path):
         pd.testing.assert_frame_equal(found[0], other)
     assert found[0]["clean"].tolist() == [row["clean"] for row in PAIRS] and found[0]["clean_metric"].dtype == float
     bare = [row | {name: row[name].strip() for name in ("answer", "distractor")} for row in PAIRS]
-    with pytest.warns(UserWarning, match="have no blank in front.*did you mean ' "):
+    with pytest.warns(UserWarning, match="have no space in front.*did you mean ' "):
         api.examples(model, FOLDER, "mine", file=bare)
     longer = [PAIRS[0] | {"corrupt": "Well, " + PAIRS[0]["corrupt"]}, *PAIRS[1:]]
     with pytest.warns(UserWarning, match="1 of 6 rows cannot be used; the first, 000000: the clean prompt has"):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from circuit_reuse.data import circuit_exports, circuit_files, components, fingerprint
+from circuit_reuse.data import circuit_exports, circuit_files, circuit_formats, components, fingerprint
 from circuit_reuse.data.circuit_files import Circuit, CircuitFileError
 from circuit_reuse.data.components import Space
 from circuit_reuse.engine import edge_circuits, models
@@ -115,7 +115,8 @@ def test_the_order_of_attention_and_mlp_is_read_from_the_config(name):
 
 
 def test_gpt2_has_32491_edges_and_they_are_those_of_the_engine(model):
-    assert len(circuit_exports.every_edge(GPT2)) == 32_491
+    assert len(circuit_exports.every_edge(GPT2)) == circuit_formats.number_of_edges(GPT2, False) == 32_491
+    assert len(circuit_exports.every_edge(GPT2, True)) == circuit_formats.number_of_edges(GPT2, True)
     assert len(circuit_exports.every_edge(model.space, model.parallel)) == edge_circuits.exist(model).sum()
 
 

@@ -179,6 +179,24 @@ def test_the_null_of_another_task_is_calibrated():
     assert small <= 20
 
 
+def test_the_null_of_another_task_has_as_many_examples_where_clusters_differ_in_size():
+    """Every component is in nine of ten circuits of both tasks; reuse at p = 1 falls with the number of examples alone."""
+    sixteen, four = np.ones(16, dtype=int), np.full(4, 4)
+
+    def share(counts, n):
+        return (counts == np.reshape(n, (-1, 1))).mean(axis=1)
+
+    for own, other, most in ((sixteen, four, 0.1), (four, sixteen, 0.1)):
+        small = 0
+        for seed in range(200):
+            rng = np.random.default_rng(seed)
+            mine, theirs = (rng.binomial(sizes[:, None], 0.9, size=(len(sizes), 8)) for sizes in (own, other))
+            observed = share(mine.sum(axis=0)[None], own.sum())[0]
+            _, p = reuse.against_other_tasks(mine, own, {"o": (theirs, other)}, share, observed, 99, rng)
+            small += p <= 0.05
+        assert small / 200 <= most
+
+
 def test_one_example_without_a_ranking_spoils_only_itself():
     ranks = example_similarity.rank_correlations(np.array([[1.0, 2, 3], [2.0, 2, 2], [3.0, 2, 1]]))
     assert np.isnan(ranks[0, 1]) and ranks[0, 2] == pytest.approx(-1)

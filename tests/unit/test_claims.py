@@ -125,13 +125,50 @@ def test_rows_are_divided_by_those_that_match():
         ({"between": [0.4, 0.42]}, (0.1, 0.9), "undecided"),
         ({"between": [0.91, 0.95]}, (0.1, 0.9), "differs"),
         ({"at_most": 0.5}, (np.nan, np.nan), "differs"),
-        ({"near": 0.7, "within": 0.1}, (0.1, 0.9), "agrees"),
+        ({"near": 0.7, "within": 0.1}, (0.1, 0.9), "undecided"),
+        ({"near": 0.7, "within": 0.1}, (0.65, 0.75), "agrees"),
+        ({"near": 0.7, "within": 0.1}, (0.81, 0.9), "differs"),
+        ({"near": 0.7, "within": 0.1}, (np.nan, np.nan), "agrees"),
     ],
 )
 def test_a_claim_is_decided_by_the_whole_interval(expect, ends, verdict):
     value = np.nanmean(ends) if np.isfinite(ends[0]) else 0.7
     value = 0.7 if "near" in expect else value
     assert claims.verdict(expect, value, *ends) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        # The other circuit does at least half of what the own does, surely; surely less than half; neither.
+        ([-0.5] * 4, [0.5] * 4, "agrees"),
+        ([-1.9] * 4, [-1.2] * 4, "differs"),
+        ([-1.9, -1.9, -1.9, -0.5], [-1.2, -1.2, -1.2, 0.5], "differs"),
+        ([-1.9] * 4, [1.9] * 4, "undecided"),
+        ([-1.9, -1.9, -1.9, -1.9], [-1.2, 1.9, 1.9, 1.9], "undecided"),
+    ],
+)
+def test_that_nothing_is_shown_is_no_evidence_that_there_is_nothing(low, high, verdict):
+    each = next(each for each in claims.read(PAPERS / "reuse.yaml")["claims"] if each["id"] == "own-circuits")
+    table = pd.DataFrame({"difference_low": low, "difference_high": high, "difference": 0.0, "model": "m"}).assign(
+        method="eap-absolute", component_set="circuit", own=-2.0, own_high=-1.5
+    )
+    row = claims.rows_of({"claims": [each], "cost": ""}, {each["table"]: table})[0]
+    assert row["verdict"] == verdict
+
+
+def test_claims_on_a_method_are_of_the_score_of_the_paper():
+    """Another method that a run has beside it does not move the number."""
+    each = next(each for each in claims.read(PAPERS / "reuse.yaml")["claims"] if each["id"] == "reuse")
+    table = pd.DataFrame({"method": ["eap-absolute", "eap"], "threshold": 0.95, "reuse": [0.6, 0.3], "model": "m"})
+    assert claims.rows_of({"claims": [each], "cost": ""}, {each["table"]: table})[0]["verdict"] == "agrees"
+    for study in STUDIES:
+        csvs, tables = STUDIES[study].module("schemas").CSVS, STUDIES[study].tables.items()
+        files = {file: name for name, (file, _) in tables}
+        for each in claims.read(PAPERS / f"{study}.yaml")["claims"]:
+            name = files.get(each["table"].split("/")[1])
+            if study == "reuse" and name and "method" in csvs[name]:
+                assert each["rows"]["method"] == "eap-absolute", each["id"]
 
 
 def test_what_was_not_run_or_run_on_other_models_says_so():

@@ -202,7 +202,7 @@ def test_a_circuit_without_components_is_refused(monkeypatch, tmp_path):
 
 
 def test_only_second_texts_need_room_for_what_they_are_padded_with(monkeypatch, tmp_path):
-    """Texts of 62 tokens (a word without a blank before it is two) fit into 64 positions, but not with four more."""
+    """Texts of 62 tokens (a word without a space before it is two) fit into 64 positions, but not with four more."""
     for columns in ("first,second", "second,first"):
         rows = [f"{'the ' * 60}the,the phone {n}\n" for n in range(12)]
         (tmp_path / "texts.csv").write_text(f"{columns}\n" + "".join(rows))

@@ -1,5 +1,7 @@
 """What heads do: each reading against a slow, obvious twin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -213,3 +215,11 @@ def test_length_prompts_are_as_many_as_there_are_and_none_where_members_run_out(
     assert stage_lengths.prompts("days", spec, 7, cfg, of_model) is None
     found = stage_lengths.prompts("days", spec, 1, cfg, of_model)
     assert 4 <= len(found) <= 6 and (found["length"] == 2).all()
+    # What was shown solved is not asked again: two of the three sequences of days.
+    assert len(stage_lengths.prompts("days", spec | {"shots": 2}, 4, cfg, of_model)) == 1
+    # Nor is what does not fit into the model.
+    short = replace(of_model, positions=2)
+    assert (
+        stage_lengths.prompts("days", spec, 4, cfg, short) is None
+        and stage_lengths.prompts("days", spec, 1, cfg, short) is not None
+    )

@@ -103,7 +103,7 @@ def test_a_cell_of_another_type_is_named_with_its_row(tmp_path, change, words):
         rows(tmp_path, row, row | {"clean": "q"} | change)
 
 
-def test_a_blank_at_the_end_makes_no_other_cluster_and_answers_keep_theirs(tmp_path):
+def test_a_space_at_the_end_makes_no_other_cluster_and_answers_keep_theirs(tmp_path):
     made = [
         {
             "clean": f"a {n}",

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.scaling import influence, plots_runs
+from circuit_reuse.studies.scaling import findings, influence, plots_runs
 from scipy import stats
 
 LAYERS, HEADS = 24, 8
+WITHIN = "correlation_within_layers"
 
 
 def drawn(rng, share, joined=0.0):
@@ -29,7 +30,9 @@ def test_heads_alike_within_layers_give_no_small_p_and_an_interval_that_holds_0(
         found.append(influence.association(*drawn(rng, share), rng))
     p = np.array([each["p_value"] for each in found])
     assert (p <= 0.05).mean() <= 0.12 and stats.kstest(p, "uniform").pvalue > 1e-3
-    held = np.mean([each["correlation_low"] <= 0 <= each["correlation_high"] for each in found])
+    held = np.mean(
+        [each["correlation_within_layers_low"] <= 0 <= each["correlation_within_layers_high"] for each in found]
+    )
     assert held >= 0.87
     # Heads taken as independent: what was done before.
     plain = [
@@ -42,12 +45,27 @@ def test_heads_alike_within_layers_give_no_small_p_and_an_interval_that_holds_0(
 def test_what_goes_together_within_layers_is_found():
     rng = np.random.default_rng(0)
     found = influence.association(*drawn(rng, 0.3, 0.5), rng)
-    assert found["p_value"] < 0.01 and found["correlation_low"] > 0
+    assert found["p_value"] < 0.01 and found[f"{WITHIN}_low"] > 0
     first, second, layer = drawn(rng, 0.3)
-    assert found.keys() == {"correlation", "p_value", "correlation_low", "correlation_high"}
+    assert found.keys() == {"correlation", "p_value", WITHIN, f"{WITHIN}_low", f"{WITHIN}_high"}
     few = influence.association(first[:24], second[:24], layer[:24], rng)
-    assert "correlation_low" not in few and few["p_value"] is not None
+    assert f"{WITHIN}_low" not in few and few["p_value"] is not None
     assert influence.association(first[:3], second[:3], layer[:3], rng) == {}
+
+
+def test_what_goes_against_each_other_within_layers_is_no_agreement_because_both_grow_with_depth():
+    """Overall the correlation is positive; the p is that of the order within layers, so the sign must be its own."""
+    layer = np.repeat(np.arange(8), 8)
+    within = np.tile(np.arange(8), 8)
+    found = influence.association(8 * layer + within, 8 * layer - within, layer, np.random.default_rng(0))
+    assert found["correlation"] > 0.5 and found["p_value"] < 0.01
+    assert found[WITHIN] < -0.9 and found[f"{WITHIN}_high"] < 0
+    row = found | {"model": "all", "task": "t", "part": "z", "direction": "restore", "same": False, "q_value": 0.001}
+    text = findings.tracing(pd.DataFrame([row]), 0.05)
+    assert "within layers -1" in text and "not clear" not in text
+    # A head a layer: nothing within layers.
+    alone = influence.association(np.arange(8), np.arange(8), np.arange(8), np.random.default_rng(0))
+    assert alone.keys() == {"correlation"}
 
 
 def test_a_redrawn_correlation_is_that_of_the_drawn_heads():
@@ -83,7 +101,7 @@ def test_where_no_head_was_traced_the_table_is_empty_and_has_its_columns(kind):
         {"model": "m", "layer": [0], "head": [0], "strength": [1.0], "split": "train", "replacement": "mean"}
     )
     found = influence.table_of(tracing, heads, "mean", {"m": {"heads": 4, "kv_heads": 4}}, 0)
-    assert not len(found) and {"model", "over", "correlation", "correlation_low", "q_value"} <= set(found)
+    assert not len(found) and {"model", "over", "correlation", f"{WITHIN}_low", "q_value"} <= set(found)
 
 
 def test_rows_are_those_of_each_model_and_of_all():
@@ -96,7 +114,7 @@ def test_rows_are_those_of_each_model_and_of_all():
     found = influence.table_of(tracing, heads, "corrupt", shapes, 0)
     assert list(found["model"]) == ["a", "b", "all"] and list(found["n_heads"]) == [24, 24, 48]
     # The scan itself, on other examples.
-    assert set(found["over"]) == {"reliability"} and found["correlation_low"].notna().all()
+    assert set(found["over"]) == {"reliability"} and found[f"{WITHIN}_low"].notna().all()
     # Strength is that of the train split, as the traced examples are held out.
     more = pd.concat([heads, heads.assign(split="held_out", strength=-3 * heads["strength"])])
     pd.testing.assert_frame_equal(found, influence.table_of(tracing, more, "corrupt", shapes, 0))

@@ -48,12 +48,12 @@ def test_lists_that_a_task_is_about_are_answers():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"answer": " John", "distractor": "Mary"}, "'Mary', and only one of them begins with a blank"),
+        ({"answer": " John", "distractor": "Mary"}, "'Mary', and only one of them begins with a space"),
         ({"answer": "John", "distractors": "Mary| Ann"}, "' Ann', and only one of them"),
         ({"corrupt_answer": "b"}, "corrupt_answer is 'b', and only one of them"),
-        ({"answer": " a "}, "answer is ' a ', which ends in a blank or a line break"),
-        ({"distractor": " b\n"}, r"distractor is ' b\\n', which ends in a blank or a line break"),
-        ({"corrupt_answer": " b "}, "corrupt_answer is ' b ', which ends in a blank"),
+        ({"answer": " a "}, "answer is ' a ', which ends in a space or a line break"),
+        ({"distractor": " b\n"}, r"distractor is ' b\\n', which ends in a space or a line break"),
+        ({"corrupt_answer": " b "}, "corrupt_answer is ' b ', which ends in a space"),
     ],
 )
 def test_answers_of_two_forms_are_refused(row, words):
@@ -61,7 +61,7 @@ def test_answers_of_two_forms_are_refused(row, words):
         of_rows({}, row)
 
 
-def test_answers_that_follow_no_blank_are_taken():
+def test_answers_that_follow_no_space_are_taken():
     found = of_rows({"answer": "5", "distractor": "7"}, {"answer": ")", "distractors": "]|}", "distractor": ...})
     assert [row["answer"] for row in found] == ["5", ")"]
 

@@ -97,7 +97,13 @@ def overlap(**columns):
 def generic(**columns):
     """Text needs the circuit of digits, not that of IOI, which hurts its task beyond what text loses."""
     rows = {"model": "m", "task": ["ioi", "digits"], "method": "eap-ig", "loss_change": [0.01, 0.5]}
-    rows |= {"loss_change_low": [-0.1, 0.4], "loss_change_high": [0.1, 0.6], "n_texts": 50, "n_random": 99}
+    rows |= {
+        "loss_change_low": [-0.1, 0.4],
+        "loss_change_high": [0.1, 0.6],
+        "n_texts": 50,
+        "n_random": 99,
+        "effect": -2.0,
+    }
     rows |= {
         "q_value": [0.6, 0.01],
         "q_left": [0.02, 0.3],
@@ -119,7 +125,12 @@ def test_reuse_tells_of_the_chosen_circuits_only_and_what_is_not_shown():
     text = " ".join(sentences("reuse", summary=summary()))
     assert "in 1 of 2 tested pairs" in text and "same layers is that of IOI in m: without 3 components" in text
     assert "-5 [-6, -4]" in text and "q = 0.01" in text and "Not shown for Digits in m" in text
-    assert "50 to 75 %" in text and "40 to 90 %" in text and "-9" not in text
+    # Reuse counts components in a share of the circuits; that all circuits share them is not said.
+    assert (
+        "As many components as 50 to 75 % of an example's circuit are each in at least 50 % of the example circuits"
+        in text
+    )
+    assert "40 to 90 %" in text and "-9" not in text
 
 
 @pytest.mark.parametrize(
@@ -147,10 +158,15 @@ def test_an_effect_counts_as_shown_only_with_its_test_and_its_interval(columns):
 
 def test_what_tasks_share_is_told_beside_random_sets_and_halves_of_one_task():
     text = " ".join(sentences("reuse", summary=summary()))
-    assert "Jaccard indices of 0.4 (0.1 for random sets" in text and "more is shown in 1 of 1 pairs" in text
+    assert (
+        "Jaccard indices of 0.4 (0.1 for random sets" in text
+        and "more is shown in 1 of 1 pairs of different circuits)" in text
+    )
     assert "one task's examples share 0.8 to 0.9" in text
     text = " ".join(sentences("reuse", summary=summary(), overlap=overlap(q_value=0.06)))
     assert "more is shown in 0 of 1 pairs" in text
+    text = " ".join(sentences("reuse", summary=summary(), overlap=overlap(jaccard=1.0, q_value=np.nan)))
+    assert "in 0 of 0 pairs of different circuits; 1 pairs have the same circuit" in text
 
 
 @pytest.mark.parametrize("columns", [{"q_value": 0.06}, {"loss_change_low": -0.1}])
@@ -175,6 +191,8 @@ def test_an_effect_beyond_that_on_text_is_counted_with_its_own_test():
     assert "than these do in 0 of 1" in " ".join(
         sentences("reuse", summary=summary(), generic=generic(q_left=[0.06, None]))
     )
+    # Removal that helps is no harm, however much more random sets help at the same loss.
+    assert "than these do in 0 of 2" in " ".join(sentences("reuse", summary=summary(), generic=generic(effect=0.2)))
 
 
 def test_the_strongest_effect_stands_beside_random_circuits_of_its_layers_and_their_smallest_p():
@@ -274,7 +292,13 @@ def scaling(**columns):
         "models": pd.DataFrame(models),
         "head_category_summary": pd.DataFrame({"n_shared": [1, 2], "n_uncertain": 0, "n_weak": 3}),
         "hero_vs_random": pd.DataFrame(
-            {"matching": ["plain", "plain", "layer"], "q_value": [0.01, 0.01, 0.5], "difference": [-1.0, 1.0, -1.0]}
+            {
+                "matching": ["plain", "plain", "plain", "layer"],
+                "q_value": [0.01, 0.01, 0.01, 0.5],
+                "difference": [-1.0, 1.0, -1.0, -1.0],
+                # Where removal helps, and removing random heads helps more, nothing is lost.
+                "effect": [-2.0, -2.0, 0.5, -2.0],
+            }
         ),
         "fits": fits.assign(**columns),
     }
@@ -286,7 +310,7 @@ def test_correlations_are_told_by_sign_and_trends_only_under_every_replacement()
     assert "go together in 1 of 2 models and against each other in 1" in text
     assert (
         "Of 9 heads in 2 models, 3 are strong" in text
-        and "of any layer in 1 of 2 tested comparisons, of the same layers in 0 of 1" in text
+        and "of any layer in 1 of 3 tested comparisons, of the same layers in 0 of 1" in text
     )
     assert "under every replacement: correlation (gpt2)" in text
     # The correlation within layers has a sign of its own.

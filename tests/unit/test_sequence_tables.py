@@ -18,6 +18,7 @@ from circuit_reuse.stats import similarity, testing
 from circuit_reuse.studies.sequences import (
     circuit_page,
     diagrams,
+    findings,
     given_circuits,
     measures,
     published_check,
@@ -382,3 +383,21 @@ def test_a_share_of_nothing_or_of_harm_is_not_a_number():
     assert shares.share(values, np.array([1.0, 2.0])) == 1
     with pytest.raises(ValueError, match="does not do t"):
         shares.check_task(full, "t", "m")
+
+
+@pytest.mark.parametrize("scored_by", ["logit_difference", "kl"])
+def test_a_row_of_the_findings_has_scores_of_one_kind(scored_by):
+    """By KL divergence the empty circuit is 0; that of the metric, 35 here, is another quantity."""
+    row = {"model": "m", "task": "t", "strategy": "s", "threshold": 0.2, "order": None, "draw": None}
+    row |= {"n_heads": 3, "n_mlps": 1, "n_new": 4, "score_empty_train": 0.0, "scored_by": scored_by}
+    row |= dict.fromkeys(("score", "score_low", "score_high", "score_train", "score_new"), 0.9)
+    cross = {"model": "m", "circuit": "t", "target": "t", "score_empty": 0.35, "accuracy_kept": 0.5}
+    cfg = {"strategy": "s", "threshold": 0.2, "two_sided": True, "titles": {}}
+    text = findings.circuits(pd.DataFrame([row]), pd.DataFrame([cross]), cfg)
+    assert ("35" in text) == (scored_by != "kl") and ("KL divergence" in text) == (scored_by == "kl")
+    # The limit was one of the pruning's own score.
+    cut = {"model": "m", "task": "t", "rule": "all", "chosen": True, "n_edges": 5}
+    cut |= dict.fromkeys(("score", "score_low", "score_high"), 0.5)
+    none = pd.DataFrame(columns=["model", "task", "attribution", "score_change"])
+    text = findings.edges(none, pd.DataFrame([cut]), pd.DataFrame([row]), cfg)
+    assert ("outside the limit" in text) == (scored_by != "kl")

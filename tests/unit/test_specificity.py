@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from circuit_reuse.data.tables import EFFECTS
 from circuit_reuse.stats import circuits, testing
-from circuit_reuse.studies.reuse import shared_circuits
+from circuit_reuse.studies.reuse import families, plots_specificity, shared_circuits, stage_cross_tests
+from matplotlib import pyplot
 
 SPACE = [f"a{layer}.h{head}" for layer in range(4) for head in range(4)] + [f"m{layer}" for layer in range(4)]
 CFG = {"bootstrap": 400, "permutations": 999}
@@ -134,3 +135,46 @@ def test_a_tasks_circuit_that_every_task_needs_is_rarely_called_its_own():
         row = testing.specificity_row(table, "own", "other", CFG, (number,))
         found.append(row["p_value"] <= 0.05)
     assert 0.01 <= np.mean(found) <= 0.10
+
+
+def test_two_tasks_with_one_circuit_are_no_overlap_and_any_third_is_compared_with_it_once(monkeypatch):
+    rows = pd.DataFrame(
+        {
+            "model": "m",
+            "method": "a",
+            "circuit_first": ["x", "x", "x", "y", "x"],
+            "circuit_second": ["x", "y", "y", "x", "z"],
+            "p_value": [np.nan, 0.03, 0.03, 0.03, 0.2],
+        }
+    )
+    monkeypatch.setattr(families.gather, "rows", lambda *_: rows)
+    found = families.overlap([])
+    # Two hypotheses: x with y, x with z.
+    assert found["q_value"].tolist()[1:] == pytest.approx([0.06, 0.06, 0.06, 0.2]) and np.isnan(found["q_value"][0])
+    assert "pair" not in found
+
+
+def test_a_circuit_is_not_compared_with_itself():
+    found = {"s": ("x", ["a0.h0", "a1.h0"], []), "t": ("x", ["a0.h0", "a1.h0"], []), "u": ("y", ["a0.h0", "a1.h1"], [])}
+    names = [f"a{layer}.h{head}" for layer in range(2) for head in range(4)]
+    within = dict.fromkeys(found, (0, None))
+    cfg = {"cross_task": {"top_k": 2, "threshold": 0.5}}
+    rows = list(stage_cross_tests.overlap_rows(found, list(found), within, names, cfg))
+    assert [row["p_value"] is None for row in rows] == [True, False, False]
+    assert rows[0]["circuit_first"] == rows[0]["circuit_second"] == "x" and rows[0]["jaccard"] == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "sign"),
+    [
+        ({"own_high": -1, "other_high": -1, "difference_low": -2, "difference_high": -1}, "*"),
+        ({"own_high": -1, "other_high": -1, "difference_low": 1, "difference_high": 2}, "°"),
+        ({"own_high": 0.9, "other_high": 2.5, "difference_low": -2, "difference_high": -1}, ""),
+        ({"own_high": 2.5, "other_high": 0.9, "difference_low": 1, "difference_high": 2}, ""),
+    ],
+)
+def test_a_mark_says_which_hurts_more_only_where_one_hurts(row, sign):
+    figure, ax = pyplot.subplots()
+    plots_specificity.mark(ax, 0, row | {"q_value": 0.01}, 0.05)
+    assert [text.get_text() for text in ax.texts] == [sign]
+    pyplot.close(figure)

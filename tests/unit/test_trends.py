@@ -195,3 +195,6 @@ def test_a_change_is_no_share_of_a_metric_that_is_not_above_0():
     tests = pd.DataFrame([row | {"metric": 10.0}, row | {"metric": -0.4}])
     assert "-50% of itself (random sets -10%)" in findings.ablation(tests, 0.05)
     assert "no share that is defined" in findings.ablation(tests[1:], 0.05)
+    # One ratio to a metric near 0 does not outweigh all others.
+    near = pd.DataFrame([*([row | {"metric": 10.0}] * 11), row | {"metric": 0.1}])
+    assert "-54% of itself" in findings.ablation(near, 0.05)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuit_reuse.studies.weights import (
+    findings,
     large_draws,
     mask_files,
     measures,
@@ -207,8 +208,36 @@ SHOWN, ABSENT, OPEN, LESS = (
 
 def reads(any_, matched, size):
     """The interpretation of these rows."""
-    told = {"difference_low": 0.1 if size else -0.1, "p_trials": 0.001 if size else 0.5}
+    told = {"difference_low": 0.1 if size else -0.1, "q_trials": 0.001 if size else 0.5}
     return measures.interpretation({"non_circuit": any_, "quantile": matched}, told, 0.05, "quantile", 0.1)
+
+
+def test_a_difference_that_no_number_of_trials_could_show_is_not_called_unsupported():
+    """Two orders a side give no p below 1/3, five one of 0.008."""
+    sweep = pd.concat([rows("one", [[0.1, 1, 2]] * 2), rows("other", [[0.1, 0.2, 0.3]] * 2)]).assign(cluster="a")
+    found = measures.between(sweep, "one", "other", {"bootstrap": 99, "permutations": 99}, ("t",))
+    assert found["p_trials_least"] == pytest.approx(1 / 3) and found["p_trials"] >= 1 / 3
+
+    def page(least):
+        row = {"model": "m", "task": "t", "interpretation": "unclear", "in_words": "-", "size_p_trials_least": least}
+        row |= dict.fromkeys(("size_difference", "size_difference_low", "size_difference_high"), 0.1)
+        row |= {"size_q_trials": 0.4, "active_difference": np.nan}
+        test = {"model": "m", "task": "t", "control": ["non_circuit", "quantile"], "q_value": 0.5, "q_less": 0.5}
+        test |= dict.fromkeys(("difference", "difference_low", "difference_high"), 0.1)
+        cfg = {
+            "models": ["m"],
+            "tasks": ["t"],
+            "titles": {"t": "T"},
+            "matched": "quantile",
+            "margin": 0.1,
+            "tests": {"alpha": 0.05},
+        }
+        return findings.interpretations({"interpretations": pd.DataFrame([row]), "tests": pd.DataFrame(test)}, cfg)
+
+    unsupported = page(1 / 126).split("Not supported here: ")[1].split(". A difference")[0]
+    assert "large weights matter" in unsupported and "could not be shown" not in unsupported
+    assert "large weights matter" not in page(1 / 3).split("Not supported here: ")[1].split(". That ")[0]
+    assert "could not be shown: with so few orders of removal (weights.sweep.trials) no p is below 0.33" in page(1 / 3)
 
 
 def test_a_reading_follows_from_the_tests():

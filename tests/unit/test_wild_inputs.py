@@ -171,12 +171,12 @@ def test_more_shots_than_a_task_has_prompts_are_known_before_a_run():
     checks.try_out("days", {}, None, "task_options.days", 2)
 
 
-def test_two_blanks_before_an_answer_are_noted():
+def test_two_spaces_before_an_answer_are_noted():
     row = {**ROW, "clean": ROW["clean"] + " ", "answer": " John", "valid": True}
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always")
         custom_files.note_pairs("custom_tasks.m.file", "m.csv", "tiny", [row], [row])
-    assert "two blanks stand before the answer" in str(noted[0].message)
+    assert "two spaces stand before the answer" in str(noted[0].message)
 
 
 def test_a_file_of_another_encoding_is_named(tmp_path):

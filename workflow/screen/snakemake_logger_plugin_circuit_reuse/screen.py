@@ -98,7 +98,7 @@ class Screen:
         self.running.pop(record.jobid, None)
         name = self.about.get(record.jobid, ("", record.rule_name))[1]
         logs = ", ".join(map(str, record.log or ())) or "no log"
-        self.say(f"{name} failed (log: {logs}). Jobs that run are finished; nothing finished is lost.")
+        self.say(f"{name} failed (log: {logs}). Running jobs will be completed; finished results are kept.")
 
     def on_error(self, record):
         """Why the run ends: a message, without the places in Snakemake's code and ours where it was raised."""

@@ -179,7 +179,7 @@ def plain(cell):
 
 
 def warn(found, prompts):
-    """Say how many rows cannot be used, that the model does not do the task, and where an answer seems to lack its blank."""
+    """Say how many rows cannot be used, that the model does not do the task, and where an answer seems to lack its space."""
     out = found[~found["used"].astype(bool)]
     if len(out):
         text = (
@@ -196,11 +196,11 @@ def warn(found, prompts):
     double = prompts[prompts["answer"].str.startswith(" ") & prompts["clean"].str.endswith(" ")]
     if len(double):
         warnings.warn(
-            f"{len(double)} prompts end in a blank, and their answers begin with one: take it off the end of the prompt",
+            f"{len(double)} prompts end in a space, and their answers begin with one: take it off the end of the prompt",
             stacklevel=3,
         )
     bare = prompts[prompts["answer"].str[0].str.isalnum() & prompts["clean"].str[-1].str.isalnum()]
     if len(bare):
         answer = bare["answer"].iloc[0]
-        text = f"{len(bare)} answers have no blank in front, and their prompts none at the end: did you mean {' ' + answer!r}?"
+        text = f"{len(bare)} answers have no space in front, and their prompts none at the end: did you mean {' ' + answer!r}?"
         warnings.warn(text, stacklevel=3)

@@ -21,8 +21,8 @@ def score(model, examples, method="eap-ig", metric=METRIC, steps=5):
     method:  a name in methods.registry.METHODS, such as eap-ig, gim, or patching (exact, and slower)
     steps:   of ig, eap-ig and eap-ig-absolute
     returns: a DataFrame [example, component], in units of the metric: the (estimated) change of the metric
-             if the component alone were as on the corrupt prompt, so a component that helps has a score below 0 (eap-absolute and
-             eap-ig-absolute are sums of sizes, never below 0)
+             if the component alone were as on the corrupt prompt, so a component that helps has a score below 0 (atp-star,
+             eap-absolute and eap-ig-absolute are sizes, never below 0)
     raises:  ValueError for an unknown name, or if no example can be used
     """
     one_of("method", method, METHODS)

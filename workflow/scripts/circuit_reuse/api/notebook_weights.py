@@ -79,11 +79,11 @@ def weight_sweep(
     examples: as from `examples`; the held-out ones are used
     active:   bool [node], as from `node_mask`: a circuit's weights join two active nodes
     controls: of weights outside the circuit: non_circuit (any), matrix and layer (as many of each), quantile, touching and window (of the
-              same sizes)
+              same sizes); where a matrix has too few weights its layer, then the model, then the nearest sizes are used
     points:   shares from 0 to 1;  trials: random orders of the weights
     loss:     cross_entropy, binary (answer against distractor), or auto: what the accuracy of the task asks for
     returns:  a DataFrame: condition (circuit, or a control), trial, share, n_removed, loss (nats) and accuracy, means over the examples
-    raises:   ValueError for a wrong name or number, a mask that is not bool or of another length, or where a control has too few weights
+    raises:   ValueError for a wrong name or number, a mask that is not bool or of another length, or where the whole model has too few weights
     """
     one_of("loss", loss, LOSSES)
     one_of("accuracy", accuracy, SETTINGS["accuracy"])

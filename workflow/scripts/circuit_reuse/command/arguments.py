@@ -23,6 +23,8 @@ One model and one task at once, printed, or written with --output:
   compare   how alike two circuits are, beside chance
   convert   a circuit file into the format of another tool
 
+In a clone the command is .venv/bin/circuit-reuse:
+
   circuit-reuse circuit resources/models/tiny-gpt2-medium ioi --output ioi.json
   circuit-reuse ablate resources/models/tiny-gpt2-medium ioi --circuit ioi.json
 """
@@ -46,7 +48,12 @@ def parser():
     on_a_task(ablate)
     of_circuits(ablate)
     ablate.add_argument("--circuit", metavar="FILE", help="a circuit file; without it the circuit that `circuit` finds")
-    ablate.add_argument("--replacement", choices=REPLACEMENTS, default="corrupt", help="what removed components write")
+    ablate.add_argument(
+        "--replacement",
+        choices=REPLACEMENTS,
+        default="corrupt",
+        help="what removed components write (default: %(default)s)",
+    )
     ablate.add_argument("--controls", type=int, default=99, help="random circuits (default: %(default)s)")
     ablate.add_argument("--figure", help="PDF, SVG or PNG of the effect among random circuits")
     ablate.add_argument("--output", help="CSV of what is printed")
@@ -87,7 +94,7 @@ def add_runs(parts):
         found.add_argument(
             "--config", nargs="+", default=[], metavar="FILE", help="configs, each on top of those before"
         )
-        found.add_argument("-c", "--cores", help="processor cores (default: all)")
+        found.add_argument("-c", "--cores", help="CPU cores (default: all)")
         found.epilog = (
             "STUDY: reuse, scaling, sequences, weights, contrast, or a file; all studies without one. "
             "Any other option is Snakemake's own, such as -n or --profile profiles/gpu."
@@ -98,7 +105,7 @@ def add_convert(parts):
     """The part that converts circuit files."""
     found = add(parts, "convert", convert.convert, "a circuit file into the format of another tool")
     found.add_argument("file", help="JSON or CSV")
-    found.add_argument("--to", choices=FORMATS, default="circuit")
+    found.add_argument("--to", choices=FORMATS, default="circuit", help="format to write (default: %(default)s)")
     of_shape(found)
     found.add_argument("--keep", type=float, help="share of scored edges or nodes, for a file of scores")
     found.add_argument("--parallel", action="store_true", help="MLPs beside attention, as in GPT-NeoX")
@@ -116,20 +123,33 @@ def on_a_task(part):
     )
     part.add_argument("--count", type=int, default=64, help="prompts, half of them held out (default: %(default)s)")
     part.add_argument("--method", choices=list(METHODS), default="eap-ig", help="attribution (default: %(default)s)")
-    part.add_argument("--seed", type=int, default=0)
+    part.add_argument("--seed", type=int, default=0, help="of prompts and random circuits (default: %(default)s)")
     part.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or spread")
-    part.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    part.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        default="float32",
+        help="of the weights (default: %(default)s)",
+    )
 
 
 def of_circuits(part):
     """What decides on a shared circuit."""
     part.add_argument(
-        "--top-k", type=float, default=8, help="components of an example's circuit: a number, or a share below 1"
+        "--top-k",
+        type=float,
+        default=8,
+        help="components of an example's circuit: a number, or a share below 1 (default: %(default)s)",
     )
     part.add_argument(
-        "--threshold", type=float, default=0.75, help="share of the train examples that must hold a component"
+        "--threshold",
+        type=float,
+        default=0.75,
+        help="share of the train examples that must hold a component (default: %(default)s)",
     )
-    part.add_argument("--kinds", nargs="+", choices=["head", "mlp"], default=["head"])
+    part.add_argument(
+        "--kinds", nargs="+", choices=["head", "mlp"], default=["head"], help="what circuits may hold (default: head)"
+    )
 
 
 def of_shape(part):

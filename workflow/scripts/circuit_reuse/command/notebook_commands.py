@@ -7,6 +7,7 @@ from circuit_reuse.api import boundary
 from circuit_reuse.command.model_folders import folder_named
 from circuit_reuse.data import circuit_files, components, fingerprint
 from circuit_reuse.data.circuit_formats import Circuit
+from circuit_reuse.methods.registry import METHODS
 from circuit_reuse.prompts import custom
 from circuit_reuse.prompts.tasks import TASKS
 
@@ -77,7 +78,8 @@ def score(chosen, _):
     model, found = prepared(chosen)
     scores = api.score(model, found, chosen.method)
     means = scores.mean().sort_values(key=abs, ascending=False)
-    print(f"Mean change of the metric when a component is corrupted ({chosen.method}, logits; negative: it helps)")
+    sign = "negative: it helps" if METHODS[chosen.method].signed else "a size, without a sign"
+    print(f"Mean change of the metric when a component is corrupted ({chosen.method}, logits; {sign})")
     print(means.head(SHOWN).round(3).to_string())
     write(chosen.output, lambda path: scores.to_csv(path))
 

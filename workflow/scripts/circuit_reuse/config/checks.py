@@ -141,7 +141,8 @@ def not_of_its_type(option, value, default):
     default: its default, which says of which type it is; None stands for a whole number that may be left open
     """
     if option == "members" and isinstance(value, list):
-        return None if all(isinstance(word, str) and word for word in value) else "a list of texts (numbers in quotes)"
+        whole = all(isinstance(word, str) and word and word == word.strip() for word in value)
+        return None if whole else "a list of texts (numbers in quotes) without spaces around them"
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "true or false"
     if default is None or isinstance(default, int):
@@ -195,15 +196,26 @@ def check_model(name, config, folders, study=None):
         reason = architectures.unsupported(folder, asked(config, study))
         space = None if reason else fingerprint.shape(folder)
         fingerprint.positions(folder)
-        without_bos = config["examples"]["bos"] in ("always", True) and fingerprint.bos_of(folder) is None
+        without_bos = bos_always(config, study) if fingerprint.bos_of(folder) is None else []
     except fingerprint.ModelError as problem:
         raise ConfigError(f"{key}: {problem}") from None
     if reason:
         raise ConfigError(f"{key}: {name} {reason}; see docs/models.md")
     check_chats(name, folder, config)
-    if without_bos:
-        note(f"examples.bos is {config['examples']['bos']!r}, but {name} has no BOS token: nothing is put first there")
+    for where, value in without_bos:
+        note(f"{where} is {value!r}, but {name} has no BOS token: nothing is put first there")
     return space
+
+
+def bos_always(config, study):
+    """[(key, value)] of all settings that put the BOS token first whatever the tokenizer does."""
+    found = {"examples.bos": config["examples"]["bos"]}
+    for block in ("task_options", "custom_tasks"):
+        found |= {f"{block}.{task}.bos": (options or {}).get("bos") for task, options in config.get(block, {}).items()}
+    if study in (None, "contrast"):
+        sets = config.get("contrast", {}).get("sets", {})
+        found |= {f"contrast.sets.{name}.bos": (each or {}).get("bos") for name, each in sets.items()}
+    return [(where, value) for where, value in found.items() if value in ("always", True)]
 
 
 def check_chats(model, folder, config):

@@ -131,7 +131,7 @@ def one_frame(rows):
 
 
 def note_pairs(key, file, model, rows, pairs):
-    """Warn of pairs that are left out, and of answers that look as if a blank were missing in front of them."""
+    """Warn of pairs that are left out, and of answers that look as if a space were missing in front of them."""
     out = [pair for pair in pairs if not pair["valid"]]
     if out:
         note(
@@ -141,12 +141,12 @@ def note_pairs(key, file, model, rows, pairs):
     double = [row for row in rows if row["answer"][0] == " " == row["clean"][-1]]
     if double:
         note(
-            f"{key}: {len(double)} of the {len(rows)} prompts of {file} that are used end in a blank, and their answers begin with one, so that two "
-            f"blanks stand before the answer; the first is of id {double[0]['id']}: take the blank off the end of the prompt"
+            f"{key}: {len(double)} of the {len(rows)} prompts of {file} that are used end in a space, and their answers begin with one, so that two "
+            f"spaces stand before the answer; the first is of id {double[0]['id']}: take the space off the end of the prompt"
         )
     bare = [row for row in rows if row["answer"][0].isalnum() and row["clean"][-1].isalnum()]
     if bare:
         note(
-            f"{key}: {len(bare)} of the {len(rows)} answers of {file} that are used have no blank in front, and their prompts none at the end; "
+            f"{key}: {len(bare)} of the {len(rows)} answers of {file} that are used have no space in front, and their prompts none at the end; "
             f"the first, of id {bare[0]['id']}, is {bare[0]['answer']!r}: did you mean {' ' + bare[0]['answer']!r}?"
         )

@@ -165,9 +165,14 @@ def graph(content, keep):
         edges[writer, graph_reader(reader)] = value if isinstance(value, dict) else {"in_graph": value}
     inside = {name for name, node in nodes.items() if in_graph(node, name)}
     kept = {edge: number(value.get("score")) for edge, value in edges.items() if in_graph(value, "->".join(edge))}
-    if keep is not None and edges and len(kept) == len(edges) and None not in kept.values():
+    if edges and len(kept) == len(edges) and None not in kept.values():
         # Older versions of EAP-IG begin with every edge in the graph: scores alone.
-        inside, kept = set(), {}
+        if keep is not None:
+            inside, kept = set(), {}
+        elif len(edges) >= number_of_edges(shape, cfg.get("parallel_attn_mlp", False)):
+            raise CircuitFileError(
+                "every edge of the model is in the graph and has a score: set `keep`, the share of edges that is the circuit (1 for all of them)"
+            )
     scores = {name: number(node["score"]) for name, node in nodes.items() if node.get("score") is not None}
     if not inside and not kept:
         scored = {edge: number(value.get("score")) for edge, value in edges.items() if value.get("score") is not None}
@@ -189,6 +194,15 @@ def graph(content, keep):
         ranked=bool(scores) and inside - {"input"} <= set(scores),
         about={"parallel": true_or_false("cfg.parallel_attn_mlp", cfg.get("parallel_attn_mlp", False))},
     )
+
+
+def number_of_edges(shape, parallel):
+    """Edges of a graph of EAP-IG: from the input, heads and MLPs to three inputs of each later head, to MLPs, and to the logits."""
+    edges, writers = 0, 1
+    for _ in range(shape.layers):
+        edges += 3 * shape.heads * writers + writers + (0 if parallel else shape.heads)
+        writers += shape.heads + 1
+    return edges + writers
 
 
 def true_or_false(where, value):

@@ -4,6 +4,7 @@ Needs the tokenizer only, no torch, so that a custom file can be checked before 
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -72,7 +73,7 @@ def reader(folder, bos="auto", chat=False):
     tokenizer, found = load_tokenizer(folder)
     settings = fingerprint.tokenizer_settings(folder)
     template = chat_template(folder, settings) if chat else None
-    first = found if bos == "always" or (bos == "auto" and adds_bos(tokenizer, found, settings)) else None
+    first = first_token(folder, tokenizer, found, settings, bos)
     # A token that is null is none, and no word "None" in the prompt.
     tokens = {name: fingerprint.token_text(settings.get(name)) for name in ("bos_token", "eos_token")}
     names = tuple((name, token) for name, token in tokens.items() if token is not None)
@@ -110,15 +111,34 @@ def load_tokenizer(folder):
     return tokenizer, tokenizer.token_to_id(bos) if isinstance(bos, str) else bos
 
 
-def adds_bos(tokenizer, bos, settings):
-    """Whether the tokenizer itself puts the BOS token first.
+def first_token(folder, tokenizer, found, settings, bos):
+    """Id of the token that is put first, or None: with auto that of the tokenizer's own steps (tokenizer.json), as in transformers;
+    where these add nothing, BOS if add_bos_token of its settings is true.
 
-    Its own steps (tokenizer.json) decide, as in transformers; without any, add_bos_token of its settings.
+    found:  id of the BOS token;  bos: auto, always, or never
+    raises: ReaderError where several tokens go first, or the BOS token has no id
     """
-    if bos is None:
-        return False
-    ids = tokenizer.encode("a", add_special_tokens=True).ids
-    return ids[:1] == [bos] or settings.get("add_bos_token") is True
+    if bos == "never":
+        return None
+    named = fingerprint.bos_of(folder)
+    if bos == "always":
+        if named is not None and found is None:
+            raise ReaderError(
+                f"the tokenizer of {folder} names {named!r} as its BOS token, and its tokenizer.json has no such token; set bos: never, or auto"
+            )
+        return found
+    plain, whole = (tokenizer.encode("a", add_special_tokens=added).ids for added in (False, True))
+    starts = [place for place in range(len(whole) - len(plain) + 1) if whole[place : place + len(plain)] == plain]
+    prefix = whole[: starts[0]] if starts else []
+    if len(prefix) > 1:
+        tokens = " ".join(tokenizer.id_to_token(number) for number in prefix)
+        raise ReaderError(
+            f"the tokenizer of {folder} puts {tokens} in front of every text, and here one token can go first: set bos to always ({named}) or "
+            "never, which is another input than the model was trained on"
+        )
+    if prefix:
+        return prefix[0]
+    return found if settings.get("add_bos_token") is True else None
 
 
 def chat_template(folder, settings):
@@ -148,7 +168,8 @@ def rendered(template, names, prompt):
     def refuse(message):
         raise TemplateError(message)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    extensions = ["jinja2.ext.loopcontrols", generation_tag()]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda _: ""
     messages = [{"role": "user", "content": prompt}]
@@ -160,6 +181,21 @@ def rendered(template, names, prompt):
     if prompt not in text:
         raise ReaderError("the chat template changes the prompt; set chat: false")
     return text
+
+
+@cache
+def generation_tag():
+    """The tag {% generation %} of chat templates, which marks what the model wrote: here it renders what it encloses."""
+    from jinja2.ext import Extension
+
+    class Generation(Extension):
+        tags = frozenset({"generation"})
+
+        def parse(self, parser):
+            next(parser.stream)
+            return parser.parse_statements(["name:endgeneration"], drop_needle=True)
+
+    return Generation
 
 
 def tokenise(reader, row, labels=False, sums=False):

@@ -13,11 +13,13 @@ from pathlib import Path
 from circuit_reuse.data.components import Space
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+# What is read of a model's folder, hidden files apart.
+READ = ("[!.]*.json", "[!.]*.safetensors", "[!.]*.jinja", "[!.]*.model", "[!.]*.txt")
 # The same quantity has another name in each family's config.json.
 FIELDS = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
     "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
-    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "d_model": ("hidden_size", "n_embd", "n_embed", "d_model"),
 }
 
 
@@ -46,11 +48,17 @@ def files(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}")
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for pattern in READ for path in folder.glob(pattern)):
         if path.is_symlink() and not path.exists():
+            fetched = "resources/hub" in folder.as_posix()
+            advice = (
+                f"remove {folder} and run again to fetch the model again"
+                if fetched
+                else "put the file back, or remove the link"
+            )
             raise ModelError(
                 f"{path} is a link to {path.readlink()}, which is gone (a cache of the Hugging Face hub that was "
-                f"cleared or moved, or HF_HOME of another machine): remove {folder} and run again to fetch the model again"
+                f"cleared or moved, or HF_HOME of another machine): {advice}"
             )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no config.json, so it is not a Hugging Face model")

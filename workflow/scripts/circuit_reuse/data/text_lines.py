@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def read_lines(path):
-    """The lines of a text file in UTF-8, without surrounding blanks and without empty or repeated ones.
+    """The lines of a text file in UTF-8, without surrounding spaces and without empty or repeated ones.
 
     raises: ValueError that names the file and the line that is not UTF-8
     """

@@ -112,7 +112,7 @@ def whole(value, where):
 
 
 def near(names, known, file):
-    """Refuse a column whose name is a known one but for capitals or blanks around it: it would not be used, without a word.
+    """Refuse a column whose name is a known one but for capitals or spaces around it: it would not be used, without a word.
 
     raises: ValueError that names both
     """

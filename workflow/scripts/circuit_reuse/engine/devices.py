@@ -29,7 +29,7 @@ def check(device):
 
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if device in there and not there[device]():
-        built = "" if device != "cuda" or torch.version.cuda else " (this build of torch is for processors only)"
+        built = "" if device != "cuda" or torch.version.cuda else " (this build of torch is for CPUs only)"
         raise ValueError(f"compute.device is {device}, but torch finds no such device here{built}; set auto or cpu")
 
 

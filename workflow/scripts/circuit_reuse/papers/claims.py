@@ -28,6 +28,7 @@ KEYS = {
     "value",
     "over",
     "when",
+    "unless",
     "divide_by",
     "less",
     "match",
@@ -90,13 +91,16 @@ def answer(claim, table):
     """(value, low, high, rows used) of a claim from its table; None for the value where no row answers it.
 
     value:  an expression of columns (pandas.eval), of the rows;  over: how several rows are one number
-    when:   instead of an expression's value the share of rows in which a comparison holds: {column: comparison}
+    when:   instead of an expression's value the share of rows in which a comparison holds: {column or expression: comparison}
     models: whose number was published;  instead: the rows that stand in where only other models were run
     divide_by, less: rows by whose value each is divided, or whose value is taken from each, matched by the columns `match`
     low, high: the ends of the interval, of a single row of one column that has them
     """
     # A table leaves a column out where nothing could be computed for it.
-    named = re.findall(r"[a-z_]\w*", " ".join([claim["value"], *claim.get("rows", {}), *claim.get("when", {})]))
+    named = re.findall(
+        r"[a-z_]\w*",
+        " ".join([claim["value"], *claim.get("rows", {}), *claim.get("when", {}), *claim.get("unless", {})]),
+    )
     table = table.assign(**{name: np.nan for name in named if name not in table})
     rows = chosen(table, claim.get("rows"))
     if claim.get("models"):
@@ -104,7 +108,7 @@ def answer(claim, table):
         own = rows[rows["model"].isin(claim["models"])]
         rows = own if len(own) else stand_ins(claim, table)
     if "when" in claim:
-        rows = rows[rows[list(claim["when"])].notna().all(axis=1)]
+        rows = rows[complete(rows, claim["when"])]
         return (len(chosen(rows, claim["when"])) / len(rows) if len(rows) else None), None, None, rows
     values = rows.eval(claim["value"], engine="python") if len(rows) else pd.Series(dtype=float)
     beside = claim.get("divide_by") or claim.get("less")
@@ -129,6 +133,19 @@ def answer(claim, table):
     return float(OVER[claim.get("over", "mean")](values.astype(float))), None, None, rows
 
 
+def complete(rows, comparisons):
+    """Rows in which all that is compared has a value, [row] bool."""
+    values = [rows[name] if name in rows else rows.eval(name, engine="python") for name in comparisons]
+    return pd.concat(values, axis=1).notna().all(axis=1) if len(rows) else np.zeros(0, dtype=bool)
+
+
+def undecided(claim, rows):
+    """Whether too few rows are evidence against a claim on the share of rows `when` for it to differ: unless, comparisons as of `when`."""
+    if "unless" not in claim or not len(rows):
+        return False
+    return len(chosen(rows, claim["unless"])) / len(rows) <= 1 - claim["expect"]["at_least"]
+
+
 def place_of(claim, table, used):
     """How many rows of a ranking are before the one that answers a claim, and one; None where it is not one row.
 
@@ -150,14 +167,14 @@ def holds(expect, value):
     """Whether a value is as a claim expects: {near, within}, {at_least}, {at_most}, {between}, or {equals}."""
     if "equals" in expect:
         return str(value) == str(expect["equals"])
-    if "near" in expect:
-        return abs(value - expect["near"]) <= expect["within"] + 1e-12
     low, high = limits(expect)
     return low <= value <= high
 
 
 def limits(expect):
-    """The least and the largest value that a claim allows: {at_least}, {at_most} or {between}."""
+    """The least and the largest value that a claim allows: {near, within}, {at_least}, {at_most} or {between}."""
+    if "near" in expect:
+        return expect["near"] - expect["within"] - 1e-12, expect["near"] + expect["within"] + 1e-12
     return expect.get("between", (expect.get("at_least", -np.inf), expect.get("at_most", np.inf)))
 
 
@@ -165,7 +182,7 @@ def verdict(expect, value, low=None, high=None):
     """One of VERDICTS for a value and its interval."""
     if value is None:
         return "not run"
-    if low is None or not np.isfinite([low, high]).all() or "near" in expect or "equals" in expect:
+    if low is None or not np.isfinite([low, high]).all() or "equals" in expect:
         return "agrees" if holds(expect, value) else "differs"
     if holds(expect, low) and holds(expect, high):
         return "agrees"
@@ -235,6 +252,8 @@ def rows_of(about, tables, config=None):
             "models": " ".join(models),
         }
         decided = "other models" if other else verdict(claim["expect"], value, low, high)
+        if decided == "differs" and undecided(claim, used):
+            decided = "undecided"
         if "place" in claim and decided not in ("other models", "not run"):
             place = place_of(claim, table, used)
             if place != claim["place"]["number"]:

@@ -8,6 +8,7 @@ datasets may have other columns, see prompts.datasets.
 """
 
 import re
+import unicodedata
 
 from circuit_reuse.data import user_tables
 from circuit_reuse.prompts import datasets
@@ -34,23 +35,26 @@ def rows(file, held_out_share, **options):
         empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
         if empty:
             raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
-    first, given = linked(records), splits_given(records)
-    join(records, first)
-    for record in records:
+    # Texts that look the same and are one to some tokenizers are one prompt here.
+    alike_texts = [record | {name: one_form(record[name]) for name in ("clean", "corrupt")} for record in records]
+    first, given = linked(alike_texts), splits_given(records)
+    join(alike_texts, first)
+    named = {record["cluster"] for record in alike_texts if record.get("cluster")}
+    for record, forms in zip(records, alike_texts, strict=True):
         index = len(result)
         wrong = distractors(record, f"{file}, id {record['id']!r}")
         alike(record, wrong, f"{file}, id {record['id']!r}")
-        same = (*(record[name] for name in texts), *sorted(wrong))
+        same = (forms["clean"], forms["corrupt"], record["answer"], *sorted(wrong))
         if same in repeats:
             continue
         repeats.add(same)
-        beside = seen.get(first[record["clean"]])
+        beside = seen.get(first[forms["clean"]])
         # Groups are counted, not rows: of pairs of rows every first one would be divided alike.
         beside = beside[1] if beside else given.get(record.get("cluster"))
         split = record.get("split") or beside or split_of(len(seen), held_out_share)
         if split not in SPLITS:
             raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
-        before = seen.setdefault(first[record["clean"]], (record["id"], split))
+        before = seen.setdefault(first[forms["clean"]], (record["id"], split))
         if before[1] != split:
             raise ValueError(
                 f"{file}, id {record['id']!r}: a prompt of it, clean or corrupt, is also one of id {before[0]!r} or of those "
@@ -66,7 +70,8 @@ def rows(file, held_out_share, **options):
                 "corrupt_answer": record.get("corrupt_answer") or None,
                 "variant": record.get("variant") or "all",
                 "template": record.get("template") or "all",
-                "cluster": record.get("cluster") or before[0],
+                # An id that is the name of another row's cluster is not that cluster.
+                "cluster": forms.get("cluster") or (f"id {before[0]}" if before[0] in named else before[0]),
                 "roles": [],
             }
         )
@@ -78,6 +83,11 @@ def rows(file, held_out_share, **options):
             "rows: exchange within pairs (A for B and B for A, C for D and D for C), or give a column split"
         )
     return result, len(records) - len(result)
+
+
+def one_form(text):
+    """A text with one way to write letters with accents (NFC) and line breaks."""
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n")
 
 
 def splits_given(records):
@@ -152,7 +162,7 @@ def alike(record, wrong, where):
     """The answers of a row must be of one form, or the wrong ones are no alternatives: a model never gives them.
 
     wrong:  its distractors
-    raises: ValueError for a list as text, a blank at the end, a blank in front of some of them, or a NUL byte
+    raises: ValueError for a list as text, a space at the end, a space in front of some of them, or a NUL byte
     """
     given = [("answer", record["answer"]), *(("distractor", text) for text in wrong)]
     if record.get("corrupt_answer"):
@@ -167,10 +177,10 @@ def alike(record, wrong, where):
         )
     for name, text in given:
         if text[-1].isspace():
-            raise ValueError(f"{where}: {name} is {text!r}, which ends in a blank or a line break; take it off")
+            raise ValueError(f"{where}: {name} is {text!r}, which ends in a space or a line break; take it off")
         if text[0].isspace() != record["answer"][0].isspace():
             raise ValueError(
-                f"{where}: the answer is {record['answer']!r} and {name} is {text!r}, and only one of them begins with a blank; write both as "
+                f"{where}: the answer is {record['answer']!r} and {name} is {text!r}, and only one of them begins with a space; write both as "
                 "they follow the prompt"
             )
 
@@ -204,7 +214,7 @@ def checked(file, needed, **options):
     for index, record in enumerate(records):
         name = user_tables.label(record["id"], f"{file}, row {index + 1}: id") if "id" in names else f"{index:06d}"
         labels = {key: user_tables.label(record[key], f"{file}, id {name!r}: {key}") for key in LABELS if key in names}
-        # A blank at the end makes no other cluster; an answer has its leading blank.
+        # A space at the end makes no other cluster; an answer has its leading space.
         labels = {key: text if key == "corrupt_answer" else text.strip() for key, text in labels.items()}
         if name in seen:
             raise ValueError(f"{file} has the id {name!r} twice; ids must be different")

@@ -88,7 +88,7 @@ def listed(question, texts):
 
 
 def pair(name, template, clean, corrupt, labels, place, corrupt_answer):
-    """One row of pairs; answers have the blank in front with which they follow the prompt."""
+    """One row of pairs; answers have the space in front with which they follow the prompt."""
     answers = [f" {label.strip()}" for label in labels]
     return {
         "id": name,
@@ -137,7 +137,7 @@ def listed_choices(choices, where):
 
 
 def written(value, where):
-    """A text without blanks at its end.
+    """A text without spaces at its end.
 
     raises: ValueError if it is none
     """

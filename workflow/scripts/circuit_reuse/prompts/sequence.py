@@ -237,14 +237,26 @@ def others(total, places):
 
 def render(frame, fillers, items):
     """Text and the spans of the elements: item_1 is the first shown; ends before the next one."""
-    before, after = frame.split("{item}")
+    before, after = around(frame)
     text, roles = "", []
     for place, item in enumerate(items, start=1):
-        opening = before.replace("{word}", fillers[place - 1])
+        opening = before(fillers[place - 1])
         # An element's token holds the space before it, at the very beginning too.
         text += (" " if text or not opening else "") + opening
         space = text.endswith(" ")
         roles.append((f"item_{place}", len(text) - space, len(text) + len(item)))
         text += item + after
-    closing = before.replace("{word}", fillers[len(items)]).rstrip()
+    closing = before(fillers[len(items)]).rstrip()
     return (f"{text} {closing}" if closing else text), roles
+
+
+def around(frame):
+    """What a frame has before its element, as a function of the filler, and what after it; {{ and }} are braces."""
+    before, after, seen = [], "", False
+    for said, slot, _, _ in Formatter().parse(frame):
+        if seen:
+            after += said
+            continue
+        before += [said, None] if slot == "word" else [said]
+        seen = slot == "item"
+    return (lambda word: "".join(word if part is None else part for part in before)), after

@@ -1,5 +1,7 @@
 """Mistakes in the block `contrast` of a config, reported before any job; no torch."""
 
+from dataclasses import replace
+
 from circuit_reuse.config import checks, custom_files, errors, paths
 from circuit_reuse.config.errors import ConfigError
 from circuit_reuse.data import circuit_files, components, fingerprint
@@ -146,8 +148,13 @@ def check_texts(key, path, each, config):
                 # Only texts of the second set are padded (texts.condition).
                 second = column == "second" if sides is None else row["set"] == sides[1]
                 added = padding if second else 0
-                length = len(tokenizer.encode(row[column], add_special_tokens=False).ids)
-                length += int(reader.bos is not None)
+                tokens = tokenizer.encode(row[column], add_special_tokens=False).ids
+                length = len(tokens) + int(reader.bos is not None)
+                reason = replace(reader, positions=None).unfit(tokens)
+                if reason:
+                    raise ConfigError(
+                        f"{key}.file, id {row['id']!r}: {column} cannot be used with {model}: {reason.replace('the prompt', 'the text')}"
+                    )
                 if most is not None and length + added > most:
                     more = f" and up to {added} of padding" if added else ""
                     raise ConfigError(

@@ -102,8 +102,8 @@ def lengths(found, cfg):
             else:
                 reported.append(
                     f"{title}between a text and **itself** {words} (up to {cfg['longest']} tokens), {short['n_significant']:.0f} of "
-                    f"{short['n_components']} components differ, {number(short['ratio'])} times as much as between the two sets "
-                    f"(median), most at {short['top_component']}. This is an effect of length alone."
+                    f"{short['n_components']} components differ, most at {short['top_component']}; over all components the difference is "
+                    f"{number(short['ratio'])} times that between the two sets (median). This is an effect of what was cut, not of the sets."
                 )
         if "padded" in row.index and row.loc["padded", "n_pairs"]:
             padded = row.loc["padded"]

@@ -91,6 +91,8 @@ def rows_of_file(file, held_out_share, sides=None):
     for record in records:
         unlike.setdefault(tuple(str(record[name]) for name in needed), record)
     repeats, records = len(records) - len(unlike), list(unlike.values())
+    if sides is None:
+        join_shared(records)
     found, counts, of_cluster, given = [], {}, {}, custom.splits_given(records)
     for record in records:
         # Each set is split by its own count, so that both splits hold both sets in any order, and pairs of a cluster go together.
@@ -122,6 +124,21 @@ def rows_of_file(file, held_out_share, sides=None):
             "pairs (columns first, second) with a cluster, or take the column out"
         )
     return found, repeats
+
+
+def join_shared(records):
+    """Put pairs that share a text, directly or not, into one cluster, in place: they are not independent.
+
+    Pairs without such a text, and without a cluster, stay alone.
+    """
+    pairs = [record | {"clean": str(record["first"]), "corrupt": str(record["second"])} for record in records]
+    first = custom.linked(pairs)
+    custom.join(pairs, first)
+    groups = [first[pair["clean"]] for pair in pairs]
+    names = {}
+    for record, pair, group in zip(records, pairs, groups, strict=True):
+        shared = groups.count(group) > 1 and not pair.get("cluster")
+        record["cluster"] = names.setdefault(group, f"texts of {record['id']}") if shared else pair.get("cluster")
 
 
 def of_file(file, held_out_share, sides, tokenizer, bos, stream):

@@ -1,5 +1,6 @@
 """Mistakes in the settings of the reuse study, reported before any job."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from circuit_reuse.config import checks, custom_files, paths
@@ -86,6 +87,32 @@ def check_texts(config, folders):
         if len(lines) < LEAST_TEXTS:
             raise ConfigError(
                 f"generic.texts: {file} has {len(lines)} different lines of text; at least {LEAST_TEXTS} are needed"
+            )
+    if block["texts"]:
+        check_tokens(lines[: block["count"]], config)
+
+
+def check_tokens(lines, config):
+    """The user's own texts must be tokens of every local model, and enough of them of two tokens: the first one is not predicted."""
+    # Only where a file is given: the Snakefile is read often.
+    from circuit_reuse.data import examples
+    from circuit_reuse.origins import sources
+
+    for model in config["models"]:
+        folder = sources.folder(model, config["model_sources"][model])
+        if folder is None:
+            continue
+        reader = examples.reader(folder, "auto")
+        found = [reader.encode(line).ids for line in lines]
+        for line, tokens in zip(lines, found, strict=True):
+            if reason := replace(reader, positions=None).unfit(tokens):
+                raise ConfigError(
+                    f"generic.texts: the line {line[:60]!r} cannot be used with {model}: {reason.replace('the prompt', 'the line')}"
+                )
+        long = sum(len(tokens) + (reader.bos is not None) > 1 for tokens in found)
+        if long < LEAST_TEXTS:
+            raise ConfigError(
+                f"generic.texts: {long} of the {len(lines)} lines that are used have two tokens or more with {model}; at least {LEAST_TEXTS} are needed"
             )
 
 

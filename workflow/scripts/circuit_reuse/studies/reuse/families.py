@@ -5,6 +5,15 @@ from circuit_reuse.stats import statistics
 from circuit_reuse.studies.reuse import schemas
 
 
+def overlap(paths):
+    """Rows of overlap.csv with q_value; paths: the tables of all models."""
+    rows = gather.rows(paths, schemas.OVERLAP)
+    # Two tasks may have the same circuit: any third one is compared with it once.
+    pair = [" ".join(sorted(pair)) for pair in zip(rows["circuit_first"], rows["circuit_second"], strict=True)]
+    rows = statistics.with_q(rows.assign(pair=pair), "p_value", within=("method",), once=("model", "method", "pair"))
+    return rows.drop(columns="pair")
+
+
 def specificity(paths):
     """Rows of specificity.csv with q_value; paths: the tables of all models."""
     return statistics.with_q(

@@ -92,8 +92,8 @@ def against_other_tasks(containing, sizes, others, statistic, observed, draws, r
     statistic: function of counts [draw, component] and numbers of examples [draw] that gives reuse
     returns:   (mean reuse of the mixture, p), of the other task with the largest p; None for
                both if the model has no other task, or the tasks have too few clusters
-    The labels of the two tasks are permuted, cluster by cluster: as many of the pooled clusters as the task has are
-    drawn without replacement.  If a circuit is used in both tasks alike, p is uniform.
+    The labels of the two tasks are permuted, cluster by cluster: of the pooled clusters in random order so many are taken that they
+    have about as many examples as the task (reuse falls with their number).  If a circuit is used in both tasks alike, p is uniform.
     """
     found = []
     for other, other_sizes in others.values():
@@ -101,8 +101,12 @@ def against_other_tasks(containing, sizes, others, statistic, observed, draws, r
         if math.comb(len(sizes) + len(other_sizes), len(sizes)) < FEWEST_WAYS:
             continue
         pool, counts = np.concatenate([containing, other]), np.concatenate([sizes, other_sizes])
-        order = rng.random((draws, len(pool))).argsort(axis=1)[:, : len(sizes)]
-        null = statistic(pool[order].sum(axis=1), counts[order].sum(axis=1))
+        order = rng.random((draws, len(pool))).argsort(axis=1)
+        so_far = counts[order].cumsum(axis=1)
+        enough = np.abs(so_far - sizes.sum()).argmin(axis=1)
+        drawn = np.zeros(order.shape, dtype=int)
+        np.put_along_axis(drawn, order, (np.arange(len(pool)) <= enough[:, None]).astype(int), axis=1)
+        null = statistic(drawn @ pool, drawn @ counts)
         found.append((statistics.rank_p(observed, null), float(null.mean())))
     if not found:
         return None, None

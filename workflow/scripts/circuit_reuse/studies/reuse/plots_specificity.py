@@ -127,10 +127,11 @@ def point(ax, place, row, side, color, marker):
 
 
 def mark(ax, place, row, alpha):
-    """A mark where the paired difference of both sets has q of at most alpha and an interval without 0: which hurts more."""
+    """A mark where the paired difference of both sets has q of at most alpha and an interval without 0, and one hurts: which hurts more."""
     if not row["q_value"] <= alpha:
         return
-    sign = "*" if row["difference_high"] < 0 else "°" if row["difference_low"] > 0 else ""
+    own, other = row["own_high"] < 0, row["other_high"] < 0
+    sign = "*" if row["difference_high"] < 0 and own else "°" if row["difference_low"] > 0 and other else ""
     ax.text(1.0, place, sign, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=9)
 
 

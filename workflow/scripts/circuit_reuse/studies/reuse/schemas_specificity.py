@@ -48,6 +48,8 @@ OVERLAP = table(
     second=column(pa.string(), "another task"),
     top_k=TOP_K,
     threshold=THRESHOLD,
+    circuit_first=column(pa.string(), "hash of the names of the first task's circuit; empty for none"),
+    circuit_second=column(pa.string(), "hash of the names of the second task's circuit"),
     n_components_first=column(pa.int32(), "components " + OF_SIDE.format("first")),
     n_components_second=column(pa.int32(), "components " + OF_SIDE.format("second")),
     n_shared=column(pa.int32(), "components that both circuits have"),
@@ -59,7 +61,7 @@ OVERLAP = table(
     containment_second=optional(pa.float64(), "share of the second circuit that the first has"),
     p_value=optional(
         pa.float64(),
-        "P(as many shared or more) for random sets with as many heads and MLPs in each layer; null where it cannot vary",
+        "P(as many shared or more) for random sets with as many heads and MLPs in each layer; null where it cannot vary, and for two tasks with the same circuit",
     ),
     **{
         name: kind

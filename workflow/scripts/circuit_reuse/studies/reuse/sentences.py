@@ -8,7 +8,7 @@ from circuit_reuse.stats import clusters
 COLUMNS = {
     "summary": "model task method top_k threshold n_components reuse reuse_null effect effect_low effect_high effect_random effect_control difference difference_high accuracy accuracy_circuit n_random p_value q_value q_reuse_other faithfulness faithfulness_control n_examples n_clusters",
     "overlap": "model method first second jaccard jaccard_null q_value jaccard_halves_first jaccard_halves_second",
-    "generic": "model task method top_k threshold loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts p_value q_value q_left p_left n_random",
+    "generic": "model task method top_k threshold effect loss loss_change_random loss_guessing loss_change loss_change_low loss_change_high n_texts p_value q_value q_left p_left n_random",
     "specificity": "model method top_k threshold source target component_set circuit_own circuit_other n_components_own n_components_other n_examples n_clusters own own_low own_high other other_low other_high other_random "
     "difference difference_low difference_high q_value",
 }
@@ -80,12 +80,13 @@ def overlap(table, cfg):
     rows = table[(table["method"] == cfg["method"]) & table["jaccard"].notna()]
     if not len(rows):
         return
-    more = rows[rows["q_value"] <= cfg["alpha"]]
+    more, same = rows[rows["q_value"] <= cfg["alpha"]], rows[rows["jaccard"] == 1]
     halves = rows[["jaccard_halves_first", "jaccard_halves_second"]].stack().dropna()
     within = f"; equally good circuits of halves of one task's examples share {span(halves)}" if len(halves) else ""
     yield (
         f"The circuits of two tasks have Jaccard indices of {span(rows['jaccard'])} ({span(rows['jaccard_null'])} for random sets with as many "
-        f"components in each layer; more is shown in {len(more)} of {rows['q_value'].notna().sum()} pairs){within}."
+        f"components in each layer; more is shown in {len(more)} of {rows['q_value'].notna().sum()} pairs of different circuits"
+        f"{f'; {len(same)} pairs have the same circuit' if len(same) else ''}){within}."
     )
 
 
@@ -106,7 +107,8 @@ def generic(table, cfg):
         return
     needed = rows[(rows["q_value"] <= cfg["alpha"]) & (rows["loss_change_low"] > 0)]
     fixed = rows[rows["q_left"].notna()]
-    beyond = fixed[fixed["q_left"] <= cfg["alpha"]]
+    # Hurts, and more than random sets at equal loss do: where removing helps, they may help more.
+    beyond = fixed[(fixed["q_left"] <= cfg["alpha"]) & (fixed["effect"] < 0)]
     at = rows[rows["p_value"] <= 1 / (1 + rows["n_random"]) + 1e-9]
     least = (
         f" ({len(at)} have the least p that their random circuits allow, q = {at['q_value'].min():.2g})"
@@ -211,7 +213,8 @@ def shared_and_kept(rows, cfg):
     asked = rows.dropna(subset=["q_reuse_other"])
     shared = asked[asked["q_reuse_other"] <= cfg["alpha"]]
     yield (
-        f"Example circuits share {span(100 * rows['reuse'], ' %')} of their components ({span(100 * rows['reuse_null'], ' %')} by chance)"
+        f"As many components as {span(100 * rows['reuse'], ' %')} of an example's circuit are each in at least {100 * cfg['threshold']:g} % of the example "
+        f"circuits ({span(100 * rows['reuse_null'], ' %')} by chance)"
         + (
             f"; more than they share with circuits of other tasks is shown in {len(shared)} of {len(asked)} tested pairs."
             if len(asked)

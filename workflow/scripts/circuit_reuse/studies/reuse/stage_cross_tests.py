@@ -102,6 +102,10 @@ def overlap_rows(found, tasks, within, names, cfg):
         a, b = found[first][1], found[second][1]
         row = similarity.beside_layers(a, b, names)
         shared = row["n_shared"]
+        row |= {"circuit_first": found[first][0], "circuit_second": found[second][0]}
+        if set(a) == set(b):
+            # A set is sure to share all with itself.
+            row["p_value"] = None
         row["overlap_coefficient"] = shared / min(len(a), len(b)) if a and b else None
         for side, task, mine in (("first", first, a), ("second", second, b)):
             row |= {f"n_components_{side}": len(mine), f"containment_{side}": shared / len(mine) if mine else None}

@@ -27,7 +27,7 @@ def summarise(job):
         "cross": gather.rows(job.input.cross, schemas.CROSS),
         "specificity": families.specificity(job.input.specificity),
         "layers": pd.DataFrame(layers.rows(gather.rows(job.input.inclusion, schemas.INCLUSION))),
-        "overlap": statistics.with_q(gather.rows(job.input.overlap, schemas.OVERLAP), "p_value", within=("method",)),
+        "overlap": families.overlap(job.input.overlap),
         "stability": gather.rows(job.input.stability, schemas.STABILITY),
         "generic": generic(gather.rows(job.input.generic, schemas.GENERIC, empty=("model", "method"))),
         "accuracy": accuracy(gather.rows(job.input.all_examples, tables.EXAMPLES)),

@@ -230,16 +230,14 @@ def ablation(tests, alpha):
     lines = ["Sets of several sizes hold the same heads, so comparisons are not independent.", ""]
     for matching, part in known.groupby("matching", sort=False):
         metric, accuracy = ((part[name] <= alpha).sum() for name in ("q_value", "q_accuracy"))
-        # Of a metric that is not above 0 nothing is a share.
+        # Of a metric that is not above 0 nothing is a share, and single ratios to a small one would outweigh all others.
         able = part[part["metric"] > 0]
-        share, random = ((able[name] / able["metric"]).mean() for name in ("effect", "effect_random"))
-        change = (
-            f"{share:+.0%} of itself (random sets {random:+.0%})"
-            if len(able)
-            else "no share that is defined (it is not above 0)"
-        )
+        change = "no share that is defined (it is not above 0)"
+        if len(able):
+            share, random = able[["effect", "effect_random"]].sum() / able["metric"].sum()
+            change = f"{share:+.0%} of itself (random sets {random:+.0%})"
         lines.append(
-            f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: on average the metric "
+            f"* matched {'in number only' if matching == 'plain' else f'by {matching}'}: over all together the metric "
             f"changes by {change} and accuracy is "
             f"{part['accuracy_circuit'].mean():.2f} (random sets {part['accuracy_random'].mean():.2f}); the metric falls "
             f"more than for random sets in {metric} of {len(part)} comparisons at q <= {alpha:g}, accuracy in {accuracy}"
@@ -274,13 +272,13 @@ def floor(table, p_value, least, alpha, what, key):
 
 def tracing(influence, alpha):
     """Correlation of strength and influence over all models."""
-    lines = []
+    lines, within = [], "correlation_within_layers"
     for row in influence[influence["model"] == "all"].to_dict("records"):
         q = row.get("q_value")
         known = q is not None and np.isfinite(q)
         lines.append(
             f"* {row['task']}, {row['part']}, {'clean into corrupt' if row['direction'] == 'restore' else 'corrupt into clean'}: "
-            f"rank correlation {number(row.get('correlation'))} [{number(row.get('correlation_low'))}, {number(row.get('correlation_high'))}]"
+            f"rank correlation within layers {number(row.get(within))} [{number(row.get(f'{within}_low'))}, {number(row.get(f'{within}_high'))}]"
             + (f", {p_text('q', q)}" if known else "")
             + (" (the same intervention as the scan, on other examples: a reliability)" if row["same"] else "")
             + ("" if known and q <= alpha else ", not clear")

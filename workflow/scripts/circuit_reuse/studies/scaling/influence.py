@@ -11,7 +11,8 @@ from circuit_reuse.studies.scaling import trends
 
 # Random orders behind a p, and draws of layers behind an interval.
 DRAWS = 1999
-COLUMNS = "task direction part model n_heads same correlation correlation_low correlation_high p_value".split()
+WITHIN = "correlation_within_layers"
+COLUMNS = f"task direction part model n_heads same correlation {WITHIN} {WITHIN}_low {WITHIN}_high p_value".split()
 # Parts that heads of a group share in a model with fewer keys and values than heads.
 SHARED = ("k", "v")
 
@@ -19,8 +20,8 @@ SHARED = ("k", "v")
 def table_of(tracing, heads, replacement, about, seed):
     """influence.csv: rank correlation over heads of strength (train scan) and size of traced influence.
 
-    Heads of a layer are alike, and both may grow with depth: p is that of heads permuted within their layers, intervals are of
-    layers drawn again.  A key or value that heads share counts once, with their mean strength.  Where the scan replaces
+    Heads of a layer are alike, and both may grow with depth: the p and interval are those of the correlation within layers (ranks less
+    the mean of their layer), of heads permuted within their layers and of layers drawn again.  A key or value that heads share counts once, with their mean strength.  Where the scan replaces
     heads by their corrupt output, tracing z from corrupt into clean is the same intervention: `same` marks it, a reliability and no finding.
     tracing: tracing.csv;  heads: the heads tables;  about: {model: description}
     returns: one row a model, task, direction and part, and one over all models, in which heads
@@ -70,7 +71,7 @@ def once_a_group(rows, about):
 
 
 def association(first, second, layers, rng):
-    """Rank correlation of two columns over heads, its p and its interval; nothing for fewer than four heads.
+    """Rank correlation of two columns over heads, that within layers, its p and its interval; nothing for fewer than four heads.
 
     layers: [head] number of the layer of each, over all models
     """
@@ -79,14 +80,16 @@ def association(first, second, layers, rng):
         return {}
     ranks = [stats.rankdata(column) for column in (first, second)]
     found = {"correlation": float(trends.pearson(*ranks))}
-    order = trends.permutations(layers, DRAWS, rng)
-    null = trends.pearson(ranks[0][None], ranks[1][order])
-    # Where every layer has one head there is nothing to permute.
-    found["p_value"] = trends.two_sided(found["correlation"], null) if np.ptp(null) > 1e-12 else None
+    ranks = [trends.within(layers, column) for column in ranks]
+    # Where every layer has one head, or heads of a layer are equal, there is nothing within layers.
+    if min(np.ptp(column) for column in ranks) < 1e-9:
+        return found
+    observed = found[WITHIN] = float(trends.pearson(*ranks))
+    null = trends.pearson(ranks[0][None], ranks[1][trends.permutations(layers, DRAWS, rng)])
+    found["p_value"] = trends.two_sided(observed, null) if np.ptp(null) > 1e-12 else None
     if not clusters.too_few(layers, len(first)):
         low, high = np.nanpercentile(redrawn(*ranks, layers, rng), [2.5, 97.5])
-        found["correlation_low"] = min(float(low), found["correlation"])
-        found["correlation_high"] = max(float(high), found["correlation"])
+        found |= {f"{WITHIN}_low": min(float(low), observed), f"{WITHIN}_high": max(float(high), observed)}
     return found
 
 

@@ -178,11 +178,12 @@ def influence_vs_strength(tracing, heads, influence, context, tasks):
                 axis.set_minor_formatter(pyplot.NullFormatter())
             found = pick(influence, model="all", task=task, part=part, direction="restore")
             note = ""
-            if len(found) and "correlation" in found and found["correlation"].notna().all():
+            within = "correlation_within_layers"
+            if len(found) and within in found and found[within].notna().all():
                 line = found.iloc[0]
-                known = "correlation_low" in found and np.isfinite(line["correlation_low"])
-                ends = f" [{line['correlation_low']:z.2f}, {line['correlation_high']:z.2f}]" if known else ""
-                note = f"\n{line['correlation']:z.2f}{ends}"
+                known = f"{within}_low" in found and np.isfinite(line[f"{within}_low"])
+                ends = f" [{line[f'{within}_low']:z.2f}, {line[f'{within}_high']:z.2f}]" if known else ""
+                note = f"\n{line[within]:z.2f}{ends}"
             ax.set_title(HEAD_PARTS[part] + note, fontsize=7)
             if row == len(tasks) - 1:
                 ax.set_xlabel(f"strength ({context.unit})", fontsize=7)
@@ -209,7 +210,7 @@ def hero_vs_random(tests, context, tasks):
             hero = mine[mine["effect"].notna()].drop_duplicates("n_heads").sort_values("n_heads")
             x = hero["n_heads"].map(sizes.index)
             for ax, column, whole in ((metric, "effect", hero["metric"]), (accuracy, "accuracy_circuit", 1)):
-                ax.plot(x, 100 * hero[column] / whole, color=style.CIRCUIT, linewidth=0.8)
+                ax.plot(x, 100 * hero[column] / above_zero(whole), color=style.CIRCUIT, linewidth=0.8)
                 percent_of(ax, x, hero, column, style.CIRCUIT, "D", whole)
                 ax.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
                 ax.set_xlim(-0.5, len(sizes) - 0.5)
@@ -233,8 +234,13 @@ def hero_vs_random(tests, context, tasks):
 
 def percent_of(ax, x, rows, column, color, marker, whole=1):
     """Points of a column with its intervals, in per cent of a whole; none where that is not positive."""
-    whole = np.where(np.asarray(whole) > 0, whole, np.nan)
+    whole = above_zero(whole)
     interval(ax, x, *(100 * rows[name] / whole for name in (column, f"{column}_low", f"{column}_high")), color, marker)
+
+
+def above_zero(whole):
+    """What shares may be of, nan where it is not positive."""
+    return np.where(np.asarray(whole) > 0, whole, np.nan)
 
 
 def interval(ax, x, y, low, high, color, marker):

@@ -7,7 +7,7 @@ from circuit_reuse.studies.scaling.findings import trend_everywhere
 COLUMNS = {
     "models": "model replacement correlation corrected correlation_within_layers q_correlation q_within_layers",
     "head_category_summary": "n_shared n_uncertain",
-    "hero_vs_random": "matching q_value difference",
+    "hero_vs_random": "effect matching q_value difference",
     "fits": "family measure replacement slope q_value",
 }
 # What random heads are matched for.
@@ -42,7 +42,7 @@ def sentences(found, cfg):
         # Each matching is a null of its own.
         parts = []
         for matching, part in tested.groupby("matching", sort=False):
-            beyond = part[(part["q_value"] <= cfg["alpha"]) & (part["difference"] < 0)]
+            beyond = part[(part["q_value"] <= cfg["alpha"]) & (part["difference"] < 0) & (part["effect"] < 0)]
             parts.append(f"{MATCHED.get(matching, matching)} in {len(beyond)} of {len(part)} tested comparisons")
         yield f"Removing hero heads costs more than removing as many random heads {', '.join(parts)}."
     fits = found["fits"]

@@ -43,7 +43,12 @@ def run(job):
     table = pd.DataFrame(rows_of(job.input.table))
     shapes = csv_tables.read(job.input.shapes).set_index("model").to_dict("index")
     for name, path in zip(job.cfg["names"], job.input.models, strict=True):
-        space = fingerprint.shape(Path(path).parent)
+        try:
+            space = fingerprint.shape(Path(path).parent)
+        except fingerprint.ModelError as problem:
+            # The config names it, this table may not.
+            job.log.warning("the shape of %s is not known: %s", name, problem)
+            continue
         shapes[name] = {"layers": space.layers, "heads": space.heads}
     found = validate(table, shapes)
     csv_tables.write(job.output.findings, found, schemas.CSVS["validation"])
@@ -71,6 +76,10 @@ def validate(table, shapes):
     if table.empty:
         raise TableError("the table has no rows")
     found = []
+    # Two families may have a model of one name.
+    families = table.groupby("model")["family"].transform("nunique") if "family" in table else pd.Series(1, table.index)
+    whole = table["family"].astype(str) + "/" + table["model"].astype(str) if "family" in table else table["model"]
+    table = table.assign(model=table["model"].where(families < 2, whole))
     for model, mine in table.groupby("model", sort=False):
         found += of_model(model, mine, shapes, deltas)
     found += identical(table, deltas)

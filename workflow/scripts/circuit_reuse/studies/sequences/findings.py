@@ -18,7 +18,7 @@ def text(found, cfg):
                 "## Are they better than random circuits, and whose are they?\n\n" + crossing(found["cross"], cfg),
                 "## What they share\n\n" + overlap(found["overlap"], found["circuits"], found["cross"], cfg),
                 "## What matters\n\n" + importance(found["importance"], cfg),
-                "## Edges\n\n" + edges(found["edges"], found["cuts"], cfg),
+                "## Edges\n\n" + edges(found["edges"], found["cuts"], found["circuits"], cfg),
                 "## What heads do\n\n" + functions(found["functions"], cfg),
                 "## How long a sequence must be\n\n" + lengths(found["lengths"], cfg),
                 "## What this page cannot say\n\n" + pages.bullets(LIMITS),
@@ -67,7 +67,8 @@ def circuits(table, cross, cfg):
     header = "model | task | heads | MLPs | train % | held-out % | new sequences % (n) | empty circuit % | accuracy"
     rows, outside, easy = [], [], []
     own = cross[cross["circuit"] == cross["target"]].set_index(["model", "target"])
-    for row in primary(table, cfg).to_dict("records"):
+    chosen = primary(table, cfg)
+    for row in chosen.to_dict("records"):
         there = own.loc[(row["model"], row["task"])]
         rows.append(
             [
@@ -78,7 +79,8 @@ def circuits(table, cross, cfg):
                 hundred(row["score_train"]),
                 interval(row, "score", hundred),
                 f"{hundred(row['score_new'])} ({row['n_new']})",
-                hundred(there["score_empty"]),
+                # By KL divergence the empty circuit is the 0 of the score; the cross-task table has scores of the metric.
+                hundred(0) if row["scored_by"] == "kl" else hundred(there["score_empty"]),
                 f"{there['accuracy_kept']:.2f}",
             ]
         )
@@ -98,9 +100,21 @@ def circuits(table, cross, cfg):
             f"Not meaningfully above the empty circuit: on the train examples it is not even the threshold above the empty one, so it is left out of the overlaps below: {'; '.join(easy)}."
         )
     parts.append(
-        "Held-out prompts have fillers, names and a template that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). A score is a ratio of mean logit differences against one other answer: accuracy says whether the answer is still the model's first choice."
+        "Held-out prompts have fillers, names and a template that train prompts do not have. Scores on sequences that begin where no train prompt's does are under `new sequences` (0: there are none). "
+        + what_a_score_is(chosen)
+        + " Accuracy says whether the answer is still the model's first choice."
     )
     return "\n\n".join(parts)
+
+
+def what_a_score_is(chosen):
+    """What the scores of the chosen circuits are shares of, in a sentence."""
+    if set(chosen["scored_by"]) == {"kl"}:
+        return (
+            "A score is 1 less the KL divergence of the circuit from the intact model over that of the empty circuit, as pruning was asked to keep "
+            "it; the scores below, on other data and of edges, are of the metric."
+        )
+    return "A score is a ratio of the mean metric (of the answer against other answers) in the circuit to that in the intact model."
 
 
 def barely(row, cfg):
@@ -235,17 +249,20 @@ def importance(table, cfg):
     return "\n".join(lines)
 
 
-def edges(table, cuts, cfg):
+def edges(table, cuts, circuits, cfg):
     """The edge circuits, and whether attribution agrees."""
     from scipy import stats
 
+    # The limit of pruning is one of its own score: nothing else is outside it.
+    limited = "kl" not in set(primary(circuits, cfg)["scored_by"])
     lines = []
     for (model, task), part in cuts.groupby(["model", "task"], sort=False):
         whole = part[part["rule"] == "all"].iloc[0]
         chosen = part[part["chosen"]].iloc[0]
         mine = pick(table, model=model, task=task).dropna(subset=["attribution"])
         off = 1 - chosen["score"]
-        outside = " (outside the limit)" if (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"] else ""
+        beyond = (abs(off) if cfg["two_sided"] else off) >= cfg["threshold"]
+        outside = " (outside the limit)" if limited and beyond else ""
         rho = stats.spearmanr(mine["score_change"], mine["attribution"]).statistic if len(mine) > 2 else np.nan
         lines.append(
             f"* {title(task, cfg)}, {model}: {int(chosen['n_edges'])} of {int(whole['n_edges'])} edges keep {interval(chosen, 'score', hundred)} "

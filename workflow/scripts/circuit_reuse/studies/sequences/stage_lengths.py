@@ -55,16 +55,19 @@ def prompts(task, spec, length, cfg, reader):
     lines = [sources.row(n, "train", prompt) for n, prompt in enumerate(shots)]
     # Short or bare sequences have few different prompts: as many as there are will do.
     try:
-        made = generate(task, cfg["count"], cfg["seed"], 1.0, options, spec["family"])
+        shown = {line["clean"] for line in lines}
+        made = generate(task, cfg["count"], cfg["seed"], 1.0, options, spec["family"], shown)
     except ValueError:
         return None
     if not made:
         return None
     rows = [sources.solved_before(sources.row(*each), lines) for each in made]
     table = pd.DataFrame([examples.tokenise(reader, row) for row in rows])
-    table = table[table["answer"].notna()].reset_index(drop=True)
+    # Only the clean prompt is run: a corruption that is not valid at this length does not matter.
+    lead = int(reader.bos is not None)
+    fits = table["clean_tokens"].map(lambda tokens: reader.unfit(tokens[lead:]) is None)
+    table = table[table["answer"].notna() & fits].reset_index(drop=True)
     if table.empty:
         return None
-    # Only the clean prompt is run: a corruption that is not valid at this length does not matter.
     table["positions"] = [[0] for _ in range(len(table))]
     return table

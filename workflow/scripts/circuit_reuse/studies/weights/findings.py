@@ -90,7 +90,7 @@ def interpretations(found, cfg):
             f"- **{model}, {cfg['titles'][task]}: {row['in_words']}.** Over the sweep, removing the circuit's weights costs "
             f"{interval(any_, 'difference')} nats more than removing {NAMES['non_circuit']} ({p_text('q', any_[q])}), and "
             f"{interval(size, 'difference')} more than {NAMES[cfg['matched']]} ({p_text('q', size[q])}). Equal size in the same "
-            f"matrices costs {interval(row, 'size_difference')} more than any size there ({p_text('p', row['size_p_trials'])}, over draws)."
+            f"matrices costs {interval(row, 'size_difference')} more than any size there ({p_text('q', row['size_q_trials'])}, over draws)."
         )
         if np.isfinite(row["active_difference"]):
             reported = (
@@ -105,14 +105,22 @@ def interpretations(found, cfg):
                 f"{interval(row, 'active_difference')} nats: {reported}."
             )
         lines.append(line)
-    seen = {*found["interpretations"]["interpretation"], "unclear"}
-    others = [text for key, text in INTERPRETATIONS.items() if key not in seen]
+    seen, alpha = {*found["interpretations"]["interpretation"], "unclear"}, cfg["tests"]["alpha"]
+    least = found["interpretations"]["size_p_trials_least"].min()
+    # What no number could have shown is not one of those that are not supported.
+    blind = "size" not in seen and least > alpha
+    others = [text for key, text in INTERPRETATIONS.items() if key not in seen | ({"size"} if blind else set())]
     return (
         "\n".join(lines)
         + "\n\nNot supported here: "
         + ("; ".join(others) or "none")
-        + f". A difference counts as shown with q <= {cfg['tests']['alpha']:g} (rank among random masks, "
-        "Benjamini-Hochberg over all models and tasks of a control) and an interval above 0; none counts as shown "
+        + (
+            f". That {INTERPRETATIONS['size']} could not be shown: with so few orders of removal (weights.sweep.trials) no p is below {least:.2g}"
+            if blind
+            else ""
+        )
+        + f". A difference counts as shown with q <= {alpha:g} (rank among random masks, "
+        "Benjamini-Hochberg over all models and tasks of a control; of equal size against any size, of the two sets of draws) and an interval above 0; none counts as shown "
         f"with an interval within {cfg['margin']:g} nats of 0."
     )
 

@@ -11,6 +11,8 @@ of busy channels rank high, too, which is why the most active nodes are swept be
 `p_less` is the rank from the other side: whether the circuit's weights matter less.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -199,7 +201,15 @@ def between(sweep, first, second, cfg, stream):
     by_example = area(shares, one.mean(0)) - area(shares, other.mean(0))
     low, high = statistics.mean_interval(by_example, cfg["bootstrap"], int(seeds[0]), clusters=clusters_of(sweep))
     p = trials_p(area(shares, one.mean(1)), area(shares, other.mean(1)), cfg["permutations"], int(seeds[1]))
-    return {"difference": by_example.mean(), "difference_low": low, "difference_high": high, "p_trials": p}
+    # Of all divisions of two groups of trials no fewer than two are as far apart.
+    least = min(1.0, 2 / math.comb(len(one) + len(other), len(one)))
+    return {
+        "difference": by_example.mean(),
+        "difference_low": low,
+        "difference_high": high,
+        "p_trials": p,
+        "p_trials_least": least,
+    }
 
 
 def beyond_active(sweep, matched, cfg, stream):
@@ -222,7 +232,7 @@ def beyond_active(sweep, matched, cfg, stream):
 def interpretation(tests, size, alpha, matched, margin):
     """Which interpretation the tests support: a key of INTERPRETATIONS.
 
-    tests:  {control: row with difference, its interval, q_value and q_less};  size: from `between` matched and matrix
+    tests:  {control: row with difference, its interval, q_value and q_less};  size: from `between` matched and matrix, with q_trials
     margin: nats; a difference whose interval lies within it counts as none
     More is shown only where q <= alpha and the interval over clusters of examples lies above 0, less only where
     q from the other side is and it lies below 0; that there is no difference only by an interval within the margin.
@@ -242,7 +252,7 @@ def interpretation(tests, size, alpha, matched, margin):
         return "weights"
     if less(any_) and less(equal):
         return "less"
-    by_size = size["difference_low"] > 0 and size["p_trials"] is not None and size["p_trials"] <= alpha
+    by_size = size["difference_low"] > 0 and size["q_trials"] is not None and size["q_trials"] <= alpha
     if more(any_) and none(equal) and by_size:
         return "size"
     return "nothing" if none(any_) and none(equal) else "unclear"

@@ -233,6 +233,8 @@ CSVS = {
         in_words="the same in a sentence",
         size_difference="area of the matched control less that of the control matrix, nats",
         size_p_trials="two-sided: do these two curves differ beyond the order of removal?",
+        size_q_trials="false discovery rate of that over all models and tasks",
+        size_p_trials_least="the least p that so many orders of removal (weights.sweep.trials) allow",
         active_difference="the circuit's difference from its matched control less that of the most active nodes, nats",
     ),
     "node_tests": columns(

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from circuit_reuse.data import gather
@@ -112,6 +113,10 @@ def tested(sweep, random, cfg):
     # Each control is a question of its own.
     for p_value in ("p_less", "p_value"):
         tests = statistics.with_q(tests, p_value, within=["control"])
+    sizes = [each["size"] for each in others.values()]
+    q_values = statistics.false_discovery(np.array([each["p_trials"] for each in sizes], dtype=float))
+    for each, q_value in zip(sizes, q_values, strict=True):
+        each["q_trials"] = statistics.plain(q_value)
     interpretations = []
     for (model, task), mine in tests.groupby(["model", "task"], sort=False):
         named = {row["control"]: row for row in mine.to_dict("records")}
