@@ -1,10 +1,12 @@
 """Interactive pages of circuits: what they hold is what the tables hold, and a browser shows it."""
 
+import itertools
 import json
 import re
 import shutil
 import subprocess
 
+import browser
 import pandas as pd
 import pytest
 from circuit_reuse.report import circuit_pages
@@ -109,6 +111,37 @@ def test_a_browser_shows_the_node_that_a_link_names(tmp_path):
     ).stdout
     assert "a0.h1 (head)" in page and "in the circuits of train examples" in page and "IOI &lt;b&gt;" in page
     assert "a0.h1 → a1.h3.v: -0.7 logits" in page
+
+
+@pytest.mark.skipif(not browser.installed(), reason="no Chromium to open the page in")
+def test_the_slider_reaches_every_edge_in_any_unit(tmp_path):
+    """Effects in probability may all be below a thousandth; of many edges 120 are shown at first."""
+    names = ["input", *(f"a{n // 12}.h{n % 12}" for n in range(150)), "logits"]
+    nodes = [circuit_pages.node(name, ["t"], [["fact", {"": "1"}]]) for name in names[1:-1]]
+    effects = [round(1e-6 * (n + 1), 9) for n in range(150)]
+    edges = [
+        *itertools.chain(*map(circuit_pages.edges, itertools.repeat("input"), [f"{n}.q" for n in names[1:-1]], effects))
+    ]
+    data = {"model": "m", "about": "", "unit": "probability", "tasks": circuit_pages.coloured({"t": "T"})}
+    circuit_pages.write(tmp_path / "c.html", data | {"nodes": nodes, "edges": {"t": edges}, "read": [], "labels": {}})
+    page = browser.Page(tmp_path / "profile")
+    try:
+        page.open((tmp_path / "c.html").as_uri())
+
+        def shown(value=None):
+            slider = "const s = document.querySelector('input[type=range]');"
+            move = "" if value is None else f"s.value = {value}; s.oninput();"
+            return page.run(
+                f"(() => {{ {slider} {move} return document.querySelectorAll('#diagram path').length; }})()"
+            )
+
+        assert [shown(), shown(0), shown(effects[-1]), shown(effects[75])] == [120, 150, 1, 75]
+        assert "7.6e-5 probability" in page.run("document.querySelector('label').textContent").replace(
+            "0.000076", "7.6e-5"
+        )
+        assert not page.errors
+    finally:
+        page.close()
 
 
 def test_without_edges_every_layer_is_one_line_with_its_components_in_order(tmp_path):
