@@ -77,8 +77,8 @@ def test_what_writers_add_to_a_neuron_is_what_it_reads(model, batch):
 def test_replaced_neurons_are_those_of_a_run_by_hand(model, batch):
     corrupt = neurons.values(model, batch.corrupt)
     sets = [[(1, 3)], [(0, 2), (2, 7)], []]
-    found = {}
-    for places, last in neurons.replaced(model, batch, sets, corrupt, tokens=2 * batch.clean.numel()):
+    found, (base, _) = {}, interventions.base(model, batch.clean)
+    for places, last in neurons.replaced(model, base, sets, corrupt, tokens=2 * batch.clean.numel()):
         for place, rows in zip(places, last.view(len(places), len(batch.rows), -1), strict=True):
             found[place] = rows
     close(found[2], models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
@@ -95,7 +95,7 @@ def test_replaced_neurons_are_those_of_a_run_by_hand(model, batch):
         with torch.no_grad(), model.bridge.hooks(fwd_hooks=[put(*unit) for unit in sets[place]]):
             close(found[place], models.logits(model, batch.clean), rtol=1e-4, atol=1e-4)
     every = [[(layer, n) for layer, kept in enumerate(corrupt) for n in range(kept.shape[-1])]]
-    ((_, last),) = neurons.replaced(model, batch, every, corrupt, tokens=10**6)
+    ((_, last),) = neurons.replaced(model, base, every, corrupt, tokens=10**6)
     assert not torch.allclose(last, models.logits(model, batch.clean), atol=1e-2)
 
 

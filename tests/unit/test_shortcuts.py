@@ -1,7 +1,12 @@
 """Work that is done once: the shared prefix and the layers below a change, against full runs."""
 
+import itertools
+import math
+
+import numpy as np
 import pytest
 import torch
+from circuit_reuse.data.components import Space
 from circuit_reuse.engine import batching, interventions, models, shortcuts
 from circuit_reuse.studies.common import scoring
 from support import examples_for
@@ -131,3 +136,26 @@ def test_what_was_not_computed_comes_back_whatever_happens(model, batch):
     with pytest.raises(KeyError), shortcuts.without(model, [0, 1], {1: None}):
         raise KeyError
     close(models.logits(model, batch.clean), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_go_together_where_that_costs_less_than_what_they_then_run_for_nothing(seed):
+    """Every run is in one piece, highest layers first, and the pieces cost no more than all runs together or one piece a layer."""
+    rng, space = np.random.default_rng(seed), Space(30, 9, 576, 64)
+    firsts = [*rng.integers(0, 30, 60).tolist(), -1, math.inf]
+    pieces = batching.by_depth(firsts, space, 5, 40, "cpu")
+    assert sorted(place for piece in pieces for place in piece) == list(range(62))
+    lowest = [min(firsts[place] for place in piece) for piece in pieces]
+    assert all(min(firsts[p] for p in a) > max(firsts[p] for p in b) for a, b in itertools.pairwise(pieces))
+
+    def cost(parts):
+        """Tokens times layers, and about 17 tokens for each layer of a run."""
+        depths = [30 - min(max(min(firsts[place] for place in part), 0), 30) for part in parts]
+        return sum(d * (5 * len(p) + math.ceil(len(p) / 40) * 17) for d, p in zip(depths, parts, strict=True))
+
+    each = [[p for p, first in enumerate(firsts) if first == layer] for layer in sorted(set(firsts), reverse=True)]
+    assert cost(pieces) <= min(cost([list(range(62))]), cost(each)) * 1.01 and len(pieces) > 1
+    assert lowest == sorted(lowest, reverse=True)
+    # A GPU takes all at once.
+    assert len(batching.by_depth(firsts, space, 5, 40, "cuda")) == 1
+    assert batching.by_depth([], space, 5, 40, "cpu") == []

@@ -62,7 +62,7 @@ def test_what_the_tokenizer_puts_first_goes_first_whatever_its_name(folder):
     assert AutoTokenizer.from_pretrained(folder)("a").input_ids[:2] == [5, 6]
     with pytest.raises(examples.ReaderError, match="in front of every text, and here one token can go first"):
         examples.reader(folder)
-    assert examples.reader(folder, bos="never").bos is None
+    assert examples.reader(folder, bos="never").bos is None and examples.text_reader(folder).bos is None
 
 
 def test_a_bos_token_without_an_id_is_refused_where_it_is_asked_for(folder):

@@ -86,7 +86,7 @@ def read(path, name, task, config, readers, count, what):
         try:
             reader = examples.reader(folder, about["bos"], about["chat"])
         except examples.ReaderError as problem:
-            raise ConfigError(f"custom_tasks.{name}.chat: {problem}") from None
+            raise ConfigError(f"custom_tasks.{name}, {model}: {problem}") from None
         pairs = [examples.tokenise(reader, row, labels=about["accuracy"] == "choice") for row in tried]
         note_pairs(key, task["file"], model, tried, pairs)
         for split in ("train", "held_out"):

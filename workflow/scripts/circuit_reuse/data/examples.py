@@ -84,6 +84,14 @@ def reader(folder, bos="auto", chat=False):
     return found
 
 
+def text_reader(folder):
+    """The reader of ordinary text: as the tokenizer does it, or with nothing put first where it puts several tokens there."""
+    try:
+        return reader(folder)
+    except ReaderError:
+        return reader(folder, "never")
+
+
 def limits(folder):
     """(positions, vocabulary) of the model beside a tokenizer, None where its config.json is missing or does not say."""
     if not (Path(folder) / "config.json").is_file():

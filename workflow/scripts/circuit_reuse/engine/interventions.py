@@ -267,14 +267,15 @@ def scan(model, base, sets, instead, tokens, roles=None):
     yields: (places in `sets`, logits [set * example, vocabulary]), highest layers first, so
             that each run skips as many layers as it can
     """
-    order = sorted(range(len(sets)), key=lambda place: (-first_layer(sets[place]), place))
-    size = tokens // base.tokens.numel()
+    each = base.tokens.numel()
+    size, firsts = tokens // each, list(map(first_layer, sets))
     what = f"interventions on {len(base.tokens)} examples"
 
     def work(places):
         return replace(model, base, [sets[place] for place in places], instead, roles=roles, by_row=True)
 
-    yield from batching.in_pieces(work, order, size, base.tokens.device, what)
+    for piece in batching.by_depth(firsts, model.space, each, size, base.tokens.device):
+        yield from batching.in_pieces(work, piece, size, base.tokens.device, what)
 
 
 def put(mask, value, sets):

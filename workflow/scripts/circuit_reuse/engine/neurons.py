@@ -3,10 +3,12 @@
 A neuron is the input of the output projection: after the activation function, and after the gate where there is one.
 """
 
+import math
+
 import torch
 from torch import einsum
 
-from circuit_reuse.engine import batching, interventions, models, norms, places
+from circuit_reuse.engine import batching, interventions, models, norms, places, shortcuts
 
 HOOK = "blocks.{}.mlp.out.hook_in"
 
@@ -22,11 +24,11 @@ def hooks_of(model):
 
 
 @torch.no_grad()
-def values(model, tokens):
-    """Values of all neurons, a list by layer of [example, position, neuron]."""
+def values(model, tokens, prefix=None):
+    """Values of all neurons, a list by layer of [example, position, neuron]; after the prefix (shortcuts.Prefix) if there is one."""
     kept = {}
     with model.bridge.hooks(fwd_hooks=interventions.keepers(kept, *hooks_of(model))):
-        models.logits(model, tokens)
+        models.logits(model, tokens, prefix)
     return [kept[name] for name in hooks_of(model)]
 
 
@@ -49,15 +51,17 @@ def scores(model, batch, metric):
 
 
 @torch.no_grad()
-def replaced(model, batch, sets, instead, tokens):
-    """Logits of runs in which sets of neurons are replaced at every position.
+def replaced(model, base, sets, instead, tokens):
+    """Logits of runs in which sets of neurons are replaced at every position of the base.
 
+    base:    interventions.Base of the examples;  layers below the first replaced neuron are not run again
     sets:    lists of (layer, neuron)
     instead: what stands for each layer's neurons, a list of tensors that fit [example, position, neuron]
     tokens:  of one run, at most
     yields:  (places of the sets, [set * example, vocabulary])
     """
-    size = max(1, tokens // batch.clean.numel())
+    each = base.tokens.numel()
+    size, firsts = tokens // each, [min((layer for layer, _ in units), default=math.inf) for units in sets]
 
     def work(chosen):
         mine = [sets[place] for place in chosen]
@@ -65,19 +69,23 @@ def replaced(model, batch, sets, instead, tokens):
         def hook(layer):
             def apply(tensor, hook):
                 rows = tensor.reshape(len(mine), -1, *tensor.shape[1:]).clone()
-                for row, each in zip(rows, mine, strict=True):
-                    units = [neuron for where, neuron in each if where == layer]
+                for row, chosen_units in zip(rows, mine, strict=True):
+                    units = [neuron for where, neuron in chosen_units if where == layer]
                     row[..., units] = instead[layer][..., units].to(row.dtype)
                 return rows.reshape(tensor.shape)
 
             return apply
 
-        there = {layer for each in mine for layer, _ in each}
-        with model.bridge.hooks(fwd_hooks=[(HOOK.format(layer), hook(layer)) for layer in sorted(there)]):
-            return models.logits(model, batch.clean.repeat(len(mine), 1))
+        there = sorted({layer for units in mine for layer, _ in units})
+        if not there and base.last is not None:
+            return base.last.repeat(len(mine), 1)
+        begin = interventions.beginning(base, there[0], len(mine)) if there else None
+        with shortcuts.starting(model, begin, [(HOOK.format(layer), hook(layer)) for layer in there]):
+            return models.logits(model, base.tokens.repeat(len(mine), 1), base.prefix, len(mine))
 
-    what = f"neurons on {len(batch.rows)} examples"
-    yield from batching.in_pieces(work, list(range(len(sets))), size, batch.clean.device, what)
+    what = f"neurons on {len(base.tokens)} examples"
+    for piece in batching.by_depth(firsts, model.space, each, size, base.tokens.device):
+        yield from batching.in_pieces(work, piece, size, base.tokens.device, what)
 
 
 @torch.no_grad()

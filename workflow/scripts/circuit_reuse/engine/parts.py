@@ -161,14 +161,15 @@ def scan(model, base, sets, source, where, tokens):
 
     yields: (places in `sets`, logits [set * example, vocabulary])
     """
-    order = sorted(range(len(sets)), key=lambda n: (-min(p.layer for p in sets[n]), n))
-    size = tokens // base.tokens.numel()
+    each = base.tokens.numel()
+    size, firsts = tokens // each, [min(patch.layer for patch in patches) for patches in sets]
     what = f"patches on {len(base.tokens)} examples"
 
     def work(chosen):
         return replace(model, base, [sets[n] for n in chosen], source, where)
 
-    yield from batching.in_pieces(work, order, size, base.tokens.device, what)
+    for piece in batching.by_depth(firsts, model.space, each, size, base.tokens.device):
+        yield from batching.in_pieces(work, piece, size, base.tokens.device, what)
 
 
 def metric(last, batch, repeats, name):

@@ -20,7 +20,7 @@ def describe(job):
             f"{folder} has the fingerprint {about['fingerprint']}, and model_sources.{job.wildcards.model}.fingerprint is {expected}: it is another version of the "
             "model; put the right one there, or change the fingerprint"
         )
-    reader = examples.reader(folder)
+    reader = examples.text_reader(folder)
     about |= plain_model.compare(models.of_job(job), folder)
     about |= {"bos": reader.bos if reader.bos is None else reader.tokenizer.id_to_token(reader.bos)}
     Path(job.output.about).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")

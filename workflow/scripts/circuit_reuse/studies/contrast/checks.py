@@ -138,7 +138,10 @@ def check_texts(key, path, each, config):
         folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
             continue
-        reader = examples.reader(folder, tasks.BOS.get(each["bos"], each["bos"]))
+        try:
+            reader = examples.reader(folder, tasks.BOS.get(each["bos"], each["bos"]))
+        except examples.ReaderError as problem:
+            raise ConfigError(f"{key}.bos is {each['bos']!r}: {problem}") from None
         tokenizer = reader.tokenizer
         most = fingerprint.positions(folder)
         padding = len(tokenizer.encode(block["filler"], add_special_tokens=False).ids) * block["longest"]

@@ -102,7 +102,7 @@ def check_tokens(lines, config):
         folder = sources.folder(model, config["model_sources"][model])
         if folder is None:
             continue
-        reader = examples.reader(folder, "auto")
+        reader = examples.text_reader(folder)
         found = [reader.encode(line).ids for line in lines]
         for line, tokens in zip(lines, found, strict=True):
             if reason := replace(reader, positions=None).unfit(tokens):

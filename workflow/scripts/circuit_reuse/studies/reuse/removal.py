@@ -68,12 +68,12 @@ class Removal:
         )
         mean = self.mean() if self.cfg["replacement"] == "mean" else None
         for batch in batching.batches(self.examples, self.tokens, self.model.device):
-            before = models.metric_values(models.logits(self.model, batch.clean), *batch.targets(), self.cfg["metric"])
-            yield (
-                batch,
-                before,
-                neurons.replaced(self.model, batch, sets, self.instead(batch, mean, donor), self.tokens),
-            )
+            if self.cfg["replacement"] == "corrupt":
+                batch = batch.shortened(self.model)
+            base, _ = interventions.base(self.model, batch.clean, batch.prefix)
+            before = models.metric_values(base.last, *batch.targets(), self.cfg["metric"])
+            instead = self.instead(batch, mean, donor)
+            yield batch, before, neurons.replaced(self.model, base, sets, instead, self.tokens)
 
     def instead(self, batch, mean, donor):
         """What stands for the neurons of a batch, by layer, by the kind of replacement."""
@@ -83,7 +83,7 @@ class Removal:
         if kind == "resample":
             batch = batching.batch_of(self.examples, list(donor[batch.rows]), self.model.device)
             return neurons.values(self.model, batch.clean)
-        found = neurons.values(self.model, batch.corrupt)
+        found = neurons.values(self.model, batch.corrupt, batch.prefix)
         return [value.new_zeros(1, 1, value.shape[-1]) for value in found] if kind == "zero" else found
 
     def mean(self):
@@ -144,20 +144,27 @@ def matched_sets(level, chosen, universe, count, rng):
     return found
 
 
-def columns(removal, level, chosen, universe, cfg, rng, seed):
-    """The columns of the fine_grained table that say what removing a set of units does; empty for an empty set.
+def columns_of(removal, level, drawn, cfg, seed):
+    """The columns of the fine_grained table that say what removing sets of units does, by key.
 
-    cfg: random_sets, bootstrap;  seed: of the interval
+    drawn: {key: (the set, its random sets)};  cfg: bootstrap;  seed: of the intervals
     """
-    if not chosen:
-        return {}
-    drawn = matched_sets(level, chosen, universe, cfg["random_sets"], rng)
-    change = removal(level, [chosen, *drawn])
+    sets = [each for chosen, random in drawn.values() for each in (chosen, *random)]
+    # All in one go: what does not depend on the set is run once.
+    change, found = removal(level, sets) if sets else np.empty((0, 0)), {}
+    for key, (_, random) in drawn.items():
+        mine, change = np.split(change, [1 + len(random)])
+        found[key] = columns(removal, mine, cfg, seed)
+    return found
+
+
+def columns(removal, change, cfg, seed):
+    """The same of one set; change: [set, example], its own and then those of random sets."""
     low, high = statistics.mean_interval(
         change[0], cfg["bootstrap"], seed, clusters=removal.examples["cluster"].to_numpy(str)
     )
-    found = {"effect": float(change[0].mean()), "effect_low": low, "effect_high": high, "n_random": len(drawn)}
-    if drawn:
+    found = {"effect": float(change[0].mean()), "effect_low": low, "effect_high": high, "n_random": len(change) - 1}
+    if len(change) > 1:
         random = change[1:].mean(axis=1)
         ends = map(float, np.percentile(random, [2.5, 97.5]))
         found |= dict(zip(("effect_random_low", "effect_random_high"), ends, strict=True))

@@ -116,7 +116,7 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         "n_examples": len(member),
         "n_clusters": len(sizes),
     }
-    rows, known = [], {}
+    rows, drawn = [], {}
     for threshold in cfg["thresholds"]:
         observed = circuits.reuse(member, threshold, k)
         sizes_null = (null >= circuits.needed(threshold, len(member))).sum(axis=1).clip(max=k) / k
@@ -124,15 +124,16 @@ def reuse_of(values, names, asked, clusters, cfg, stream, removed=None, total=No
         row = {"threshold": float(threshold), "n_shared": len(chosen), "shared_set": set_id(chosen)}
         row |= {"reuse": observed, "reuse_null": float(sizes_null.mean())}
         row |= {"p_value": statistics.rank_p(observed, sizes_null)}
-        if removed and asked.level != "edge":  # edges are tested by the faithfulness curves
-            key = frozenset(chosen)
-            if key not in known:
-                # The same set has the same random sets, whichever rule chose it.
-                draw = circuits.generator(*stream, "removed", set_id(chosen))
-                seed = circuits.seed(*stream, "effect")
-                known[key] = removal.columns(removed, asked.level, chosen, names, cfg, draw, seed)
-            row |= known[key]
+        # Edges are tested by the faithfulness curves.
+        if removed and asked.level != "edge" and chosen and row["shared_set"] not in drawn:
+            # The same set has the same random sets, whichever rule chose it.
+            draw = circuits.generator(*stream, "removed", row["shared_set"])
+            random = removal.matched_sets(asked.level, chosen, names, cfg["random_sets"], draw)
+            drawn[row["shared_set"]] = chosen, random
         rows.append(about | row)
+    if drawn:
+        effects = removal.columns_of(removed, asked.level, drawn, cfg, circuits.seed(*stream, "effect"))
+        rows = [row | effects.get(row["shared_set"], {}) for row in rows]
     counts = member.sum(axis=0)
     least = circuits.needed(min(cfg["thresholds"]), len(member))
     shared = [

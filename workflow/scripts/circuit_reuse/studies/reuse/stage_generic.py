@@ -28,7 +28,7 @@ def run(job):
         asked |= {(sharing.matched_of(key, task), n): names for n, names in enumerate(drawn[: cfg["random_sets"]])}
     model = models.of_job(job)
     folder = fingerprint.folder_of(job.input.model)
-    reader = examples.reader(folder, "auto")
+    reader = examples.text_reader(folder)
     longest = min(cfg["longest"], fingerprint.positions(folder) or cfg["longest"])
     lines = read_lines(job.input.texts)[: cfg["count"]]
     lead = [] if reader.bos is None else [reader.bos]

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from circuit_reuse.data import examples, fingerprint, jobs
-from circuit_reuse.engine import batching, models, neurons, places
+from circuit_reuse.engine import batching, interventions, models, neurons, places
 from circuit_reuse.prompts import sequence
 from circuit_reuse.stats import circuits, clusters
 from circuit_reuse.studies.sequences import head_functions, schemas
@@ -240,9 +240,11 @@ def patched(model, table, metric, units, tokens):
     """The exact change of the metric when each neuron takes its value in the corrupt prompt: columns of the neurons table."""
     change = np.empty((len(units), len(table)))
     for batch in batching.batches(table, tokens, model.device):
-        instead = neurons.values(model, batch.corrupt)
-        before = models.metric_values(models.logits(model, batch.clean), *batch.targets(), metric)
-        for chosen, last in neurons.replaced(model, batch, [[unit] for unit in units], instead, tokens):
+        batch = batch.shortened(model)
+        instead = neurons.values(model, batch.corrupt, batch.prefix)
+        base, _ = interventions.base(model, batch.clean, batch.prefix)
+        before = models.metric_values(base.last, *batch.targets(), metric)
+        for chosen, last in neurons.replaced(model, base, [[unit] for unit in units], instead, tokens):
             found = models.metric_values(last, *batch.targets(len(chosen)), metric).view(len(chosen), -1) - before
             change[np.ix_(chosen, batch.rows)] = found.float().cpu().numpy()
     error = clusters.standard_error(change.T, table["cluster"].to_numpy(str))
