@@ -157,6 +157,10 @@ def test_gradients_are_those_of_the_weights(architecture):
     model, tokens = architecture
     batch = planted_weights.batching.Batch([0, 1, 2], tokens, tokens, tokens[:, 0], tokens[:, 1])
     found = matrices.gradients(model, [batch], "cross_entropy")
+    # However few examples are run at once.
+    np.testing.assert_allclose(
+        matrices.gradients(model, [batch], "cross_entropy", tokens=1), found, rtol=1e-3, atol=1e-6
+    )
     for matrix in matrices.matrices(model)[::3]:
         number = matrix.start + 7
         stacks = [m.weight().contiguous()[None] for m in matrices.matrices(model)]

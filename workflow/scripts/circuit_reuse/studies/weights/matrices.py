@@ -284,10 +284,11 @@ def cut(model, mask, values):
             matrix.weight().copy_(part_of(values, matrix))
 
 
-def gradients(model, batches, kind):
+def gradients(model, batches, kind, tokens=256):
     """Mean gradient of the loss with respect to every weight, float32 numpy [weight].
 
     batches: batching.Batch list;  kind: of loss, see outcomes.losses
+    tokens:  of one run, at most: what a backward run keeps of more takes as much memory as all weights
     """
     found, count = matrices(model), sum(len(batch.rows) for batch in batches)
     total = np.zeros(found[-1].part.stop, dtype=np.float32)
@@ -304,8 +305,10 @@ def gradients(model, batches, kind):
     for matrix, stack in zip(found, stacks, strict=True):
         stack.register_post_accumulate_grad_hook(adds_to(matrix.part))
     for batch in batches:
-        with copied(found, stacks):
-            last = models.logits(model, batch.clean)
-        outcomes.losses(last, batch.answer, batch.distractor, kind).sum().backward(inputs=stacks)
+        size = max(1, tokens // batch.clean.shape[1])
+        for part in (batch.part(start, start + size) for start in range(0, len(batch.rows), size)):
+            with copied(found, stacks):
+                last = models.logits(model, part.clean)
+            outcomes.losses(last, part.answer, part.distractor, kind).sum().backward(inputs=stacks)
     total /= count
     return total
