@@ -223,3 +223,20 @@ def test_scores_that_are_asked_for_at_positions_are_those_of_contract_summed():
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_each_set_has_the_effect_of_itself_and_of_its_own_random_sets():
+    """All are run in one go: -1 for every unit that is removed, of four examples."""
+
+    class Counting:
+        examples = pd.DataFrame({"cluster": list("abcd")})
+
+        def __call__(self, level, sets):
+            return np.array([[-float(len(units))] * 4 for units in sets])
+
+    drawn = {"x": (["a", "b"], [["c"], ["d"]]), "y": (["a"], [["c"] * 3]), "z": (["a"] * 5, [])}
+    found = removal.columns_of(Counting(), "component", drawn, {"bootstrap": 20}, 0)
+    assert [found[key]["effect"] for key in "xyz"] == [-2, -1, -5]
+    assert [found[key]["n_random"] for key in "xyz"] == [2, 1, 0]
+    assert (found["x"]["effect_random"], found["y"]["effect_random"]) == (-1, -3) and "effect_random" not in found["z"]
+    assert found["x"]["p_effect"] == pytest.approx(1 / 3) and found["y"]["p_effect"] == 1

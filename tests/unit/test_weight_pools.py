@@ -240,6 +240,27 @@ def test_a_difference_that_no_number_of_trials_could_show_is_not_called_unsuppor
     assert "could not be shown: with so few orders of removal (weights.sweep.trials) no p is below 0.33" in page(1 / 3)
 
 
+@pytest.mark.parametrize(("p_values", "expected"), [((0.04, 0.5), "unclear"), ((0.04, 0.04), "size")])
+def test_equal_size_against_any_is_shown_by_a_rate_over_all_models(p_values, expected, monkeypatch):
+    """A p of 0.04 in one of two models is a false discovery rate of 0.08."""
+    rows = {
+        "non_circuit": {"p_value": 0.01, "p_less": 1.0, "difference_low": 0.4, "difference_high": 0.9},
+        "quantile": {"p_value": 0.5, "p_less": 0.5, "difference_low": -0.05, "difference_high": 0.05},
+    }
+    p_left = iter(p_values)
+    monkeypatch.setattr(measures, "compare", lambda *given: {"control": given[2]} | rows[given[2]])
+    monkeypatch.setattr(measures, "against_random", lambda *_: {"control": "random_circuit"} | rows["quantile"])
+    monkeypatch.setattr(measures, "between", lambda *_: {"difference_low": 0.1, "p_trials": next(p_left)})
+    monkeypatch.setattr(measures, "beyond_active", lambda *_: {"difference": None})
+    sweep = pd.DataFrame({"model": ["a", "b"], "task": "t"})
+    random = sweep.assign(share=1, condition="circuit", n_removed=5)
+    cfg = {"seed": 0, "controls": list(rows), "matched": "quantile", "margin": 0.1, "tests": {"alpha": 0.05}}
+    _, found = summary.tested(sweep, random, cfg)
+    assert found["interpretation"][0] == expected and found["size_q_trials"][0] == pytest.approx(
+        0.08 if expected == "unclear" else 0.04
+    )
+
+
 def test_a_reading_follows_from_the_tests():
     assert reads(SHOWN, SHOWN, True) == reads(SHOWN, SHOWN, False) == "weights"
     assert reads(SHOWN, ABSENT, True) == "size"
