@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from circuit_reuse.studies.scaling import findings, influence, plots_runs
+from circuit_reuse.data import csv_tables
+from circuit_reuse.studies.scaling import findings, influence, plots_backups, plots_runs, schemas
 from scipy import stats
 
 LAYERS, HEADS = 24, 8
@@ -130,3 +131,20 @@ def test_figures_say_so_where_no_head_was_traced():
         plots_runs.influence_vs_strength(nothing, heads, nothing, context, ("a", "b")),
     ):
         assert "no head was traced" in figure.axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize(
+    "rows", ["family,model,p_value\n", "family,model,task,ranking,n_heads,matching\nf,m,a,all,1,\n"]
+)
+def test_figures_say_so_where_no_head_is_strong(rows, tmp_path):
+    """As the tables of such a study are written: without rows, or without the columns that nothing was computed for."""
+    (tmp_path / "t.csv").write_text(rows)
+    context = SimpleNamespace(models=pd.DataFrame({"model": ["m"]}), titles=("A", "B"))
+    heroes, backups = (
+        csv_tables.read(tmp_path / "t.csv", schemas.CSVS[name]) for name in ("hero_vs_random", "backups")
+    )
+    figures = [plots_runs.hero_vs_random(heroes, context, ("a", "b"))]
+    if backups.empty:
+        figures.append(plots_backups.backups(backups, context, ("a", "b"), "logit_difference"))
+    for figure in figures:
+        assert "no heroes to remove" in figure.axes[0].texts[0].get_text()

@@ -92,12 +92,15 @@ def write(path, frame, declared):
     lists_as_text(frame).to_csv(path, index=False, float_format="%.6g")
 
 
-def read(path):
+def read(path, declared=()):
     """A table that `write` wrote: an empty cell is missing, and a model that is called NA, null or 007 is that model.
 
-    raises: pandas.errors.EmptyDataError for a file of no bytes
+    declared: columns that it has here even where nothing could be computed for them, when they are not written
+    raises:   pandas.errors.EmptyDataError for a file of no bytes
     """
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+    found = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+    missing = [name for name in declared if name not in found and "<" not in name]
+    return found.reindex(columns=[*found.columns, *missing]) if missing else found
 
 
 def lists_as_text(frame):

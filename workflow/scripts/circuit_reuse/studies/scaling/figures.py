@@ -3,7 +3,7 @@
 from circuit_reuse.data import csv_tables, metrics
 from circuit_reuse.report import drawing
 from circuit_reuse.stats import statistics
-from circuit_reuse.studies.scaling import plots, plots_backups, plots_runs, plots_sizes, summary
+from circuit_reuse.studies.scaling import plots, plots_backups, plots_runs, plots_sizes, schemas, summary
 
 UNITS = metrics.UNITS | {"base": "% of metric", "standard_errors": "standard errors"}
 
@@ -34,7 +34,8 @@ def draw(job):
     shapes = {name: (found["about"][name]["layers"], found["about"][name]["heads"]) for name in models["model"]}
     tracing = summary.tracing_csv(found["trace"])
     tests, influence, transfer = (
-        csv_tables.read(path) for path in (job.input.hero_vs_random, job.input.influence, job.input.transfer)
+        csv_tables.read(getattr(job.input, name), schemas.CSVS[name])
+        for name in ("hero_vs_random", "influence", "transfer")
     )
     figures = {
         "layer_histogram": lambda: plots.layer_histogram(heads, context),
@@ -50,7 +51,9 @@ def draw(job):
         "tracing_heads": lambda: plots_runs.tracing_heads(tracing, context, tasks, shapes),
         "influence_vs_strength": lambda: plots_runs.influence_vs_strength(tracing, train, influence, context, tasks),
         "hero_vs_random": lambda: plots_runs.hero_vs_random(tests, context, tasks),
-        "backups": lambda: plots_backups.backups(csv_tables.read(job.input.backups), context, tasks, job.cfg["metric"]),
+        "backups": lambda: plots_backups.backups(
+            csv_tables.read(job.input.backups, schemas.CSVS["backups"]), context, tasks, job.cfg["metric"]
+        ),
         "transfer": lambda: plots_runs.transfer(transfer, context, tasks, alpha),
     }
     drawing.draw(figures, job.output.figures, job.cfg["figures"], job.threads, job.log)

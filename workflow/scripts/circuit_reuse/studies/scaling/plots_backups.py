@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from circuit_reuse.data import metrics
 from circuit_reuse.data.gather import pick
 from circuit_reuse.report import style
+from circuit_reuse.studies.scaling.plots_runs import nothing
 
 # State in the scan, its colour and its marker.
 LOOKS = {"strong": (style.OTHER, "o"), "absent": (style.CONTROL, "s"), "unclear": ("0.6", "^")}
@@ -14,6 +15,9 @@ NAMED = 4
 
 def backups(table, context, tasks, metric):
     """Effect of each head without the heroes against its effect alone; backups are ringed, the strongest named."""
+    if table.empty:
+        # A table without rows may lack the columns that rows are chosen by.
+        return nothing("no head is strong on the train split, so there are no heroes to remove")
     models = list(context.models["model"])
     figure, axes = style.grid(len(models), len(tasks), width=2.4, height=2.0, sharex=False, sharey=False)
     unit = metrics.UNITS[metric]

@@ -196,6 +196,8 @@ def hero_vs_random(tests, context, tasks):
     """Metric and accuracy when heroes are removed, beside random sets, by size."""
     models = list(context.models["model"])
     tests = tests[tests["ranking"] == "all"]
+    if tests["effect"].isna().all():
+        return nothing("no head is strong on the train split, so there are no heroes to remove")
     figure, axes = style.grid(len(models), 2 * len(tasks), width=1.5, height=1.05)
     sizes = sorted(tests["n_heads"].unique())
     for row, model in enumerate(models):
