@@ -16,7 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run real mine paper rehearsal explain validate report test test-long test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean clean-stale
+.PHONY: install run real mine paper rehearsal explain validate report test test-long test-faults site faults slurm test-cluster fetch-real test-real bench validity accuracy lint format docs lock clean clean-stale
+
+# Only what a run needs: torch and all else, in .venv.
+install: $(VENV)/done
 
 run: $(VENV)/done
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)

@@ -73,9 +73,9 @@ onsuccess:
     if text := stale_results.message(stale_results.left(stale_results.used_by(config), Path.cwd())):
         print(text, file=sys.stderr)
     made = study_configs.made_by(path for job in workflow.dag.jobs for path in job.output)
-    if page := index_page.write(config, Path.cwd(), NOT_ASKED, made):
-        print(f"Open {page.relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     asked = {job.wildcards.study for job in workflow.dag.jobs if job.rule.name == "write_findings"}
+    if page := index_page.write(config, Path.cwd(), NOT_ASKED, made, made - asked):
+        print(f"Open {page.relative_to(Path.cwd())} in a browser.", file=sys.stderr)
     if problem := start_page.nothing_left(Path.cwd(), asked):
         raise WorkflowError(problem)
 

@@ -13,12 +13,13 @@ def test_error_bars_reach_the_ends_of_the_interval_and_are_never_negative():
 
 def test_no_effect_is_drawn_as_a_share_of_a_gap_that_is_not_positive():
     row = {"model": "m", "effect": -1.0, "effect_low": -2.0, "effect_high": -0.5, "n_components": 3}
+    row |= {"q_value": 0.018, "n_examples": 16, "n_clusters": 12}
     tests = pd.DataFrame([row | {"task": "able", "gap": 2.0}, row | {"task": "unable", "gap": -2.0}])
     effects = {("m", task): [np.array([-0.1, 0.1]), np.array([-0.2, 0.1])] for task in ("able", "unable")}
     titles = {"able": "Able", "unable": "Unable"}
     figure = plots.effect_against_controls(tests, effects, ["m"], list(titles), titles, "logits")
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.texts] == ["clean ≤ corrupt"]
+    assert [text.get_text() for text in ax.texts] == ["q = 0.018\nn = 16 (12)", "clean ≤ corrupt"]
     diamonds = [line for line in ax.lines if line.get_marker() == "D"]
     assert [float(line.get_ydata()[0]) for line in diamonds] == [-50]
     style.pyplot.close(figure)

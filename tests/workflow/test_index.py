@@ -139,7 +139,13 @@ def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_pat
     assert "K = 77" in reuse and "K = 88" not in reuse and "Of an earlier run" in reuse
     assert "K = 77" in (results / "figures" / "reuse" / "captions.md").read_text()
     assert "The config of the reuse study" in contrast and "88" in contrast
+    # A run of one figure leaves tables and sentences as they were, and the page says so.
+    (tmp_path / "results" / "tables" / "reuse" / "results.tex").write_text("kept")
+    text = index_page.write(second, tmp_path, asked={"reuse"}, part={"reuse"}).read_text()
+    assert "was not asked for its tables and sentences" in text and "make run ARGS=reuse" in text
+    assert (tmp_path / "results" / "tables" / "reuse" / "results.tex").read_text() == "kept"
     text = index_page.write(second, tmp_path, asked={"reuse"}).read_text()
+    assert "was not asked for its tables and sentences" not in text
     assert "K = 88" in text and "K = 77" not in text
 
 

@@ -39,11 +39,12 @@ COLUMNS = {
 }
 
 
-def write(config, folder, left=(), asked=STUDIES):
+def write(config, folder, left=(), asked=STUDIES, part=()):
     """Write the page from what is in results/; returns its path, or None where no study has results yet.
 
     left:  names of figures and tables that the config does not ask for, which may lie there from an earlier run
     asked: studies of the run that has just ended; the others are shown as the run that made them left them
+    part:  those of them of which it was not asked for the tables
     """
     results = Path(folder) / "results"
     path = results / "index.html"
@@ -51,10 +52,11 @@ def write(config, folder, left=(), asked=STUDIES):
     if not start_page.overviews(folder):
         return None
     study_configs.keep(folder, asked, config, left)
-    made = study_configs.read(folder, start_page.overviews(folder), asked, config, left)
+    made = study_configs.read(folder, start_page.overviews(folder), asked, config, left, part)
     for name, of in made.items():
         write_captions(name, of.config, results / "figures" / name)
-        write_results_table(name, of.config, results / "tables" / name)
+        if name not in part:
+            write_results_table(name, of.config, results / "tables" / name)
     partial = path.with_suffix(".partial")
     partial.write_text(page(config, made, Path(folder)), encoding="utf-8")
     partial.replace(path)

@@ -23,6 +23,10 @@ class Made:
     note: str = ""
 
 
+PART = (
+    "Some of its figures are of the last run, which was not asked for its tables and sentences: these may be of another config. "
+    "<code>make run ARGS={study}</code>, with the configfile of that run, makes all of one."
+)
 EARLIER = "Of an earlier run, with its config: the last run was not asked for this study."
 UNKNOWN = "Of an earlier run whose config is not on record: the numbers in the captions are those of the last run."
 
@@ -43,13 +47,16 @@ def keep(folder, studies, config, left):
         (place / f"{study}.json").write_text(text, encoding="utf-8")
 
 
-def read(folder, studies, asked, config, left):
-    """{study: Made}: this run's of those that it was asked for, what was kept of the others; this run's where nothing was."""
+def read(folder, studies, asked, config, left, part=()):
+    """{study: Made}: this run's of those that it was asked for, what was kept of the others; this run's where nothing was.
+
+    part: studies of which the run was asked for some files, and not for the tables
+    """
     found = {}
     for study in studies:
         path = Path(folder) / FOLDER / f"{study}.json"
         if study in asked:
-            found[study] = Made(config, frozenset(left))
+            found[study] = Made(config, frozenset(left), PART.format(study=study) if study in part else "")
         elif not path.is_file():
             found[study] = Made(config, frozenset(left), UNKNOWN)
         else:

@@ -112,9 +112,11 @@ def bars(value, low, high):
     return np.maximum([value - low, high - value], 0)
 
 
-def task_ticks(axes, tasks, titles):
-    """A tick for each task, with its name aslant below; titles: {task: name}"""
-    axes.set_xticks(range(len(tasks)), [titles[task] for task in tasks], rotation=30, ha="right")
+def task_ticks(axes, tasks, titles, room=0):
+    """A tick for each task, with its name below, aslant where one has more letters than there is room for; titles: {task: name}"""
+    names = [titles[task] for task in tasks]
+    slant = {} if max(map(len, names), default=0) <= room else {"rotation": 30, "ha": "right"}
+    axes.set_xticks(range(len(tasks)), names, **slant)
 
 
 def empty(axes, text):

@@ -4,6 +4,16 @@ from circuit_reuse.data import gather
 from circuit_reuse.stats import statistics
 from circuit_reuse.studies.reuse import schemas
 
+# What names a circuit that is tested.
+HYPOTHESIS = ("model", "task", "method", "circuit")
+
+
+def tests(table):
+    """Rows of the tests table with q_value, over all that is tested by one method; a circuit that is shared at several thresholds is one
+    hypothesis and counts once.
+    """
+    return statistics.with_q(table, "p_value", within=("method",), once=HYPOTHESIS)
+
 
 def overlap(paths):
     """Rows of overlap.csv with q_value; paths: the tables of all models."""

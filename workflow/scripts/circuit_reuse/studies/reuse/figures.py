@@ -14,7 +14,7 @@ def draw(job):
     cfg: models, tasks, titles, method, figures, metric, alpha, kinds, series, chosen (top_k, threshold)
     """
     chosen, unit = job.cfg["chosen"], metrics.UNITS[job.cfg["metric"]]
-    tests = gather.rows(job.input.tests, schemas.TESTS)
+    tests = families.tests(gather.rows(job.input.tests, schemas.TESTS))
     models, tasks = (
         [name for name in job.cfg[key] if name in set(tests[column])]
         for key, column in (("models", "model"), ("tasks", "task"))

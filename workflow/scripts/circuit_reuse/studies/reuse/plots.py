@@ -163,9 +163,10 @@ def accuracy_bars(tests, models, tasks, titles):
 def effect_against_controls(tests, effects, models, tasks, titles, unit):
     """Change in the metric when the shared circuit is removed, in per cent of the gap between clean and corrupt, among that of random circuits.
 
+    tests:   rows at one K and threshold, with q_value
     effects: {(model, task): [disjoint random circuits, random sets of the same layers]}
     """
-    figure, axes = style.grid(1, len(models), width=0.55 * len(tasks) + 1, height=1.8, sharey=True)
+    figure, axes = style.grid(1, len(models), width=0.62 * len(tasks) + 1, height=1.9, sharey=True)
     for ax, model in zip(axes[0], models, strict=True):
         for place, task in enumerate(tasks):
             rows = pick(tests, model=model, task=task)
@@ -187,6 +188,9 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
                 ax.scatter(place + offset + spread, scale * each_set, s=4, color=color, alpha=0.5, linewidths=0)
             row = rows.iloc[0]
+            q = f"q = {row['q_value']:.2g}\n" if np.isfinite(row["q_value"]) else ""
+            below = f"{q}n = {row['n_examples']} ({row['n_clusters']})"
+            ax.text(place, 0.02, below, ha="center", va="bottom", fontsize=6, transform=ax.get_xaxis_transform())
             error = scale * style.bars(row["effect"], row["effect_low"], row["effect_high"])
             drawn = ax.errorbar(
                 place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4
@@ -200,14 +204,23 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
         ax.axhline(0, color="black", linewidth=0.6)
         # As much as corrupting the prompt does.
         ax.axhline(-100, color="black", linewidth=0.6, linestyle=":")
-        style.task_ticks(ax, tasks, titles)
+        style.task_ticks(ax, tasks, titles, room=9)
+        for place in range(1, len(tasks)):
+            ax.axvline(place - 0.5, color="0.85", linewidth=0.6, zorder=0)
         ax.set(title=model, xlim=(-0.5, len(tasks) - 0.5))
+    # Room for what stands below the points.
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(low - 0.28 * (high - low), high)
     axes[0, 0].set_ylabel("change in metric\n(% of clean − corrupt)")
     handles = [
         Line2D([], [], color=color, marker=marker, linestyle="none")
         for color, marker in ((style.CIRCUIT, "D"), (style.OTHER_CONTROL, "o"), (style.CONTROL, "o"))
     ]
-    labels = ["shared circuit, 95 % interval", "disjoint random circuits of its size", "random circuits of its layers"]
+    labels = [
+        "shared circuit, 95 % interval",
+        "disjoint random circuits of its size",
+        "as many random components in each layer",
+    ]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, title="removed:")
     return figure
 

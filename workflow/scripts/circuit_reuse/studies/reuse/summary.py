@@ -59,19 +59,15 @@ def summarise(job):
 
 
 def summary(tests, reuse):
-    """Tests and reuse side by side, with false discovery rates over all that is tested by one method.
-
-    A circuit that is
-    shared at several thresholds is one hypothesis and counts once.
-    """
+    """Tests and reuse side by side, with false discovery rates over all that is tested by one method."""
     keys = ["model", "task", "method", "top_k", "threshold"]
     columns = [c for c in reuse.columns if c in keys or c not in tests.columns]
     table = tests.merge(reuse[columns], on=keys, how="left", validate="one_to_one")
-    hypothesis = ["model", "task", "method", "circuit"]
     for p_value in ("p_reuse", "p_reuse_other"):
         table = statistics.with_q(table, p_value, within=("method",))
-    for p_value in ("p_value", "p_uniform", "p_norm", "p_permutation", "p_mcnemar"):
-        table = statistics.with_q(table, p_value, within=("method",), once=hypothesis)
+    table = families.tests(table)
+    for p_value in ("p_uniform", "p_norm", "p_permutation", "p_mcnemar"):
+        table = statistics.with_q(table, p_value, within=("method",), once=families.HYPOTHESIS)
     rest = [name for name in table.columns if name not in FIRST]
     return table[[*FIRST, *rest]].sort_values(keys, ignore_index=True)
 
