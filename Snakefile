@@ -56,6 +56,7 @@ STARTED = time.time()
 
 onstart:
     one_run_at_a_time()
+    check_job_status()
     cancel_orphans()
     mend_times()
     warm.launch()

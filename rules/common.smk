@@ -121,6 +121,15 @@ def cancel_orphans():
         )
 
 
+def check_job_status():
+    """End a run on Slurm that would never see a job end: its executor asks sacct, which answers nothing without accounting."""
+    asked = getattr(workflow.executor_settings, "status_command", None)
+    if asked == "sacct" and (problem := run_folder.accounting_problem()):
+        raise WorkflowError(
+            f"sacct cannot tell whether a job has ended ({problem}): add --slurm-status-command squeue, or slurm-status-command: squeue to the profile"
+        )
+
+
 def mend_times():
     """Results that have timestamps in the future would stop the run: give them the present one, and say so."""
     count = run_folder.mend_times(["results", "resources/hub", "resources/packages"])

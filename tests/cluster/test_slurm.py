@@ -185,6 +185,24 @@ def test_a_site_that_knows_gres_only(slurm, tmp_path):
     assert len(lines) == 2 and all("--gres=gpu:1" in line and "--gpus" not in line for line in lines)
 
 
+def test_a_run_that_would_never_see_a_job_end_says_so_at_once(slurm, tmp_path):
+    """This Slurm keeps no accounts, so sacct, which the executor asks by itself, has no answer."""
+    run = copy_project(tmp_path / "run")
+    run.config(**BLOCKS)
+    before = len(slurm.submitted)
+    profile = [each for each in PROFILE if each not in ("--slurm-status-command", "squeue")]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *profile, "--", "results/tiny-gpt2-small/ioi/examples/0000.parquet"],
+        cwd=run.folder,
+        env=slurm.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode and "add --slurm-status-command squeue" in done.stderr + done.stdout
+    assert len(slurm.submitted) == before
+
+
 def test_a_job_that_is_tried_again_gets_more(both, slurm):
     found = {}
     for line in slurm.submitted:

@@ -86,6 +86,21 @@ def cancel_orphans(folder):
     return orphans
 
 
+def accounting_problem():
+    """Why `sacct` cannot tell whether a job has ended, in its own words; empty where it can."""
+    try:
+        done = subprocess.run(
+            ["sacct", "--noheader", "--allocations", "--jobs", "1"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as problem:
+        return str(problem)
+    return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else ""
+
+
 def jobs_in(folder):
     """Numbers of the user's Slurm jobs that a run submitted from a folder; none where Slurm does not answer."""
     command = ["squeue", "--me", "--noheader", "--format=%A|%j|%Z"]
