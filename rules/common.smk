@@ -126,7 +126,7 @@ def check_job_status():
     asked = getattr(workflow.executor_settings, "status_command", None)
     if asked == "sacct" and (problem := run_folder.accounting_problem()):
         raise WorkflowError(
-            f"sacct cannot tell whether a job has ended ({problem}): add --slurm-status-command squeue, or slurm-status-command: squeue to the profile"
+            f"sacct cannot say whether a job has ended ({problem}): add --slurm-status-command squeue, or slurm-status-command: squeue to the profile"
         )
 
 

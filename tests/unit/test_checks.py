@@ -228,7 +228,7 @@ def test_a_link_whose_target_is_gone_is_named_with_what_to_do(config, folder):
     (folder / "model.safetensors").symlink_to(folder / "gone")
     change(config, "model_sources.tiny-gpt2-medium", {"path": str(folder)})
     text = message(config)
-    assert "model.safetensors is a link to" in text and "gone" in text and "run again" in text
+    assert "model.safetensors is a link to" in text and "gone" in text and "put the file back" in text
 
 
 def test_every_key_of_the_schema_is_described_and_unknown_ones_are_refused():

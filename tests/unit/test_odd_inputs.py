@@ -272,7 +272,7 @@ def test_texts_that_do_not_differ_are_named(monkeypatch, tmp_path):
     path.write_text("first,second\n" + "".join(f"Oh {n},Oh {n}\n" for n in range(40)))
     with pytest.raises(ConfigError, match=r"own.file: first and second are the same text in every row"):
         checked("contrast", contrast.check, monkeypatch, **own(path))
-    path.write_text("first,second\n" + "".join(f"Oh {n},Oh {n + (n > 2)}\n" for n in range(40)))
+    path.write_text("first,second\n" + "".join(f"Oh {n},Oh {n + 100 * (n > 2)}\n" for n in range(40)))
     with pytest.warns(
         ConfigNote, match=r"same text in 3 of 40 rows of .*, which add no difference; the first is of id '000000'"
     ):

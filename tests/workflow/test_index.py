@@ -123,6 +123,7 @@ def test_a_study_of_an_earlier_run_is_shown_with_its_own_config(project, tmp_pat
         (results / "figures" / "reuse" / f"effect_against_controls.{kind}").write_text("<svg></svg>")
     first = yaml.safe_load((project.folder / "config" / "config.yaml").read_text()) | {"model_sources": {}}
     first["cross_task"] = first["cross_task"] | {"top_k": 77}
+    first["attribution"] = {"metric": "logit_difference"}
     first["figures"] = first["figures"] | {"formats": ["svg", "png"]}
     text = index_page.write(first, tmp_path, asked={"reuse"}).read_text()
     # A PDF that an earlier config asked for is not shown.

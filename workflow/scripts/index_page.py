@@ -42,12 +42,9 @@ COLUMNS = {
 def write(config, folder, left=(), asked=STUDIES, part=()):
     """Write the page from what is in results/; returns its path, or None where no study has results yet.
 
-    left:  names of figures and tables that the config does not ask for, which may lie there from an earlier run
-    asked: studies of the run that has just ended; the others are shown as the run that made them left them
-    part:  those of them of which it was not asked for the tables
+    left, asked, part: as study_configs.read takes them
     """
     results = Path(folder) / "results"
-    path = results / "index.html"
     # A run that fetches a model, or describes it.
     if not start_page.overviews(folder):
         return None
@@ -57,6 +54,7 @@ def write(config, folder, left=(), asked=STUDIES, part=()):
         write_captions(name, of.config, results / "figures" / name)
         if name not in part:
             write_results_table(name, of.config, results / "tables" / name)
+    path = results / "index.html"
     partial = path.with_suffix(".partial")
     partial.write_text(page(config, made, Path(folder)), encoding="utf-8")
     partial.replace(path)
@@ -107,11 +105,10 @@ def write_results_table(name, config, folder):
     rows = [row for row in rows if set(about.columns) <= set(row)]
     for column, value in about.rows(config).items() if rows else ():
         rows = [row for row in rows if row[column] == value or (value != "" and float(row[column]) == value)]
-    if rows:
-        text = latex.results_table(rows, about.columns, about.caption(config), f"tab:{name}")
-        (folder / "results.tex").write_text(text, encoding="utf-8")
-    else:
-        (folder / "results.tex").unlink(missing_ok=True)
+    path = folder / "results.tex"
+    if not rows:
+        return path.unlink(missing_ok=True)
+    path.write_text(latex.results_table(rows, about.columns, about.caption(config), f"tab:{name}"), encoding="utf-8")
 
 
 def page(config, made, folder):

@@ -87,7 +87,7 @@ def cancel_orphans(folder):
 
 
 def accounting_problem():
-    """Why `sacct` cannot tell whether a job has ended, in its own words; empty where it can."""
+    """Why `sacct` cannot say whether a job has ended, in its own words; empty where it can."""
     try:
         done = subprocess.run(
             ["sacct", "--noheader", "--allocations", "--jobs", "1"],

@@ -50,7 +50,9 @@ def keep(folder, studies, config, left):
 def read(folder, studies, asked, config, left, part=()):
     """{study: Made}: this run's of those that it was asked for, what was kept of the others; this run's where nothing was.
 
-    part: studies of which the run was asked for some files, and not for the tables
+    asked: studies of the run that has just ended; the others are shown as the run that made them left them
+    left:  names of figures and tables that the config does not ask for, which may lie there from an earlier run
+    part:  studies of which the run was asked for some files, and not for the tables
     """
     found = {}
     for study in studies:

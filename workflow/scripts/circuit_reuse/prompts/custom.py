@@ -31,12 +31,7 @@ def rows(file, held_out_share, **options):
     """
     records = checked(file, NEEDED, **options)
     result, seen, repeats, texts = [], {}, set(), ("clean", "corrupt", "answer")
-    for record in records:
-        empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
-        if empty:
-            raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
-    # Texts that look the same and are one to some tokenizers are one prompt here.
-    alike_texts = [record | {name: one_form(record[name]) for name in ("clean", "corrupt")} for record in records]
+    alike_texts = in_one_form(records, texts, file)
     first, given = linked(alike_texts), splits_given(records)
     join(alike_texts, first)
     named = {record["cluster"] for record in alike_texts if record.get("cluster")}
@@ -50,7 +45,7 @@ def rows(file, held_out_share, **options):
         repeats.add(same)
         beside = seen.get(first[forms["clean"]])
         # Groups are counted, not rows: of pairs of rows every first one would be divided alike.
-        beside = beside[1] if beside else given.get(record.get("cluster"))
+        beside = beside[1] if beside else given.get(forms.get("cluster"))
         split = record.get("split") or beside or split_of(len(seen), held_out_share)
         if split not in SPLITS:
             raise ValueError(f"{file}, id {record['id']!r}: split is {split!r}; allowed: {' or '.join(SPLITS)}")
@@ -83,6 +78,19 @@ def rows(file, held_out_share, **options):
             "rows: exchange within pairs (A for B and B for A, C for D and D for C), or give a column split"
         )
     return result, len(records) - len(result)
+
+
+def in_one_form(records, texts, file):
+    """The records with prompts in one form: texts that look the same, and are one to some tokenizers, are one prompt.
+
+    texts:  columns that must hold text
+    raises: ValueError for an empty one
+    """
+    for record in records:
+        empty = [name for name in texts if not isinstance(record[name], str) or not record[name]]
+        if empty:
+            raise ValueError(f"{file}, id {record['id']!r}: {empty[0]} is empty or not text")
+    return [record | {name: one_form(record[name]) for name in ("clean", "corrupt")} for record in records]
 
 
 def one_form(text):

@@ -182,24 +182,13 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 across = ax.get_xaxis_transform()
                 ax.text(place, 0.5, problem, rotation=90, ha="center", va="center", fontsize=6, transform=across)
                 continue
-            for offset, color, each_set in zip(
-                (-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True
-            ):
-                spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
-                ax.scatter(place + offset + spread, scale * each_set, s=4, color=color, alpha=0.5, linewidths=0)
-            row = rows.iloc[0]
-            q = f"q = {row['q_value']:.2g}\n" if np.isfinite(row["q_value"]) else ""
-            below = f"{q}n = {row['n_examples']} ({row['n_clusters']})"
-            ax.text(place, 0.02, below, ha="center", va="bottom", fontsize=6, transform=ax.get_xaxis_transform())
-            error = scale * style.bars(row["effect"], row["effect_low"], row["effect_high"])
-            drawn = ax.errorbar(
-                place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4
-            )
-            hover.values(
-                drawn[0],
-                [
-                    f"{titles[task]}: {with_interval(row, 'effect')} {unit} ({scale * row['effect']:.0f} % of the gap), {row['n_components']} components"
-                ],
+            among_controls(
+                ax,
+                place,
+                rows.iloc[0],
+                values,
+                scale,
+                titles[task].replace("{", "{{").replace("}", "}}") + f": {{}} {unit}",
             )
         ax.axhline(0, color="black", linewidth=0.6)
         # As much as corrupting the prompt does.
@@ -223,6 +212,23 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
     ]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, title="removed:")
     return figure
+
+
+def among_controls(ax, place, row, values, scale, label):
+    """One circuit's effect with its interval beside those of its two kinds of random circuits, with q and n below.
+
+    values: [disjoint random circuits, random sets of the same layers];  label: of the effect, with {} for it
+    """
+    for offset, color, each_set in zip((-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True):
+        spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
+        ax.scatter(place + offset + spread, scale * each_set, s=4, color=color, alpha=0.5, linewidths=0)
+    q = f"q = {row['q_value']:.2g}\n" if np.isfinite(row["q_value"]) else ""
+    below = f"{q}n = {row['n_examples']} ({row['n_clusters']})"
+    ax.text(place, 0.02, below, ha="center", va="bottom", fontsize=6, transform=ax.get_xaxis_transform())
+    error = scale * style.bars(row["effect"], row["effect_low"], row["effect_high"])
+    drawn = ax.errorbar(place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
+    effect = label.format(with_interval(row, "effect"))
+    hover.values(drawn[0], [f"{effect} ({scale * row['effect']:.0f} % of the gap), {row['n_components']} components"])
 
 
 def with_interval(row, name):
