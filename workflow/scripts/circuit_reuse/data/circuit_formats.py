@@ -197,7 +197,10 @@ def graph(content, keep):
 
 
 def number_of_edges(shape, parallel):
-    """Edges of a graph of EAP-IG: from the input, heads and MLPs to three inputs of each later head, to MLPs, and to the logits."""
+    """Edges of a graph of EAP-IG: from the input, heads and MLPs to three inputs of each later head, to MLPs, and to the logits.
+
+    Counted and not listed (circuit_exports.every_edge), as the shape is what a file says, of any size.
+    """
     edges, writers = 0, 1
     for _ in range(shape.layers):
         edges += 3 * shape.heads * writers + writers + (0 if parallel else shape.heads)

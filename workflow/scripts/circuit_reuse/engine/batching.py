@@ -172,7 +172,8 @@ def by_depth(firsts, space, each, most, device):
         # Only many tokens at once make a GPU fast, and `in_pieces` gives it more than `most`.
         return [order]
     groups = [list(group) for _, group in groupby(order, key=firsts.__getitem__)]
-    # In tokens: what a layer costs whatever it is run on.
+    # In tokens, what a layer costs whatever it is run on: its weights are read, which takes about as long as 16 tokens, and Python runs,
+    # which takes about as long as 3.5 million products; a layer has about 12 d² weights, each one product of a token.
     once = 16 + 3.5e6 / (12 * space.d_model**2)
     ends = [0, *accumulate(map(len, groups))]
     best, starts = [0.0], []

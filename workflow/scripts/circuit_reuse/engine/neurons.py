@@ -69,9 +69,9 @@ def replaced(model, base, sets, instead, tokens):
         def hook(layer):
             def apply(tensor, hook):
                 rows = tensor.reshape(len(mine), -1, *tensor.shape[1:]).clone()
-                for row, chosen_units in zip(rows, mine, strict=True):
-                    units = [neuron for where, neuron in chosen_units if where == layer]
-                    row[..., units] = instead[layer][..., units].to(row.dtype)
+                for row, units in zip(rows, mine, strict=True):
+                    here = [neuron for where, neuron in units if where == layer]
+                    row[..., here] = instead[layer][..., here].to(row.dtype)
                 return rows.reshape(tensor.shape)
 
             return apply

@@ -182,14 +182,7 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
                 across = ax.get_xaxis_transform()
                 ax.text(place, 0.5, problem, rotation=90, ha="center", va="center", fontsize=6, transform=across)
                 continue
-            among_controls(
-                ax,
-                place,
-                rows.iloc[0],
-                values,
-                scale,
-                titles[task].replace("{", "{{").replace("}", "}}") + f": {{}} {unit}",
-            )
+            among_controls(ax, place, rows.iloc[0], values, scale, titles[task], unit)
         ax.axhline(0, color="black", linewidth=0.6)
         # As much as corrupting the prompt does.
         ax.axhline(-100, color="black", linewidth=0.6, linestyle=":")
@@ -214,10 +207,10 @@ def effect_against_controls(tests, effects, models, tasks, titles, unit):
     return figure
 
 
-def among_controls(ax, place, row, values, scale, label):
+def among_controls(ax, place, row, values, scale, title, unit):
     """One circuit's effect with its interval beside those of its two kinds of random circuits, with q and n below.
 
-    values: [disjoint random circuits, random sets of the same layers];  label: of the effect, with {} for it
+    values: [disjoint random circuits, random sets of the same layers];  scale: per cent of the gap in a unit of the metric
     """
     for offset, color, each_set in zip((-0.28, 0.28), (style.OTHER_CONTROL, style.CONTROL), values, strict=True):
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(each_set))
@@ -227,7 +220,7 @@ def among_controls(ax, place, row, values, scale, label):
     ax.text(place, 0.02, below, ha="center", va="bottom", fontsize=6, transform=ax.get_xaxis_transform())
     error = scale * style.bars(row["effect"], row["effect_low"], row["effect_high"])
     drawn = ax.errorbar(place, scale * row["effect"], yerr=error, fmt="D", color=style.CIRCUIT, capsize=2, markersize=4)
-    effect = label.format(with_interval(row, "effect"))
+    effect = f"{title}: {with_interval(row, 'effect')} {unit}"
     hover.values(drawn[0], [f"{effect} ({scale * row['effect']:.0f} % of the gap), {row['n_components']} components"])
 
 
