@@ -211,7 +211,7 @@ def test_models_of_one_name_in_two_families_are_two_models():
     assert found.loc[found["kind"] == "missing", "count"].tolist() == [1]
 
 
-def test_links_to_nowhere_matter_only_where_they_are_read(folder):
+def test_links_to_nowhere_matter_only_where_they_are_read(folder, tmp_path):
     os.symlink("user@host.123", folder / ".#config.json")
     os.symlink("gone", folder / "old-logs")
     assert fingerprint.files(folder)
@@ -221,6 +221,10 @@ def test_links_to_nowhere_matter_only_where_they_are_read(folder):
     ) as problem:
         fingerprint.files(folder)
     assert "fetch the model again" not in str(problem.value)
+    # What the workflow fetched, it can fetch again.
+    shutil.copytree(folder, tmp_path / "resources" / "hub" / "m", symlinks=True)
+    with pytest.raises(fingerprint.ModelError, match=r"run again to fetch the model again"):
+        fingerprint.files(tmp_path / "resources" / "hub" / "m")
 
 
 def test_chat_templates_may_use_what_transformers_gives_them(folder):
